@@ -1,0 +1,1 @@
+"""SPaR search: judge, refine and search over model answers."""

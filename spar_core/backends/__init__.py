@@ -1,0 +1,1 @@
+"""Engines behind the `Backend` protocol; import the one you need."""

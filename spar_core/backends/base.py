@@ -1,0 +1,33 @@
+"""What a model is to the rest of the project: something that completes a chat.
+
+A backend is bound to one model. Cancelling the awaiting task (or closing the stream) aborts the
+generation upstream. Every failure is a `spar_core.errors.BackendError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+from spar_core.types import Completion, Delta, Message, Sampling
+
+
+class Backend(Protocol):
+    """One model behind some engine."""
+
+    @property
+    def model(self) -> str:
+        """The model's name, as the engine knows it."""
+        ...
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        """Complete the chat in one piece."""
+        ...
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
+        """Complete the chat piece by piece; the last delta carries finish_reason and usage."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free what the backend holds. Calls after this fail."""
+        ...

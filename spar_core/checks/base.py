@@ -1,0 +1,41 @@
+"""What a verifiable constraint is.
+
+A check has an IFEval id, IFEval's kwargs, a short statement of what it requires, and a verdict with
+evidence for any response. Checks are deterministic and load no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's verdict on one response. `evidence` says what was found, in a few words."""
+
+    passed: bool
+    evidence: str
+
+
+class Check(Protocol):
+    """One verifiable constraint with its parameters bound."""
+
+    @property
+    def id(self) -> str:
+        """IFEval's id, e.g. `length_constraints:number_sentences`."""
+        ...
+
+    @property
+    def kwargs(self) -> Mapping[str, Any]:
+        """IFEval's kwargs, without the ones that are None."""
+        ...
+
+    def requirement(self) -> str:
+        """What is asked, as a short noun or verb phrase: `at least 3 sentences`."""
+        ...
+
+    def find(self, response: str) -> Finding:
+        """Verify `response` as it stands (IFEval's strict mode)."""
+        ...

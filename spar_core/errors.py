@@ -1,0 +1,64 @@
+"""Every error this project raises on purpose.
+
+SparError
+├── ConfigError            a setting, template set or recipe is wrong; the message names the key and the fix
+├── RequestError           the caller's request is wrong; `param` names the field
+└── BackendError           a model call failed
+    ├── BackendTimeout     no answer in time
+    ├── BackendUnavailable cannot connect, connection lost, or 5xx
+    ├── BackendOverloaded  429 or 503; `retry_after` in seconds when the upstream said so
+    ├── BackendRejected    the upstream refused the request as such (other 4xx)
+    └── BackendProtocol    the upstream's answer is not what its API promises
+"""
+
+from __future__ import annotations
+
+
+class SparError(Exception):
+    """Base of the tree."""
+
+
+class ConfigError(SparError):
+    """A setting, template set or recipe is wrong."""
+
+
+class RequestError(SparError):
+    """The caller's request is wrong. `param` is the offending field's path, e.g. `refine.branch`."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class BackendError(SparError):
+    """A model call failed. `status` is the upstream's HTTP status, if there was one."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class BackendTimeout(BackendError):
+    """No answer in time."""
+
+
+class BackendUnavailable(BackendError):
+    """The upstream cannot be reached, dropped the connection, or answered 5xx."""
+
+
+class BackendOverloaded(BackendError):
+    """429 or 503. `retry_after` is in seconds, None when the upstream did not say."""
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, status=status)
+        self.retry_after = retry_after
+
+
+class BackendRejected(BackendError):
+    """The upstream refused the request as such."""
+
+
+class BackendProtocol(BackendError):
+    """The upstream's answer is not what its API promises."""

@@ -1,0 +1,90 @@
+"""Frozen values that every part of the project passes around."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+ModelRole = Literal["actor", "judge", "refiner"]
+Content = str | Sequence[Mapping[str, Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message, in OpenAI's terms.
+
+    `content` is a string, OpenAI content parts, or None; `extra` holds every other key of the
+    message (`name`, `tool_calls`, `tool_call_id`, ...) so that it reaches an upstream unchanged.
+    """
+
+    role: str
+    content: Content
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The text parts joined; a part that is no text appears as `[image_url]` and the like."""
+        if self.content is None:
+            return ""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(
+            str(part.get("text", "")) if part.get("type") == "text" else f"[{part.get('type', 'part')}]"
+            for part in self.content
+        )
+
+    def to_openai(self) -> dict[str, Any]:
+        content = self.content if self.content is None or isinstance(self.content, str) else list(self.content)
+        return {"role": self.role, "content": content, **self.extra}
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to sample one completion. `extra` is forwarded to an HTTP upstream verbatim."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the backend counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One finished completion. `extra` holds what an upstream sent besides (`tool_calls`, `refusal`, `logprobs`)."""
+
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One piece of a streamed completion. The last has `finish_reason` and `usage`, each set once a stream."""
+
+    text: str = ""
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The training package: worlds, recipes and the self-play loop."""

@@ -1,0 +1,1 @@
+"""Evaluations that measure a pair by verifiers."""
