@@ -49,9 +49,7 @@ class BackendUnavailable(BackendError):
 class BackendOverloaded(BackendError):
     """429 or 503. `retry_after` is in seconds, None when the upstream did not say."""
 
-    def __init__(
-        self, message: str, *, status: int | None = None, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(message, status=status)
         self.retry_after = retry_after
 

@@ -14,7 +14,7 @@ Selection = Literal["greedy", "sample"]
 
 @dataclass(frozen=True, slots=True)
 class SearchConfig:
-    """Defaults are the paper's (arXiv 2412.11605), but for `stop` and `early_vote_stop`, which save compute when serving.
+    """Defaults are the paper's (arXiv 2412.11605), but `stop` and `early_vote_stop` save compute for serving.
 
     `budget` is the most nodes that may be expanded, failed refinements included; 0 means no judge at
     all. `max_search_tokens` bounds the completion tokens of all calls together and `deadline_s` the

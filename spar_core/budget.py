@@ -1,0 +1,108 @@
+"""What one search may spend, and what it has spent: nodes, completion tokens, seconds, calls.
+
+Everything is reserved before it is used, so that the bounds hold however many calls run at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from spar_core.backends.base import Backend
+from spar_core.errors import SparError
+from spar_core.types import Completion, Message, ModelRole, Sampling, Usage
+
+# A call that may say fewer tokens than this says nothing of use.
+_LEAST_TOKENS = 8
+
+
+class TokensExhausted(SparError):
+    """`max_search_tokens` has no room for another call."""
+
+
+class Budget:
+    """One search's account.
+
+    `nodes`: most nodes to expand. `tokens`: most completion tokens of all calls together. `seconds`: from
+    now. None is no bound. A cancelled call is counted among the calls; its tokens are not known
+    and not charged.
+    """
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 0,
+        tokens: int | None = None,
+        seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._nodes_left = nodes
+        self._tokens_left = tokens
+        self._clock = clock
+        self._started = clock()
+        self._seconds = seconds
+        self.nodes_used = 0
+        self.calls: Counter[ModelRole] = Counter()
+        self.usage: dict[ModelRole, Usage] = {}
+
+    @property
+    def elapsed_s(self) -> float:
+        return self._clock() - self._started
+
+    @property
+    def seconds_left(self) -> float | None:
+        return None if self._seconds is None else max(0.0, self._seconds - self.elapsed_s)
+
+    @property
+    def nodes_left(self) -> int:
+        return self._nodes_left
+
+    def take_node(self) -> bool:
+        """Reserve one node; False when none is left. A node is never given back."""
+        if self._nodes_left == 0:
+            return False
+        self._nodes_left -= 1
+        self.nodes_used += 1
+        return True
+
+    async def complete(
+        self,
+        role: ModelRole,
+        backend: Backend,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        shares: int = 1,
+    ) -> Completion:
+        """One call on this account.
+
+        `shares` is how many calls the tokens left must still do for: with a token bound the call may
+        use at most that part of them.
+
+        Raises:
+            TokensExhausted: the part is too small to be of use.
+            BackendError: the call failed.
+        """
+        reserved = self._reserve(sampling.max_tokens, shares)
+        self.calls[role] += 1
+        used = 0
+        try:
+            completion = await backend.complete(messages, replace(sampling, max_tokens=reserved))
+            used = completion.usage.completion_tokens
+            self.usage[role] = self.usage.get(role, Usage()) + completion.usage
+            return completion
+        finally:
+            if self._tokens_left is not None and reserved is not None:
+                self._tokens_left += reserved - used
+
+    def _reserve(self, wanted: int | None, shares: int) -> int | None:
+        if self._tokens_left is None:
+            return wanted
+        part = self._tokens_left // shares
+        if part < _LEAST_TOKENS:
+            raise TokensExhausted("max_search_tokens is used up")
+        reserved = part if wanted is None else min(wanted, part)
+        self._tokens_left -= reserved
+        return reserved

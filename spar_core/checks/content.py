@@ -1,0 +1,44 @@
+"""Checks on parts that must be there: a postscript, placeholders."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from spar_core.checks.base import Finding
+from spar_core.checks.spec import CheckSpec, Kwargs, amount, counted, text, whole
+
+_PLACEHOLDER: Final = re.compile(r"\[.*?\]")
+# IFEval lets the two usual markers be written with a space inside.
+_POSTSCRIPTS: Final = {
+    "P.S.": re.compile(r"\s*p\.\s?s\..*$", re.MULTILINE),
+    "P.P.S": re.compile(r"\s*p\.\s?p\.\s?s.*$", re.MULTILINE),
+}
+
+
+def _postscript(response: str, kwargs: Kwargs) -> Finding:
+    marker = kwargs["postscript_marker"].strip()
+    pattern = _POSTSCRIPTS.get(marker) or re.compile(rf"\s*{re.escape(marker.lower())}.*$", re.MULTILINE)
+    found = bool(pattern.search(response.lower()))
+    return Finding(found, f"{marker} found" if found else f"no {marker}")
+
+
+def _placeholders(response: str, kwargs: Kwargs) -> Finding:
+    count = len(_PLACEHOLDER.findall(response))
+    return Finding(count >= kwargs["num_placeholders"], counted(count, "placeholder"))
+
+
+SPECS: Final = (
+    CheckSpec(
+        "detectable_content:postscript",
+        lambda k: f"a postscript starting with {k['postscript_marker'].strip()}",
+        _postscript,
+        {"postscript_marker": text},
+    ),
+    CheckSpec(
+        "detectable_content:number_placeholders",
+        lambda k: f"{amount(k['num_placeholders'], 'at least', 'placeholder')} in square brackets",
+        _placeholders,
+        {"num_placeholders": whole},
+    ),
+)

@@ -1,0 +1,91 @@
+"""Checks on layout: bullets, highlights, titles, sections, JSON, fixed answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+from spar_core.checks.base import Finding
+from spar_core.checks.spec import CheckSpec, Kwargs, amount, counted, text, whole
+
+_STAR_BULLET: Final = re.compile(r"^\s*\*[^\*].*$", re.MULTILINE)
+_DASH_BULLET: Final = re.compile(r"^\s*-.*$", re.MULTILINE)
+_HIGHLIGHT: Final = re.compile(r"\*[^\n\*]*\*")
+_DOUBLE_HIGHLIGHT: Final = re.compile(r"\*\*[^\n\*]*\*\*")
+_TITLE: Final = re.compile(r"<<[^\n]+>>")
+FIXED_ANSWERS: Final = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
+
+
+def _bullets(response: str, kwargs: Kwargs) -> Finding:
+    count = len(_STAR_BULLET.findall(response)) + len(_DASH_BULLET.findall(response))
+    return Finding(count == kwargs["num_bullets"], counted(count, "bullet point"))
+
+
+def _highlights(response: str, kwargs: Kwargs) -> Finding:
+    single = sum(1 for mark in _HIGHLIGHT.findall(response) if mark.strip("*").strip())
+    double = sum(
+        1 for mark in _DOUBLE_HIGHLIGHT.findall(response) if mark.removeprefix("**").removesuffix("**").strip()
+    )
+    count = single + double
+    return Finding(count >= kwargs["num_highlights"], counted(count, "highlighted section"))
+
+
+def _title(response: str, _: Kwargs) -> Finding:
+    title = next((t for t in _TITLE.findall(response) if t.lstrip("<").rstrip(">").strip()), None)
+    return Finding(title is not None, title or "no title")
+
+
+def _sections(response: str, kwargs: Kwargs) -> Finding:
+    splitter = rf"\s?{re.escape(kwargs['section_spliter'].strip())}\s?\d+\s?"
+    count = len(re.split(splitter, response)) - 1
+    return Finding(count >= kwargs["num_sections"], counted(count, "section"))
+
+
+def _json(response: str, _: Kwargs) -> Finding:
+    body = response.strip()
+    for fence in ("```json", "```Json", "```JSON", "```"):
+        body = body.removeprefix(fence)
+    body = body.removesuffix("```").strip()
+    try:
+        json.loads(body)
+    except ValueError as error:
+        return Finding(False, f"not JSON: {error}")
+    return Finding(True, "valid JSON")
+
+
+def _fixed(response: str, _: Kwargs) -> Finding:
+    found = next((answer for answer in FIXED_ANSWERS if answer in response), None)
+    return Finding(found is not None, found or "none of them")
+
+
+SPECS: Final = (
+    CheckSpec(
+        "detectable_format:number_bullet_lists",
+        lambda k: f"exactly {counted(k['num_bullets'], 'bullet point')}",
+        _bullets,
+        {"num_bullets": whole},
+    ),
+    CheckSpec(
+        "detectable_format:number_highlighted_sections",
+        lambda k: amount(k["num_highlights"], "at least", "highlighted section"),
+        _highlights,
+        {"num_highlights": whole},
+    ),
+    CheckSpec("detectable_format:title", lambda _: "a title in double angular brackets", _title),
+    CheckSpec(
+        "detectable_format:multiple_sections",
+        lambda k: (
+            f"{amount(k['num_sections'], 'at least', 'section')} "
+            f"each starting with {k['section_spliter'].strip()} and its number"
+        ),
+        _sections,
+        {"section_spliter": text, "num_sections": whole},
+    ),
+    CheckSpec("detectable_format:json_format", lambda _: "the whole response as JSON", _json),
+    CheckSpec(
+        "detectable_format:constrained_response",
+        lambda _: "one of " + ", ".join(f'"{answer}"' for answer in FIXED_ANSWERS),
+        _fixed,
+    ),
+)

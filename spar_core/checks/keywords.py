@@ -1,0 +1,74 @@
+"""Checks on which words and letters occur."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from spar_core.checks.base import Finding
+from spar_core.checks.spec import CheckSpec, Kwargs, compare, counted, letter, relation, text, whole, words
+
+
+def _list(words: tuple[str, ...]) -> str:
+    return f"the word{'s' if len(words) > 1 else ''} {', '.join(words)}"
+
+
+def _pattern(keyword: str) -> str:
+    """IFEval searches keywords as regular expressions; one that is none is searched as it is written."""
+    try:
+        re.compile(keyword)
+    except re.error:
+        return re.escape(keyword)
+    return keyword
+
+
+def _existence(response: str, kwargs: Kwargs) -> Finding:
+    missing = [word for word in kwargs["keywords"] if not re.search(_pattern(word), response, re.IGNORECASE)]
+    return Finding(not missing, f"{', '.join(missing)} missing" if missing else "all found")
+
+
+def _forbidden(response: str, kwargs: Kwargs) -> Finding:
+    found = [word for word in kwargs["forbidden_words"] if re.search(rf"\b{_pattern(word)}\b", response, re.IGNORECASE)]
+    return Finding(not found, f"{', '.join(found)} found" if found else "none found")
+
+
+def _frequency(response: str, kwargs: Kwargs) -> Finding:
+    count = len(re.findall(_pattern(kwargs["keyword"]), response, re.IGNORECASE))
+    return Finding(compare(count, kwargs["frequency"], kwargs["relation"]), counted(count, "time"))
+
+
+def _letter_frequency(response: str, kwargs: Kwargs) -> Finding:
+    count = response.lower().count(kwargs["letter"].lower())
+    return Finding(compare(count, kwargs["let_frequency"], kwargs["let_relation"]), counted(count, "time"))
+
+
+def _times(number: int, relation: str) -> str:
+    return f"{'at least' if relation == 'at least' else 'fewer than'} {counted(number, 'time')}"
+
+
+SPECS: Final = (
+    CheckSpec(
+        "keywords:existence",
+        lambda k: f"include {_list(k['keywords'])}",
+        _existence,
+        {"keywords": words},
+    ),
+    CheckSpec(
+        "keywords:forbidden_words",
+        lambda k: f"avoid {_list(k['forbidden_words'])}",
+        _forbidden,
+        {"forbidden_words": words},
+    ),
+    CheckSpec(
+        "keywords:frequency",
+        lambda k: f"use the word {k['keyword']} {_times(k['frequency'], k['relation'])}",
+        _frequency,
+        {"keyword": text, "frequency": whole, "relation": relation},
+    ),
+    CheckSpec(
+        "keywords:letter_frequency",
+        lambda k: f"use the letter {k['letter']} {_times(k['let_frequency'], k['let_relation'])}",
+        _letter_frequency,
+        {"letter": letter, "let_frequency": whole, "let_relation": relation},
+    ),
+)

@@ -1,0 +1,78 @@
+"""Checks on how long the response is: words, sentences, paragraphs."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from spar_core.checks.base import Finding
+from spar_core.checks.spec import CheckSpec, Kwargs, amount, compare, counted, relation, text, whole
+from spar_core.checks.text import count_words, split_sentences
+
+_DIVIDER: Final = re.compile(r"\s?\*\*\*\s?")
+_LEADING: Final = "\"'"
+_AFTER_WORD: Final = re.compile(r"[.,?!'\"]")
+
+
+def _words(response: str, kwargs: Kwargs) -> Finding:
+    count = count_words(response)
+    return Finding(compare(count, kwargs["num_words"], kwargs["relation"]), counted(count, "word"))
+
+
+def _sentences(response: str, kwargs: Kwargs) -> Finding:
+    count = len(split_sentences(response))
+    return Finding(compare(count, kwargs["num_sentences"], kwargs["relation"]), counted(count, "sentence"))
+
+
+def _paragraphs(response: str, kwargs: Kwargs) -> Finding:
+    blocks = _DIVIDER.split(response)
+    # An empty block is a divider too many, except before the first paragraph and after the last.
+    inner_empty = any(not block.strip() for block in blocks[1:-1])
+    count = sum(1 for block in blocks if block.strip())
+    evidence = "an empty paragraph" if inner_empty else counted(count, "paragraph")
+    return Finding(not inner_empty and count == kwargs["num_paragraphs"], evidence)
+
+
+def _nth_first_word(response: str, kwargs: Kwargs) -> Finding:
+    blocks = response.split("\n\n")
+    count = sum(1 for block in blocks if block.strip())
+    nth = kwargs["nth_paragraph"]
+    # IFEval takes the n-th of the blocks, empty ones included.
+    block = blocks[nth - 1].strip() if 0 < nth <= count else ""
+    if not block:
+        return Finding(False, f"{counted(count, 'paragraph')}, no paragraph {nth}")
+    first = block.split()[0].strip().lstrip(_LEADING)
+    word = _AFTER_WORD.split(first)[0].lower()
+    passed = count == kwargs["num_paragraphs"] and word == kwargs["first_word"].lower()
+    return Finding(passed, f"{counted(count, 'paragraph')}, paragraph {nth} starts with {word or 'no word'}")
+
+
+SPECS: Final = (
+    CheckSpec(
+        "length_constraints:number_words",
+        lambda k: amount(k["num_words"], k["relation"], "word"),
+        _words,
+        {"num_words": whole, "relation": relation},
+    ),
+    CheckSpec(
+        "length_constraints:number_sentences",
+        lambda k: amount(k["num_sentences"], k["relation"], "sentence"),
+        _sentences,
+        {"num_sentences": whole, "relation": relation},
+    ),
+    CheckSpec(
+        "length_constraints:number_paragraphs",
+        lambda k: f"exactly {counted(k['num_paragraphs'], 'paragraph')} separated by ***",
+        _paragraphs,
+        {"num_paragraphs": whole},
+    ),
+    CheckSpec(
+        "length_constraints:nth_paragraph_first_word",
+        lambda k: (
+            f"exactly {counted(k['num_paragraphs'], 'paragraph')}, "
+            f"paragraph {k['nth_paragraph']} starting with the word {k['first_word']}"
+        ),
+        _nth_first_word,
+        {"num_paragraphs": whole, "nth_paragraph": whole, "first_word": text},
+    ),
+)

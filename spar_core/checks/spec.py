@@ -1,0 +1,115 @@
+"""One check type as data: which kwargs it takes, how it reads as a requirement, how it is verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from spar_core.checks.base import Finding
+from spar_core.errors import RequestError
+
+Kwargs = Mapping[str, Any]
+Convert = Callable[[Any], Any]
+Test = Callable[[str, Kwargs], Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSpec:
+    """`parameters` maps each kwarg to a converter that raises ValueError with what it wants instead."""
+
+    id: str
+    requirement: Callable[[Kwargs], str]
+    test: Test
+    parameters: Mapping[str, Convert] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundCheck:
+    """A check type with its kwargs; implements `Check`."""
+
+    spec: CheckSpec
+    kwargs: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    def requirement(self) -> str:
+        return self.spec.requirement(self.kwargs)
+
+    def find(self, response: str) -> Finding:
+        if not response.strip():
+            return Finding(False, "empty response")
+        return self.spec.test(response, self.kwargs)
+
+
+def bind(spec: CheckSpec, kwargs: Mapping[str, Any]) -> BoundCheck:
+    """Validate kwargs; None values are left out, because IFEval's rows carry them.
+
+    Raises:
+        RequestError: a kwarg is unknown, missing or of the wrong kind; `param` is its name.
+    """
+    given = {name: value for name, value in kwargs.items() if value is not None}
+    takes = ", ".join(spec.parameters) or "none"
+    for name in given:
+        if name not in spec.parameters:
+            raise RequestError(f"{spec.id} has no kwarg {name!r}; it takes: {takes}", param=name)
+    bound: dict[str, Any] = {}
+    for name, convert in spec.parameters.items():
+        if name not in given:
+            raise RequestError(f"{spec.id} needs the kwarg {name!r}; it takes: {takes}", param=name)
+        try:
+            bound[name] = convert(given[name])
+        except ValueError as error:
+            raise RequestError(f"{spec.id}: {name} must be {error}, not {given[name]!r}", param=name) from error
+    return BoundCheck(spec, bound)
+
+
+def whole(value: Any) -> int:
+    """A number of things: an integer of at least zero (IFEval's rows write some as 3.0)."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
+        raise ValueError("a whole number of at least 0")
+    return int(value)
+
+
+def relation(value: Any) -> str:
+    if value not in ("at least", "less than"):
+        raise ValueError("'at least' or 'less than'")
+    return str(value)
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text that is not empty")
+    return value
+
+
+def letter(value: Any) -> str:
+    if not isinstance(value, str) or len(value.strip()) != 1:
+        raise ValueError("one character")
+    return value.strip()
+
+
+def words(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, list | tuple) or not value:
+        raise ValueError("a list of words that is not empty")
+    if not all(isinstance(word, str) and word.strip() for word in value):
+        raise ValueError("a list of words that is not empty")
+    return tuple(value)
+
+
+def compare(count: int, wanted: int, relation: str) -> bool:
+    """IFEval's two relations: `at least` and `less than`."""
+    return count >= wanted if relation == "at least" else count < wanted
+
+
+def amount(number: int, relation: str, noun: str, plural: str | None = None) -> str:
+    """`at least 3 sentences`, `fewer than 1 word`."""
+    lead = "at least" if relation == "at least" else "fewer than"
+    return f"{lead} {counted(number, noun, plural)}"
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 word`, `2 words`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -1,0 +1,187 @@
+"""Judging: sample several judgements of a response and take the strict majority of those that have a verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from spar_core.backends.base import Backend
+from spar_core.budget import Budget, TokensExhausted
+from spar_core.checks.base import Check, Finding
+from spar_core.checks.verify import verify
+from spar_core.errors import BackendError
+from spar_core.prompts import Templates
+from spar_core.seeds import derive_seed
+from spar_core.types import Message, Sampling, Usage
+
+_HEADING: Final = re.compile(r"final\s+judge?ment", re.IGNORECASE)
+_VERDICT: Final = re.compile(r"(?<![a-z])(yes|no)(?![a-z])", re.IGNORECASE)
+# The choice as the prompt may have put it, echoed: it names both and says neither.
+_ECHO: Final = re.compile(
+    r"[(\[（【]?\s*[\"'*]*yes[\"'*]*\s*(?:/|\bor\b|\||or)\s*[\"'*]*no[\"'*]*\s*[)\]）】]?", re.IGNORECASE
+)
+_MARKS: Final = re.compile(r"[*_`~#]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One sampled judgement. `verdict` is None when none could be read; `error` says why a call failed."""
+
+    text: str
+    verdict: bool | None
+    usage: Usage = field(default_factory=Usage)
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The votes on one response, and the findings of the checks, if there were any.
+
+    A failed check settles the verdict as No without a vote. `critique` is what a refiner is shown:
+    the first vote that agrees with the majority, or the report of the failed checks; None
+    when the judgement abstained.
+    """
+
+    votes: tuple[Vote, ...]
+    threshold: float = 0.5
+    findings: tuple[Finding, ...] = ()
+    report: str | None = None
+
+    @property
+    def yes(self) -> int:
+        return sum(vote.verdict is True for vote in self.votes)
+
+    @property
+    def no(self) -> int:
+        return sum(vote.verdict is False for vote in self.votes)
+
+    @property
+    def value(self) -> float | None:
+        """Yes / (Yes + No) over the readable votes; 0 when a check failed; None when it abstained."""
+        if self.report is not None:
+            return 0.0
+        return self.yes / (self.yes + self.no) if self.yes + self.no else None
+
+    @property
+    def abstained(self) -> bool:
+        return self.value is None
+
+    @property
+    def accepted(self) -> bool:
+        return self.value is not None and self.value > self.threshold
+
+    @property
+    def failed(self) -> bool:
+        """Whether votes were asked for and every call failed."""
+        return bool(self.votes) and all(vote.error is not None for vote in self.votes)
+
+    @property
+    def critique(self) -> str | None:
+        if self.report is not None:
+            return self.report
+        return next((vote.text for vote in self.votes if vote.verdict is self.accepted), None)
+
+
+def parse_verdict(text: str) -> bool | None:
+    """The verdict of a judgement: True for Yes, False for No, None when it has none.
+
+    The last `Final Judgement` that is followed by a verdict counts, and of several verdicts in its
+    sentence the last ("None of the constraints is violated, Yes"); an echo of the choice, "(Yes or No)",
+    is no verdict.
+    """
+    sections = _HEADING.split(text)
+    for section in reversed(sections[1:]):
+        if (verdict := _verdict_in(section)) is not None:
+            return verdict
+    return None
+
+
+def _verdict_in(section: str) -> bool | None:
+    for line in section.strip().split("\n"):
+        plain = _ECHO.sub(" ", _MARKS.sub("", line))
+        # What follows the verdict's own sentence explains it and may say "no" for other reasons.
+        for sentence in re.split(r"(?<=[.!?。！？;；])\s*", plain):
+            if found := _VERDICT.findall(sentence):
+                return str(found[-1]).lower() == "yes"
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """Samples up to `votes` judgements.
+
+    With `early_stop` the fewest votes that can decide are asked first and the others only if those left it open: at
+    most two rounds, two fifths of the calls saved when five votes would agree.
+    """
+
+    backend: Backend
+    templates: Templates
+    votes: int = 5
+    threshold: float = 0.5
+    early_stop: bool = True
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, max_tokens=2048))
+
+    async def judge(
+        self,
+        conversation: Sequence[Message],
+        response: str,
+        *,
+        checks: Sequence[Check] = (),
+        seed: int = 0,
+        budget: Budget | None = None,
+        on_vote: Callable[[Vote], None] | None = None,
+    ) -> Judgement:
+        """Judge `response` as the answer to `conversation`. A vote whose call fails is a missing vote."""
+        findings = verify(checks, response)
+        if not all(finding.passed for finding in findings):
+            report = self.templates.failed_checks(checks, findings)
+            return Judgement((), self.threshold, findings, report)
+        account = budget or Budget()
+        messages = self.templates.judge(conversation, response)
+        votes: list[Vote] = []
+        while len(votes) < self.votes and not (self.early_stop and self._decided(votes)):
+            size = self._fewest() if self.early_stop and not votes else self.votes - len(votes)
+            cast = await self._round(account, messages, seed, range(len(votes), len(votes) + size))
+            for vote in cast:
+                votes.append(vote)
+                if on_vote:
+                    on_vote(vote)
+            if len(cast) < size:
+                break
+        return Judgement(tuple(votes), self.threshold, findings)
+
+    async def _round(self, budget: Budget, messages: Sequence[Message], seed: int, numbers: range) -> list[Vote]:
+        """The votes of one round in order; fewer when the token budget ran out."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._vote(budget, messages, derive_seed(seed, "vote", n), numbers.stop - n))
+                for n in numbers
+            ]
+        return [vote for task in tasks if (vote := task.result()) is not None]
+
+    async def _vote(self, budget: Budget, messages: Sequence[Message], seed: int, shares: int) -> Vote | None:
+        try:
+            completion = await budget.complete(
+                "judge", self.backend, messages, replace(self.sampling, seed=seed), shares=shares
+            )
+        except TokensExhausted:
+            return None
+        except BackendError as error:
+            return Vote("", None, error=str(error))
+        return Vote(completion.text, parse_verdict(completion.text), completion.usage)
+
+    def _fewest(self) -> int:
+        """The fewest votes that decide if they agree."""
+        return next(n for n in range(1, self.votes + 1) if n / self.votes > self.threshold or n == self.votes)
+
+    def _decided(self, votes: Sequence[Vote]) -> bool:
+        """Whether the votes still to come cannot change the verdict."""
+        yes = sum(vote.verdict is True for vote in votes)
+        no = sum(vote.verdict is False for vote in votes)
+        left = self.votes - len(votes)
+        if yes + no == 0:
+            return False
+        return yes / (yes + no + left) > self.threshold or (yes + left) / (yes + no + left) <= self.threshold

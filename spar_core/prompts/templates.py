@@ -1,0 +1,109 @@
+"""Prompt template sets: folders of text files with `{{slot}}` marks.
+
+Rendering is one pass over the template: a slot's value is never looked at again, so braces, template
+syntax or `[[start]]` in a user's text stay text. The refinement turn continues the judge's own
+conversation: judge prompt, critique, refine prompt (arXiv 2412.11605).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Final
+
+from spar_core.checks.base import Check, Finding
+from spar_core.errors import ConfigError
+from spar_core.types import Message
+
+_SLOT: Final = re.compile(r"\{\{(\w+)\}\}")
+# Every file of a set with the slots that it must have.
+_FILES: Final[dict[str, frozenset[str]]] = {
+    "judge": frozenset({"instruction", "response"}),
+    "refine": frozenset(),
+    "check_failed": frozenset({"number", "requirement", "evidence"}),
+    "checks_failed": frozenset({"failures"}),
+    "turn": frozenset({"role", "text"}),
+}
+SHIPPED_SETS: Final = ("default", "compact")
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """One template set. Rendering never fails."""
+
+    name: str
+    texts: Mapping[str, str]
+
+    def judge(self, conversation: Sequence[Message], response: str) -> list[Message]:
+        """The chat that asks a model to judge `response` as the answer to `conversation`."""
+        prompt = self._render("judge", instruction=self._instruction(conversation), response=response)
+        return [Message("user", prompt)]
+
+    def refine(self, conversation: Sequence[Message], response: str, critique: str) -> list[Message]:
+        """The judge's chat continued by its critique and the request to refine."""
+        return [
+            *self.judge(conversation, response),
+            Message("assistant", critique),
+            Message("user", self._render("refine")),
+        ]
+
+    def failed_checks(self, checks: Sequence[Check], findings: Sequence[Finding]) -> str:
+        """What failed, as a critique in this set's own form; `findings` belong to `checks` one by one."""
+        failures = [
+            self._render(
+                "check_failed",
+                number=str(number),
+                requirement=check.requirement(),
+                evidence=finding.evidence,
+            )
+            for number, (check, finding) in enumerate(zip(checks, findings, strict=True), start=1)
+            if not finding.passed
+        ]
+        return self._render("checks_failed", failures="\n".join(failures))
+
+    def _instruction(self, conversation: Sequence[Message]) -> str:
+        """A single user message as it is; anything longer with each turn's role."""
+        if len(conversation) == 1 and conversation[0].role == "user":
+            return conversation[0].text
+        return "\n".join(self._render("turn", role=message.role, text=message.text) for message in conversation)
+
+    def _render(self, name: str, **values: str) -> str:
+        return _SLOT.sub(lambda slot: values[slot[1]], self.texts[name])
+
+
+def load_templates(name_or_folder: str | Path) -> Templates:
+    """Load a shipped set by name, or the user's own from a folder with the same files.
+
+    Raises:
+        ConfigError: there is no such set, a file is missing, or a slot is missing or unknown.
+    """
+    if str(name_or_folder) in SHIPPED_SETS:
+        root: Traversable = files("spar_core.prompts") / str(name_or_folder)
+    else:
+        root = Path(name_or_folder)
+        if not root.is_dir():
+            raise ConfigError(
+                f"templates: {str(name_or_folder)!r} is neither a shipped set ({', '.join(SHIPPED_SETS)}) nor a folder"
+            )
+    texts = {name: _read(root / f"{name}.txt", wanted) for name, wanted in _FILES.items()}
+    return Templates(str(name_or_folder), texts)
+
+
+def _read(file: Traversable, wanted: frozenset[str]) -> str:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"templates: {file} is missing; a set has {', '.join(sorted(_FILES))}, each .txt") from error
+    slots = set(_SLOT.findall(text))
+    if missing := wanted - slots:
+        raise ConfigError(f"templates: {file} lacks the slot {{{{{min(missing)}}}}}")
+    if unknown := slots - wanted:
+        raise ConfigError(
+            f"templates: {file} has an unknown slot {{{{{min(unknown)}}}}}; it may use: {', '.join(sorted(wanted)) or 'none'}"
+        )
+    # An editor's newline at the end of the file is no part of the prompt.
+    return text.removesuffix("\n")

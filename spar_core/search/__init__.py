@@ -1,0 +1,8 @@
+"""Search over answers: five strategies over one shared expansion step."""
+
+from spar_core.search.config import SearchConfig
+from spar_core.search.engine import STRATEGIES, run_search
+from spar_core.search.result import SearchResult, StopReason
+from spar_core.search.tree import Node, Tree
+
+__all__ = ["STRATEGIES", "Node", "SearchConfig", "SearchResult", "StopReason", "Tree", "run_search"]

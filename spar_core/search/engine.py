@@ -1,0 +1,145 @@
+"""Run one search: draft, judge, expand by a strategy, choose the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from spar_core.backends.base import Backend
+from spar_core.budget import Budget
+from spar_core.checks.base import Check
+from spar_core.errors import BackendTimeout
+from spar_core.judging import Judge, Judgement
+from spar_core.refining import Refiner
+from spar_core.search import events
+from spar_core.search.best_first import best_first
+from spar_core.search.best_of_n import best_of_n
+from spar_core.search.bfs import bfs
+from spar_core.search.config import SearchConfig
+from spar_core.search.dfs import dfs
+from spar_core.search.expansion import Expansion
+from spar_core.search.iterative import iterative
+from spar_core.search.result import SearchResult, StopReason
+from spar_core.search.strategy import Strategy
+from spar_core.search.tree import Node, Tree
+from spar_core.seeds import derive_seed
+from spar_core.types import Completion, Message, Sampling
+
+STRATEGIES: Final[dict[str, Strategy]] = {
+    "bfs": bfs,
+    "dfs": dfs,
+    "best_first": best_first,
+    "iterative": iterative,
+    "best_of_n": best_of_n,
+}
+
+
+async def run_search(
+    conversation: Sequence[Message],
+    *,
+    actor: Backend,
+    judge: Judge,
+    refiner: Refiner,
+    config: SearchConfig,
+    actor_sampling: Sampling,
+    checks: Sequence[Check] = (),
+    draft: Completion | None = None,
+    draft_judgement: Judgement | None = None,
+    emit: events.Emit = lambda event: None,
+) -> SearchResult:
+    """Answer `conversation` as well as the config's budget allows.
+
+    The judge's own `votes`, `threshold` and sampling apply. With `draft` the search starts from that response instead
+    of the actor's. Model calls that fail once a draft exists cost only their nodes: the best usable
+    answer is returned with `degraded`. With `max_search_tokens` the draft, too, is cut to it.
+
+    Raises:
+        BackendError: there is no draft, because the actor failed or the deadline came first.
+    """
+    budget = Budget(nodes=config.budget, tokens=config.max_search_tokens, seconds=config.deadline_s)
+    expansion = Expansion(
+        conversation=conversation,
+        actor=actor,
+        judge=judge,
+        refiner=refiner,
+        config=config,
+        actor_sampling=actor_sampling,
+        checks=checks,
+        budget=budget,
+        emit=emit,
+    )
+    if draft is None:
+        draft = await _draft(expansion, actor, actor_sampling)
+    emit(events.Drafted(draft))
+    # The tree holds at least the unjudged draft, should the time end while it is being judged.
+    expansion.tree = Tree(Node((), "unjudged", draft))
+    try:
+        async with asyncio.timeout(budget.seconds_left):
+            reason = await _search(expansion, draft, draft_judgement)
+    except TimeoutError:
+        reason = "deadline"
+    result = _result(expansion, reason)
+    emit(events.Finished(result))
+    return result
+
+
+async def _draft(expansion: Expansion, actor: Backend, sampling: Sampling) -> Completion:
+    seed = sampling.seed if sampling.seed is not None else derive_seed(expansion.config.seed, "draft")
+    try:
+        async with asyncio.timeout(expansion.budget.seconds_left):
+            return await expansion.budget.complete("actor", actor, expansion.conversation, replace(sampling, seed=seed))
+    except TimeoutError as error:
+        raise BackendTimeout("the deadline came before the actor's draft") from error
+
+
+async def _search(expansion: Expansion, draft: Completion, judgement: Judgement | None) -> StopReason:
+    # Tool calls are for the client to make: there is no text to judge.
+    if expansion.config.budget == 0 or draft.finish_reason == "tool_calls":
+        return "pass_through"
+    root = await expansion.plant(draft, judgement)
+    if root.judgement is None:
+        return _cause(expansion)
+    if root.accepted:
+        return "draft_accepted"
+    if root.judgement.abstained:
+        # Without a verdict there is no critique to refine by, and no claim that the draft is wrong.
+        return "abstained"
+    reason = await STRATEGIES[expansion.config.algorithm](expansion, root)
+    return _cause(expansion) if reason == "no_candidates" else reason
+
+
+def _cause(expansion: Expansion) -> StopReason:
+    """Why there is nothing left to expand."""
+    if expansion.tokens_exhausted:
+        return "tokens"
+    return "upstream" if expansion.degraded else "no_candidates"
+
+
+def _result(expansion: Expansion, reason: StopReason) -> SearchResult:
+    return SearchResult(
+        best=_best(expansion.tree),
+        tree=expansion.tree,
+        stop_reason=reason,
+        degraded=expansion.degraded,
+        calls=dict(expansion.budget.calls),
+        usage=dict(expansion.budget.usage),
+        judgements=expansion.judgements,
+        duration_s=expansion.budget.elapsed_s,
+    )
+
+
+def _best(tree: Tree) -> Node:
+    """The node of the highest value, if it is strictly better than the draft; the draft otherwise.
+
+    A draft without a value is only replaced by an accepted node.
+    """
+    best = tree.root
+    for node in tree:
+        if node.value is None:
+            continue
+        better = node.accepted if best.value is None else node.value > best.value
+        if better:
+            best = node
+    return best

@@ -1,0 +1,68 @@
+"""What happens during a search, one frozen value for each step.
+
+Streaming, metrics and traces listen to these. `path` is the node's place in the tree: () is the draft,
+(0, 2) the third child of the first child.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from spar_core.judging import Judgement, Vote
+from spar_core.refining import Refinement
+from spar_core.search.result import SearchResult
+from spar_core.types import Completion
+
+Path = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """The actor's draft is there."""
+
+    draft: Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Expanding:
+    """A node is about to be made; `critique` is what its refiner sees, None for a fresh draft."""
+
+    path: Path
+    critique: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """A refinement call returned, well or badly."""
+
+    path: Path
+    refinement: Refinement
+
+
+@dataclass(frozen=True, slots=True)
+class Voted:
+    """One vote on the response at `path`."""
+
+    path: Path
+    vote: Vote
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """All votes on the response at `path` are in."""
+
+    path: Path
+    response: str
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The search is over; always the last event."""
+
+    result: SearchResult
+
+
+Event = Drafted | Expanding | Refined | Voted | Judged | Finished
+Emit = Callable[[Event], None]

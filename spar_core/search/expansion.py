@@ -1,0 +1,185 @@
+"""The one step that all strategies share: make a node, judge it, put it into the tree."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from spar_core.backends.base import Backend
+from spar_core.budget import Budget, TokensExhausted
+from spar_core.checks.base import Check
+from spar_core.errors import BackendError
+from spar_core.judging import Judge, Judgement
+from spar_core.refining import Refiner
+from spar_core.search import events
+from spar_core.search.config import SearchConfig
+from spar_core.search.tree import Node, Path, Tree
+from spar_core.seeds import derive_seed
+from spar_core.types import Completion, Message, Sampling
+
+
+class Expansion:
+    """One running search: its tree, its account and its models."""
+
+    def __init__(
+        self,
+        *,
+        conversation: Sequence[Message],
+        actor: Backend,
+        judge: Judge,
+        refiner: Refiner,
+        config: SearchConfig,
+        actor_sampling: Sampling,
+        checks: Sequence[Check],
+        budget: Budget,
+        emit: events.Emit,
+    ) -> None:
+        self.conversation = conversation
+        self.config = config
+        self.budget = budget
+        self.tree: Tree
+        self.judgements = 0
+        self.degraded = False
+        self.tokens_exhausted = False
+        self._actor = actor
+        self._judge = judge
+        self._refiner = refiner
+        self._actor_sampling = actor_sampling
+        self._checks = checks
+        self._emit = emit
+        self._known: dict[str, asyncio.Future[Judgement | None]] = {}
+
+    async def plant(self, draft: Completion, judgement: Judgement | None) -> Node:
+        """Judge the draft, unless its judgement is known, and make it the tree's root."""
+        if judgement is None:
+            judgement = await self._judgement((), draft.text)
+        else:
+            known: asyncio.Future[Judgement | None] = asyncio.get_running_loop().create_future()
+            known.set_result(judgement)
+            self._known[draft.text.strip()] = known
+        root = Node((), "judged" if judgement else "unjudged", draft, judgement)
+        self.tree = Tree(root)
+        return root
+
+    async def refine_all(self, places: Sequence[tuple[Node, int]]) -> list[Node]:
+        """Refine several nodes at once; each place is a parent and the number of its new child.
+
+        Places that the budget has no node for are left out. With `stop="first"` the first accepted
+        node cancels the others. The new nodes come in the order of `places`.
+        """
+        return await self._all([(*parent.path, number) for parent, number in places], [p for p, _ in places])
+
+    async def sample_all(self, numbers: Sequence[int]) -> list[Node]:
+        """Sample fresh drafts from the actor at once, as children of the root."""
+        return await self._all([(number,) for number in numbers], [None] * len(numbers))
+
+    async def _all(self, paths: Sequence[Path], parents: Sequence[Node | None]) -> list[Node]:
+        jobs = [(path, parent) for path, parent in zip(paths, parents, strict=True) if self.budget.take_node()]
+        tasks: list[asyncio.Task[Node]] = []
+
+        def cancel_losers(done: asyncio.Task[Node]) -> None:
+            if not done.cancelled() and done.exception() is None and done.result().accepted:
+                for task in tasks:
+                    task.cancel()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number, (path, parent) in enumerate(jobs):
+                    task = group.create_task(self._one(path, parent, 2 * (len(jobs) - number)))
+                    if self.config.stop == "first":
+                        task.add_done_callback(cancel_losers)
+                    tasks.append(task)
+        finally:
+            for path, _ in jobs:
+                if path not in self.tree:
+                    self.tree.add(Node(path, "cancelled"))
+        return [task.result() for task in tasks if not task.cancelled()]
+
+    async def _one(self, path: Path, parent: Node | None, shares: int) -> Node:
+        """Make, judge and record one node; a failed model call is a failed node."""
+        try:
+            node = await self._make(path, parent, shares)
+        except BackendError as error:
+            self.degraded = True
+            node = Node(path, "failed", problem=f"{type(error).__name__}: {error}")
+        except TokensExhausted as error:
+            self.tokens_exhausted = True
+            node = Node(path, "failed", problem=str(error))
+        self.tree.add(node)
+        return node
+
+    async def _make(self, path: Path, parent: Node | None, shares: int) -> Node:
+        completion = await (self._sampled(path, shares) if parent is None else self._refined(path, parent, shares))
+        if isinstance(completion, str):
+            return Node(path, "failed", problem=completion)
+        duplicate = completion.text.strip() in self._known
+        judgement = await self._judgement(path, completion.text)
+        if judgement is None:
+            return Node(path, "unjudged", completion)
+        return Node(path, "duplicate" if duplicate else "judged", completion, judgement)
+
+    async def _sampled(self, path: Path, shares: int) -> Completion:
+        self._emit(events.Expanding(path, None))
+        sampling = replace(self._actor_sampling, seed=derive_seed(self.config.seed, *path, "draft"))
+        return await self.budget.complete("actor", self._actor, self.conversation, sampling, shares=shares)
+
+    async def _refined(self, path: Path, parent: Node, shares: int) -> Completion | str:
+        """The refined response as a completion, or the reason why there is none."""
+        assert parent.completion is not None
+        assert parent.judgement is not None
+        critique = parent.judgement.critique
+        assert critique is not None
+        self._emit(events.Expanding(path, critique))
+        refinement = await self._refiner.refine(
+            self.conversation,
+            parent.completion.text,
+            critique,
+            seed=derive_seed(self.config.seed, *path, "refine"),
+            budget=self.budget,
+            shares=shares,
+        )
+        self._emit(events.Refined(path, refinement))
+        if refinement.text is None:
+            return refinement.failure or "empty"
+        return Completion(refinement.text, "stop", refinement.usage)
+
+    async def _judgement(self, path: Path, response: str) -> Judgement | None:
+        """The judgement of a response; one that is known, or being judged, is not judged again."""
+        key = response.strip()
+        if (known := self._known.get(key)) is not None:
+            # A cancelled judge must not cancel the one who waits for its verdict.
+            with suppress(asyncio.CancelledError):
+                return await asyncio.shield(known)
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise asyncio.CancelledError
+        pending: asyncio.Future[Judgement | None] = asyncio.get_running_loop().create_future()
+        self._known[key] = pending
+        try:
+            judgement = await self._vote(path, response)
+        except BaseException:
+            pending.cancel()
+            del self._known[key]
+            raise
+        pending.set_result(judgement)
+        return judgement
+
+    async def _vote(self, path: Path, response: str) -> Judgement | None:
+        judgement = await self._judge.judge(
+            self.conversation,
+            response,
+            checks=self._checks,
+            seed=derive_seed(self.config.seed, *path, "judge"),
+            budget=self.budget,
+            on_vote=lambda vote: self._emit(events.Voted(path, vote)),
+        )
+        self.degraded = self.degraded or any(vote.error is not None for vote in judgement.votes)
+        if judgement.failed:
+            return None
+        if not judgement.votes and judgement.report is None:
+            self.tokens_exhausted = True
+            return None
+        self.judgements += bool(judgement.votes)
+        self._emit(events.Judged(path, response, judgement))
+        return judgement

@@ -1,0 +1,81 @@
+"""A finished search as plain data: what happened, node by node, ready for JSON.
+
+`full` has every text and vote; `summary` has the tree's shape, values and outcomes only.
+`read_tree` turns a full trace back into the tree, so that a search can be studied, replayed or used as
+training data without its models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Literal
+
+from spar_core.checks.base import Finding
+from spar_core.judging import Judgement, Vote
+from spar_core.search.result import SearchResult
+from spar_core.search.tree import Node, Tree
+from spar_core.types import Completion, Usage
+
+Detail = Literal["summary", "full"]
+
+
+def write_trace(result: SearchResult, detail: Detail = "full") -> dict[str, Any]:
+    """The search as JSON-ready data; `answer` is the path of the node that was returned."""
+    return {
+        "stop_reason": result.stop_reason,
+        "accepted": result.accepted,
+        "improved": result.improved,
+        "degraded": result.degraded,
+        "value": result.value,
+        "draft_value": result.draft_value,
+        "answer": list(result.best.path),
+        "nodes": [_node(node, detail) for node in result.tree],
+    }
+
+
+def _node(node: Node, detail: Detail) -> dict[str, Any]:
+    data: dict[str, Any] = {"path": list(node.path), "outcome": node.outcome, "value": node.value}
+    if node.problem is not None:
+        data["problem"] = node.problem
+    if detail == "summary":
+        return data
+    if node.completion is not None:
+        data["text"] = node.completion.text
+        data["finish_reason"] = node.completion.finish_reason
+        data["usage"] = asdict(node.completion.usage)
+    if node.judgement is not None:
+        judgement = node.judgement
+        data["judgement"] = {
+            "threshold": judgement.threshold,
+            "votes": [asdict(vote) for vote in judgement.votes],
+            "findings": [asdict(finding) for finding in judgement.findings],
+            "report": judgement.report,
+        }
+    return data
+
+
+def read_tree(trace: Mapping[str, Any]) -> Tree:
+    """The tree of a full trace.
+
+    Raises:
+        ValueError: the trace has no nodes, or its first is not the draft.
+    """
+    nodes = [_read_node(data) for data in trace["nodes"]]
+    if not nodes or nodes[0].path:
+        raise ValueError("a trace starts with its draft, the node with an empty path")
+    tree = Tree(nodes[0])
+    for node in nodes[1:]:
+        tree.add(node)
+    return tree
+
+
+def _read_node(data: Mapping[str, Any]) -> Node:
+    completion = judgement = None
+    if "text" in data:
+        completion = Completion(data["text"], data["finish_reason"], Usage(**data["usage"]))
+    if told := data.get("judgement"):
+        votes = tuple(Vote(**{**vote, "usage": Usage(**vote["usage"])}) for vote in told["votes"])
+        findings = tuple(Finding(**finding) for finding in told["findings"])
+        judgement = Judgement(votes, told["threshold"], findings, told["report"])
+    return Node(tuple(data["path"]), data["outcome"], completion, judgement, data.get("problem"))

@@ -1,0 +1,71 @@
+"""Batches of rows of like length, padded on the right, in an order that depends on the seed alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from spar_training.bootstrap.recipe import Stage, TaskName
+from spar_training.bootstrap.tasks import Row, Tasks
+
+# Rows are drawn this many at a time, then sorted by length: enough for little padding.
+_POOL_ROWS: Final = 512
+_ROUND: Final = 16
+_USUAL_LENGTH: Final[dict[TaskName, float]] = {"copy": 48.0, "actor": 72.0, "refiner": 190.0}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`ids`: int64 (rows, length). `source`: flat positions whose next token is a target. `targets`: those tokens."""
+
+    ids: torch.Tensor
+    source: torch.Tensor
+    targets: torch.Tensor
+
+    @property
+    def tokens(self) -> int:
+        return self.ids.numel()
+
+
+def collate(rows: Sequence[Row], *, pad: int) -> Batch:
+    """Pad rows on the right. With causal attention no real token ever sees the padding."""
+    longest = max(len(ids) for ids, _ in rows)
+    length = (longest + _ROUND - 1) // _ROUND * _ROUND
+    ids = torch.full((len(rows), length), pad, dtype=torch.long)
+    source: list[int] = []
+    for number, (tokens, target) in enumerate(rows):
+        ids[number, : len(tokens)] = torch.tensor(tokens)
+        source += [number * length + place - 1 for place, wanted in enumerate(target) if wanted]
+    positions = torch.tensor(source)
+    return Batch(ids, positions, ids.view(-1)[positions + 1])
+
+
+def pool_batches(tasks: Tasks, stage: Stage, *, seed: int, pad: int, pool: int, tokens: int) -> list[Batch]:
+    """The batches of the `pool`-th pool of a stage that has seen `tokens` so far.
+
+    A pure function of its arguments, so that a resumed run sees what an uninterrupted one would have seen.
+    """
+    rng = random.Random(f"{seed}-{stage.name}-{pool}")
+    # Shares are of tokens, and rows of one task are longer than those of another.
+    weights = {task: share / _USUAL_LENGTH[task] for task, share in stage.shares(tokens).items()}
+    drawn = rng.choices(list(weights), list(weights.values()), k=_POOL_ROWS)
+    rows = sorted((tasks.row(task, "train", rng.getrandbits(40)) for task in drawn), key=lambda row: len(row[0]))
+    groups = list(_groups(rows, stage.batch_tokens))
+    rng.shuffle(groups)
+    return [collate(group, pad=pad) for group in groups]
+
+
+def _groups(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[Row]]:
+    group: list[Row] = []
+    for row in rows:
+        length = (len(row[0]) + _ROUND - 1) // _ROUND * _ROUND
+        if group and length * (len(group) + 1) > batch_tokens:
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group

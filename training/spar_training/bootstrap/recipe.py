@@ -1,0 +1,105 @@
+"""A bootstrap recipe: the model's shape and the stages it is trained in, read from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from spar_core.errors import ConfigError
+
+TaskName = Literal["copy", "actor", "refiner"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Shape(_Strict):
+    """A Llama's shape. `context` is its window in tokens."""
+
+    width: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    mlp: int = Field(gt=0)
+    context: int = Field(gt=0)
+
+
+class Stage(_Strict):
+    """One stretch of training.
+
+    It starts from the weights of the stage `start` (None: from nothing). `mix` is each task's share of
+    the tokens, reached linearly from `mix_at_start` over `ramp_tokens`. The learning rate rises
+    over `warmup_tokens` to `lr`, stays, and falls linearly to zero over the last `decay` share.
+    """
+
+    name: str
+    start: str | None = None
+    tokens: int = Field(gt=0)
+    batch_tokens: int = Field(default=8192, gt=0)
+    lr: float = Field(gt=0)
+    warmup_tokens: int = 0
+    decay: float = Field(default=0.0, ge=0, le=1)
+    mix: Mapping[TaskName, float]
+    mix_at_start: Mapping[TaskName, float] | None = None
+    ramp_tokens: int = 0
+
+    def shares(self, tokens: int) -> dict[TaskName, float]:
+        """Each task's share of a batch when `tokens` have been seen; they sum to one."""
+        first = self.mix_at_start or self.mix
+        at = min(1.0, tokens / self.ramp_tokens) if self.ramp_tokens else 1.0
+        raw = {task: (1 - at) * first.get(task, 0.0) + at * self.mix.get(task, 0.0) for task in {**first, **self.mix}}
+        total = sum(raw.values())
+        return {task: share / total for task, share in sorted(raw.items())}
+
+    def lr_scale(self, tokens: int) -> float:
+        """The learning rate at `tokens`, as a share of `lr`."""
+        warm = min(1.0, (tokens + self.batch_tokens) / self.warmup_tokens) if self.warmup_tokens else 1.0
+        left = (self.tokens - tokens) / (self.decay * self.tokens) if self.decay else 1.0
+        return warm * max(0.0, min(1.0, left))
+
+
+class Recipe(_Strict):
+    """Everything that decides what `spar train bootstrap` makes."""
+
+    name: str
+    seed: int
+    templates: str
+    shape: Shape
+    tokenizer_examples: int = Field(gt=0)
+    tokenizer_min_count: int = Field(gt=0)
+    stages: tuple[Stage, ...]
+    actor: str
+    refiner: str
+
+    @model_validator(mode="after")
+    def _stages_exist(self) -> Recipe:
+        seen: set[str] = set()
+        for stage in self.stages:
+            if stage.start is not None and stage.start not in seen:
+                raise ValueError(f"stage {stage.name!r} starts from {stage.start!r}, which no earlier stage makes")
+            seen.add(stage.name)
+        for key in ("actor", "refiner"):
+            if getattr(self, key) not in seen:
+                raise ValueError(f"{key}: no stage is called {getattr(self, key)!r}; there are {sorted(seen)}")
+        return self
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or has a key or a value that is wrong.
+    """
+    try:
+        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such recipe") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"{path}: {problems}") from error

@@ -1,0 +1,75 @@
+"""Run a bootstrap recipe: tokenizer, base, actor and refiner, each stage resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from spar_core.prompts import Templates, load_templates
+from spar_training.bootstrap.checkpoint import Progress, load_checkpoint
+from spar_training.bootstrap.model import build_model
+from spar_training.bootstrap.probe import Probe
+from spar_training.bootstrap.recipe import Recipe, Stage
+from spar_training.bootstrap.stage import Trainer
+from spar_training.bootstrap.tasks import Tasks
+from spar_training.bootstrap.tokenizer import build_tokenizer
+from spar_training.world.samples import actor_sample, refiner_sample
+
+Report = Callable[[Stage, Progress, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """One run of a recipe in `folder`: `tokenizer/` and one checkpoint per stage."""
+
+    recipe: Recipe
+    folder: Path
+
+    def run(self, report: Report) -> dict[str, Progress]:
+        """Train every stage that is not finished; the progress of each, in order."""
+        return {stage.name: self._stage(stage, report) for stage in self.recipe.stages}
+
+    def model(self, stage: str) -> LlamaForCausalLM:
+        """The weights that a stage has reached.
+
+        Raises:
+            FileNotFoundError: the stage has not begun.
+        """
+        path = self.folder / f"{stage}.pt"
+        saved = load_checkpoint(path)
+        if saved is None:
+            raise FileNotFoundError(path)
+        model = build_model(self.recipe.shape, self.tokenizer(), seed=self.recipe.seed)
+        model.load_state_dict(saved[1])
+        return model
+
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The run's tokenizer, built on first use."""
+        folder = self.folder / "tokenizer"
+        if not (folder / "tokenizer.json").exists():
+            texts = _world_texts(self.recipe.tokenizer_examples, load_templates(self.recipe.templates))
+            built = build_tokenizer(texts, min_count=self.recipe.tokenizer_min_count, context=self.recipe.shape.context)
+            built.save_pretrained(folder)
+        return PreTrainedTokenizerFast.from_pretrained(folder)  # type: ignore[no-any-return]
+
+    def _stage(self, stage: Stage, report: Report) -> Progress:
+        tokenizer = self.tokenizer()
+        tasks = Tasks(tokenizer, load_templates(self.recipe.templates))
+        trainer = Trainer(recipe=self.recipe, tasks=tasks, probe=Probe(tasks, size=64), folder=self.folder)
+        if (saved := load_checkpoint(trainer.checkpoint(stage.name))) and saved[0].tokens >= stage.tokens:
+            return saved[0]
+        model = (
+            self.model(stage.start) if stage.start else build_model(self.recipe.shape, tokenizer, seed=self.recipe.seed)
+        )
+        return trainer.run(stage, model, lambda progress, figures: report(stage, progress, figures))
+
+
+def _world_texts(examples: int, templates: Templates) -> Iterator[str]:
+    """The texts of training conversations, from which the tokenizer takes its words."""
+    for index in range(examples):
+        for conversation in (actor_sample("train", index), refiner_sample("train", index, templates)):
+            for message in conversation:
+                yield message.text

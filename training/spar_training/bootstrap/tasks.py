@@ -1,0 +1,61 @@
+"""What the model is trained on, as token rows: copying, answering, judging and refining.
+
+A row is (input ids, is_target flags) of equal length; the loss is taken on targets only.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from transformers import PreTrainedTokenizerFast
+
+from spar_core.prompts import Templates
+from spar_core.types import Message
+from spar_training.bootstrap.recipe import TaskName
+from spar_training.bootstrap.tokenizer import BOS, END, SPECIAL_TOKENS
+from spar_training.world.prompt import Split
+from spar_training.world.samples import actor_sample, refiner_sample
+
+Row = tuple[list[int], list[bool]]
+
+COPY_LENGTHS: Final = (4, 32)
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Rows of every task, each a pure function of (split, index)."""
+
+    tokenizer: PreTrainedTokenizerFast
+    templates: Templates
+
+    def row(self, task: TaskName, split: Split, index: int) -> Row:
+        if task == "copy":
+            return self._copy(random.Random(f"copy-{split}-{index}"))
+        if task == "actor":
+            return self.encode(actor_sample(split, index))
+        return self.encode(refiner_sample(split, index, self.templates))
+
+    def encode(self, conversation: tuple[Message, ...]) -> Row:
+        """The chat template's tokens; what the assistant says, with its end mark, is the target."""
+        ids: list[int] = [self._id(BOS)]
+        target = [False]
+        for message in conversation:
+            body = self.tokenizer.encode(message.text, add_special_tokens=False)
+            says = message.role == "assistant"
+            ids += [self._id(f"<|{message.role}|>"), *body, self._id(END)]
+            target += [False, *([says] * (len(body) + 1))]
+        return ids, target
+
+    def _copy(self, rng: random.Random) -> Row:
+        """Random tokens, then the same again: a string of any tokens, so that only copying can solve it."""
+        first = len(SPECIAL_TOKENS)
+        body = [rng.randrange(first, len(self.tokenizer)) for _ in range(rng.randint(*COPY_LENGTHS))]
+        ids = [self._id(BOS), self._id("<|user|>"), *body, self._id(END)]
+        ids += [self._id("<|assistant|>"), *body, self._id(END)]
+        target = [False] * (len(body) + 4) + [True] * (len(body) + 1)
+        return ids, target
+
+    def _id(self, token: str) -> int:
+        return int(self.tokenizer.convert_tokens_to_ids(token))

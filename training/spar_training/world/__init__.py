@@ -1,0 +1,1 @@
+"""A small world of short English texts under verifiable constraints."""
