@@ -47,8 +47,9 @@ class ScriptedBackend:
         self.running += 1
         ended = False
         try:
-            await asyncio.sleep(self.latency_s)
+            # The script is asked first: replies follow the order of the calls, whatever time they take.
             reply = self.script(messages, sampling)
+            await asyncio.sleep(self.latency_s)
             if isinstance(reply, BaseException):
                 ended = True
                 raise reply

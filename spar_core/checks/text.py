@@ -4,7 +4,8 @@ Sentence splitting is rule-based and needs no model. A sentence ends at `.`, `!`
 with any closing quotes or brackets) before white space or the end, unless the full stop belongs to a
 known abbreviation, to an initial (`J. Smith`), to a dotted acronym (`U.S.`) or to a list number at
 the start of a sentence; after an abbreviation or acronym the sentence still ends when what follows
-starts like a new one. A line break alone ends no sentence. This follows what NLTK's English Punkt model does on ordinary prose.
+starts like a new one. A line break alone ends no sentence. This follows what
+NLTK's English Punkt model does on ordinary prose.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ _BEFORE_NAMES: Final = frozenset(
 )
 _ABBREVIATIONS: Final = frozenset(
     (
-        "vs etc e.g i.e inc ltd co corp jr sr no vol fig al approx dept est jan feb mar apr jun jul aug "
-        "sep sept oct nov dec mon tue wed thu fri sat sun a.m p.m u.s u.k u.n p.s ph.d m.d b.c a.d d.c "
+        "vs etc e.g i.e inc ltd corp jr sr vol al approx dept est jan feb apr jun jul aug "
+        "sep sept oct nov dec mon tue thu fri a.m p.m u.s u.k u.n p.s ph.d m.d b.c a.d d.c "
         "cf ca"
     ).split()
 )

@@ -103,7 +103,8 @@ def _read(file: Traversable, wanted: frozenset[str]) -> str:
         raise ConfigError(f"templates: {file} lacks the slot {{{{{min(missing)}}}}}")
     if unknown := slots - wanted:
         raise ConfigError(
-            f"templates: {file} has an unknown slot {{{{{min(unknown)}}}}}; it may use: {', '.join(sorted(wanted)) or 'none'}"
+            f"templates: {file} has an unknown slot {{{{{min(unknown)}}}}}; "
+            f"it may use: {', '.join(sorted(wanted)) or 'none'}"
         )
     # An editor's newline at the end of the file is no part of the prompt.
     return text.removesuffix("\n")
