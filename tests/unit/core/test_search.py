@@ -233,7 +233,9 @@ async def test_tool_calls_are_returned_whole_and_unsearched() -> None:
 async def test_checks_of_the_request_are_enforced_and_named_to_the_refiner() -> None:
     refiner = counting_refiner()
     result = await search(
-        judge=ScriptedBackend(always(YES)), refiner=refiner, checks=[build_check("keywords:existence", {"keywords": ["answer"]})]
+        judge=ScriptedBackend(always(YES)),
+        refiner=refiner,
+        checks=[build_check("keywords:existence", {"keywords": ["answer"]})],
     )
     assert result.stop_reason == "refined_accepted"
     assert result.answer.text.startswith("answer")

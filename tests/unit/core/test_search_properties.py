@@ -38,7 +38,9 @@ class World:
         self.actor = ScriptedBackend(lambda m, s: self._say(f"answer {self.rng.randint(0, 30)}"))
         self.judge = ScriptedBackend(lambda m, s: self._say(self.rng.choice([YES, NO, NO, "well"])))
         self.refiner = ScriptedBackend(
-            lambda m, s: self._say(self.rng.choice(["[[start]]\n%d\n[[end]]" % self.rng.randint(0, 30), "[[start]]\ncut"]))
+            lambda m, s: self._say(
+                self.rng.choice([f"[[start]]\n{self.rng.randint(0, 30)}\n[[end]]", "[[start]]\ncut"])
+            )
         )
 
     def _say(self, text: str) -> str | BaseException:

@@ -1,0 +1,45 @@
+"""The embedded engine as a backend."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+from spar_core.backends.local.engine import LocalEngine
+from spar_core.errors import BackendError
+from spar_core.types import Completion, Delta, FinishReason, Message, Sampling, Usage
+
+
+@dataclass(frozen=True)
+class LocalBackend:
+    """One model name over one engine; several backends may share an engine."""
+
+    engine: LocalEngine
+    model: str
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        pieces: list[str] = []
+        finish: FinishReason = "stop"
+        usage = Usage()
+        async for delta in self.stream(messages, sampling):
+            pieces.append(delta.text)
+            finish, usage = delta.finish_reason or finish, delta.usage or usage
+        return Completion("".join(pieces), finish, usage)
+
+    async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
+        request = self.engine.submit(messages, sampling)
+        try:
+            while True:
+                delta = await request.deltas.get()
+                if isinstance(delta, BackendError):
+                    raise delta
+                yield delta
+                if delta.finish_reason is not None:
+                    return
+        finally:
+            # Done or not: a finished request ignores it, an unfinished one gives up its slot.
+            request.cancelled = True
+
+    async def aclose(self) -> None:
+        """Close the engine, and with it every backend that shares it."""
+        self.engine.close()

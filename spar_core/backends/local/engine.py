@@ -1,0 +1,285 @@
+"""The embedded engine: one transformers model, one worker thread, continuous batching over slots.
+
+Requests join between decoding steps and leave when they are done; all live requests decode together.
+Prompts that wait together and are equal, such as the votes of one judgement, are computed once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import random
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from spar_core.backends.local.cache import SlotCache, Step
+from spar_core.backends.local.request import Request
+from spar_core.backends.local.sampler import sample_tokens
+from spar_core.backends.local.text import TextStream
+from spar_core.errors import BackendError, BackendRejected, BackendUnavailable, ConfigError
+from spar_core.types import Delta, FinishReason, Message, Sampling, Usage
+
+# Prompts computed in one forward pass: bounds its memory, and how long live rows wait for it.
+_PROMPTS_AT_ONCE: Final = 8
+# Below this size a step is too short to be worth dealing out over cores.
+_SMALL_MODEL: Final = 30_000_000
+
+
+class LocalEngine:
+    """A model in this process.
+
+    `max_slots` requests decode together; more wait in order of arrival. `max_context` (tokens) defaults to
+    the model's own. `threads` are the CPU cores of this engine; by default one for a small model, so
+    that two small engines run side by side, and torch's own choice for a large one.
+
+    Raises:
+        ConfigError: there is no model in `model_dir`.
+    """
+
+    def __init__(
+        self,
+        model_dir: str | Path,
+        *,
+        device: str = "auto",
+        max_slots: int = 32,
+        max_context: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if not (Path(model_dir) / "config.json").exists():
+            raise ConfigError(f"{model_dir}: no model here (config.json is missing)")
+        self._device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        dtype = torch.float32 if self._device == "cpu" else torch.bfloat16
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(model_dir)
+        self._model: Any = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype).to(self._device).eval()
+        config = self._model.config
+        self.context = min(max_context or config.max_position_embeddings, config.max_position_embeddings)
+        self.max_slots = max_slots
+        self._threads = threads or self._usual_threads()
+        self._cache = SlotCache(layers=config.num_hidden_layers, slots=max_slots, context=self.context)
+        self._ends = self._end_tokens()
+        self._incoming: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._waiting: list[Request] = []
+        self._live: list[Request] = []
+        self._closed = False
+        self._worker = threading.Thread(target=self._work, name="spar-local-engine", daemon=True)
+        self._worker.start()
+
+    @property
+    def running(self) -> int:
+        """Requests that hold a slot."""
+        return len(self._live)
+
+    def submit(self, messages: Sequence[Message], sampling: Sampling) -> Request:
+        """Queue a completion; its deltas arrive on the request's queue. Call from the event loop.
+
+        Raises:
+            BackendUnavailable: the engine is closed.
+        """
+        if self._closed:
+            raise BackendUnavailable("the embedded engine is closed")
+        seed = sampling.seed if sampling.seed is not None else random.getrandbits(63)
+        request = Request(tuple(messages), sampling, seed, asyncio.get_running_loop())
+        self._incoming.put(request)
+        return request
+
+    def close(self) -> None:
+        """Stop the worker; running and waiting requests fail with BackendUnavailable."""
+        if not self._closed:
+            self._closed = True
+            self._incoming.put(None)
+            self._worker.join()
+
+    def _usual_threads(self) -> int:
+        small = sum(parameter.numel() for parameter in self._model.parameters()) < _SMALL_MODEL
+        return 1 if small else max(1, (os.cpu_count() or 1))
+
+    def _end_tokens(self) -> frozenset[int]:
+        ends = self._model.generation_config.eos_token_id
+        if ends is None:
+            ends = self._tokenizer.eos_token_id
+        return frozenset(ends if isinstance(ends, list) else [ends])
+
+    def _work(self) -> None:
+        if self._device == "cpu":
+            torch.set_num_threads(self._threads)
+        error: BackendError = BackendUnavailable("the embedded engine was closed")
+        try:
+            with torch.inference_mode():
+                while self._receive():
+                    self._drop_cancelled()
+                    self._admit()
+                    self._decode()
+        except Exception as problem:  # noqa: BLE001 -- a broken worker must fail its callers, not hang them
+            self._closed = True
+            error = BackendUnavailable(f"the embedded engine broke: {type(problem).__name__}: {problem}")
+        self._fail_all(error)
+
+    def _receive(self) -> bool:
+        """Take what has arrived, waiting for it when there is nothing to do; False once closed."""
+        idle = not self._live and not self._waiting
+        while True:
+            try:
+                request = self._incoming.get(block=idle)
+            except queue.Empty:
+                return True
+            if request is None:
+                return False
+            idle = False
+            self._prepare(request)
+
+    def _prepare(self, request: Request) -> None:
+        """Tokenize a request and put it in line, or reject it."""
+        try:
+            _refuse_unsupported(request.sampling.extra)
+            turns = [{**message.to_openai(), "content": message.text} for message in request.messages]
+            prompt = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+            room = self.context - len(prompt)
+            if room < 1:
+                raise BackendRejected(
+                    f"the prompt has {len(prompt)} tokens; the model's context is {self.context} tokens",
+                    status=400,
+                )
+        except BackendRejected as error:
+            request.deliver(error)
+            return
+        wanted = request.sampling.max_tokens
+        request.room = room if wanted is None else min(room, wanted)
+        request.prompt = tuple(prompt)
+        request.text = TextStream(self._tokenizer, request.sampling.stop)
+        self._waiting.append(request)
+
+    def _drop_cancelled(self) -> None:
+        self._waiting = [request for request in self._waiting if not request.cancelled]
+        for row in reversed(range(len(self._live))):
+            if self._live[row].cancelled:
+                self._free(row)
+
+    def _free(self, row: int) -> None:
+        """Give a row back: the last live row moves into its place."""
+        last = self._live.pop()
+        if row < len(self._live):
+            self._cache.copy_row(len(self._live), row, last.length)
+            self._live[row] = last
+
+    def _admit(self) -> None:
+        """Move waiting requests to free rows, their prompts computed and first tokens sampled."""
+        while self._waiting and len(self._live) < self.max_slots:
+            free = self.max_slots - len(self._live)
+            group: dict[tuple[int, ...], list[Request]] = {}
+            for request in self._waiting[:free]:
+                if request.prompt not in group and len(group) == _PROMPTS_AT_ONCE:
+                    break
+                group.setdefault(request.prompt, []).append(request)
+            taken = sum(map(len, group.values()))
+            self._waiting = self._waiting[taken:]
+            self._prefill(group)
+
+    def _prefill(self, group: Mapping[tuple[int, ...], list[Request]]) -> None:
+        first = len(self._live)
+        prompts = list(group)
+        longest = max(map(len, prompts))
+        # Padding on the right is never seen: tokens see only what stands before them in their row,
+        # and decoding overwrites the padding's places one by one.
+        ids = torch.tensor([[*prompt, *([0] * (longest - len(prompt)))] for prompt in prompts])
+        positions = torch.arange(longest).expand(len(prompts), -1)
+        ends = torch.tensor([len(prompt) - 1 for prompt in prompts], device=self._device)
+        kept, place = torch.unique(ends, return_inverse=True)
+        logits = self._forward(ids, positions, first, kept)[torch.arange(len(prompts)), place]
+        requests: list[Request] = []
+        rows: list[int] = []
+        for number, prompt in enumerate(prompts):
+            requests.append(group[prompt][0])
+            rows.append(number)
+        for number, prompt in enumerate(prompts):
+            for twin in group[prompt][1:]:
+                self._cache.copy_row(first + number, first + len(requests), len(prompt))
+                requests.append(twin)
+                rows.append(number)
+        self._live += requests
+        self._advance(first, logits[rows])
+
+    def _decode(self) -> None:
+        """One token more for every live row."""
+        if not self._live:
+            return
+        ids = torch.tensor([[request.next_token] for request in self._live])
+        positions = torch.tensor([[request.length] for request in self._live])
+        logits = self._forward(ids, positions, 0, 1)[:, -1]
+        self._advance(0, logits)
+
+    def _forward(
+        self, ids: torch.Tensor, positions: torch.Tensor, first: int, keep: int | torch.Tensor
+    ) -> torch.Tensor:
+        """Logits (rows, kept, vocabulary) of rows from `first` on."""
+        positions = positions.to(self._device)
+        self._cache.step = Step(first, positions)
+        output = self._model(
+            input_ids=ids.to(self._device),
+            position_ids=positions,
+            attention_mask=self._cache.step.mask,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=keep,
+        )
+        logits: torch.Tensor = output.logits
+        return logits
+
+    def _advance(self, first: int, logits: torch.Tensor) -> None:
+        """Sample the next token of the rows from `first` on, and let go of those that are done."""
+        requests = self._live[first:]
+        tokens = sample_tokens(logits, [r.sampling for r in requests], [r.draw() for r in requests])
+        for row in reversed(range(len(requests))):
+            if self._take(requests[row], tokens[row]):
+                self._free(first + row)
+
+    def _take(self, request: Request, token: int) -> bool:
+        """Give a request its next token; True when that was its last."""
+        assert request.text is not None
+        request.generated += 1
+        request.next_token = token
+        ended = token in self._ends
+        piece = "" if ended else request.text.push(token)
+        finish: FinishReason | None = None
+        if ended or request.text.stopped:
+            finish = "stop"
+        elif request.generated >= request.room:
+            finish = "length"
+        if finish is None:
+            if piece:
+                request.deliver(Delta(piece))
+            return False
+        usage = Usage(len(request.prompt), request.generated)
+        request.deliver(Delta(piece + request.text.flush(), finish, usage))
+        return True
+
+    def _fail_all(self, error: BackendError) -> None:
+        while True:
+            try:
+                request = self._incoming.get_nowait()
+            except queue.Empty:
+                break
+            if request is not None:
+                self._waiting.append(request)
+        for request in (*self._live, *self._waiting):
+            request.deliver(error)
+        self._live, self._waiting = [], []
+
+
+# Values that ask for nothing, whatever the field.
+_HARMLESS: Final[tuple[object, ...]] = (None, False, 0, 0.0, "", [], {})
+_IGNORED: Final = frozenset({"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"})
+
+
+def _refuse_unsupported(extra: Mapping[str, Any]) -> None:
+    for name, value in extra.items():
+        if name in _IGNORED or value in _HARMLESS:
+            continue
+        if name == "response_format" and value == {"type": "text"}:
+            continue
+        raise BackendRejected(f"{name} is not supported by the embedded engine", status=400)

@@ -1,0 +1,49 @@
+"""One completion on its way through the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+
+from spar_core.backends.local.text import TextStream
+from spar_core.errors import BackendError
+from spar_core.types import Delta, Message, Sampling
+
+
+@dataclass(eq=False)
+class Request:
+    """Made on the event loop; from then on the worker owns all but `loop`, `deltas` and `cancelled`."""
+
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    seed: int
+    loop: asyncio.AbstractEventLoop
+    deltas: asyncio.Queue[Delta | BackendError] = field(default_factory=asyncio.Queue)
+    cancelled: bool = False
+
+    prompt: tuple[int, ...] = ()
+    room: int = 0
+    generated: int = 0
+    next_token: int = 0
+    text: TextStream | None = None
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    def draw(self) -> float:
+        """The next number of this request's own stream, whatever else is in the batch."""
+        return self._random.random()
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt and of the answer that are in the cache."""
+        return len(self.prompt) + self.generated - 1
+
+    def deliver(self, delta: Delta | BackendError) -> None:
+        """Hand a piece over to the event loop. Called from the worker."""
+        try:
+            self.loop.call_soon_threadsafe(self.deltas.put_nowait, delta)
+        except RuntimeError:
+            # The loop is closed: nobody is left to hear it.
+            self.cancelled = True

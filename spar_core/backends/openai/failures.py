@@ -1,0 +1,75 @@
+"""An upstream's failures in this project's terms."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from spar_core.errors import (
+    BackendError,
+    BackendOverloaded,
+    BackendProtocol,
+    BackendRejected,
+    BackendTimeout,
+    BackendUnavailable,
+)
+
+
+def failure(status: int, body: bytes, headers: Mapping[str, str]) -> BackendError:
+    """The error that an HTTP answer of status >= 400 stands for."""
+    message = f"upstream answered {status}: {_message(body)}"
+    if status in (429, 503):
+        return BackendOverloaded(message, status=status, retry_after=retry_after(headers.get("Retry-After")))
+    if status in (408, 504):
+        return BackendTimeout(message, status=status)
+    if status >= 500:
+        return BackendUnavailable(message, status=status)
+    return BackendRejected(message, status=status)
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds to wait, from seconds or an HTTP date; None when there is neither."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def read_object(text: str | bytes) -> dict[str, Any]:
+    """A JSON object that is no error.
+
+    Raises:
+        BackendProtocol: it is not JSON, no object, or an error under a status that says all is well.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise BackendProtocol(f"upstream sent invalid JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise BackendProtocol("upstream sent JSON that is no object")
+    if data.get("error"):
+        raise BackendProtocol(f"upstream sent an error in its answer: {_told(data['error'])}")
+    return data
+
+
+def _message(body: bytes) -> str:
+    try:
+        data = json.loads(body)
+    except ValueError:
+        return body[:200].decode("utf-8", errors="replace") or "(no body)"
+    return _told(data.get("error", data) if isinstance(data, dict) else data)
+
+
+def _told(error: object) -> str:
+    if isinstance(error, dict) and isinstance(error.get("message"), str):
+        return str(error["message"])
+    return json.dumps(error)[:200]

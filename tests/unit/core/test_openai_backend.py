@@ -1,0 +1,228 @@
+"""The HTTP backend against a real server on loopback, well behaved and not."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from spar_core.backends.openai import OpenAIBackend, Timeouts
+from spar_core.errors import (
+    BackendError,
+    BackendOverloaded,
+    BackendProtocol,
+    BackendRejected,
+    BackendTimeout,
+    BackendUnavailable,
+)
+from spar_core.types import Message, Sampling, Usage
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+HELLO = [Message("user", "Hi", {"name": "ann"})]
+
+
+@asynccontextmanager
+async def upstream(handler: Handler, **settings: Any) -> AsyncIterator[OpenAIBackend]:
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", handler)
+    runner = web.AppRunner(app, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+    backend = OpenAIBackend(base_url=f"http://127.0.0.1:{port}/v1/", model="m", **settings)
+    try:
+        yield backend
+    finally:
+        await backend.aclose()
+        await runner.cleanup()
+
+
+def answer(**changed: Any) -> dict[str, Any]:
+    return {
+        "choices": [{"message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+    } | changed
+
+
+def replying(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        text = body if isinstance(body, str) else json.dumps(body)
+        return web.Response(text=text, status=status, headers=headers, content_type="application/json")
+
+    return handle
+
+
+def streaming(*pieces: bytes, reset: bool = False) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for piece in pieces:
+            await response.write(piece)
+            await asyncio.sleep(0.01)
+        if reset and request.transport is not None:
+            request.transport.abort()  # type: ignore[attr-defined]
+        return response
+
+    return handle
+
+
+def chunk(**delta: Any) -> bytes:
+    finish = delta.pop("finish", None)
+    return f"data: {json.dumps({'choices': [{'delta': delta, 'finish_reason': finish}]})}\n\n".encode()
+
+
+async def test_a_completion_and_the_request_that_asked_for_it() -> None:
+    seen: dict[str, Any] = {}
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.update(await request.json(), auth=request.headers.get("Authorization"))
+        return web.json_response(answer())
+
+    async with upstream(handle, api_key="k") as backend:
+        sampling = Sampling(temperature=0.5, max_tokens=9, stop=("x",), seed=1, extra={"logit_bias": {"1": 2}})
+        completion = await backend.complete(HELLO, sampling)
+    assert (completion.text, completion.finish_reason, completion.usage) == ("Hello", "stop", Usage(3, 2))
+    assert seen == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Hi", "name": "ann"}],
+        "temperature": 0.5,
+        "top_p": 1.0,
+        "max_tokens": 9,
+        "stop": ["x"],
+        "seed": 1,
+        "logit_bias": {"1": 2},
+        "auth": "Bearer k",
+    }
+
+
+async def test_fields_that_are_not_set_are_not_sent() -> None:
+    async def handle(request: web.Request) -> web.Response:
+        assert set(await request.json()) == {"model", "messages", "temperature", "top_p"}
+        return web.json_response(answer())
+
+    async with upstream(handle) as backend:
+        await backend.complete(HELLO, Sampling())
+
+
+async def test_thoughts_are_no_part_of_the_answer() -> None:
+    message = {"content": "Hello", "reasoning_content": "hm", "tool_calls": [{"id": "1"}]}
+    async with upstream(replying(answer(choices=[{"message": message, "finish_reason": "tool_calls"}]))) as backend:
+        completion = await backend.complete(HELLO, Sampling())
+    assert completion.text == "Hello"
+    assert completion.extra == {"reasoning": "hm", "tool_calls": [{"id": "1"}]}
+    assert completion.finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "headers", "error"),
+    [
+        ({"error": {"message": "slow down"}}, 429, {"Retry-After": "7"}, BackendOverloaded),
+        ("busy", 503, None, BackendOverloaded),
+        ("boom", 500, None, BackendUnavailable),
+        ("late", 504, None, BackendTimeout),
+        ({"error": {"message": "too long"}}, 400, None, BackendRejected),
+        ({"error": {"message": "oops"}}, 200, None, BackendProtocol),
+        ("not json", 200, None, BackendProtocol),
+        ("[]", 200, None, BackendProtocol),
+        ({"choices": []}, 200, None, BackendProtocol),
+        ({"choices": [{}]}, 200, None, BackendProtocol),
+    ],
+)
+async def test_every_bad_answer_is_a_typed_error(
+    body: Any, status: int, headers: dict[str, str] | None, error: type[BackendError]
+) -> None:
+    async with upstream(replying(body, status, headers)) as backend:
+        with pytest.raises(error) as caught:
+            await backend.complete(HELLO, Sampling())
+        with pytest.raises(BackendError):
+            async for _ in backend.stream(HELLO, Sampling()):
+                pass
+    if isinstance(caught.value, BackendOverloaded):
+        assert caught.value.retry_after == (7.0 if headers else None)
+    if isinstance(body, dict) and "error" in body:
+        assert body["error"]["message"] in str(caught.value)
+
+
+async def test_retry_after_may_be_a_date() -> None:
+    async with upstream(replying("x", 503, {"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"})) as backend:
+        with pytest.raises(BackendOverloaded) as caught:
+            await backend.complete(HELLO, Sampling())
+    assert caught.value.retry_after is not None
+    assert caught.value.retry_after > 1e6
+
+
+async def test_a_stream_may_break_anywhere() -> None:
+    whole = (
+        b": hi\r\n\r\n"
+        + chunk(role="assistant", content="")
+        + chunk(content="Grüße ").replace(b"\n", b"\r\n")
+        + chunk(content="日本")
+        + chunk(finish="stop")
+        + b'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}\n\ndata: [DONE]\n\n'
+    )
+    for size in (1, 3, 1000):
+        pieces = [whole[i : i + size] for i in range(0, len(whole), size)]
+        handler = streaming(*([b"".join(pieces[:-1]), pieces[-1]] if size == 1 else pieces))
+        async with upstream(handler) as backend:
+            deltas = [delta async for delta in backend.stream(HELLO, Sampling())]
+        assert "".join(delta.text for delta in deltas) == "Grüße 日本"
+        assert (deltas[-1].finish_reason, deltas[-1].usage) == ("stop", Usage(3, 4))
+
+
+@pytest.mark.parametrize("handler", [streaming(chunk(content="Hel")), streaming(chunk(content="Hel"), reset=True)])
+async def test_a_truncated_stream_is_an_error(handler: Handler) -> None:
+    async with upstream(handler) as backend:
+        with pytest.raises(BackendUnavailable):
+            async for _ in backend.stream(HELLO, Sampling()):
+                pass
+
+
+async def test_nobody_listening_is_unavailable() -> None:
+    backend = OpenAIBackend(base_url="http://127.0.0.1:9/v1", model="m")
+    with pytest.raises(BackendUnavailable):
+        await backend.complete(HELLO, Sampling())
+    await backend.aclose()
+
+
+async def test_a_stall_is_a_timeout() -> None:
+    async def handle(request: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    async with upstream(handle, timeouts=Timeouts(idle=0.1)) as backend:
+        with pytest.raises(BackendTimeout):
+            await backend.complete(HELLO, Sampling())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_cancelling_reaches_the_upstream_within_200_ms(stream: bool) -> None:
+    aborted = asyncio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        try:
+            if stream:
+                await response.prepare(request)
+                await response.write(chunk(content="x"))
+            await asyncio.sleep(5)
+        except (asyncio.CancelledError, ConnectionError):
+            aborted.set()
+            raise
+        return response
+
+    async def read(backend: OpenAIBackend) -> None:
+        if stream:
+            async for _ in backend.stream(HELLO, Sampling()):
+                pass
+        else:
+            await backend.complete(HELLO, Sampling())
+
+    async with upstream(handle) as backend:
+        task = asyncio.create_task(read(backend))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.wait_for(aborted.wait(), 0.2)
