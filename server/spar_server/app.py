@@ -1,0 +1,103 @@
+"""The application: routes, state and the translation of errors into OpenAI's shape."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from time import time
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from spar_core.errors import BackendError, RequestError
+from spar_server.disconnect import ClientGoneError
+from spar_server.errors import ApiError, api_error
+from spar_server.metrics import Metrics
+from spar_server.pair import Pair
+from spar_server.request_id import RequestId
+from spar_server.routes import chat, models, ops
+from spar_server.settings import Settings
+
+log = logging.getLogger("spar_server")
+
+
+def create_app(settings: Settings, pair: Pair) -> FastAPI:
+    """The app that answers with `pair`, which it closes when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        app.state.draining = True
+        await pair.aclose()
+
+    app = FastAPI(
+        title="SPaR Server",
+        version=version("spar-server"),
+        description="Chat completions that get better the more compute a request is given.",
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    app.state.pair = pair
+    app.state.metrics = Metrics()
+    app.state.started = int(time())
+    app.state.draining = False
+    app.add_middleware(RequestId)
+    for module in (chat, models, ops):
+        app.include_router(module.router)
+    _handle_errors(app)
+    return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    def told(error: ApiError) -> Response:
+        app.state.metrics.failed()
+        return JSONResponse(error.body, status_code=error.status, headers=error.headers)
+
+    async def on_api_error(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        return told(error)
+
+    async def on_known(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestError | BackendError)
+        return told(api_error(error))
+
+    async def on_invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return told(_invalid(error.errors()[0]))
+
+    async def on_http(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return told(ApiError(error.status_code, str(error.detail)))
+
+    async def on_gone(_: Request, __: Exception) -> Response:
+        # Nobody reads this; 499 is what access logs call it.
+        return Response(status_code=499)
+
+    async def on_unexpected(_: Request, error: Exception) -> Response:
+        log.error("unexpected error", exc_info=error)
+        return told(ApiError(500, "internal error; see the server's log", "api_error"))
+
+    app.add_exception_handler(ApiError, on_api_error)
+    app.add_exception_handler(RequestError, on_known)
+    app.add_exception_handler(BackendError, on_known)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(ClientGoneError, on_gone)
+    app.add_exception_handler(Exception, on_unexpected)
+
+
+def _invalid(problem: Any) -> ApiError:
+    """FastAPI's first complaint about the body, by its field."""
+    field = ".".join(str(part) for part in problem["loc"] if part != "body")
+    if problem["type"] == "extra_forbidden":
+        message = f"{field}: unknown key; see /docs for the keys of `refine`"
+    elif problem["type"] == "json_invalid":
+        field, message = "", f"the body is not valid JSON: {problem['ctx']['error']}"
+    else:
+        message = f"{field or 'body'}: {problem['msg']}"
+    return ApiError(400, message, param=field or None, code="invalid_value")

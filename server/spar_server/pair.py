@@ -1,0 +1,88 @@
+"""The models that a server answers with: an actor and a refiner, which also judges."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from spar_core.backends.base import Backend
+from spar_core.backends.openai import OpenAIBackend
+from spar_core.errors import ConfigError
+from spar_core.prompts import Templates, load_templates
+from spar_core.types import Sampling
+from spar_server.settings import Settings, Upstream
+
+EMBEDDED_NAME: Final = "spar-small"
+# The small pair's longest judgement and answer, with room to spare.
+_EMBEDDED_TOKENS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """`name` is what clients call it."""
+
+    name: str
+    actor: Backend
+    refiner: Backend
+    templates: Templates
+    judge_sampling: Sampling
+    refine_sampling: Sampling
+    actor_max_tokens: int | None = None
+
+    async def aclose(self) -> None:
+        await self.actor.aclose()
+        await self.refiner.aclose()
+
+
+def build_pair(settings: Settings) -> Pair:
+    """The pair that the settings describe.
+
+    Raises:
+        ConfigError: the embedded pair is wanted and cannot be run here, or the template set is wrong.
+    """
+    return _remote(settings, settings.actor) if settings.actor else _embedded(settings)
+
+
+def _remote(settings: Settings, actor: Upstream) -> Pair:
+    refiner = settings.refiner or actor
+    return Pair(
+        name=settings.model or actor.model,
+        actor=_client(actor),
+        refiner=_client(refiner),
+        templates=load_templates(settings.templates or "default"),
+        judge_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.judge_max_tokens or 2048),
+        refine_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.refine_max_tokens or 3072),
+    )
+
+
+def _client(upstream: Upstream) -> OpenAIBackend:
+    key = upstream.api_key.get_secret_value() if upstream.api_key else None
+    return OpenAIBackend(base_url=upstream.url, model=upstream.model, api_key=key)
+
+
+def _embedded(settings: Settings) -> Pair:
+    if settings.refiner:
+        raise ConfigError("refiner.url is set without actor.url; set --actor-url too, or neither")
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
+        raise ConfigError(
+            "the embedded pair needs torch and transformers: pip install 'spar-server[embedded]', "
+            "or front a server of yours with --actor-url and --actor-model"
+        )
+    from spar_core.backends.local import LocalBackend, LocalEngine
+
+    name = settings.model or EMBEDDED_NAME
+    models = Path(str(files("spar_core"))) / "models"
+    actor = LocalEngine(models / "actor", device=settings.device)
+    refiner = LocalEngine(models / "refiner", device=settings.device)
+    return Pair(
+        name=name,
+        actor=LocalBackend(actor, f"{name}-actor"),
+        refiner=LocalBackend(refiner, f"{name}-refiner"),
+        templates=load_templates(settings.templates or "compact"),
+        judge_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.judge_max_tokens or _EMBEDDED_TOKENS),
+        refine_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.refine_max_tokens or _EMBEDDED_TOKENS),
+        actor_max_tokens=_EMBEDDED_TOKENS,
+    )

@@ -1,0 +1,35 @@
+"""What operators ask: /health, /ready, /version, /metrics."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from spar_server.metrics import Metrics
+
+router = APIRouter()
+
+
+@router.get("/health", summary="Whether the process lives")
+async def health() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@router.get("/ready", summary="Whether it takes requests")
+async def ready(request: Request) -> Response:
+    """503 once the server is stopping."""
+    draining: bool = request.app.state.draining
+    return JSONResponse({"ready": not draining}, status_code=503 if draining else 200)
+
+
+@router.get("/version", summary="The server's version")
+async def server_version() -> dict[str, str]:
+    return {"version": version("spar-server")}
+
+
+@router.get("/metrics", summary="Prometheus metrics")
+async def metrics(request: Request) -> Response:
+    registry: Metrics = request.app.state.metrics
+    return Response(registry.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,117 @@
+"""The server's settings: defaults, then a TOML file, then `SPAR_...` variables, then command-line flags.
+
+Nested keys are written `[actor] url = ...` in TOML and `SPAR_ACTOR__URL` in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from spar_core.errors import ConfigError
+from spar_core.search.config import Algorithm, StopPolicy
+
+DEFAULT_FILE = Path("spar.toml")
+
+
+class Upstream(BaseModel):
+    """One OpenAI-compatible server. `url` ends in `/v1` or the like."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = Field(pattern=r"^https?://")
+    model: str = Field(min_length=1)
+    api_key: SecretStr | None = None
+
+
+class RefineDefaults(BaseModel):
+    """What a request gets that does not say otherwise, and the most that it may ask for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    refine_budget: int = Field(default=0, ge=0)
+    max_refine_budget: int = Field(default=64, ge=0)
+    algorithm: Algorithm = "bfs"
+    branch: int = Field(default=3, ge=1, le=16)
+    beam: int = Field(default=2, ge=1, le=16)
+    max_depth: int = Field(default=3, ge=1, le=16)
+    votes: int = Field(default=5, ge=1, le=25)
+    threshold: float = Field(default=0.5, ge=0, lt=1)
+    stop: StopPolicy = "first"
+    deadline_s: float = Field(default=280.0, gt=0)
+    judge_max_tokens: int | None = Field(default=None, ge=1)
+    refine_max_tokens: int | None = Field(default=None, ge=1)
+
+
+class Settings(BaseSettings):
+    """Everything that `spar serve` can be told. Without `actor` it serves the embedded pair."""
+
+    model_config = SettingsConfigDict(env_prefix="SPAR_", env_nested_delimiter="__", extra="forbid", frozen=True)
+    _file: ClassVar[Path | None] = None
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    model: str | None = Field(default=None, description="name under which the pair is served")
+    actor: Upstream | None = None
+    refiner: Upstream | None = None
+    templates: str | None = None
+    device: str = "auto"
+    refine: RefineDefaults = RefineDefaults()
+    log_level: str = Field(default="warning", pattern="^(critical|error|warning|info|debug)$")
+    shutdown_grace_s: float = Field(default=30.0, ge=0)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        """Flags, then the environment, then the file."""
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=cls._file))
+
+
+def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Settings:
+    """Settings from all sources; `file` defaults to ./spar.toml where there is one.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, or a key or a value is wrong; names each and the fix.
+    """
+    if file is not None and not file.is_file():
+        raise ConfigError(f"--config {file}: no such file")
+    found = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    _refuse_unknown_variables()
+    sourced = type("Settings", (Settings,), {"_file": found, "__module__": __name__})
+    try:
+        settings: Settings = sourced(**flags)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(item) for item in error.errors())) from error
+    except ValueError as error:
+        raise ConfigError(f"{found}: {error}") from error
+    return settings
+
+
+def _explain(item: Any) -> str:
+    key = ".".join(map(str, item["loc"]))
+    if item["type"] == "extra_forbidden":
+        return f"{key}: there is no such setting; remove it or see `spar serve --help` and docs/serving.md"
+    if item["type"] == "missing":
+        return f"{key}: is needed; set it in the file or as SPAR_{key.upper().replace('.', '__')}"
+    return f"{key}: {item['msg']} (got {item['input']!r})"
+
+
+def _refuse_unknown_variables() -> None:
+    """A mistyped variable is an error, not a setting that silently does nothing."""
+    known = {f"SPAR_{name.upper()}" for name in Settings.model_fields}
+    for variable in os.environ:
+        if variable.startswith("SPAR_") and variable.split("__")[0] not in known | {"SPAR_DATA"}:
+            raise ConfigError(f"{variable}: there is no such setting; known: {', '.join(sorted(known))}")
