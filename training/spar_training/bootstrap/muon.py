@@ -20,7 +20,7 @@ _STEPS: Final = 5
 def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
     """An approximation of the nearest semi-orthogonal matrix, same shape."""
     tall = matrix.size(0) > matrix.size(1)
-    x = matrix.T if tall else matrix
+    x: torch.Tensor = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
     for _ in range(_STEPS):
         gram = x @ x.T

@@ -53,7 +53,7 @@ class Bootstrap:
             texts = _world_texts(self.recipe.tokenizer_examples, load_templates(self.recipe.templates))
             built = build_tokenizer(texts, min_count=self.recipe.tokenizer_min_count, context=self.recipe.shape.context)
             built.save_pretrained(folder)
-        return PreTrainedTokenizerFast.from_pretrained(folder)  # type: ignore[no-any-return]
+        return PreTrainedTokenizerFast.from_pretrained(folder)
 
     def _stage(self, stage: Stage, report: Report) -> Progress:
         tokenizer = self.tokenizer()

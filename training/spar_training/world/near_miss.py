@@ -157,8 +157,7 @@ def _wrong_ending(answer: Answer, kwargs: Any, subject: str, rng: random.Random)
 def _wrong_case(answer: Answer, _: Any, __: str, rng: random.Random) -> Answer:
     if rng.random() < 0.5:
         return replace(answer, case="normal")
-    case = (lambda s: s.lower()) if answer.case == "lower" else (lambda s: s.upper())
-    flip = (lambda s: s.upper()) if answer.case == "lower" else (lambda s: s.lower())
+    case, flip = (str.lower, str.upper) if answer.case == "lower" else (str.upper, str.lower)
     sentences = [case(sentence) for sentence in answer.sentences]
     index = rng.randrange(len(sentences))
     words = sentences[index].split(" ")

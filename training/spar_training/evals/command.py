@@ -1,0 +1,118 @@
+"""`spar eval world`: run the evaluation, print its table, keep its result."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from spar_core.backends.local import LocalBackend, LocalEngine
+from spar_core.errors import ConfigError
+from spar_core.prompts import load_templates
+from spar_training.evals.intervals import Interval
+from spar_training.evals.world import Figures, Outcome, WorldEval, figures
+from spar_training.world.prompt import Split
+
+_ROWS = {
+    "judge_balanced": "judge (5 votes) agrees with the verifiers, balanced",
+    "judge_on_good": "  on good answers",
+    "judge_on_bad": "  on bad answers",
+    "parse_failures": "votes without a verdict",
+    "refinement_success": "one refinement of a bad answer judged No makes it right",
+    "greedy_strict": "budget 0, temperature 0: all constraints met, strict",
+    "draft_strict": "budget 0: all constraints met, strict",
+    "draft_loose": "budget 0: all constraints met, loose",
+    "searched_strict": "with the budget: all constraints met, strict",
+    "searched_loose": "with the budget: all constraints met, loose",
+    "gain_strict": "gain over budget 0, strict, paired",
+    "gain_over_greedy": "gain over temperature 0, strict, paired",
+}
+
+
+def run(*, prompts: int, budget: int, seed: int, pair: Path | None, split: str, out: Path | None) -> None:
+    """Evaluate and print.
+
+    Raises:
+        ConfigError: the split is unknown or there is no pair in the folder.
+    """
+    if split not in get_args(Split):
+        raise ConfigError(f"--split {split}: choose one of {', '.join(get_args(Split))}")
+    folder = pair or Path(str(files("spar_core"))) / "models"
+    outcomes = asyncio.run(_outcomes(folder, prompts=prompts, budget=budget, seed=seed, split=split))
+    measured = figures(outcomes)
+    console = Console()
+    console.print(_table(measured, f"{prompts} {split} prompts, budget {budget}, seed {seed}; percent [95% interval]"))
+    if out:
+        config = {"prompts": prompts, "budget": budget, "seed": seed, "split": split, "pair": str(folder)}
+        _write(out, config, measured, outcomes)
+
+
+async def _outcomes(folder: Path, *, prompts: int, budget: int, seed: int, split: Any) -> list[Outcome]:
+    actor, refiner = LocalEngine(folder / "actor"), LocalEngine(folder / "refiner", max_slots=96)
+    steps = iter(track(range(prompts), description="prompts"))
+    evaluation = WorldEval(
+        actor=LocalBackend(actor, "actor"),
+        refiner=LocalBackend(refiner, "refiner"),
+        templates=load_templates("compact"),
+        split=split,
+        prompts=prompts,
+        budget=budget,
+        seed=seed,
+    )
+    try:
+        outcomes = await evaluation.run(lambda _: _step(steps))
+    finally:
+        actor.close()
+        refiner.close()
+    next(steps, None)
+    return outcomes
+
+
+def _step(steps: Iterator[int]) -> None:
+    next(steps, None)
+
+
+def _table(measured: Figures, title: str) -> Table:
+    table = Table(title=title)
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name, label in _ROWS.items():
+        value: Interval = getattr(measured, name)
+        table.add_row(label, str(value))
+    table.add_row("nodes per answer", f"{measured.nodes:.2f}")
+    table.add_row("generated tokens per answer", f"{measured.tokens_per_answer:.0f}")
+    return table
+
+
+def _write(out: Path, config: dict[str, Any], measured: Figures, outcomes: list[Outcome]) -> None:
+    items = [
+        {
+            "prompt": outcome.prompt.text,
+            "checks": [{"id": c.id, "kwargs": dict(c.kwargs)} for c in outcome.prompt.constraints],
+            "draft": outcome.draft.text,
+            "draft_passed": outcome.draft_passed,
+            "judged": outcome.judgement.value,
+            "critique": outcome.judgement.critique,
+            "refined": outcome.refined,
+            "answer": outcome.result.answer.text,
+            "answer_passed": outcome.answer_passed,
+            "stop_reason": outcome.result.stop_reason,
+            "nodes": outcome.result.nodes,
+        }
+        for outcome in outcomes
+    ]
+    data = {"config": config, "version": version("spar-server"), "figures": asdict(measured), "items": items}
+    scratch = out.with_suffix(".tmp")
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    scratch.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    os.replace(scratch, out)
