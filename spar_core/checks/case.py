@@ -11,27 +11,26 @@ from spar_core.checks.spec import CheckSpec, Kwargs, Test, amount, compare, coun
 from spar_core.checks.text import language_of
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
-# Tokens as a Treebank tokenizer would cut them, as far as being upper case goes: marks at the edges
-# and clitics come off, hyphens and inner dots stay.
-_TOKEN: Final = re.compile(r"[^\s,;:?!\"()\[\]{}<>&@#$%*`]+")
-_CLITIC: Final = re.compile(r"^(.+?)(n't|'s|'m|'d|'ll|'re|'ve)$", re.IGNORECASE)
+# Words are cut as the tokenizer cuts them that IFEval uses, NLTK's improved Treebank one, as far as
+# being upper case goes: marks and clitics come off, hyphens and single dots stay inside.
+_MARKS: Final = re.compile(r"""[\s;@#$%&?!*\[\](){}<>"`«»“”‘’„‒–—―]|[:,](?!\d)|\.\.+|--|''""")
+_CLITIC: Final = re.compile(r"(?<=[^'])'(?:[smdSMD]|ll|LL|re|RE|ve|VE)$|(?<=[^'])(?:n't|N'T)$")
+_CONTRACTION: Final = re.compile(r"\b(?:CANNOT|GIMME|GONNA|GOTTA|LEMME|MORE'N|D'YE)\b|\bWANNA$")
 
 
 def _capital_words(response: str, kwargs: Kwargs) -> Finding:
-    count = sum(part.isupper() for token in _TOKEN.findall(response) for part in _parts(token))
+    count = sum(map(_capitals, _MARKS.split(response)))
     return Finding(
         compare(count, kwargs["capital_frequency"], kwargs["capital_relation"]),
         f"{counted(count, 'word')} in all capitals",
     )
 
 
-def _parts(token: str) -> list[str]:
-    return [part for piece in re.split(r"--+|\.\.+", token) for part in _clitics(piece) if part]
-
-
-def _clitics(piece: str) -> tuple[str, ...]:
-    match = _CLITIC.match(piece)
-    return (match[1], match[2]) if match else (piece,)
+def _capitals(piece: str) -> int:
+    """How many words of a piece between marks are in all capitals: 2 in `I'M` and `CANNOT`, 1 in `JOE's`."""
+    if "'" in piece and (clitic := _CLITIC.search(piece)):
+        return _capitals(piece[: clitic.start()]) + clitic[0].isupper()
+    return 1 + len(_CONTRACTION.findall(piece)) if piece.isupper() else 0
 
 
 def _whole_text(predicate: Callable[[str], bool]) -> Test:

@@ -8,24 +8,32 @@ from typing import Final
 from spar_core.checks.base import Finding
 from spar_core.checks.spec import CheckSpec, Kwargs, amount, counted, text, whole
 
-_PLACEHOLDER: Final = re.compile(r"\[.*?\]")
 # IFEval lets the two usual markers be written with a space inside.
 _POSTSCRIPTS: Final = {
-    "P.S.": re.compile(r"\s*p\.\s?s\..*$", re.MULTILINE),
-    "P.P.S": re.compile(r"\s*p\.\s?p\.\s?s.*$", re.MULTILINE),
+    "P.S.": re.compile(r"p\.\s?s\."),
+    "P.P.S": re.compile(r"p\.\s?p\.\s?s"),
 }
 
 
 def _postscript(response: str, kwargs: Kwargs) -> Finding:
     marker = kwargs["postscript_marker"].strip()
-    pattern = _POSTSCRIPTS.get(marker) or re.compile(rf"\s*{re.escape(marker.lower())}.*$", re.MULTILINE)
+    pattern = _POSTSCRIPTS.get(marker) or re.compile(re.escape(marker.lower()))
     found = bool(pattern.search(response.lower()))
     return Finding(found, f"{marker} found" if found else f"no {marker}")
 
 
 def _placeholders(response: str, kwargs: Kwargs) -> Finding:
-    count = len(_PLACEHOLDER.findall(response))
+    count = sum(map(_pairs, response.split("\n")))
     return Finding(count >= kwargs["num_placeholders"], counted(count, "placeholder"))
+
+
+def _pairs(line: str) -> int:
+    """How many opening square brackets of a line are closed in it, each by the next closing one."""
+    count = position = 0
+    while (start := line.find("[", position)) >= 0 and (end := line.find("]", start)) >= 0:
+        count += 1
+        position = end + 1
+    return count
 
 
 SPECS: Final = (

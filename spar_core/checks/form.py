@@ -1,4 +1,7 @@
-"""Checks on layout: bullets, highlights, titles, sections, JSON, fixed answers."""
+"""Checks on layout: bullets, highlights, titles, sections, JSON, fixed answers.
+
+Responses may be long and degenerate, so every search here takes time linear in their length.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,10 @@ from typing import Final
 from spar_core.checks.base import Finding
 from spar_core.checks.spec import CheckSpec, Kwargs, amount, counted, text, whole
 
-_STAR_BULLET: Final = re.compile(r"^\s*\*[^\*].*$", re.MULTILINE)
-_DASH_BULLET: Final = re.compile(r"^\s*-.*$", re.MULTILINE)
-_HIGHLIGHT: Final = re.compile(r"\*[^\n\*]*\*")
-_DOUBLE_HIGHLIGHT: Final = re.compile(r"\*\*[^\n\*]*\*\*")
-_TITLE: Final = re.compile(r"<<[^\n]+>>")
+_STAR_BULLET: Final = re.compile(r"^[^\S\n]*\*[^*].*$", re.MULTILINE)
+_DASH_BULLET: Final = re.compile(r"^[^\S\n]*-", re.MULTILINE)
+_HIGHLIGHT: Final = re.compile(r"\*([^\n*]*)\*")
+_DOUBLE_HIGHLIGHT: Final = re.compile(r"\*\*([^\n*]*)\*\*")
 FIXED_ANSWERS: Final = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
 
@@ -23,22 +25,27 @@ def _bullets(response: str, kwargs: Kwargs) -> Finding:
 
 
 def _highlights(response: str, kwargs: Kwargs) -> Finding:
-    single = sum(1 for mark in _HIGHLIGHT.findall(response) if mark.strip("*").strip())
-    double = sum(
-        1 for mark in _DOUBLE_HIGHLIGHT.findall(response) if mark.removeprefix("**").removesuffix("**").strip()
-    )
-    count = single + double
+    # As in IFEval, a mark of double stars may count twice: by itself and as one of single stars.
+    marks = (*_HIGHLIGHT.findall(response), *_DOUBLE_HIGHLIGHT.findall(response))
+    count = sum(1 for mark in marks if mark.strip())
     return Finding(count >= kwargs["num_highlights"], counted(count, "highlighted section"))
 
 
 def _title(response: str, _: Kwargs) -> Finding:
-    title = next((t for t in _TITLE.findall(response) if t.lstrip("<").rstrip(">").strip()), None)
+    title = next(filter(None, map(_title_of, response.split("\n"))), None)
     return Finding(title is not None, title or "no title")
 
 
+def _title_of(line: str) -> str | None:
+    """What stands between the first `<<` of a line and its last `>>`, with these marks."""
+    start, end = line.find("<<"), line.rfind(">>")
+    if start < 0 or end <= start + 2 or not line[start:end].lstrip("<").rstrip(">").strip():
+        return None
+    return line[start : end + 2]
+
+
 def _sections(response: str, kwargs: Kwargs) -> Finding:
-    splitter = rf"\s?{re.escape(kwargs['section_spliter'].strip())}\s?\d+\s?"
-    count = len(re.split(splitter, response)) - 1
+    count = len(re.findall(rf"{re.escape(kwargs['section_spliter'].strip())}\s?\d", response))
     return Finding(count >= kwargs["num_sections"], counted(count, "section"))
 
 
@@ -51,6 +58,8 @@ def _json(response: str, _: Kwargs) -> Finding:
         json.loads(body)
     except ValueError as error:
         return Finding(False, f"not JSON: {error}")
+    except RecursionError:
+        return Finding(False, "not JSON: nested too deeply")
     return Finding(True, "valid JSON")
 
 

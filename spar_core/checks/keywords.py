@@ -1,4 +1,9 @@
-"""Checks on which words and letters occur."""
+"""Checks on which words and letters occur.
+
+IFEval compiles keywords as regular expressions, but its data holds only plain words. Here a keyword is
+searched as it is written, so that `C++` can be one and no request can send an expression that takes
+for ever.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +18,22 @@ def _list(words: tuple[str, ...]) -> str:
     return f"the word{'s' if len(words) > 1 else ''} {', '.join(words)}"
 
 
-def _pattern(keyword: str) -> str:
-    """IFEval searches keywords as regular expressions; one that is none is searched as it is written."""
-    try:
-        re.compile(keyword)
-    except re.error:
-        return re.escape(keyword)
-    return keyword
-
-
 def _existence(response: str, kwargs: Kwargs) -> Finding:
-    missing = [word for word in kwargs["keywords"] if not re.search(_pattern(word), response, re.IGNORECASE)]
+    missing = [word for word in kwargs["keywords"] if not re.search(re.escape(word), response, re.IGNORECASE)]
     return Finding(not missing, f"{', '.join(missing)} missing" if missing else "all found")
 
 
 def _forbidden(response: str, kwargs: Kwargs) -> Finding:
-    found = [word for word in kwargs["forbidden_words"] if re.search(rf"\b{_pattern(word)}\b", response, re.IGNORECASE)]
+    found = [word for word in kwargs["forbidden_words"] if _has_word(word, response)]
     return Finding(not found, f"{', '.join(found)} found" if found else "none found")
 
 
+def _has_word(word: str, response: str) -> bool:
+    return bool(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", response, re.IGNORECASE))
+
+
 def _frequency(response: str, kwargs: Kwargs) -> Finding:
-    count = len(re.findall(_pattern(kwargs["keyword"]), response, re.IGNORECASE))
+    count = len(re.findall(re.escape(kwargs["keyword"].strip()), response, re.IGNORECASE))
     return Finding(compare(count, kwargs["frequency"], kwargs["relation"]), counted(count, "time"))
 
 

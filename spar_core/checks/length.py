@@ -6,11 +6,10 @@ import re
 from typing import Final
 
 from spar_core.checks.base import Finding
-from spar_core.checks.spec import CheckSpec, Kwargs, amount, compare, counted, relation, text, whole
+from spar_core.checks.spec import CheckSpec, Kwargs, amount, compare, counted, positive, relation, text, whole
 from spar_core.checks.text import count_words, split_sentences
 
 _DIVIDER: Final = re.compile(r"\s?\*\*\*\s?")
-_LEADING: Final = "\"'"
 _AFTER_WORD: Final = re.compile(r"[.,?!'\"]")
 
 
@@ -38,13 +37,19 @@ def _nth_first_word(response: str, kwargs: Kwargs) -> Finding:
     count = sum(1 for block in blocks if block.strip())
     nth = kwargs["nth_paragraph"]
     # IFEval takes the n-th of the blocks, empty ones included.
-    block = blocks[nth - 1].strip() if 0 < nth <= count else ""
+    block = blocks[nth - 1].strip() if nth <= count else ""
     if not block:
         return Finding(False, f"{counted(count, 'paragraph')}, no paragraph {nth}")
-    first = block.split()[0].strip().lstrip(_LEADING)
+    first = block.split(maxsplit=1)[0].lstrip("'").lstrip('"')
     word = _AFTER_WORD.split(first)[0].lower()
     passed = count == kwargs["num_paragraphs"] and word == kwargs["first_word"].lower()
     return Finding(passed, f"{counted(count, 'paragraph')}, paragraph {nth} starts with {word or 'no word'}")
+
+
+def _no_such_paragraph(kwargs: Kwargs) -> tuple[str, str] | None:
+    if kwargs["nth_paragraph"] <= kwargs["num_paragraphs"]:
+        return None
+    return "nth_paragraph", f"at most num_paragraphs, which is {kwargs['num_paragraphs']}"
 
 
 SPECS: Final = (
@@ -73,6 +78,7 @@ SPECS: Final = (
             f"paragraph {k['nth_paragraph']} starting with the word {k['first_word']}"
         ),
         _nth_first_word,
-        {"num_paragraphs": whole, "nth_paragraph": whole, "first_word": text},
+        {"num_paragraphs": positive, "nth_paragraph": positive, "first_word": text},
+        clash=_no_such_paragraph,
     ),
 )

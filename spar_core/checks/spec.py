@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from reprlib import repr as shortened
 from typing import Any
 
 from spar_core.checks.base import Finding
@@ -16,12 +17,16 @@ Test = Callable[[str, Kwargs], Finding]
 
 @dataclass(frozen=True, slots=True)
 class CheckSpec:
-    """`parameters` maps each kwarg to a converter that raises ValueError with what it wants instead."""
+    """`parameters` maps each kwarg to a converter that raises ValueError with what it wants instead.
+
+    `clash` names the kwarg that no response could meet given the others, and what it must be instead.
+    """
 
     id: str
     requirement: Callable[[Kwargs], str]
     test: Test
     parameters: Mapping[str, Convert] = field(default_factory=dict)
+    clash: Callable[[Kwargs], tuple[str, str] | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +67,32 @@ def bind(spec: CheckSpec, kwargs: Mapping[str, Any]) -> BoundCheck:
         try:
             bound[name] = convert(given[name])
         except ValueError as error:
-            raise RequestError(f"{spec.id}: {name} must be {error}, not {given[name]!r}", param=name) from error
+            raise _wrong(spec, name, str(error), given[name]) from error
+    if clash := spec.clash(bound):
+        name, wanted = clash
+        raise _wrong(spec, name, wanted, given[name])
     return BoundCheck(spec, bound)
+
+
+def _wrong(spec: CheckSpec, name: str, wanted: str, value: Any) -> RequestError:
+    return RequestError(f"{spec.id}: {name} must be {wanted}, not {shortened(value)}", param=name)
 
 
 def whole(value: Any) -> int:
     """A number of things: an integer of at least zero (IFEval's rows write some as 3.0)."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_whole(value) or value < 0:
         raise ValueError("a whole number of at least 0")
     return int(value)
+
+
+def _is_whole(value: int | float) -> bool:
+    return isinstance(value, int) or value.is_integer()
+
+
+def positive(value: Any) -> int:
+    if not (number := whole(value)):
+        raise ValueError("a whole number of at least 1")
+    return number
 
 
 def relation(value: Any) -> str:

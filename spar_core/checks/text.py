@@ -1,38 +1,42 @@
 """Text helpers that several checks share: words, sentences, languages.
 
-Sentence splitting is rule-based and needs no model. A sentence ends at `.`, `!` or `?` (one or more,
-with any closing quotes or brackets) before white space or the end, unless the full stop belongs to a
-known abbreviation, to an initial (`J. Smith`), to a dotted acronym (`U.S.`) or to a list number at
-the start of a sentence; after an abbreviation or acronym the sentence still ends when what follows
-starts like a new one. A line break alone ends no sentence. This follows what
-NLTK's English Punkt model does on ordinary prose.
+Sentences are split by the decision procedure of Punkt (Kiss and Strunk, "Unsupervised Multilingual
+Sentence Boundary Detection", Computational Linguistics 32(4), 2006), because IFEval counts them with
+Punkt's English model. Its learned statistics are replaced by the word lists of `sentence_words`, so
+nothing is loaded. In short:
+
+- `!` and `?` before white space, a quote or a bracket end a sentence, whatever follows.
+- So does a full stop, unless it belongs to an abbreviation, to an initial before a name (`J. Smith`) or
+  to an ellipsis, or stands between a number or an initial and a lowercase word. An abbreviation or
+  ellipsis ends the sentence after all when a word that opens sentences follows (`in the U.S. They`).
+- A line break alone ends no sentence; the number of a list item (`1. Peel`) is a sentence of its own.
+- Closing quotes and brackets stay with the sentence that they close.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
+from spar_core.checks.sentence_words import ABBREVIATIONS, AFTER_NUMBER, OPENERS, ORDINARY
+
 _WORD: Final = re.compile(r"\w+")
-# Titles and the like: never the end of a sentence, whatever follows.
-_BEFORE_NAMES: Final = frozenset(
-    ("mr mrs ms dr prof gen rep sen gov st capt col lt sgt maj rev hon messrs mme").split()
+_SPACES: Final = " \t\n\r\v\f"
+
+# Marks that are never inside a word, hence tokens of their own.
+_MARK: Final = r"""[)(\]\[{}"';:*@!?‘’“”«»]"""
+_RUN: Final = r"(?:--+|\.\.+)"
+_TOKEN: Final = re.compile(
+    rf"""{_RUN}|[^\s("`{{\[:;&#*@)}}\]\-,]\S*?(?=\s|$|{_MARK}|{_RUN}|,(?:$|\s|{_MARK}|{_RUN}))|\S"""
 )
-_ABBREVIATIONS: Final = frozenset(
-    (
-        "vs etc e.g i.e inc ltd corp jr sr vol al approx dept est jan feb apr jun jul aug "
-        "sep sept oct nov dec mon tue thu fri a.m p.m u.s u.k u.n p.s ph.d m.d b.c a.d d.c "
-        "cf ca"
-    ).split()
-)
-_SENTENCE_STARTERS: Final = frozenset(
-    (
-        "the a an this that these those it he she they we you i there here in on at if when while but "
-        "and so what who why how my our his her their however although after before please"
-    ).split()
-)
-_END: Final = re.compile(r"([.!?]+)([\"'”’)\]*_]*)(\s+|$)")
+# Where a sentence may end: before a mark, or before white space and another word.
+_CANDIDATE: Final = re.compile(rf"[.!?](?=(?P<after>{_MARK}|\s+(?P<next>\S+)))")
+_PLAIN_WORD: Final = re.compile(r"[^\W\d_]{2,}")
+_NUMBER: Final = re.compile(r"-?[.,]?\d[\d,.-]*\.")
+_CLOSING: Final = re.compile(r"""["')\]}‘’“”«»]+?(?:\s+|(?=--)|$)""", re.MULTILINE)
 
 
 def count_words(text: str) -> int:
@@ -42,35 +46,85 @@ def count_words(text: str) -> int:
 
 def split_sentences(text: str) -> list[str]:
     """The sentences of `text` in order, stripped; see the module's rules."""
+    spans = list(_spans(text))
     sentences: list[str] = []
+    taken = 0  # characters at the start of a span that close the sentence before it
+    for (start, end), following in zip(spans, [*spans[1:], None], strict=True):
+        start += taken
+        taken = 0
+        if following and (closing := _CLOSING.match(text, *following)):
+            end = closing.end()
+            taken = end - following[0]
+        if start < end:
+            sentences.append(text[start:end].strip())
+    return sentences
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    """The sentences before closing marks are moved back to them, as (start, end)."""
     start = 0
-    for match in _END.finditer(text):
-        if match.end() < len(text) and not _ends_sentence(text, match, start):
-            continue
-        sentences.append(text[start : match.end()].strip())
-        start = match.end()
-    sentences.append(text[start:].strip())
-    return [sentence for sentence in sentences if sentence]
+    for word_start, match in _candidates(text):
+        if _ends_sentence(text, word_start, match):
+            yield start, match.end()
+            start = match.start("next") if match["next"] else match.end()
+    yield start, len(text.rstrip())
 
 
-def _ends_sentence(text: str, match: re.Match[str], start: int) -> bool:
-    if match[1] != ".":
-        # After an ellipsis a lowercase word goes on with the same sentence.
-        return not (match[1].startswith("..") and text[match.end()].islower())
-    token = re.split(r"[\s(\[\"'“‘]", text[start : match.start()])[-1]
-    following = text[match.end() :]
-    if token.isdigit() and text[start : match.start()].strip() == token:
+def _candidates(text: str) -> Iterator[tuple[int, re.Match[str]]]:
+    """Each possible end with the start of its word; of several ends within one word, the last."""
+    before: re.Match[str] | None = None
+    word_start = 0
+    for match in _CANDIDATE.finditer(text):
+        searched = before.start() if before else 0
+        space = max(text.rfind(character, searched, match.start()) for character in _SPACES)
+        if before and (space >= 0 or word_start == before.start()):
+            yield word_start, before
+        if space >= 0:
+            word_start = space + 1
+        before = match
+    if before:
+        yield word_start, before
+
+
+def _ends_sentence(text: str, word_start: int, match: re.Match[str]) -> bool:
+    word = text[word_start : match.start()]
+    if match[0] != "." or "!" in word or "?" in word:
+        return True
+    if _PLAIN_WORD.fullmatch(word) and word.lower() not in ABBREVIATIONS:
+        return True
+    leads_line = not text[max(0, word_start - 20) : word_start].rpartition("\n")[2].strip()
+    tokens = [*_TOKEN.findall(word + match[0]), *_TOKEN.findall(match["after"])]
+    return any(_breaks(token, following, leads_line=leads_line) for token, following in pairwise(tokens))
+
+
+def _breaks(token: str, following: str, *, leads_line: bool) -> bool:
+    """Whether a sentence ends between two neighbouring tokens."""
+    if token in (".", "!", "?"):
+        return True
+    if not token.endswith("."):
         return False
-    lowered = token.lower()
-    if lowered in _BEFORE_NAMES or (len(token) == 1 and token.isalpha() and token != "I"):
-        return False
-    if lowered in _ABBREVIATIONS or re.fullmatch(r"(?:[A-Za-z]\.)+[A-Za-z]", token):
-        word = _WORD.match(following.lstrip("\"'“‘(["))
-        return bool(word and word[0][0].isupper() and word[0].lower() in _SENTENCE_STARTERS)
-    return not text[match.end()].islower()
+    next_word = following.lower().removesuffix(".")
+    opens = following[0].isupper() and next_word in OPENERS
+    if token.endswith(".."):
+        return opens
+    bare = token[:-1].lower()
+    abbreviated = bare in ABBREVIATIONS or bare.rpartition("-")[2] in ABBREVIATIONS
+    if len(bare) == 1 and bare.isalpha():
+        # A capital after an initial is a name, unless the word is an ordinary one or the letter a list item's.
+        listed = leads_line and following[1:].islower()
+        named = following[0].isupper() and not (opens or listed or next_word in ORDINARY)
+        return not (abbreviated or named or _continues(following))
+    if _NUMBER.fullmatch(token):
+        return not (_continues(following) or next_word in AFTER_NUMBER)
+    return opens if abbreviated else True
 
 
-@lru_cache(maxsize=8192)
+def _continues(token: str) -> bool:
+    """Whether a token shows that the sentence goes on: punctuation, or a lowercase word."""
+    return token in (";", ":", ",", ".", "!", "?") or token[0].islower()
+
+
+@lru_cache(maxsize=1024)
 def language_of(text: str) -> str | None:
     """ISO 639-1 code of the text's language by langdetect; None when it finds no features to go by.
 
