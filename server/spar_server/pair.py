@@ -71,8 +71,11 @@ def _embedded(settings: Settings) -> Pair:
             "the embedded pair needs torch and transformers: pip install 'spar-server[embedded]', "
             "or front a server of yours with --actor-url and --actor-model"
         )
+    from transformers.utils.logging import disable_progress_bar
+
     from spar_core.backends.local import LocalBackend, LocalEngine
 
+    disable_progress_bar()
     name = settings.model or EMBEDDED_NAME
     models = Path(str(files("spar_core"))) / "models"
     actor = LocalEngine(models / "actor", device=settings.device)

@@ -35,6 +35,7 @@ async def stream_search(
     events: asyncio.Queue[Event | None] = asyncio.Queue()
     task = asyncio.create_task(plan.search(events.put_nowait))
     task.add_done_callback(lambda _: events.put_nowait(None))
+    metrics.running.inc()
     try:
         yield frame(envelope.chunk({"role": "assistant", "content": ""}))
         async for piece in _watch(events, envelope, tell=plan.options.progress):
@@ -50,6 +51,7 @@ async def stream_search(
         for piece in _ending(plan, result, envelope, include_usage=include_usage):
             yield piece
     finally:
+        metrics.running.dec()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -94,6 +96,7 @@ async def stream_pass_through(
     text: list[str] = []
     finish: FinishReason = "stop"
     usage = Usage()
+    metrics.running.inc()
     try:
         yield frame(envelope.chunk({"role": "assistant", "content": ""}))
         async for delta in _chain(first, deltas):
@@ -107,6 +110,7 @@ async def stream_pass_through(
         yield frame(api_error(error).body)
         return
     finally:
+        metrics.running.dec()
         await deltas.aclose()
     result = plan.passed_through(Completion("".join(text), finish, usage), time.monotonic() - began)
     metrics.searched(plan, result)

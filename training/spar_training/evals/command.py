@@ -15,6 +15,7 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from transformers.utils.logging import disable_progress_bar
 
 from spar_core.backends.local import LocalBackend, LocalEngine
 from spar_core.errors import ConfigError
@@ -58,6 +59,7 @@ def run(*, prompts: int, budget: int, seed: int, pair: Path | None, split: str, 
 
 
 async def _outcomes(folder: Path, *, prompts: int, budget: int, seed: int, split: Any) -> list[Outcome]:
+    disable_progress_bar()
     actor, refiner = LocalEngine(folder / "actor"), LocalEngine(folder / "refiner", max_slots=96)
     steps = iter(track(range(prompts), description="prompts"))
     evaluation = WorldEval(

@@ -1,0 +1,286 @@
+"""POST /v1/chat/completions over HTTP: what is asked, what is answered, what is refused."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import httpx
+import pytest
+from pairs import scripted_pair
+
+from spar_core.backends.scripted import ScriptedBackend
+from spar_core.errors import BackendOverloaded, BackendRejected, BackendUnavailable
+from spar_server.pair import Pair
+from spar_server.settings import Settings
+
+Serving = Callable[..., AbstractContextManager[str]]
+HELLO = [{"role": "user", "content": "Hi there"}]
+
+
+@pytest.fixture(scope="module")
+def client(serving: Serving) -> Iterator[httpx.Client]:
+    with serving(scripted_pair()) as url, httpx.Client(base_url=url) as client:
+        yield client
+
+
+def ask(client: httpx.Client, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+    return client.post("/v1/chat/completions", json={"model": "pair", "messages": HELLO} | body, headers=headers)
+
+
+def test_budget_zero_is_the_actors_answer_untouched(client: httpx.Client) -> None:
+    body = ask(client).json()
+    assert body["object"] == "chat.completion"
+    assert body["choices"] == [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "a plain draft", "refusal": None},
+            "finish_reason": "stop",
+            "logprobs": None,
+        }
+    ]
+    usage = body["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (2, 3, 5)
+    assert usage["refinement"]["stop_reason"] == "pass_through"
+    assert usage["refinement"]["calls"] == {"actor": 1, "refiner": 0, "judge": 0}
+
+
+def test_a_budget_buys_a_refined_answer_and_usage_says_what_it_cost(client: httpx.Client) -> None:
+    body = ask(client, refine_budget=4).json()
+    assert body["choices"][0]["message"]["content"] == "better answer"
+    usage = body["usage"]
+    refinement = usage["refinement"]
+    assert (refinement["stop_reason"], refinement["accepted"], refinement["improved"]) == (
+        "refined_accepted",
+        True,
+        True,
+    )
+    assert (refinement["value"], refinement["draft_value"], refinement["depth"]) == (1.0, 0.0, 1)
+    generated = sum(tokens["completion"] for tokens in refinement["tokens"].values())
+    assert usage["completion_tokens"] == generated
+    assert usage["completion_tokens_details"]["reasoning_tokens"] == generated - 4
+    assert usage["prompt_tokens"] == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "budget"),
+    [
+        ({}, {}, 0),
+        ({}, {"reasoning_effort": "medium"}, 6),
+        ({}, {"reasoning_effort": "minimal"}, 0),
+        ({}, {"model": "pair@3", "reasoning_effort": "high"}, 3),
+        ({"X-Refine-Budget": "2"}, {"model": "pair@3"}, 2),
+        ({"X-Refine-Budget": "2"}, {"model": "pair@3", "refine_budget": 1}, 1),
+    ],
+)
+def test_the_budget_comes_from_body_header_suffix_or_effort_in_this_order(
+    client: httpx.Client, headers: dict[str, str], body: dict[str, Any], budget: int
+) -> None:
+    assert ask(client, headers, **body).json()["usage"]["refinement"]["budget"] == budget
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param", "says"),
+    [
+        ({"messages": []}, 400, "messages", "at least 1"),
+        ({"messages": None}, 400, "messages", "list"),
+        ({"messages": [{"role": "boss", "content": ""}]}, 400, "messages.0.role", "'system'"),
+        ({"temperature": 3}, 400, "temperature", "2"),
+        ({"refine_budget": -1}, 400, "refine_budget", "0"),
+        ({"refine_budget": 1000}, 400, "refine_budget", "limit of 64"),
+        ({"refine_budget": "many"}, 400, "refine_budget", "integer"),
+        ({"refine": {"brunch": 3}}, 400, "refine.brunch", "unknown key"),
+        ({"refine": {"algorithm": "astar"}}, 400, "refine.algorithm", "'bfs'"),
+        ({"refine": {"checks": [{"id": "punctuation:no_coma"}]}}, 400, "refine.checks.0.id", "no_comma"),
+        ({"refine": {"checks": [{"id": "keywords:existence"}]}}, 400, "refine.checks.0.keywords", "needs"),
+        ({"model": "other"}, 404, "model", "'pair'"),
+        ({"model": "pair@many"}, 400, "model", "whole number"),
+        ({"n": 2}, 400, "n", "1 answer"),
+        ({"refine_budget": 1, "logprobs": True}, 400, "logprobs", "refine_budget"),
+    ],
+)
+def test_a_bad_request_names_the_field_in_openais_shape(
+    client: httpx.Client, body: dict[str, Any], status: int, param: str, says: str
+) -> None:
+    response = ask(client, **body)
+    assert response.status_code == status
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["param"] == param
+    assert says in error["message"]
+    assert isinstance(error["code"], str)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '"x"'])
+def test_a_body_that_is_no_request_is_a_400(client: httpx.Client, content: str) -> None:
+    response = client.post("/v1/chat/completions", content=content, headers={"Content-Type": "application/json"})
+    assert response.status_code == 400
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_what_is_not_ours_reaches_the_actor(serving: Serving) -> None:
+    pair = scripted_pair()
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    with serving(pair) as url, httpx.Client(base_url=url) as client:
+        ask(client, frequency_penalty=0.5, tools=tools, stop="x", seed=3, max_completion_tokens=9, wild=True)
+    assert isinstance(pair.actor, ScriptedBackend)
+    _, sampling = pair.actor.calls[0]
+    assert sampling.extra == {"frequency_penalty": 0.5, "tools": tools, "wild": True}
+    assert (sampling.stop, sampling.seed, sampling.max_tokens) == (("x",), 3, 9)
+
+
+def test_checks_of_the_request_are_enforced(client: httpx.Client) -> None:
+    check = {"id": "keywords:existence", "kwargs": {"keywords": ["better"]}}
+    body = ask(client, refine_budget=2, refine={"checks": [check], "trace": "full"}).json()
+    draft = body["spar"]["tree"]["nodes"][0]
+    assert draft["judgement"]["findings"] == [{"passed": False, "evidence": "better missing"}]
+    assert body["choices"][0]["message"]["content"] == "better answer"
+
+
+def test_the_trace_is_there_when_asked_for(client: httpx.Client) -> None:
+    assert set(ask(client, refine_budget=1).json()["spar"]) == {"trace_id"}
+    tree = ask(client, refine_budget=1, refine={"trace": "summary"}).json()["spar"]["tree"]
+    assert [node["path"] for node in tree["nodes"]] == [[], [0]]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (BackendUnavailable("down"), 502),
+        (BackendOverloaded("busy", retry_after=7), 503),
+        (BackendRejected("the prompt has 900 tokens; the model's context is 512", status=400), 400),
+    ],
+)
+def test_an_actor_that_fails_is_an_error_never_a_200(serving: Serving, error: Exception, status: int) -> None:
+    with serving(scripted_pair(actor=lambda m, s: error)) as url, httpx.Client(base_url=url) as client:
+        for body in ({}, {"stream": True}, {"refine_budget": 2}):
+            response = ask(client, **body)
+            assert response.status_code == status
+            assert str(error) in response.json()["error"]["message"]
+            if status == 503:
+                assert response.headers["Retry-After"] == "7"
+
+
+def test_a_refiner_that_fails_leaves_the_draft_and_says_degraded(serving: Serving) -> None:
+    with (
+        serving(scripted_pair(refiner=lambda m, s: BackendUnavailable("down"))) as url,
+        httpx.Client(base_url=url) as client,
+    ):
+        body = ask(client, refine_budget=2).json()
+    assert body["choices"][0]["message"]["content"] == "a plain draft"
+    assert body["usage"]["refinement"]["degraded"] is True
+
+
+def frames(response: httpx.Response) -> list[Any]:
+    lines = [line for line in response.text.split("\n") if line]
+    assert all(line.startswith(("data: ", ": ")) for line in lines)
+    return [line[6:] if line[6:] == "[DONE]" else json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+
+
+def test_a_searched_stream_has_the_order_that_clients_need(client: httpx.Client) -> None:
+    response = ask(client, stream=True, refine_budget=2, stream_options={"include_usage": True})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert (response.headers["cache-control"], response.headers["x-accel-buffering"]) == ("no-cache", "no")
+    *chunks, done = frames(response)
+    assert done == "[DONE]"
+    assert len({(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks}) == 1
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
+    assert deltas[0] == {"role": "assistant", "content": ""}
+    thoughts = [delta for delta in deltas if "reasoning_content" in delta]
+    assert all(delta["reasoning"] == delta["reasoning_content"] for delta in thoughts)
+    assert "Draft:\na plain draft" in thoughts[0]["reasoning"]
+    assert [delta["content"] for delta in deltas[1:] if "content" in delta] == ["better answer"]
+    assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"]["refinement"]["improved"] is True
+    assert not any("usage" in chunk for chunk in chunks[:-1])
+
+
+def test_progress_can_be_switched_off(client: httpx.Client) -> None:
+    *chunks, _ = frames(ask(client, stream=True, refine_budget=2, refine={"progress": False}))
+    assert len(chunks) == 3
+
+
+def test_a_passed_through_stream_is_token_by_token(client: httpx.Client) -> None:
+    *chunks, done = frames(ask(client, stream=True))
+    contents = [chunk["choices"][0]["delta"].get("content") for chunk in chunks]
+    assert contents == ["", "a", " plain", " draft", None]
+    assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+    assert done == "[DONE]"
+
+
+def test_a_draft_that_fails_inside_a_searched_stream_is_an_error_frame(serving: Serving) -> None:
+    with (
+        serving(scripted_pair(actor=lambda m, s: BackendUnavailable("down"))) as url,
+        httpx.Client(base_url=url) as client,
+    ):
+        response = ask(client, stream=True, refine_budget=2)
+    assert frames(response)[-1]["error"]["message"] == "down"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("budget", [0, 4])
+def test_a_client_that_leaves_stops_the_work(serving: Serving, stream: bool, budget: int) -> None:
+    pair: Pair = scripted_pair(latency_s=3)
+    backend = pair.actor
+    assert isinstance(backend, ScriptedBackend)
+    with serving(pair) as url, httpx.Client(base_url=url) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            client.post(
+                "/v1/chat/completions",
+                json={"model": "pair", "messages": HELLO, "stream": stream, "refine_budget": budget},
+                timeout=0.3,
+            ).read()
+        deadline = time.monotonic() + 1
+        while backend.running and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (backend.running, backend.cancelled) == (0, 1)
+
+
+def test_a_long_searched_stream_is_kept_alive(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spar_server.streaming.COMMENT_EVERY_S", 0.05)
+    monkeypatch.setattr("spar_server.streaming.CHUNK_EVERY_S", 0.1)
+    with serving(scripted_pair(latency_s=0.4)) as url, httpx.Client(base_url=url) as client:
+        response = ask(client, stream=True, refine_budget=1)
+    assert response.text.count(": searching") >= 10
+    assert response.text.count('"delta":{}') >= 4
+
+
+def test_the_model_is_listed_and_found_under_its_aliases(client: httpx.Client) -> None:
+    assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["pair"]
+    assert client.get("/v1/models/pair@8").json()["id"] == "pair@8"
+    missing = client.get("/v1/models/other")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+
+
+def test_operators_get_health_readiness_version_and_metrics(client: httpx.Client) -> None:
+    ask(client, refine_budget=2)
+    assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/ready").json() == {"ready": True}
+    assert client.get("/version").json()["version"]
+    metrics = client.get("/metrics").text
+    assert 'spar_search_stops_total{reason="refined_accepted"}' in metrics
+    assert 'spar_tokens_total{kind="completion",role="judge"}' in metrics
+    assert "spar_requests_running 0.0" in metrics
+
+
+def test_the_request_id_is_echoed_or_made(client: httpx.Client) -> None:
+    assert client.get("/health", headers={"X-Request-Id": "abc-1"}).headers["x-request-id"] == "abc-1"
+    made = client.get("/health", headers={"X-Request-Id": "bad id\tx"}).headers["x-request-id"]
+    assert len(made) == 32
+
+
+def test_an_unknown_route_is_an_error_in_openais_shape(client: httpx.Client) -> None:
+    response = client.get("/v1/nothing")
+    assert response.status_code == 404
+    assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_the_servers_default_budget_applies_when_none_is_named(serving: Serving) -> None:
+    settings = Settings(refine={"refine_budget": 2})  # type: ignore[arg-type]
+    with serving(scripted_pair(), settings) as url, httpx.Client(base_url=url) as client:
+        assert ask(client).json()["usage"]["refinement"]["budget"] == 2
+        assert ask(client, refine_budget=0).json()["usage"]["refinement"]["budget"] == 0

@@ -1,0 +1,87 @@
+"""Where settings come from, which of them wins, and how a wrong one is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from spar_core.errors import ConfigError
+from spar_server.pair import build_pair
+from spar_server.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No spar.toml of the developer's own."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_with_nothing_said_it_listens_on_loopback_and_passes_through() -> None:
+    settings = load_settings({})
+    assert (settings.host, settings.port, settings.actor, settings.refine.refine_budget) == ("127.0.0.1", 8000, None, 0)
+
+
+def test_flags_win_over_the_environment_and_the_environment_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text('port = 1\nhost = "a"\nmodel = "file"\n[refine]\nvotes = 3\n')
+    monkeypatch.setenv("SPAR_HOST", "b")
+    monkeypatch.setenv("SPAR_MODEL", "environment")
+    settings = load_settings({"model": "flag"}, file)
+    assert (settings.port, settings.host, settings.model, settings.refine.votes) == (1, "b", "flag", 3)
+
+
+def test_a_spar_toml_in_the_working_directory_is_read() -> None:
+    Path("spar.toml").write_text("port = 9\n")
+    assert load_settings({}).port == 9
+
+
+def test_nested_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPAR_ACTOR__URL", "http://x/v1")
+    monkeypatch.setenv("SPAR_ACTOR__MODEL", "m")
+    monkeypatch.setenv("SPAR_ACTOR__API_KEY", "secret")
+    settings = load_settings({})
+    assert settings.actor is not None
+    assert settings.actor.url == "http://x/v1"
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("prot = 1", "prot: there is no such setting"),
+        ('port = "many"', "port: .*integer"),
+        ("[refine]\nvotes = 0", "refine.votes: .*greater than or equal to 1"),
+        ('[refine]\nalgorithm = "astar"', "refine.algorithm: .*'bfs'"),
+        ('[actor]\nurl = "http://x/v1"', "actor.model: is needed"),
+        ('[actor]\nurl = "x"\nmodel = "m"', "actor.url"),
+        ("port = ", "my.toml"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        load_settings({}, file)
+
+
+def test_a_mistyped_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPAR_PROT", "1")
+    with pytest.raises(ConfigError, match="SPAR_PROT"):
+        load_settings({})
+
+
+def test_a_missing_file_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_settings({}, Path("nowhere.toml"))
+
+
+def test_a_refiner_without_an_actor_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--actor-url"):
+        build_pair(load_settings({"refiner": {"url": "http://x/v1", "model": "m"}}))
+
+
+async def test_without_a_refiner_the_actor_refines_itself() -> None:
+    pair = build_pair(load_settings({"actor": {"url": "http://x/v1", "model": "m"}}))
+    assert (pair.name, pair.refiner.model, pair.templates.name) == ("m", "m", "default")
+    await pair.aclose()
