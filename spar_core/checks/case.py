@@ -13,9 +13,12 @@ from spar_core.checks.text import language_of
 _WORD: Final = re.compile(r"[^\W\d_]+")
 # Words are cut as the tokenizer cuts them that IFEval uses, NLTK's improved Treebank one, as far as
 # being upper case goes: marks and clitics come off, hyphens and single dots stay inside.
-_MARKS: Final = re.compile(r"""[\s;@#$%&?!*\[\](){}<>"`«»“”‘’„‒–—―]|[:,](?!\d)|\.\.+|--|''""")
+_MARKS: Final = re.compile(r"""[\s;@#$%&?!*\[\](){}<>"`«»“”‘’„‒–—―]+|[:,](?!\d)|\.\.+|--|''""")
 _CLITIC: Final = re.compile(r"(?<=[^'])'(?:[smdSMD]|ll|LL|re|RE|ve|VE)$|(?<=[^'])(?:n't|N'T)$")
-_CONTRACTION: Final = re.compile(r"\b(?:CANNOT|GIMME|GONNA|GOTTA|LEMME|MORE'N|D'YE)\b|\bWANNA$")
+_CONTRACTION: Final = re.compile(
+    r"\b(can(?=not)|gim(?=me)|gon(?=na)|got(?=ta)|lem(?=me)|wan(?=na$)|more(?='n)|d(?='ye))(not|me|na|ta|'n|'ye)\b",
+    re.IGNORECASE,
+)
 
 
 def _capital_words(response: str, kwargs: Kwargs) -> Finding:
@@ -28,9 +31,12 @@ def _capital_words(response: str, kwargs: Kwargs) -> Finding:
 
 def _capitals(piece: str) -> int:
     """How many words of a piece between marks are in all capitals: 2 in `I'M` and `CANNOT`, 1 in `JOE's`."""
-    if "'" in piece and (clitic := _CLITIC.search(piece)):
-        return _capitals(piece[: clitic.start()]) + clitic[0].isupper()
-    return 1 + len(_CONTRACTION.findall(piece)) if piece.isupper() else 0
+    if not piece or piece.islower():
+        return 0
+    body, clitic = piece.rstrip(".'"), ""
+    if "'" in body and (found := _CLITIC.search(body)):
+        body, clitic = body[: found.start()], found[0]
+    return sum(word.isupper() for word in (*_CONTRACTION.sub(r" \1 \2 ", body).split(), clitic))
 
 
 def _whole_text(predicate: Callable[[str], bool]) -> Test:

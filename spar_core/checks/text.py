@@ -110,9 +110,10 @@ def _breaks(token: str, following: str, *, leads_line: bool) -> bool:
     bare = token[:-1].lower()
     abbreviated = bare in ABBREVIATIONS or bare.rpartition("-")[2] in ABBREVIATIONS
     if len(bare) == 1 and bare.isalpha():
-        # A capital after an initial is a name, unless the word is an ordinary one or the letter a list item's.
-        listed = leads_line and following[1:].islower()
-        named = following[0].isupper() and not (opens or listed or next_word in ORDINARY)
+        # A capital after an initial is a name, unless the word is an ordinary one or the letter numbers a list.
+        listed = leads_line and bare in "abi" and following[1:].islower()
+        ordinary = next_word != "i" and (opens or listed or next_word in ORDINARY)
+        named = following[0].isupper() and not ordinary
         return not (abbreviated or named or _continues(following))
     if _NUMBER.fullmatch(token):
         return not (_continues(following) or next_word in AFTER_NUMBER)
