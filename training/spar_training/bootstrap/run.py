@@ -27,6 +27,8 @@ class Bootstrap:
 
     recipe: Recipe
     folder: Path
+    probe_size: int = 64
+    save_every_s: float = 60.0
 
     def run(self, report: Report) -> dict[str, Progress]:
         """Train every stage that is not finished; the progress of each, in order."""
@@ -58,7 +60,13 @@ class Bootstrap:
     def _stage(self, stage: Stage, report: Report) -> Progress:
         tokenizer = self.tokenizer()
         tasks = Tasks(tokenizer, load_templates(self.recipe.templates))
-        trainer = Trainer(recipe=self.recipe, tasks=tasks, probe=Probe(tasks, size=64), folder=self.folder)
+        trainer = Trainer(
+            recipe=self.recipe,
+            tasks=tasks,
+            probe=Probe(tasks, size=self.probe_size),
+            folder=self.folder,
+            save_every_s=self.save_every_s,
+        )
         if (saved := load_checkpoint(trainer.checkpoint(stage.name))) and saved[0].tokens >= stage.tokens:
             return saved[0]
         model = (

@@ -29,7 +29,7 @@ class Trainer:
     tasks: Tasks
     probe: Probe
     folder: Path
-    save_every_s: float = 60.0
+    save_every_s: float
     probe_every_tokens: int = 1_000_000
 
     def run(self, stage: Stage, model: LlamaForCausalLM, report: Report) -> Progress:

@@ -1,0 +1,98 @@
+"""The `spar` command as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from pairs import scripted_pair
+
+from spar_server.cli.chat import changes
+
+Serving = Callable[..., AbstractContextManager[str]]
+PLAIN = {**os.environ, "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "120"}
+
+
+def spar(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "spar_server.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, env=PLAIN, cwd=cwd, timeout=60, check=False)
+
+
+def test_help_names_the_commands() -> None:
+    done = spar("--help")
+    assert done.returncode == 0
+    for command in ("serve", "chat", "train", "eval"):
+        assert command in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("serve", "--actor-url", "http://127.0.0.1:9/v1"), "--actor-url and --actor-model go together"),
+        (("serve", "--config", "nowhere.toml"), "nowhere.toml: no such file"),
+        (("serve", "--port", "99999"), "port: "),
+        (("serve", "--actor-url", "x", "--actor-model", "m"), "actor.url"),
+        (("serve", "--templates", "nonesuch", "--actor-url", "http://x/v1", "--actor-model", "m"), "shipped set"),
+        (("chat", "--url", "http://127.0.0.1:9", "--once", "hi"), "start one with `spar serve`"),
+        (("train", "bootstrap", "--recipe", "nonesuch"), "nonesuch: no such recipe"),
+        (("eval", "world", "--split", "test"), "held_out"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_fix(tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+    done = spar(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_serve_says_when_it_is_ready_and_stops_when_told(tmp_path: Path) -> None:
+    words = ("serve", "--port", "0", "--actor-url", "http://127.0.0.1:9/v1", "--actor-model", "m")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "spar_server.cli", *words], stdout=subprocess.PIPE, text=True, env=PLAIN, cwd=tmp_path
+    )
+    assert process.stdout is not None
+    try:
+        assert re.match(r"SPaR Server is ready on http://127.0.0.1:\d+ with the model m", process.stdout.readline())
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+
+
+def test_chat_shows_draft_critique_refinement_and_answer(serving: Serving) -> None:
+    with serving(scripted_pair()) as url:
+        done = spar("chat", "--url", url, "--once", "Hi there", "--budget", "3")
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout
+    places = [shown.index(text) for text in ("Draft:", "Judged draft: rejected", "Refinement 1:", "answer", "nodes")]
+    assert places == sorted(places)
+    assert "refined_accepted" in shown
+
+
+def test_chat_without_a_budget_streams_the_answer_once(serving: Serving) -> None:
+    with serving(scripted_pair()) as url:
+        done = spar("chat", "--url", url, "--once", "Hi there", "--budget", "0")
+    assert done.stdout.count("a plain draft") == 1
+
+
+def test_the_diff_keeps_what_stays_and_marks_what_changes() -> None:
+    text = changes("The old river.\nIt is calm.", "The blue river.\nIt is calm.")
+    assert text.plain.replace("old ", "") == "The blue river. \n It is calm. ".replace(" \n ", " \n")
+    assert {span.style for span in text.spans} == {"red strike", "bold green"}
+
+
+def test_openapi_describes_the_extensions(serving: Serving) -> None:
+    import httpx
+
+    with serving(scripted_pair()) as url:
+        document = httpx.get(f"{url}/openapi.json").json()
+    text = json.dumps(document["components"]["schemas"]["ChatRequest"])
+    assert "refine_budget" in text
+    assert "refine" in text

@@ -1,0 +1,64 @@
+"""What may import what, and what importing costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "transformers", "vllm", "numpy", "matplotlib")
+SERVING = ("fastapi", "starlette", "uvicorn", "aiohttp", "pydantic", "prometheus_client")
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has loaded after `statement`."""
+    code = f"import sys; {statement}; print(' '.join({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split())
+
+
+def test_the_core_loads_neither_a_server_nor_a_model_library() -> None:
+    modules = "spar_core.search, spar_core.checks, spar_core.trace, spar_core.backends.scripted"
+    assert not loaded_by(f"import {modules}") & {*HEAVY, *SERVING, "langdetect"}
+
+
+def test_the_http_backend_loads_no_model_library() -> None:
+    assert not loaded_by("import spar_core.backends.openai") & set(HEAVY)
+
+
+def test_the_server_loads_no_model_library() -> None:
+    assert not loaded_by("import spar_server.app, spar_server.cli.serve") & set(HEAVY)
+
+
+def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
+    assert not loaded_by("import spar_server.cli.main") & {*HEAVY, *SERVING, "spar_training"}
+
+
+def imports_of(file: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize(
+    ("package", "forbidden"),
+    [
+        ("spar_core", ("spar_server", "spar_training")),
+        ("server/spar_server", ("spar_training",)),
+        ("training/spar_training", ("spar_server",)),
+    ],
+)
+def test_arrows_point_down_only(package: str, forbidden: tuple[str, ...]) -> None:
+    for file in (ROOT / package).rglob("*.py"):
+        # The command line is the edge that knows every package.
+        if file.parent.name == "cli":
+            continue
+        assert not {name for name in imports_of(file) if name.startswith(forbidden)}, file

@@ -1,0 +1,146 @@
+"""The bootstrap: recipes, the tokenizer, and a tiny run from nothing to a pair that the engine serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from spar_core.backends.local import LocalBackend, LocalEngine
+from spar_core.errors import ConfigError
+from spar_core.types import Message, Sampling
+from spar_training.bootstrap.checkpoint import load_checkpoint
+from spar_training.bootstrap.muon import orthogonalise
+from spar_training.bootstrap.recipe import Recipe, Stage, load_recipe
+from spar_training.bootstrap.run import Bootstrap
+from spar_training.bootstrap.ship import ship_pair
+
+RECIPES = Path(__file__).parents[3] / "training" / "spar_training" / "recipes"
+
+
+def tiny_recipe() -> Recipe:
+    stages = (
+        {"name": "copying", "tokens": 30_000, "lr": 1e-3, "mix": {"copy": 1}},
+        {"name": "both", "start": "copying", "tokens": 50_000, "lr": 1e-3, "mix": {"actor": 1, "refiner": 1}},
+    )
+    return Recipe.model_validate(
+        {
+            "name": "tiny",
+            "seed": 3,
+            "templates": "compact",
+            "shape": {"width": 32, "layers": 1, "heads": 2, "mlp": 32, "context": 512},
+            "tokenizer_examples": 50,
+            "tokenizer_min_count": 1,
+            "stages": stages,
+            "actor": "both",
+            "refiner": "both",
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Bootstrap:
+    bootstrap = Bootstrap(tiny_recipe(), tmp_path_factory.mktemp("run"), probe_size=4)
+    bootstrap.run(lambda stage, progress, figures: None)
+    return bootstrap
+
+
+def test_the_shipped_recipe_is_valid() -> None:
+    recipe = load_recipe(RECIPES / "small-pair.yaml")
+    assert (recipe.actor, recipe.refiner) == ("actor", "refiner")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: [", "not YAML"),
+        ("name: x", "seed: Field required"),
+        ("name: x\ncolour: red", "colour: Extra inputs"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_key(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        load_recipe(file)
+
+
+def test_a_stage_must_start_from_an_earlier_one() -> None:
+    data = tiny_recipe().model_dump()
+    data["stages"] = data["stages"][::-1]
+    with pytest.raises(ValueError, match="no earlier stage makes"):
+        Recipe.model_validate(data)
+
+
+def test_shares_ramp_and_the_rate_warms_up_and_decays() -> None:
+    stage = Stage.model_validate(
+        {
+            "name": "s", "tokens": 1000, "batch_tokens": 1, "lr": 1, "warmup_tokens": 100, "decay": 0.5,
+            "mix": {"actor": 1.0}, "mix_at_start": {"copy": 1.0}, "ramp_tokens": 100,
+        }
+    )  # fmt: skip
+    assert stage.shares(0) == {"actor": 0.0, "copy": 1.0}
+    assert stage.shares(50) == {"actor": 0.5, "copy": 0.5}
+    assert stage.shares(200) == {"actor": 1.0, "copy": 0.0}
+    assert stage.lr_scale(0) == pytest.approx(0.01)
+    assert stage.lr_scale(300) == 1.0
+    assert stage.lr_scale(750) == pytest.approx(0.5)
+    assert stage.lr_scale(1000) == 0.0
+
+
+def test_the_tokenizer_spells_any_text_and_knows_its_world_by_the_word(run: Bootstrap) -> None:
+    tokenizer = run.tokenizer()
+    text = 'Grüße, 日本! "{x}" [[start]]\n<<T>> a  b\t*c* 😀'
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.tokenize("Tell me about the") == ["Tell", "Ġme", "Ġabout", "Ġthe"]
+
+
+def test_muon_steps_are_close_to_orthogonal() -> None:
+    torch.manual_seed(0)
+    for shape in ((16, 8), (8, 16)):
+        singular = torch.linalg.svdvals(orthogonalise(torch.randn(shape)))
+        assert 0.6 < float(singular.min()) <= float(singular.max()) < 1.3
+
+
+def test_a_finished_run_is_not_trained_again(run: Bootstrap) -> None:
+    heard: list[str] = []
+    progress = run.run(lambda stage, p, figures: heard.append(stage.name))
+    assert heard == []
+    assert [p.tokens >= stage.tokens for p, stage in zip(progress.values(), run.recipe.stages, strict=True)] == [
+        True
+    ] * 2
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(run: Bootstrap, tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def interrupt(*args: object) -> None:
+        raise Stop
+
+    again = Bootstrap(run.recipe, tmp_path, probe_size=4, save_every_s=0)
+    for _ in range(3):
+        with pytest.raises(Stop):
+            again.run(interrupt)
+    again.run(lambda stage, progress, figures: None)
+    for name in ("copying", "both"):
+        one, other = load_checkpoint(run.folder / f"{name}.pt"), load_checkpoint(again.folder / f"{name}.pt")
+        assert one is not None
+        assert other is not None
+        for key, weight in one[1].items():
+            assert torch.equal(weight, other[1][key]), key
+
+
+async def test_the_shipped_pair_is_complete_and_the_engine_serves_it(run: Bootstrap, tmp_path: Path) -> None:
+    ship_pair(run, run.run(lambda *args: None), tmp_path)
+    for role in ("actor", "refiner"):
+        names = {file.name for file in (tmp_path / role).iterdir()}
+        assert {"model.safetensors", "tokenizer.json", "README.md", "training_log.json", "training_curves.svg"} <= names
+    engine = LocalEngine(tmp_path / "actor")
+    completion = await LocalBackend(engine, "m").complete([Message("user", "Hi")], Sampling(max_tokens=3))
+    engine.close()
+    assert completion.usage.completion_tokens <= 3
