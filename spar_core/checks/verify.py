@@ -49,13 +49,19 @@ def verify(checks: Sequence[Check], response: str, *, loose: bool = False) -> tu
     if not loose:
         return tuple(check.find(response) for check in checks)
     variants = _variants(response)
-    return tuple(
-        next((found for text in variants if (found := check.find(text)).passed), check.find(response))
-        for check in checks
-    )
+    return tuple(_loosely(check, response, variants) for check in checks)
+
+
+def _loosely(check: Check, response: str, variants: Sequence[str]) -> Finding:
+    strict = check.find(response)
+    if strict.passed:
+        return strict
+    return next((found for text in variants if (found := check.find(text)).passed), strict)
 
 
 def _variants(response: str) -> list[str]:
+    """What loose mode tries besides the response as it stands, each text once."""
     lines = response.split("\n")
     cuts = [response, *("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))]
-    return [*cuts, *(cut.replace("*", "") for cut in cuts)]
+    unstarred = [cut.replace("*", "") for cut in cuts]
+    return [text for text in dict.fromkeys((*cuts, *unstarred)) if text != response]
