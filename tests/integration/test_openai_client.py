@@ -9,8 +9,6 @@ from typing import Any
 import openai
 import pytest
 
-pytest.importorskip("torch")
-
 from spar_server.pair import build_pair
 from spar_server.settings import Settings
 

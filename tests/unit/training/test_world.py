@@ -17,7 +17,7 @@ from spar_training.world.near_miss import near_miss
 from spar_training.world.prompt import split_of
 from spar_training.world.samples import actor_sample, refiner_sample
 
-SIZE = 300
+SIZE = 120
 
 
 def test_the_world_is_as_wide_as_it_says() -> None:

@@ -1,0 +1,229 @@
+"""The embedded engine on a tiny random model: batching, seeds, streams, limits, cancellation, failure."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from spar_core.backends.local import LocalBackend, LocalEngine
+from spar_core.backends.local.sampler import sample_tokens
+from spar_core.backends.local.text import TextStream
+from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
+from spar_core.types import Completion, Message, Sampling
+
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a byte."""
+    specials = ["<|pad|>", "<|bos|>", "<|end|>", "<|user|>", "<|assistant|>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate([*specials, *alphabet])}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(specials)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|bos|>", eos_token="<|end|>", pad_token="<|pad|>"
+    )
+    fast.chat_template = TEMPLATE
+    return fast
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    tokenizer = byte_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=128, eos_token_id=2, bos_token_id=1, pad_token_id=0,
+        initializer_range=0.3,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+async def engine(model_dir: Path) -> AsyncIterator[LocalEngine]:
+    engine = LocalEngine(model_dir, max_slots=8)
+    yield engine
+    engine.close()
+
+
+def ask(engine: LocalEngine, text: str, **sampling: Any) -> Any:
+    return LocalBackend(engine, "m").complete(
+        [Message("user", text)], Sampling(**{"max_tokens": 20, "temperature": 0.8, **sampling})
+    )
+
+
+async def test_a_text_does_not_depend_on_what_else_is_in_the_batch(engine: LocalEngine) -> None:
+    questions = [f"question {'x' * number}" for number in range(20)]
+    alone = [(await ask(engine, question, seed=seed)).text for seed, question in enumerate(questions)]
+    together = await asyncio.gather(*[ask(engine, question, seed=seed) for seed, question in enumerate(questions)])
+    assert [completion.text for completion in together] == alone
+
+
+async def test_equal_prompts_share_their_computation_and_not_their_seeds(engine: LocalEngine) -> None:
+    texts = [c.text for c in await asyncio.gather(*[ask(engine, "same", seed=seed) for seed in range(6)])]
+    assert len(set(texts)) > 1
+    assert texts[3] == (await ask(engine, "same", seed=3)).text
+
+
+async def test_temperature_zero_is_what_transformers_generates(engine: LocalEngine, model_dir: Path) -> None:
+    completion = await ask(engine, "hello", temperature=0)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(model_dir)
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "hello"}], add_generation_prompt=True, return_tensors="pt", return_dict=False
+    )
+    model = AutoModelForCausalLM.from_pretrained(model_dir)
+    out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=20)
+    assert completion.text == tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+    assert completion.usage.prompt_tokens == ids.shape[1]
+
+
+async def test_an_unseeded_request_differs_from_time_to_time(engine: LocalEngine) -> None:
+    assert len({(await ask(engine, "hi", temperature=1.5)).text for _ in range(5)}) > 1
+
+
+async def test_a_stream_joins_to_the_whole_and_ends_with_its_usage(engine: LocalEngine) -> None:
+    backend, question = LocalBackend(engine, "m"), [Message("user", "hi")]
+    deltas = [delta async for delta in backend.stream(question, Sampling(max_tokens=20, seed=4))]
+    whole = await backend.complete(question, Sampling(max_tokens=20, seed=4))
+    assert "".join(delta.text for delta in deltas) == whole.text
+    assert [delta.finish_reason for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
+    assert deltas[-1].usage == whole.usage
+
+
+async def test_max_tokens_and_the_context_end_an_answer_by_length(engine: LocalEngine) -> None:
+    short = await ask(engine, "hi", max_tokens=3, seed=1)
+    assert (short.finish_reason, short.usage.completion_tokens) == ("length", 3)
+    long = await ask(engine, "x" * 100, max_tokens=None, seed=1)
+    assert long.usage.total_tokens <= 128
+
+
+async def test_a_prompt_over_the_context_is_rejected_with_both_figures(engine: LocalEngine) -> None:
+    with pytest.raises(BackendRejected, match=r"20\d tokens.* 128 tokens"):
+        await ask(engine, "x" * 200)
+
+
+@pytest.mark.parametrize(
+    "extra", [{"frequency_penalty": 0.5}, {"tools": [{}]}, {"response_format": {"type": "json_object"}}]
+)
+async def test_what_it_cannot_do_is_rejected_by_name(engine: LocalEngine, extra: dict[str, Any]) -> None:
+    with pytest.raises(BackendRejected, match=next(iter(extra))):
+        await ask(engine, "hi", extra=extra)
+
+
+async def test_what_asks_for_nothing_is_accepted(engine: LocalEngine) -> None:
+    await ask(
+        engine, "hi", extra={"presence_penalty": 0, "tools": [], "user": "ann", "response_format": {"type": "text"}}
+    )
+
+
+async def test_a_stop_string_ends_the_text_before_it(engine: LocalEngine) -> None:
+    full = (await ask(engine, "hi", seed=2)).text
+    stop = full[5:7]
+    cut = await ask(engine, "hi", seed=2, stop=(stop,))
+    assert cut.text == full[: full.index(stop)]
+    assert cut.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("stop", ["ab", "aab", "c", "日", "bca"])
+def test_no_part_of_a_stop_string_is_ever_told(stop: str) -> None:
+    tokenizer = byte_tokenizer()
+    text = "aabaab c 日本 bcab"
+    stream = TextStream(tokenizer, [stop])
+    told = [stream.push(token) for token in tokenizer.encode(text, add_special_tokens=False)]
+    assert "".join(told) + stream.flush() == text[: text.index(stop)] if stop in text else text
+    assert all("\ufffd" not in piece for piece in told)
+
+
+def test_text_that_only_began_a_stop_string_is_told_in_the_end() -> None:
+    tokenizer = byte_tokenizer()
+    stream = TextStream(tokenizer, ["abc"])
+    told = "".join(stream.push(token) for token in tokenizer.encode("xab", add_special_tokens=False))
+    assert (told, stream.flush()) == ("x", "ab")
+
+
+async def test_cancelling_frees_the_slot(engine: LocalEngine) -> None:
+    tasks = [asyncio.create_task(ask(engine, "hi", max_tokens=100, seed=n)) for n in range(20)]
+    await asyncio.sleep(0.05)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    completion: Completion = await asyncio.wait_for(ask(engine, "still here?", seed=1), 5)
+    assert completion.usage.completion_tokens
+    for _ in range(100):
+        if engine.running == 0:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"{engine.running} requests still hold a slot")
+
+
+async def test_closing_fails_the_waiting_and_refuses_the_new(model_dir: Path) -> None:
+    engine = LocalEngine(model_dir, max_slots=1)
+    tasks = [asyncio.create_task(ask(engine, "hi", max_tokens=None, seed=n)) for n in range(8)]
+    await asyncio.sleep(0.02)
+    engine.close()
+    outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+    assert any(isinstance(outcome, BackendUnavailable) for outcome in outcomes)
+    with pytest.raises(BackendUnavailable, match="closed"):
+        await ask(engine, "hi")
+
+
+async def test_a_broken_step_fails_its_callers_and_hangs_none(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(engine, "_forward", broken)
+    with pytest.raises(BackendUnavailable, match="out of memory"):
+        await asyncio.wait_for(ask(engine, "hi"), 5)
+
+
+async def test_the_event_loop_keeps_beating_while_many_generate(engine: LocalEngine) -> None:
+    gaps: list[float] = []
+
+    async def beat() -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.005)
+            gaps.append(time.monotonic() - before)
+
+    heart = asyncio.create_task(beat())
+    await asyncio.gather(*[ask(engine, "hi", max_tokens=60, seed=n) for n in range(32)])
+    heart.cancel()
+    assert len(gaps) > 5
+    assert sorted(gaps)[len(gaps) // 2] < 0.1
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        LocalEngine(tmp_path)
+
+
+def test_sampling_follows_the_distribution_and_top_p_cuts_its_tail() -> None:
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]])).repeat(1000, 1)
+    draws = [(number + 0.5) / 1000 for number in range(1000)]
+    for top_p, expected in ((1.0, [500, 300, 150, 50]), (0.75, [625, 375, 0, 0]), (0.1, [1000, 0, 0, 0])):
+        tokens = sample_tokens(logits, [Sampling(top_p=top_p)] * 1000, draws)
+        counts = [tokens.count(token) for token in range(4)]
+        assert all(abs(count - wanted) <= 2 for count, wanted in zip(counts, expected, strict=True))
+
+
+def test_each_row_is_sampled_by_its_own_settings() -> None:
+    logits = torch.tensor([[0.0, 5.0, 0.0], [0.0, 5.0, 0.0]])
+    assert sample_tokens(logits, [Sampling(temperature=0), Sampling(temperature=2.0)], [0.999, 0.999]) == [1, 2]
