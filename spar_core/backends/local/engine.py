@@ -7,6 +7,7 @@ Prompts that wait together and are equal, such as the votes of one judgement, ar
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import queue
 import random
@@ -19,11 +20,15 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from spar_core.backends.local.cache import SlotCache, Step
+from spar_core.backends.local.prompt import PromptEncoder
 from spar_core.backends.local.request import Request
 from spar_core.backends.local.sampler import sample_tokens
+from spar_core.backends.local.support import refuse_unsupported
 from spar_core.backends.local.text import TextStream
-from spar_core.errors import BackendError, BackendRejected, BackendUnavailable, ConfigError
+from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
 from spar_core.types import Delta, FinishReason, Message, Sampling, Usage
+
+logger = logging.getLogger(__name__)
 
 # Prompts computed in one forward pass: bounds its memory, and how long live rows wait for it.
 _PROMPTS_AT_ONCE: Final = 8
@@ -63,10 +68,13 @@ class LocalEngine:
         self._threads = threads or self._usual_threads()
         self._cache = SlotCache(layers=config.num_hidden_layers, slots=max_slots, context=self.context)
         self._ends = self._end_tokens()
+        self._encoder = PromptEncoder(self._tokenizer)
         self._incoming: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._waiting: list[Request] = []
         self._live: list[Request] = []
-        self._closed = False
+        # Why there are no more answers. Under the lock, so that no request is queued after the last drain.
+        self._ended: BackendUnavailable | None = None
+        self._lock = threading.Lock()
         self._worker = threading.Thread(target=self._work, name="spar-local-engine", daemon=True)
         self._worker.start()
 
@@ -79,21 +87,26 @@ class LocalEngine:
         """Queue a completion; its deltas arrive on the request's queue. Call from the event loop.
 
         Raises:
-            BackendUnavailable: the engine is closed.
+            BackendUnavailable: the engine is closed, or it broke.
         """
-        if self._closed:
-            raise BackendUnavailable("the embedded engine is closed")
         seed = sampling.seed if sampling.seed is not None else random.getrandbits(63)
         request = Request(tuple(messages), sampling, seed, asyncio.get_running_loop())
-        self._incoming.put(request)
+        with self._lock:
+            if self._ended:
+                raise BackendUnavailable(str(self._ended))
+            self._incoming.put(request)
         return request
 
     def close(self) -> None:
-        """Stop the worker; running and waiting requests fail with BackendUnavailable."""
-        if not self._closed:
-            self._closed = True
-            self._incoming.put(None)
-            self._worker.join()
+        """Stop the worker; running and waiting requests fail with BackendUnavailable. Waits for the step under way."""
+        self._end(BackendUnavailable("the embedded engine is closed"))
+        self._incoming.put(None)
+        self._worker.join()
+
+    def _end(self, error: BackendUnavailable) -> None:
+        """Take no more requests. The first reason stands."""
+        with self._lock:
+            self._ended = self._ended or error
 
     def _usual_threads(self) -> int:
         small = sum(parameter.numel() for parameter in self._model.parameters()) < _SMALL_MODEL
@@ -108,7 +121,6 @@ class LocalEngine:
     def _work(self) -> None:
         if self._device == "cpu":
             torch.set_num_threads(self._threads)
-        error: BackendError = BackendUnavailable("the embedded engine was closed")
         try:
             with torch.inference_mode():
                 while self._receive():
@@ -116,9 +128,9 @@ class LocalEngine:
                     self._admit()
                     self._decode()
         except Exception as problem:  # noqa: BLE001 -- a broken worker must fail its callers, not hang them
-            self._closed = True
-            error = BackendUnavailable(f"the embedded engine broke: {type(problem).__name__}: {problem}")
-        self._fail_all(error)
+            logger.exception("the embedded engine broke")
+            self._end(BackendUnavailable(f"the embedded engine broke: {type(problem).__name__}: {problem}"))
+        self._fail_all()
 
     def _receive(self) -> bool:
         """Take what has arrived, waiting for it when there is nothing to do; False once closed."""
@@ -131,14 +143,15 @@ class LocalEngine:
             if request is None:
                 return False
             idle = False
+            # In line before anything can go wrong with it, so that a broken worker still answers it.
+            self._waiting.append(request)
             self._prepare(request)
 
     def _prepare(self, request: Request) -> None:
-        """Tokenize a request and put it in line, or reject it."""
+        """Tokenize the request that is last in line, or reject it."""
         try:
-            _refuse_unsupported(request.sampling.extra)
-            turns = [{**message.to_openai(), "content": message.text} for message in request.messages]
-            prompt = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+            refuse_unsupported(request.sampling)
+            prompt = self._encoder.encode(request.messages)
             room = self.context - len(prompt)
             if room < 1:
                 raise BackendRejected(
@@ -146,13 +159,13 @@ class LocalEngine:
                     status=400,
                 )
         except BackendRejected as error:
+            self._waiting.pop()
             request.deliver(error)
             return
         wanted = request.sampling.max_tokens
         request.room = room if wanted is None else min(room, wanted)
-        request.prompt = tuple(prompt)
+        request.prompt = prompt
         request.text = TextStream(self._tokenizer, request.sampling.stop)
-        self._waiting.append(request)
 
     def _drop_cancelled(self) -> None:
         self._waiting = [request for request in self._waiting if not request.cancelled]
@@ -176,13 +189,16 @@ class LocalEngine:
                 if request.prompt not in group and len(group) == _PROMPTS_AT_ONCE:
                     break
                 group.setdefault(request.prompt, []).append(request)
-            taken = sum(map(len, group.values()))
-            self._waiting = self._waiting[taken:]
             self._prefill(group)
+            # Only now: should the forward pass break, they must still be found and failed.
+            self._waiting = self._waiting[sum(map(len, group.values())) :]
 
     def _prefill(self, group: Mapping[tuple[int, ...], list[Request]]) -> None:
         first = len(self._live)
         prompts = list(group)
+        # One row for each prompt, then one for each twin, a copy of its prompt's.
+        twins = [(number, twin) for number, prompt in enumerate(prompts) for twin in group[prompt][1:]]
+        self._live += [*(group[prompt][0] for prompt in prompts), *(twin for _, twin in twins)]
         longest = max(map(len, prompts))
         # Padding on the right is never seen: tokens see only what stands before them in their row,
         # and decoding overwrites the padding's places one by one.
@@ -191,18 +207,9 @@ class LocalEngine:
         ends = torch.tensor([len(prompt) - 1 for prompt in prompts], device=self._device)
         kept, place = torch.unique(ends, return_inverse=True)
         logits = self._forward(ids, positions, first, kept)[torch.arange(len(prompts)), place]
-        requests: list[Request] = []
-        rows: list[int] = []
-        for number, prompt in enumerate(prompts):
-            requests.append(group[prompt][0])
-            rows.append(number)
-        for number, prompt in enumerate(prompts):
-            for twin in group[prompt][1:]:
-                self._cache.copy_row(first + number, first + len(requests), len(prompt))
-                requests.append(twin)
-                rows.append(number)
-        self._live += requests
-        self._advance(first, logits[rows])
+        for row, (number, twin) in enumerate(twins, first + len(prompts)):
+            self._cache.copy_row(first + number, row, len(twin.prompt))
+        self._advance(first, logits[[*range(len(prompts)), *(number for number, _ in twins)]])
 
     def _decode(self) -> None:
         """One token more for every live row."""
@@ -258,7 +265,8 @@ class LocalEngine:
         request.deliver(Delta(piece + request.text.flush(), finish, usage))
         return True
 
-    def _fail_all(self, error: BackendError) -> None:
+    def _fail_all(self) -> None:
+        assert self._ended is not None
         while True:
             try:
                 request = self._incoming.get_nowait()
@@ -267,19 +275,6 @@ class LocalEngine:
             if request is not None:
                 self._waiting.append(request)
         for request in (*self._live, *self._waiting):
-            request.deliver(error)
+            # One for each: raising an error leaves its traceback on it.
+            request.deliver(BackendUnavailable(str(self._ended)))
         self._live, self._waiting = [], []
-
-
-# Values that ask for nothing, whatever the field.
-_HARMLESS: Final[tuple[object, ...]] = (None, False, 0, 0.0, "", [], {})
-_IGNORED: Final = frozenset({"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"})
-
-
-def _refuse_unsupported(extra: Mapping[str, Any]) -> None:
-    for name, value in extra.items():
-        if name in _IGNORED or value in _HARMLESS:
-            continue
-        if name == "response_format" and value == {"type": "text"}:
-            continue
-        raise BackendRejected(f"{name} is not supported by the embedded engine", status=400)

@@ -1,0 +1,40 @@
+"""What the embedded engine can do of what a request may ask for. Nothing is dropped in silence."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from spar_core.errors import BackendRejected
+from spar_core.types import Sampling
+
+# Values that ask for nothing, whatever the field.
+_NOTHING: Final[tuple[object, ...]] = (None, False, 0, "", [], {})
+# Values that ask for what the engine does anyway.
+_USUAL: Final[dict[str, tuple[object, ...]]] = {
+    "n": (1,),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "parallel_tool_calls": (True,),
+    "tool_choice": ("none", "auto"),
+    "repetition_penalty": (1,),
+    "top_k": (-1,),
+}
+# About the caller's bookkeeping, not about the text.
+_IGNORED: Final = frozenset({"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"})
+
+
+def refuse_unsupported(sampling: Sampling) -> None:
+    """Check a request's parameters.
+
+    Raises:
+        BackendRejected: one asks for what the engine cannot do; the message names it.
+    """
+    if sampling.max_tokens is not None and sampling.max_tokens < 1:
+        raise BackendRejected(f"max_tokens is {sampling.max_tokens}; it must be at least 1", status=400)
+    for name, value in sampling.extra.items():
+        if not _harmless(name, value):
+            raise BackendRejected(f"{name} is not supported by the embedded engine", status=400)
+
+
+def _harmless(name: str, value: Any) -> bool:
+    return name in _IGNORED or value in _NOTHING or value in _USUAL.get(name, ())
