@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
@@ -42,4 +43,5 @@ class LocalBackend:
 
     async def aclose(self) -> None:
         """Close the engine, and with it every backend that shares it."""
-        self.engine.close()
+        # Closing waits for the step under way; the loop must not.
+        await asyncio.to_thread(self.engine.close)

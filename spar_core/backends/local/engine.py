@@ -127,7 +127,8 @@ class LocalEngine:
                     self._drop_cancelled()
                     self._admit()
                     self._decode()
-        except Exception as problem:  # noqa: BLE001 -- a broken worker must fail its callers, not hang them
+        except Exception as problem:
+            # The edge of this thread: a broken worker must fail its callers, not hang them.
             logger.exception("the embedded engine broke")
             self._end(BackendUnavailable(f"the embedded engine broke: {type(problem).__name__}: {problem}"))
         self._fail_all()
@@ -196,9 +197,6 @@ class LocalEngine:
     def _prefill(self, group: Mapping[tuple[int, ...], list[Request]]) -> None:
         first = len(self._live)
         prompts = list(group)
-        # One row for each prompt, then one for each twin, a copy of its prompt's.
-        twins = [(number, twin) for number, prompt in enumerate(prompts) for twin in group[prompt][1:]]
-        self._live += [*(group[prompt][0] for prompt in prompts), *(twin for _, twin in twins)]
         longest = max(map(len, prompts))
         # Padding on the right is never seen: tokens see only what stands before them in their row,
         # and decoding overwrites the padding's places one by one.
@@ -207,9 +205,18 @@ class LocalEngine:
         ends = torch.tensor([len(prompt) - 1 for prompt in prompts], device=self._device)
         kept, place = torch.unique(ends, return_inverse=True)
         logits = self._forward(ids, positions, first, kept)[torch.arange(len(prompts)), place]
-        for row, (number, twin) in enumerate(twins, first + len(prompts)):
-            self._cache.copy_row(first + number, row, len(twin.prompt))
-        self._advance(first, logits[[*range(len(prompts)), *(number for number, _ in twins)]])
+        requests: list[Request] = []
+        rows: list[int] = []
+        for number, prompt in enumerate(prompts):
+            requests.append(group[prompt][0])
+            rows.append(number)
+        for number, prompt in enumerate(prompts):
+            for twin in group[prompt][1:]:
+                self._cache.copy_row(first + number, first + len(requests), len(prompt))
+                requests.append(twin)
+                rows.append(number)
+        self._live += requests
+        self._advance(first, logits[rows])
 
     def _decode(self) -> None:
         """One token more for every live row."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-# What an incomplete UTF-8 sequence decodes to.
+# What bytes that are no character decode to: one for an incomplete character, or one for each of its bytes.
 _BROKEN = "\ufffd"
+# An incomplete character has three bytes at most, hence three tokens, and shows as three marks at most.
+_OPEN = 3
+# Tokens decoded anew at each step: at the least, to hold an open character and what stands before it, and at the most.
+_FEWEST, _MOST = 8, 16
 
 
 class TextStream:
@@ -15,27 +19,27 @@ class TextStream:
     def __init__(self, tokenizer: Any, stops: Sequence[str]) -> None:
         self._tokenizer = tokenizer
         self._stops = tuple(stop for stop in stops if stop)
-        self._tokens: list[int] = []
-        self._settled = 0
+        self._recent: list[int] = []
         self._read = 0
         self._held = ""
         self.stopped = False
 
     def push(self, token: int) -> str:
         """Add a token; the text that can be told now."""
-        self._tokens.append(token)
-        known = self._decode(self._tokens[self._settled : self._read])
-        text = self._decode(self._tokens[self._settled :])
-        if text.endswith(_BROKEN) and len(self._tokens) - self._read < 4:
-            return ""
-        self._settled, self._read = self._read, len(self._tokens)
-        return self._tell(text[len(known) :])
+        self._recent.append(token)
+        text = _closed(self._decode())
+        fresh = text[self._read :]
+        self._read = max(self._read, len(text))
+        if len(self._recent) == _MOST:
+            # What was read of these tokens ends in the same place when fewer of them are decoded.
+            del self._recent[:-_FEWEST]
+            self._read = len(_closed(self._decode()))
+        return self._tell(fresh)
 
     def flush(self) -> str:
         """What is still held back, once no more tokens come."""
-        known = self._decode(self._tokens[self._settled : self._read])
-        rest = self._decode(self._tokens[self._settled :])[len(known) :]
-        self._settled = self._read = len(self._tokens)
+        rest = self._decode()[self._read :]
+        self._read += len(rest)
         text = self._tell(rest)
         held, self._held = self._held, ""
         return text + held
@@ -53,8 +57,16 @@ class TextStream:
         self._held = text[len(text) - hold :]
         return text[: len(text) - hold]
 
-    def _decode(self, tokens: list[int]) -> str:
-        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+    def _decode(self) -> str:
+        return str(self._tokenizer.decode(self._recent, skip_special_tokens=True))
+
+
+def _closed(text: str) -> str:
+    """The text without an end that more tokens may turn into a character."""
+    size = len(text)
+    while size and len(text) - size < _OPEN and text[size - 1] == _BROKEN:
+        size -= 1
+    return text[:size]
 
 
 def _overlap(text: str, stop: str) -> int:
