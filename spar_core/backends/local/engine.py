@@ -40,8 +40,8 @@ class LocalEngine:
     """A model in this process.
 
     `max_slots` requests decode together; more wait in order of arrival. `max_context` (tokens) defaults to
-    the model's own. `threads` are the CPU cores of this engine; by default one for a small model, so
-    that two small engines run side by side, and torch's own choice for a large one.
+    the model's own, or to its attention window when that slides. `threads` are the CPU cores of this engine;
+    by default one for a small model, so that two small engines run side by side, and every core for a large one.
 
     Raises:
         ConfigError: there is no model in `model_dir`.
@@ -63,7 +63,9 @@ class LocalEngine:
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model_dir)
         self._model: Any = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype).to(self._device).eval()
         config = self._model.config
-        self.context = min(max_context or config.max_position_embeddings, config.max_position_embeddings)
+        # Every token sees all before it here. Up to its window, a model with sliding attention does the same.
+        limits = (max_context, config.max_position_embeddings, getattr(config, "sliding_window", None))
+        self.context = min(limit for limit in limits if limit)
         self.max_slots = max_slots
         self._threads = threads or self._usual_threads()
         self._cache = SlotCache(layers=config.num_hidden_layers, slots=max_slots, context=self.context)

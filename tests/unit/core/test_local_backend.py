@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,8 +12,17 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from spar_core.backends.local import LocalBackend, LocalEngine
 from spar_core.backends.local.sampler import sample_tokens
@@ -38,6 +49,14 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     )
     fast.chat_template = TEMPLATE
     return fast
+
+
+TOKENIZER = byte_tokenizer()
+# The byte-level alphabet keeps printable bytes and shifts the others, in order, beyond 255.
+SHIFTED = [byte for byte in range(256) if not (33 <= byte <= 126 or 161 <= byte <= 172 or byte >= 174)]
+BYTE_TOKENS = [
+    TOKENIZER.convert_tokens_to_ids(chr(256 + SHIFTED.index(byte) if byte in SHIFTED else byte)) for byte in range(256)
+]
 
 
 @pytest.fixture(scope="session")
@@ -126,9 +145,52 @@ async def test_what_it_cannot_do_is_rejected_by_name(engine: LocalEngine, extra:
         await ask(engine, "hi", extra=extra)
 
 
+async def test_a_part_that_is_no_text_is_rejected_by_its_type(engine: LocalEngine) -> None:
+    parts = [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "x"}}]
+    with pytest.raises(BackendRejected, match=r"messages\[1\].content: image_url"):
+        await LocalBackend(engine, "m").complete([Message("system", "s"), Message("user", parts)], Sampling())
+
+
+async def test_less_than_one_token_is_rejected(engine: LocalEngine) -> None:
+    with pytest.raises(BackendRejected, match="max_tokens"):
+        await ask(engine, "hi", max_tokens=0)
+
+
+async def test_a_control_token_in_a_message_is_text(engine: LocalEngine) -> None:
+    # One token a character, unless it were read as the one token that ends a message.
+    plain, spelled = await asyncio.gather(ask(engine, "1234567"), ask(engine, "<|end|>"))
+    assert spelled.usage.prompt_tokens == plain.usage.prompt_tokens
+
+
+async def test_a_developer_is_the_system(engine: LocalEngine) -> None:
+    backend, texts = LocalBackend(engine, "m"), []
+    for role in ("system", "developer"):
+        messages = [Message(role, "Be short."), Message("user", "hi")]
+        texts.append(await backend.complete(messages, Sampling(max_tokens=9, seed=1)))
+    assert texts[0] == texts[1]
+
+
+async def test_messages_that_the_template_refuses_fail_alone(model_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(model_dir, tmp_path, dirs_exist_ok=True)
+    refusal = "{% if messages[0].role != 'user' %}{{ raise_exception('the user speaks first') }}{% endif %}"
+    (tmp_path / "chat_template.jinja").write_text(refusal + TEMPLATE)
+    engine = LocalEngine(tmp_path)
+    try:
+        with pytest.raises(BackendRejected, match="the user speaks first"):
+            await LocalBackend(engine, "m").complete([Message("system", "hi")], Sampling())
+        assert (await ask(engine, "hi")).usage.completion_tokens
+    finally:
+        engine.close()
+
+
 async def test_what_asks_for_nothing_is_accepted(engine: LocalEngine) -> None:
     await ask(
-        engine, "hi", extra={"presence_penalty": 0, "tools": [], "user": "ann", "response_format": {"type": "text"}}
+        engine,
+        "hi",
+        extra={
+            **{"presence_penalty": 0, "tools": [], "user": "ann", "response_format": {"type": "text"}},
+            **{"n": 1, "parallel_tool_calls": True, "tool_choice": "auto", "logprobs": None},
+        },
     )
 
 
@@ -140,21 +202,28 @@ async def test_a_stop_string_ends_the_text_before_it(engine: LocalEngine) -> Non
     assert cut.finish_reason == "stop"
 
 
-@pytest.mark.parametrize("stop", ["ab", "aab", "c", "日", "bca"])
+@pytest.mark.parametrize("stop", ["ab", "aab", "c", "日", "bca", "xyz"])
 def test_no_part_of_a_stop_string_is_ever_told(stop: str) -> None:
-    tokenizer = byte_tokenizer()
     text = "aabaab c 日本 bcab"
-    stream = TextStream(tokenizer, [stop])
-    told = [stream.push(token) for token in tokenizer.encode(text, add_special_tokens=False)]
-    assert "".join(told) + stream.flush() == text[: text.index(stop)] if stop in text else text
+    stream = TextStream(TOKENIZER, [stop])
+    told = [stream.push(token) for token in TOKENIZER.encode(text, add_special_tokens=False)]
+    assert "".join(told) + stream.flush() == text.split(stop)[0]
     assert all("\ufffd" not in piece for piece in told)
 
 
 def test_text_that_only_began_a_stop_string_is_told_in_the_end() -> None:
-    tokenizer = byte_tokenizer()
-    stream = TextStream(tokenizer, ["abc"])
-    told = "".join(stream.push(token) for token in tokenizer.encode("xab", add_special_tokens=False))
+    stream = TextStream(TOKENIZER, ["abc"])
+    told = "".join(stream.push(token) for token in TOKENIZER.encode("xab", add_special_tokens=False))
     assert (told, stream.flush()) == ("x", "ab")
+
+
+@given(st.lists(st.one_of(st.text(max_size=12).map(str.encode), st.binary(max_size=6)), max_size=12).map(b"".join))
+@settings(deadline=None)
+def test_any_bytes_are_told_as_the_whole_would_be(data: bytes) -> None:
+    tokens = [BYTE_TOKENS[byte] for byte in data]
+    stream = TextStream(TOKENIZER, [])
+    told = "".join([*map(stream.push, tokens), stream.flush()])
+    assert told == data.decode(errors="replace")
 
 
 async def test_cancelling_frees_the_slot(engine: LocalEngine) -> None:
@@ -190,8 +259,41 @@ async def test_a_broken_step_fails_its_callers_and_hangs_none(
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(engine, "_forward", broken)
+    tasks = [ask(engine, f"hi {n}") for n in range(20)]
+    outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+    assert all(isinstance(outcome, BackendUnavailable) for outcome in outcomes)
+    # And whoever asks later is told why.
     with pytest.raises(BackendUnavailable, match="out of memory"):
-        await asyncio.wait_for(ask(engine, "hi"), 5)
+        await ask(engine, "hi")
+
+
+async def test_no_call_is_lost_between_submitting_and_closing(model_dir: Path) -> None:
+    for _ in range(5):
+        engine = LocalEngine(model_dir)
+        closer = threading.Thread(target=engine.close)
+        tasks = [asyncio.create_task(ask(engine, "hi", max_tokens=2)) for _ in range(50)]
+        closer.start()
+        _, hanging = await asyncio.wait(tasks, timeout=5)
+        assert not hanging
+        assert {type(task.exception()) for task in tasks} <= {BackendUnavailable, type(None)}
+        closer.join()
+
+
+async def test_the_event_loop_keeps_beating_while_the_engine_closes(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = engine._forward
+    monkeypatch.setattr(engine, "_forward", lambda *args: (time.sleep(0.5), forward(*args))[1])
+    task = asyncio.create_task(ask(engine, "hi"))
+    await asyncio.sleep(0.1)
+    closing = asyncio.create_task(LocalBackend(engine, "m").aclose())
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    await asyncio.sleep(0.01)
+    assert time.monotonic() - began < 0.25
+    await closing
+    with pytest.raises(BackendUnavailable):
+        await task
 
 
 async def test_the_event_loop_keeps_beating_while_many_generate(engine: LocalEngine) -> None:
@@ -208,6 +310,18 @@ async def test_the_event_loop_keeps_beating_while_many_generate(engine: LocalEng
     heart.cancel()
     assert len(gaps) > 5
     assert sorted(gaps)[len(gaps) // 2] < 0.1
+
+
+def test_a_sliding_window_bounds_the_context(tmp_path: Path) -> None:
+    config = MistralConfig(
+        vocab_size=len(TOKENIZER), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=128, sliding_window=48,
+    )  # fmt: skip
+    MistralForCausalLM(config).save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    engine = LocalEngine(tmp_path)
+    engine.close()
+    assert engine.context == 48
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
