@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
-
-from spar_core.types import Sampling
 
 Algorithm = Literal["bfs", "dfs", "best_first", "iterative", "best_of_n"]
 StopPolicy = Literal["first", "level"]
@@ -35,5 +33,3 @@ class SearchConfig:
     max_search_tokens: int | None = None
     deadline_s: float | None = None
     seed: int = 0
-    judge_sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, max_tokens=2048))
-    refine_sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, max_tokens=3072))
