@@ -55,7 +55,11 @@ class BackendOverloaded(BackendError):
 
 
 class BackendRejected(BackendError):
-    """The upstream refused the request as such."""
+    """The upstream refused the request as such. `param` is the field it named, if it named one."""
+
+    def __init__(self, message: str, *, status: int | None = None, param: str | None = None) -> None:
+        super().__init__(message, status=status)
+        self.param = param
 
 
 class BackendProtocol(BackendError):

@@ -42,10 +42,13 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to sample one completion. `extra` is forwarded to an HTTP upstream verbatim."""
+    """How to sample one completion; None is the engine's own default.
 
-    temperature: float = 1.0
-    top_p: float = 1.0
+    `extra` is forwarded to an HTTP upstream verbatim.
+    """
+
+    temperature: float | None = 1.0
+    top_p: float | None = 1.0
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,13 +13,14 @@ from spar_core.refining import Refiner
 from spar_core.search import Node, SearchConfig, SearchResult, Tree, run_search
 from spar_core.search.events import Emit
 from spar_core.types import Completion, Message, Sampling
-from spar_server.errors import ApiError
+from spar_server.asked_budget import asked_budget
 from spar_server.pair import Pair
 from spar_server.schemas import ChatRequest, RefineOptions
 from spar_server.settings import RefineDefaults
 
-BUDGET_HEADER: Final = "x-refine-budget"
-_EFFORTS: Final[Mapping[str, int]] = {"none": 0, "minimal": 0, "low": 2, "medium": 6, "high": 15, "xhigh": 15}
+# What binds the text of an answer in ways that only the actor's engine can enforce: a refiner would break it.
+_DRAFT_ONLY: Final = ("logprobs", "top_logprobs", "response_format", "audio", "modalities", "functions")
+_HARMLESS: Final[tuple[object, ...]] = (None, False, 0, {"type": "text"}, ["text"], [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,10 @@ class Plan:
     config: SearchConfig
     checks: tuple[Check, ...]
     options: RefineOptions
+
+    @property
+    def kind(self) -> str:
+        return "search" if self.config.budget else "pass_through"
 
     async def search(self, emit: Emit) -> SearchResult:
         """Run it. Raises BackendError when there is no draft."""
@@ -79,63 +83,40 @@ def make_plan(request: ChatRequest, header: str | None, *, pair: Pair, defaults:
         ApiError: the model is unknown.
         RequestError: a field is wrong or cannot be honoured; names it.
     """
-    budget = _budget(request, header, pair, defaults)
+    asked = asked_budget(request, header, model=pair.name, defaults=defaults)
     if request.n not in (None, 1):
         raise RequestError("n: only 1 answer per request is supported; send the request n times", param="n")
-    if request.logprobs and budget:
-        raise RequestError("logprobs: not available for a refined answer; set refine_budget to 0", param="logprobs")
-    seed = request.seed if request.seed is not None else random.getrandbits(31)
-    sampling = request.sampling(seed=seed)
-    if sampling.max_tokens is None:
-        sampling = replace(sampling, max_tokens=pair.actor_max_tokens)
+    budget = asked.nodes
+    bound = next((name for name in _DRAFT_ONLY if getattr(request, name) not in _HARMLESS), None)
+    if budget and bound:
+        if asked.named:
+            raise RequestError(f"{bound}: not available for a refined answer; set refine_budget to 0", param=bound)
+        budget = 0
+    sampling = request.sampling(pair.actor_sampling)
+    if budget == 0 and request.refine.max_search_tokens is not None:
+        # All calls together are the draft here, which may be streamed past any search.
+        limits = (request.refine.max_search_tokens, sampling.max_tokens)
+        sampling = replace(sampling, max_tokens=min(limit for limit in limits if limit is not None))
     return Plan(
         pair=pair,
         conversation=request.conversation(),
         sampling=sampling,
-        config=_config(request.refine, budget, seed, defaults),
+        config=_config(request, budget, defaults),
         checks=_checks(request.refine),
         options=request.refine,
     )
 
 
-def _budget(request: ChatRequest, header: str | None, pair: Pair, defaults: RefineDefaults) -> int:
-    """Body, header, model suffix, reasoning effort, default: the first that is there."""
-    name, _, suffix = request.model.rpartition("@") if "@" in request.model else (request.model, "", "")
-    if name != pair.name:
-        raise ApiError(
-            404,
-            f"the model {request.model!r} does not exist; this server has {pair.name!r} "
-            f"(and {pair.name}@N for a budget of N)",
-            param="model",
-            code="model_not_found",
-        )
-    if request.refine_budget is not None:
-        source, budget = "refine_budget", request.refine_budget
-    elif header is not None:
-        source, budget = "X-Refine-Budget", _number(header, "X-Refine-Budget")
-    elif suffix:
-        source, budget = "model", _number(suffix, "model")
-    elif request.reasoning_effort is not None:
-        source, budget = "reasoning_effort", min(_EFFORTS[request.reasoning_effort], defaults.max_refine_budget)
-    else:
-        source, budget = "refine_budget", defaults.refine_budget
-    if budget > defaults.max_refine_budget:
+def _config(request: ChatRequest, budget: int, defaults: RefineDefaults) -> SearchConfig:
+    options = request.refine
+    if options.deadline_s is not None and options.deadline_s > defaults.deadline_s:
         raise RequestError(
-            f"{source}: {budget} is over this server's limit of {defaults.max_refine_budget}", param=source
+            f"refine.deadline_s: {options.deadline_s:g} is over this server's limit of {defaults.deadline_s:g}",
+            param="refine.deadline_s",
         )
-    return budget
-
-
-def _number(text: str, source: str) -> int:
-    if not text.strip().isascii() or not text.strip().isdigit():
-        raise RequestError(f"{source}: the budget must be a whole number of at least 0, not {text!r}", param=source)
-    return int(text)
-
-
-def _config(options: RefineOptions, budget: int, seed: int, defaults: RefineDefaults) -> SearchConfig:
     base = SearchConfig(
         budget=budget,
-        seed=seed,
+        seed=request.seed if request.seed is not None else random.getrandbits(31),
         algorithm=defaults.algorithm,
         branch=defaults.branch,
         beam=defaults.beam,
@@ -145,8 +126,7 @@ def _config(options: RefineOptions, budget: int, seed: int, defaults: RefineDefa
         stop=defaults.stop,
         deadline_s=defaults.deadline_s,
     )
-    asked = options.model_dump(exclude={"checks", "progress", "trace"}, exclude_none=True)
-    return replace(base, **asked)
+    return replace(base, **options.model_dump(exclude={"checks", "progress", "trace"}, exclude_none=True))
 
 
 def _checks(options: RefineOptions) -> tuple[Check, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -17,13 +16,12 @@ from starlette.responses import JSONResponse, Response
 from spar_core.errors import BackendError, RequestError
 from spar_server.disconnect import ClientGoneError
 from spar_server.errors import ApiError, api_error
+from spar_server.last_resort import LastResort
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.request_id import RequestId
 from spar_server.routes import chat, models, ops
 from spar_server.settings import Settings
-
-log = logging.getLogger("spar_server")
 
 
 def create_app(settings: Settings, pair: Pair) -> FastAPI:
@@ -32,7 +30,6 @@ def create_app(settings: Settings, pair: Pair) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        app.state.draining = True
         await pair.aclose()
 
     app = FastAPI(
@@ -45,7 +42,8 @@ def create_app(settings: Settings, pair: Pair) -> FastAPI:
     app.state.pair = pair
     app.state.metrics = Metrics()
     app.state.started = int(time())
-    app.state.draining = False
+    # The last one added is the outermost.
+    app.add_middleware(LastResort, metrics=app.state.metrics)
     app.add_middleware(RequestId)
     for module in (chat, models, ops):
         app.include_router(module.router)
@@ -55,7 +53,7 @@ def create_app(settings: Settings, pair: Pair) -> FastAPI:
 
 def _handle_errors(app: FastAPI) -> None:
     def told(error: ApiError) -> Response:
-        app.state.metrics.failed()
+        app.state.metrics.refused(error.status)
         return JSONResponse(error.body, status_code=error.status, headers=error.headers)
 
     async def on_api_error(_: Request, error: Exception) -> Response:
@@ -78,24 +76,19 @@ def _handle_errors(app: FastAPI) -> None:
         # Nobody reads this; 499 is what access logs call it.
         return Response(status_code=499)
 
-    async def on_unexpected(_: Request, error: Exception) -> Response:
-        log.error("unexpected error", exc_info=error)
-        return told(ApiError(500, "internal error; see the server's log", "api_error"))
-
     app.add_exception_handler(ApiError, on_api_error)
     app.add_exception_handler(RequestError, on_known)
     app.add_exception_handler(BackendError, on_known)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(ClientGoneError, on_gone)
-    app.add_exception_handler(Exception, on_unexpected)
 
 
 def _invalid(problem: Any) -> ApiError:
     """FastAPI's first complaint about the body, by its field."""
     field = ".".join(str(part) for part in problem["loc"] if part != "body")
     if problem["type"] == "extra_forbidden":
-        message = f"{field}: unknown key; see /docs for the keys of `refine`"
+        message = f"{field}: unknown key; the keys that there are stand at /docs"
     elif problem["type"] == "json_invalid":
         field, message = "", f"the body is not valid JSON: {problem['ctx']['error']}"
     else:

@@ -27,7 +27,8 @@ class Envelope:
         extra = dict(answer.extra)
         logprobs = extra.pop("logprobs", None)
         reasoning = extra.pop("reasoning", None)
-        thoughts = {"reasoning_content": reasoning} if reasoning else {}
+        # Clients disagree on the name; each reads one of the two.
+        thoughts = {"reasoning_content": reasoning, "reasoning": reasoning} if reasoning else {}
         # OpenAI has no content, rather than an empty one, next to tool calls.
         content = answer.text or (None if "tool_calls" in extra else "")
         message = {"role": "assistant", "content": content, "refusal": None, **extra, **thoughts}
@@ -47,8 +48,8 @@ class Envelope:
             "spar": self.spar(plan, result),
         }
 
-    def chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
+    def chunk(self, delta: dict[str, Any], finish_reason: str | None = None, *, logprobs: Any = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": logprobs}
         return {**self._head(), "choices": [choice]}
 
     def usage_chunk(self, plan: Plan, result: SearchResult) -> dict[str, Any]:

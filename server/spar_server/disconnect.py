@@ -43,7 +43,7 @@ async def _disconnected(receive: Receive) -> None:
 class EventStream(Response):
     """A `text/event-stream` of `frames`; their generator is closed as soon as the client goes."""
 
-    def __init__(self, frames: AsyncGenerator[str, None], headers: dict[str, str]) -> None:
+    def __init__(self, frames: AsyncGenerator[str, None]) -> None:
         self._frames = frames
         self.status_code = 200
         self.background = None
@@ -53,7 +53,6 @@ class EventStream(Response):
                 "content-type": "text/event-stream; charset=utf-8",
                 "cache-control": "no-cache",
                 "x-accel-buffering": "no",
-                **headers,
             }
         )
 

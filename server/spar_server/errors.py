@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from spar_core.errors import (
     BackendError,
@@ -13,10 +14,17 @@ from spar_core.errors import (
     RequestError,
 )
 
+# How vLLM, OpenAI and the embedded engine say that a prompt does not fit.
+_TOO_LONG: Final = re.compile(r"context[ _]length|model's context", re.IGNORECASE)
+
 
 @dataclass
 class ApiError(Exception):
-    """What a client is told, with its status and headers."""
+    """What a client is told, with its status and headers.
+
+    `final` tells OpenAI's clients, which try most failures again twice, that this request has spent its time and
+    would only spend it again.
+    """
 
     status: int
     message: str
@@ -24,6 +32,7 @@ class ApiError(Exception):
     param: str | None = None
     code: str | None = None
     retry_after: float | None = None
+    final: bool = False
 
     @property
     def body(self) -> dict[str, Any]:
@@ -38,7 +47,10 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        return {} if self.retry_after is None else {"Retry-After": str(max(1, round(self.retry_after)))}
+        headers = {"x-should-retry": "false"} if self.final else {}
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(max(1, round(self.retry_after)))
+        return headers
 
 
 def api_error(error: RequestError | BackendError) -> ApiError:
@@ -46,15 +58,26 @@ def api_error(error: RequestError | BackendError) -> ApiError:
     if isinstance(error, RequestError):
         return ApiError(400, str(error), param=error.param, code="invalid_value")
     if isinstance(error, BackendRejected):
-        # Its complaint is about what the client asked for, unless it is about our own credentials.
-        if error.status in (401, 403):
-            return ApiError(502, "the upstream refused this server's credentials", "api_error", code="upstream")
-        code = "context_length_exceeded" if "context" in str(error) else "upstream_rejected"
-        return ApiError(error.status or 400, str(error), code=code)
+        return _rejected(error)
     if isinstance(error, BackendOverloaded):
+        status = 429 if error.status == 429 else 503
         return ApiError(
-            503, str(error), "overloaded_error", code="upstream_overloaded", retry_after=error.retry_after or 1
+            status, str(error), "overloaded_error", code="upstream_overloaded", retry_after=error.retry_after or 1
         )
     if isinstance(error, BackendTimeout):
-        return ApiError(504, str(error), "timeout_error", code="upstream_timeout")
+        return ApiError(504, str(error), "timeout_error", code="upstream_timeout", final=True)
     return ApiError(502, str(error), "api_error", code="upstream_error")
+
+
+def _rejected(error: BackendRejected) -> ApiError:
+    """The upstream's complaint is the client's to hear where it is about the request, not about this server."""
+    if error.status in (400, 413, 422):
+        code = "context_length_exceeded" if _TOO_LONG.search(str(error)) else "upstream_rejected"
+        return ApiError(413 if error.status == 413 else 400, str(error), param=error.param, code=code)
+    what = "credentials" if error.status in (401, 403) else f"request ({error.status})"
+    return ApiError(502, f"the upstream refused this server's {what}", "api_error", code="upstream_error", final=True)
+
+
+def internal_error() -> ApiError:
+    """What is told of a mistake of ours; its details are in the log."""
+    return ApiError(500, "internal error; see the server's log", "api_error", code="internal_error", final=True)

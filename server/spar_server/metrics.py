@@ -2,61 +2,125 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from spar_core.search import SearchResult
 from spar_server.answering import Plan
+from spar_server.disconnect import ClientGoneError
 
-_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240, 480)
+_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240, 480)
+_NODES: Final = (0, 1, 2, 3, 6, 9, 15, 21, 32, 64)
+_DEPTHS: Final = (0, 1, 2, 3, 4, 6, 8, 16)
 
 
 class Metrics:
     """What the dashboards show."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        registry = self.registry
+        registry = self._registry = CollectorRegistry()
         self._requests = Counter(
             "spar_requests", "Chat requests by kind and outcome", ["kind", "outcome"], registry=registry
         )
+        self._running = Gauge("spar_requests_running", "Chat requests in flight", ["kind"], registry=registry)
+        self._errors = Counter("spar_error_responses", "Responses with an error status", ["status"], registry=registry)
         self._duration = Histogram(
-            "spar_request_duration_seconds", "From admission to the answer", ["kind"],
-            buckets=_SECONDS, registry=registry,
-        )  # fmt: skip
-        self._stops = Counter("spar_search_stops", "Searches by stop reason", ["reason"], registry=registry)
-        self._nodes = Histogram(
-            "spar_search_nodes", "Nodes expanded by a search", buckets=(0, 1, 2, 3, 6, 9, 15, 21, 32, 64),
+            "spar_request_duration_seconds", "To the whole answer", ["kind"], buckets=_SECONDS, registry=registry
+        )
+        self._first_token = Histogram(
+            "spar_time_to_first_answer_token_seconds",
+            "Of a stream, to the first piece of the answer",
+            ["kind"],
+            buckets=_SECONDS,
             registry=registry,
-        )  # fmt: skip
+        )
+        self._stops = Counter("spar_search_stops", "Searches by stop reason", ["reason"], registry=registry)
+        self._nodes = Histogram("spar_search_nodes", "Nodes of a search", buckets=_NODES, registry=registry)
         self._depth = Histogram(
-            "spar_answer_depth", "Refinements between the draft and the answer",
-            buckets=(0, 1, 2, 3, 4, 6, 8, 16), registry=registry,
-        )  # fmt: skip
+            "spar_answer_depth", "Refinements between draft and answer", buckets=_DEPTHS, registry=registry
+        )
+        self._votes = Counter("spar_votes", "Votes of finished searches by verdict", ["verdict"], registry=registry)
         self._improved = Counter("spar_improved", "Answers that replaced their draft", registry=registry)
         self._tokens = Counter("spar_tokens", "Tokens by model role and kind", ["role", "kind"], registry=registry)
         self._calls = Counter("spar_model_calls", "Model calls by role", ["role"], registry=registry)
-        self.running = Gauge("spar_requests_running", "Chat requests in flight", registry=registry)
+        for kind in ("pass_through", "search"):
+            self._running.labels(kind)
 
-    def searched(self, plan: Plan, result: SearchResult) -> None:
-        """Count a request that has its answer."""
-        kind = "search" if plan.config.budget else "pass_through"
-        self._requests.labels(kind, "degraded" if result.degraded else "ok").inc()
-        self._duration.labels(kind).observe(result.duration_s)
+    @contextmanager
+    def request(self, kind: str) -> Iterator[Meter]:
+        """Measure one chat request, from here to the end of its answer."""
+        meter = Meter(self, kind)
+        self._running.labels(kind).inc()
+        try:
+            yield meter
+        except (asyncio.CancelledError, GeneratorExit, ClientGoneError):
+            meter.outcome = "cancelled"
+            raise
+        finally:
+            self._running.labels(kind).dec()
+            self._requests.labels(kind, meter.outcome).inc()
+
+    def refused(self, status: int) -> None:
+        """Count an error response."""
+        self._errors.labels(str(status)).inc()
+
+    def first_token(self, kind: str, seconds: float) -> None:
+        self._first_token.labels(kind).observe(seconds)
+
+    def answered(self, plan: Plan, result: SearchResult, seconds: float) -> None:
+        """Count what an answer took."""
+        self._duration.labels(plan.kind).observe(seconds)
         for role, calls in result.calls.items():
             self._calls.labels(role).inc(calls)
         for role, usage in result.usage.items():
             self._tokens.labels(role, "prompt").inc(usage.prompt_tokens)
             self._tokens.labels(role, "completion").inc(usage.completion_tokens)
         if plan.config.budget:
-            self._stops.labels(result.stop_reason).inc()
-            self._nodes.observe(result.nodes)
-            self._depth.observe(result.depth)
-            self._improved.inc(int(result.improved))
+            self._searched(result)
 
-    def failed(self) -> None:
-        """Count a request that got an error instead of an answer."""
-        self._requests.labels("any", "error").inc()
+    def _searched(self, result: SearchResult) -> None:
+        self._stops.labels(result.stop_reason).inc()
+        self._nodes.observe(result.nodes)
+        self._depth.observe(result.depth)
+        self._improved.inc(int(result.improved))
+        for node in result.tree:
+            # A duplicate shares the judgement of the node that it repeats.
+            if node.judgement is None or node.outcome == "duplicate":
+                continue
+            for vote in node.judgement.votes:
+                verdict = "failed" if vote.error else {True: "yes", False: "no", None: "abstained"}[vote.verdict]
+                self._votes.labels(verdict).inc()
 
     def render(self) -> bytes:
         """The exposition format."""
-        return generate_latest(self.registry)
+        return generate_latest(self._registry)
+
+
+class Meter:
+    """One request under measurement. Unless it is said to be answered, it ends as an error."""
+
+    def __init__(self, metrics: Metrics, kind: str) -> None:
+        self.outcome = "error"
+        self._metrics = metrics
+        self._kind = kind
+        self._began = time.monotonic()
+        self._spoke = False
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def spoke(self) -> None:
+        """A piece of the answer is about to be sent; only the first counts."""
+        if not self._spoke:
+            self._spoke = True
+            self._metrics.first_token(self._kind, self.elapsed_s)
+
+    def answered(self, plan: Plan, result: SearchResult) -> None:
+        self.outcome = "degraded" if result.degraded else "ok"
+        self._metrics.answered(plan, result, self.elapsed_s)

@@ -22,15 +22,15 @@ _EMBEDDED_TOKENS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """`name` is what clients call it."""
+    """`name` is what clients call it. `actor_sampling` holds where a request says nothing."""
 
     name: str
     actor: Backend
     refiner: Backend
     templates: Templates
+    actor_sampling: Sampling
     judge_sampling: Sampling
     refine_sampling: Sampling
-    actor_max_tokens: int | None = None
 
     async def aclose(self) -> None:
         await self.actor.aclose()
@@ -53,6 +53,7 @@ def _remote(settings: Settings, actor: Upstream) -> Pair:
         actor=_client(actor),
         refiner=_client(refiner),
         templates=load_templates(settings.templates or "default"),
+        actor_sampling=Sampling(temperature=None, top_p=None),
         judge_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.judge_max_tokens or 2048),
         refine_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.refine_max_tokens or 3072),
     )
@@ -71,10 +72,13 @@ def _embedded(settings: Settings) -> Pair:
             "the embedded pair needs torch and transformers: pip install 'spar-server[embedded]', "
             "or front a server of yours with --actor-url and --actor-model"
         )
+    import torch
     from transformers.utils.logging import disable_progress_bar
 
     from spar_core.backends.local import LocalBackend, LocalEngine
 
+    if settings.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device: {settings.device} is asked for and torch finds no CUDA device; use cpu or auto")
     disable_progress_bar()
     name = settings.model or EMBEDDED_NAME
     models = Path(str(files("spar_core"))) / "models"
@@ -85,7 +89,7 @@ def _embedded(settings: Settings) -> Pair:
         actor=LocalBackend(actor, f"{name}-actor"),
         refiner=LocalBackend(refiner, f"{name}-refiner"),
         templates=load_templates(settings.templates or "compact"),
+        actor_sampling=Sampling(temperature=0.9, top_p=0.9, max_tokens=_EMBEDDED_TOKENS),
         judge_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.judge_max_tokens or _EMBEDDED_TOKENS),
         refine_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.refine_max_tokens or _EMBEDDED_TOKENS),
-        actor_max_tokens=_EMBEDDED_TOKENS,
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from spar_core.search.config import Algorithm, Selection, StopPolicy
 from spar_core.types import Message, Sampling
+
+# OpenAI's fields that are read here, because a refined answer cannot honour them, and forwarded.
+_FORWARDED: Final = ("logprobs", "top_logprobs", "response_format", "modalities", "audio", "functions")
 
 
 class CheckRequest(BaseModel):
@@ -33,17 +36,21 @@ class RefineOptions(BaseModel):
     stop: StopPolicy | None = None
     select: Selection | None = None
     early_vote_stop: bool | None = None
-    max_search_tokens: int | None = Field(default=None, ge=1)
-    deadline_s: float | None = Field(default=None, gt=0, le=280)
+    # Fewer than this the search does not spend on a call, and the draft is one.
+    max_search_tokens: int | None = Field(default=None, ge=8)
+    deadline_s: float | None = Field(default=None, gt=0)
     checks: list[CheckRequest] = Field(default_factory=list, max_length=32)
     progress: bool = True
     trace: Literal["none", "summary", "full"] = "none"
 
 
 class StreamOptions(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    """`include_obfuscation` asks for padding against traffic analysis, which is not sent."""
+
+    model_config = ConfigDict(extra="forbid")
 
     include_usage: bool = False
+    include_obfuscation: bool | None = None
 
 
 class ChatMessage(BaseModel):
@@ -86,6 +93,11 @@ class ChatRequest(BaseModel):
     seed: int | None = None
     n: int | None = Field(default=None, ge=1)
     logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0)
+    response_format: dict[str, Any] | None = None
+    modalities: list[str] | None = None
+    audio: dict[str, Any] | None = None
+    functions: list[dict[str, Any]] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     refine_budget: int | None = Field(default=None, ge=0)
     refine: RefineOptions = Field(default_factory=RefineOptions)
@@ -98,17 +110,15 @@ class ChatRequest(BaseModel):
     def conversation(self) -> tuple[Message, ...]:
         return tuple(message.to_core() for message in self.messages)
 
-    def sampling(self, *, seed: int) -> Sampling:
-        """How the actor samples: what the client asked for, and every field that is the upstream's to read."""
-        extra = {name: value for name, value in (self.model_extra or {}).items() if value is not None}
-        if self.logprobs:
-            extra["logprobs"] = True
+    def sampling(self, usual: Sampling) -> Sampling:
+        """How the actor samples: what the client asked for, else `usual`; and every field that is the upstream's."""
+        extra = {**(self.model_extra or {}), **{name: getattr(self, name) for name in _FORWARDED}}
         stops = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         return Sampling(
-            temperature=1.0 if self.temperature is None else self.temperature,
-            top_p=1.0 if self.top_p is None else self.top_p,
-            max_tokens=self.max_completion_tokens or self.max_tokens,
+            temperature=usual.temperature if self.temperature is None else self.temperature,
+            top_p=usual.top_p if self.top_p is None else self.top_p,
+            max_tokens=self.max_completion_tokens or self.max_tokens or usual.max_tokens,
             stop=stops,
-            seed=seed,
-            extra=extra,
+            seed=self.seed,
+            extra={name: value for name, value in extra.items() if value is not None},
         )

@@ -6,6 +6,7 @@ Nested keys are written `[actor] url = ...` in TOML and `SPAR_ACTOR__URL` in the
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -65,7 +67,7 @@ class Settings(BaseSettings):
     actor: Upstream | None = None
     refiner: Upstream | None = None
     templates: str | None = None
-    device: str = "auto"
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
     refine: RefineDefaults = RefineDefaults()
     log_level: str = Field(default="warning", pattern="^(critical|error|warning|info|debug)$")
     shutdown_grace_s: float = Field(default=30.0, ge=0)
@@ -95,8 +97,10 @@ def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Setting
         settings: Settings = sourced(**flags)
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(item) for item in error.errors())) from error
-    except ValueError as error:
-        raise ConfigError(f"{found}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{found}: not valid TOML: {error}") from error
+    except SettingsError as error:
+        raise ConfigError(f"{error}; write JSON, or one variable per key such as SPAR_ACTOR__URL") from error
     return settings
 
 
@@ -105,7 +109,8 @@ def _explain(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         return f"{key}: there is no such setting; remove it or see `spar serve --help` and docs/serving.md"
     if item["type"] == "missing":
-        return f"{key}: is needed; set it in the file or as SPAR_{key.upper().replace('.', '__')}"
+        flag = f"give --{key.replace('.', '-')}, or " if key.split(".")[0] in ("actor", "refiner") else ""
+        return f"{key}: is needed; {flag}set it in the file or as SPAR_{key.upper().replace('.', '__')}"
     return f"{key}: {item['msg']} (got {item['input']!r})"
 
 
@@ -113,5 +118,6 @@ def _refuse_unknown_variables() -> None:
     """A mistyped variable is an error, not a setting that silently does nothing."""
     known = {f"SPAR_{name.upper()}" for name in Settings.model_fields}
     for variable in os.environ:
+        # SPAR_DATA is the tests': where public data sets lie.
         if variable.startswith("SPAR_") and variable.split("__")[0] not in known | {"SPAR_DATA"}:
             raise ConfigError(f"{variable}: there is no such setting; known: {', '.join(sorted(known))}")

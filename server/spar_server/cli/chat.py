@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from rich.text import Text
 
 from spar_core.backends.openai.sse import data_lines
 from spar_core.errors import BackendError, BackendUnavailable
+from spar_server.cli.changes import changes
 
 
 @dataclass
@@ -30,20 +31,20 @@ class Chat:
     turns: list[dict[str, str]] = field(default_factory=list)
 
     async def ask(self, question: str) -> None:
-        """Ask, show the search as it runs and the answer with what it changed in the draft."""
+        """Ask, show the search as it runs and the answer with what it changed in the draft.
+
+        Raises:
+            BackendError: there is no answer; the question is no part of the conversation then.
+        """
         turns = [*self.turns, {"role": "user", "content": question}]
         answer, usage, draft = "", None, None
-        async for chunk in self._chunks(turns):
-            usage = chunk.get("usage") or usage
-            tree = (chunk.get("spar") or {}).get("tree")
-            draft = tree["nodes"][0]["text"] if tree else draft
-            for choice in chunk.get("choices", ()):
-                delta = choice["delta"]
-                if thought := delta.get("reasoning_content"):
-                    self.console.print(Text(thought, style="dim"), end="")
-                answer += delta.get("content") or ""
-                if self.budget == 0:
-                    self.console.print(Text(delta.get("content") or ""), end="")
+        async with aclosing(self._chunks(turns)) as chunks:
+            async for chunk in chunks:
+                usage = chunk.get("usage") or usage
+                tree = (chunk.get("spar") or {}).get("tree")
+                draft = tree["nodes"][0]["text"] if tree else draft
+                for choice in chunk.get("choices", ()):
+                    answer += self._show(choice["delta"])
         if self.budget:
             self.console.rule("answer")
             self.console.print(Text(answer) if draft in (None, answer) else changes(draft, answer))
@@ -52,7 +53,16 @@ class Chat:
             self.console.print(Text(_account(usage), style="dim"))
         self.turns = [*turns, {"role": "assistant", "content": answer}]
 
-    async def _chunks(self, turns: list[dict[str, str]]) -> AsyncIterator[dict[str, Any]]:
+    def _show(self, delta: dict[str, Any]) -> str:
+        """Print what can be told already; the answer's part of it."""
+        if thought := delta.get("reasoning_content"):
+            self.console.print(Text(thought, style="dim"), end="")
+        text: str = delta.get("content") or ""
+        if self.budget == 0:
+            self.console.print(Text(text), end="")
+        return text
+
+    async def _chunks(self, turns: list[dict[str, str]]) -> AsyncGenerator[dict[str, Any], None]:
         body = {
             "model": self.model,
             "messages": turns,
@@ -76,24 +86,6 @@ class Chat:
         raise BackendUnavailable("the server ended its stream too early")
 
 
-def changes(draft: str, answer: str) -> Text:
-    """The answer with what the refinement took out of the draft and put in, word by word."""
-    before, after = _words(draft), _words(answer)
-    text = Text()
-    for kind, i, j, k, m in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        if kind == "equal":
-            text.append("".join(after[k:m]))
-            continue
-        text.append("".join(before[i:j]), style="red strike")
-        text.append("".join(after[k:m]), style="bold green")
-    return text
-
-
-def _words(text: str) -> list[str]:
-    words = text.replace("\n", " \n ").split(" ")
-    return [word if word == "\n" else f"{word} " for word in words if word]
-
-
 def _account(usage: dict[str, Any]) -> str:
     refinement = usage.get("refinement", {})
     return (
@@ -109,35 +101,53 @@ def _complaint(body: str) -> str:
         return body[:200]
 
 
-async def _converse(
-    url: str, budget: int, once: str | None, model: str | None, seed: int | None, api_key: str | None
-) -> None:
-    console = Console(highlight=False)
+async def _open(url: str, api_key: str | None) -> aiohttp.ClientSession:
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-    async with aiohttp.ClientSession(url, headers=headers, timeout=timeout) as session:
+    return aiohttp.ClientSession(url, headers=headers, timeout=aiohttp.ClientTimeout(total=None, sock_connect=5))
+
+
+async def _first_model(session: aiohttp.ClientSession, url: str) -> str:
+    async with session.get("/v1/models") as response:
+        body = await response.text()
         try:
-            if model is None:
-                async with session.get("/v1/models") as response:
-                    model = (await response.json())["data"][0]["id"]
-            conversation = Chat(session, model or "", budget, seed, console)
-            if once is not None:
-                await conversation.ask(once)
-                return
-            console.print(f"Talking to {escape(conversation.model)} at {escape(url)}. An empty line ends it.")
-            while question := (await asyncio.to_thread(console.input, "[bold]> [/bold]")).strip():
-                await conversation.ask(question)
-        except aiohttp.ClientError as error:
-            raise BackendUnavailable(f"no server at {url} ({error}); start one with `spar serve`") from error
+            return str(json.loads(body)["data"][0]["id"])
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise BackendError(f"{url} is no SPaR Server: {_complaint(body)}") from error
+
+
+def _converse(runner: asyncio.Runner, chat: Chat) -> None:
+    """Questions from the terminal until an empty one. What goes wrong with one of them ends only that one.
+
+    The terminal is read outside the event loop, so that Ctrl-C ends the reading at once.
+    """
+    while question := chat.console.input("[bold]> [/bold]").strip():
+        try:
+            runner.run(chat.ask(question))
+        except KeyboardInterrupt:
+            chat.console.print("\n[dim]stopped[/dim]")
+        except BackendError as error:
+            chat.console.print(Text(str(error), style="red"))
 
 
 def run(*, url: str, budget: int, once: str | None, model: str | None, seed: int | None, api_key: str | None) -> None:
     """Run the conversation.
 
     Raises:
-        BackendError: the server cannot be reached or refuses.
+        BackendError: the server cannot be reached, or refuses the one question.
     """
-    try:
-        asyncio.run(_converse(url, budget, once, model, seed, api_key))
-    except (KeyboardInterrupt, EOFError):
-        return
+    console = Console(highlight=False)
+    with asyncio.Runner() as runner:
+        session = runner.run(_open(url, api_key))
+        try:
+            chat = Chat(session, model or runner.run(_first_model(session, url)), budget, seed, console)
+            if once is not None:
+                runner.run(chat.ask(once))
+                return
+            console.print(f"Talking to {escape(chat.model)} at {escape(url)}. An empty line ends it.")
+            _converse(runner, chat)
+        except aiohttp.ClientError as error:
+            raise BackendUnavailable(f"no server at {url} ({error}); start one with `spar serve`") from error
+        except (KeyboardInterrupt, EOFError):
+            console.print()
+        finally:
+            runner.run(session.close())

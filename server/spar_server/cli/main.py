@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,21 @@ train = typer.Typer(no_args_is_help=True, help="Train pairs of actor and refiner
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a pair by verifiers.")
 app.add_typer(train, name="train")
 app.add_typer(evaluate, name="eval")
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"spar {version('spar-server')}")
+        raise typer.Exit
+
+
+@app.callback()
+def spar(
+    told: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say the version and leave")
+    ] = False,
+) -> None:
+    """Options of every command."""
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,24 +33,19 @@ class Flags:
 
     def settings(self) -> dict[str, Any]:
         """As settings keys, without what was not given."""
-        given: dict[str, Any] = {
-            "host": self.host,
-            "port": self.port,
-            "model": self.model,
-            "templates": self.templates,
-            "actor": _upstream("actor", self.actor_url, self.actor_model),
-            "refiner": _upstream("refiner", self.refiner_url, self.refiner_model),
-            "refine": None if self.refine_budget is None else {"refine_budget": self.refine_budget},
-        }
-        return {name: value for name, value in given.items() if value is not None}
+        return _given(
+            host=self.host,
+            port=self.port,
+            model=self.model,
+            templates=self.templates,
+            actor=_given(url=self.actor_url, model=self.actor_model),
+            refiner=_given(url=self.refiner_url, model=self.refiner_model),
+            refine=_given(refine_budget=self.refine_budget),
+        )
 
 
-def _upstream(role: str, url: str | None, model: str | None) -> dict[str, str] | None:
-    if url is None and model is None:
-        return None
-    if url is None or model is None:
-        raise ConfigError(f"--{role}-url and --{role}-model go together; give both")
-    return {"url": url, "model": model}
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value not in (None, {})}
 
 
 class _Server(uvicorn.Server):
@@ -59,11 +55,17 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._pair = pair
 
-    async def startup(self, sockets: Any = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            typer.echo(_greeting(f"http://{host}:{port}", self._pair.name))
+            typer.echo(_greeting(_url(host, port), self._pair.name))
+
+
+def _url(host: str, port: int) -> str:
+    """Where a client on this machine finds the server."""
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
 
 
 def _greeting(url: str, model: str) -> str:
@@ -75,8 +77,24 @@ def _greeting(url: str, model: str) -> str:
     return (
         f"SPaR Server is ready on {url} with the model {model}.\nTry:\n\n"
         f"curl -s {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{request}'\n\n"
-        "or, to watch it think: spar chat" + ("" if url.endswith(":8000") else f" --url {url}")
+        "or, to watch it think: spar chat" + ("" if url == "http://127.0.0.1:8000" else f" --url {url}")
     )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """The server's socket, bound before any model is loaded but not listening yet.
+
+    Raises:
+        ConfigError: the address is taken, or not this machine's.
+    """
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}; choose --host and --port") from error
+    return bound
 
 
 def run(flags: Flags, file: str | None) -> None:
@@ -87,13 +105,11 @@ def run(flags: Flags, file: str | None) -> None:
     """
     settings: Settings = load_settings(flags.settings(), Path(file) if file else None)
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    pair = build_pair(settings)
-    app = create_app(settings, pair)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level=settings.log_level,
-        timeout_graceful_shutdown=int(settings.shutdown_grace_s),
-    )
-    _Server(config, pair).run()
+    with _bind(settings.host, settings.port) as bound:
+        pair = build_pair(settings)
+        config = uvicorn.Config(
+            create_app(settings, pair),
+            log_level=settings.log_level,
+            timeout_graceful_shutdown=int(settings.shutdown_grace_s),
+        )
+        _Server(config, pair).run([bound])

@@ -6,14 +6,15 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from spar_core.search.events import Event
-from spar_server.answering import BUDGET_HEADER, Plan, make_plan
+from spar_server.answering import Plan, make_plan
+from spar_server.asked_budget import BUDGET_HEADER
 from spar_server.bodies import Envelope
 from spar_server.disconnect import EventStream, until_disconnect
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.schemas import ChatRequest
 from spar_server.settings import Settings
-from spar_server.streaming import stream_pass_through, stream_search
+from spar_server.streaming import stream_pass_through, stream_search, told
 
 router = APIRouter()
 
@@ -27,22 +28,19 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     plan = make_plan(body, request.headers.get(BUDGET_HEADER), pair=pair, defaults=settings.refine)
     envelope = Envelope(body.model)
     if not body.stream:
-        with metrics.running.track_inprogress():
-            return await _whole(plan, envelope, request, metrics)
+        return await _whole(plan, envelope, request, metrics)
     include_usage = body.stream_options is not None and body.stream_options.include_usage
-    if plan.config.budget:
-        frames = stream_search(plan, envelope, include_usage=include_usage, metrics=metrics)
-    else:
-        deltas = pair.actor.stream(plan.conversation, plan.sampling)
-        first = await until_disconnect(request.receive, anext(deltas))
-        frames = stream_pass_through(plan, envelope, deltas, first, include_usage=include_usage, metrics=metrics)
-    return EventStream(frames, {})
+    stream = stream_search if plan.config.budget else stream_pass_through
+    frames = stream(plan, envelope, include_usage=include_usage, metrics=metrics)
+    head = await until_disconnect(request.receive, anext(frames))
+    return EventStream(told(head, frames))
 
 
 async def _whole(plan: Plan, envelope: Envelope, request: Request, metrics: Metrics) -> Response:
     def ignore(event: Event) -> None:
         """Nobody watches an answer that is not streamed."""
 
-    result = await until_disconnect(request.receive, plan.search(ignore))
-    metrics.searched(plan, result)
+    with metrics.request(plan.kind) as meter:
+        result = await until_disconnect(request.receive, plan.search(ignore))
+        meter.answered(plan, result)
     return JSONResponse(envelope.completion(plan, result))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from spar_server.metrics import Metrics
 
@@ -18,10 +18,9 @@ async def health() -> dict[str, str]:
 
 
 @router.get("/ready", summary="Whether it takes requests")
-async def ready(request: Request) -> Response:
-    """503 once the server is stopping."""
-    draining: bool = request.app.state.draining
-    return JSONResponse({"ready": not draining}, status_code=503 if draining else 200)
+async def ready() -> dict[str, bool]:
+    """The server listens once its models are there, and closes its port first when it stops."""
+    return {"ready": True}
 
 
 @router.get("/version", summary="The server's version")

@@ -33,7 +33,7 @@ def refuse_unsupported(sampling: Sampling) -> None:
         raise BackendRejected(f"max_tokens is {sampling.max_tokens}; it must be at least 1", status=400)
     for name, value in sampling.extra.items():
         if not _harmless(name, value):
-            raise BackendRejected(f"{name} is not supported by the embedded engine", status=400)
+            raise BackendRejected(f"{name} is not supported by the embedded engine", status=400, param=name)
 
 
 def _harmless(name: str, value: Any) -> bool:

@@ -66,6 +66,8 @@ class OpenAIBackend:
                     continue
                 finish = _finish(choice) or finish
                 text, extra = _split(choice.get("delta") or {})
+                if choice.get("logprobs"):
+                    extra["logprobs"] = choice["logprobs"]
                 if text or extra:
                     yield Delta(text, extra=extra)
         if finish is None:

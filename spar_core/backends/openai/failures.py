@@ -27,7 +27,7 @@ def failure(status: int, body: bytes, headers: Mapping[str, str]) -> BackendErro
         return BackendTimeout(message, status=status)
     if status >= 500:
         return BackendUnavailable(message, status=status)
-    return BackendRejected(message, status=status)
+    return BackendRejected(message, status=status, param=_param(body))
 
 
 def retry_after(value: str | None) -> float | None:
@@ -67,6 +67,14 @@ def _message(body: bytes) -> str:
     except ValueError:
         return body[:200].decode("utf-8", errors="replace") or "(no body)"
     return _told(data.get("error", data) if isinstance(data, dict) else data)
+
+
+def _param(body: bytes) -> str | None:
+    try:
+        param = json.loads(body)["error"]["param"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return param if isinstance(param, str) else None
 
 
 def _told(error: object) -> str:

@@ -24,6 +24,7 @@ def scripted_pair(actor: Script | None = None, refiner: Script = refiner_script,
         actor=ScriptedBackend(actor or always("a plain draft"), latency_s=latency_s),
         refiner=ScriptedBackend(refiner, latency_s=latency_s),
         templates=load_templates("compact"),
+        actor_sampling=Sampling(temperature=None, top_p=None),
         judge_sampling=Sampling(temperature=0.7, max_tokens=64),
         refine_sampling=Sampling(temperature=0.7, max_tokens=64),
     )

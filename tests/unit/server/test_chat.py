@@ -13,9 +13,11 @@ import pytest
 from pairs import scripted_pair
 
 from spar_core.backends.scripted import ScriptedBackend
-from spar_core.errors import BackendOverloaded, BackendRejected, BackendUnavailable
+from spar_core.errors import BackendOverloaded, BackendRejected, BackendTimeout, BackendUnavailable
+from spar_core.types import Sampling
 from spar_server.pair import Pair
 from spar_server.settings import Settings
+from spar_server.streaming import STATUS_WITHIN_S
 
 Serving = Callable[..., AbstractContextManager[str]]
 HELLO = [{"role": "user", "content": "Hi there"}]
@@ -100,6 +102,12 @@ def test_the_budget_comes_from_body_header_suffix_or_effort_in_this_order(
         ({"model": "pair@many"}, 400, "model", "whole number"),
         ({"n": 2}, 400, "n", "1 answer"),
         ({"refine_budget": 1, "logprobs": True}, 400, "logprobs", "refine_budget"),
+        ({"model": "pair@1", "response_format": {"type": "json_object"}}, 400, "response_format", "refine_budget"),
+        ({"refine_budget": 1, "functions": [{"name": "f"}]}, 400, "functions", "refine_budget"),
+        ({"refine": {"max_search_tokens": 7}}, 400, "refine.max_search_tokens", "8"),
+        ({"refine": {"deadline_s": 1000}}, 400, "refine.deadline_s", "limit of 280"),
+        ({"stream": True, "stream_options": {"usage": True}}, 400, "stream_options.usage", "unknown key"),
+        ({"model": "pair@" + "9" * 5000}, 400, "model", "whole number"),
     ],
 )
 def test_a_bad_request_names_the_field_in_openais_shape(
@@ -121,15 +129,55 @@ def test_a_body_that_is_no_request_is_a_400(client: httpx.Client, content: str) 
     assert response.json()["error"]["type"] == "invalid_request_error"
 
 
+def sampled(pair: Pair) -> Sampling:
+    """How the actor was asked last."""
+    assert isinstance(pair.actor, ScriptedBackend)
+    return pair.actor.calls[-1][1]
+
+
 def test_what_is_not_ours_reaches_the_actor(serving: Serving) -> None:
     pair = scripted_pair()
     tools = [{"type": "function", "function": {"name": "f"}}]
+    shape = {"type": "json_object"}
     with serving(pair) as url, httpx.Client(base_url=url) as client:
-        ask(client, frequency_penalty=0.5, tools=tools, stop="x", seed=3, max_completion_tokens=9, wild=True)
-    assert isinstance(pair.actor, ScriptedBackend)
-    _, sampling = pair.actor.calls[0]
-    assert sampling.extra == {"frequency_penalty": 0.5, "tools": tools, "wild": True}
-    assert (sampling.stop, sampling.seed, sampling.max_tokens) == (("x",), 3, 9)
+        ask(
+            client,
+            frequency_penalty=0.5,
+            tools=tools,
+            response_format=shape,
+            logprobs=True,
+            stop="x",
+            seed=3,
+            max_completion_tokens=9,
+            wild=True,
+            nothing=None,
+        )
+    assert sampled(pair) == Sampling(
+        temperature=None,
+        top_p=None,
+        stop=("x",),
+        seed=3,
+        max_tokens=9,
+        extra={"frequency_penalty": 0.5, "tools": tools, "response_format": shape, "logprobs": True, "wild": True},
+    )
+
+
+def test_max_search_tokens_bounds_a_passed_through_answer_too(serving: Serving) -> None:
+    pair = scripted_pair()
+    with serving(pair) as url, httpx.Client(base_url=url) as client:
+        for stream in (False, True):
+            ask(client, stream=stream, max_tokens=9, refine={"max_search_tokens": 8})
+            assert sampled(pair).max_tokens == 8
+
+
+@pytest.mark.parametrize("wish", [{}, {"reasoning_effort": "high"}])
+def test_a_budget_that_the_client_did_not_name_gives_way_to_what_only_the_actor_can_do(
+    serving: Serving, wish: dict[str, str]
+) -> None:
+    settings = Settings(refine={"refine_budget": 2})  # type: ignore[arg-type]
+    with serving(scripted_pair(), settings) as url, httpx.Client(base_url=url) as client:
+        refinement = ask(client, logprobs=True, **wish).json()["usage"]["refinement"]
+    assert (refinement["budget"], refinement["stop_reason"]) == (0, "pass_through")
 
 
 def test_checks_of_the_request_are_enforced(client: httpx.Client) -> None:
@@ -151,17 +199,52 @@ def test_the_trace_is_there_when_asked_for(client: httpx.Client) -> None:
     [
         (BackendUnavailable("down"), 502),
         (BackendOverloaded("busy", retry_after=7), 503),
+        (BackendOverloaded("busy", status=429, retry_after=7), 429),
+        (BackendTimeout("late"), 504),
         (BackendRejected("the prompt has 900 tokens; the model's context is 512", status=400), 400),
     ],
 )
 def test_an_actor_that_fails_is_an_error_never_a_200(serving: Serving, error: Exception, status: int) -> None:
     with serving(scripted_pair(actor=lambda m, s: error)) as url, httpx.Client(base_url=url) as client:
-        for body in ({}, {"stream": True}, {"refine_budget": 2}):
+        for body in ({}, {"stream": True}, {"refine_budget": 2}, {"refine_budget": 2, "stream": True}):
             response = ask(client, **body)
             assert response.status_code == status
             assert str(error) in response.json()["error"]["message"]
-            if status == 503:
+            if status in (429, 503):
                 assert response.headers["Retry-After"] == "7"
+            # What took long already is not worth the client's two retries.
+            assert (response.headers.get("x-should-retry") == "false") == (status == 504)
+
+
+def test_an_upstream_that_refuses_this_server_is_not_the_clients_mistake(serving: Serving) -> None:
+    for status in (401, 403, 404):
+        with (
+            serving(scripted_pair(actor=lambda m, s, at=status: BackendRejected("no", status=at))) as url,
+            httpx.Client(base_url=url) as client,
+        ):
+            assert ask(client).status_code == 502
+
+
+def test_a_field_that_the_engine_refuses_is_named(serving: Serving) -> None:
+    error = BackendRejected("tools is not supported", status=400, param="tools")
+    with serving(scripted_pair(actor=lambda m, s: error)) as url, httpx.Client(base_url=url) as client:
+        assert ask(client).json()["error"]["param"] == "tools"
+
+
+@pytest.mark.parametrize("budget", [0, 2])
+def test_a_mistake_of_ours_is_a_500_without_details(serving: Serving, budget: int) -> None:
+    with (
+        serving(scripted_pair(actor=lambda m, s: ZeroDivisionError("secret"))) as url,
+        httpx.Client(base_url=url) as client,
+    ):
+        for stream in (False, True):
+            response = ask(client, stream=stream, refine_budget=budget)
+            assert response.status_code == 500
+            assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+            assert "secret" not in response.text
+            assert response.headers["x-should-retry"] == "false"
+            assert response.headers["x-request-id"]
+        assert 'spar_error_responses_total{status="500"} 2.0' in client.get("/metrics").text
 
 
 def test_a_refiner_that_fails_leaves_the_draft_and_says_degraded(serving: Serving) -> None:
@@ -212,13 +295,17 @@ def test_a_passed_through_stream_is_token_by_token(client: httpx.Client) -> None
     assert done == "[DONE]"
 
 
-def test_a_draft_that_fails_inside_a_searched_stream_is_an_error_frame(serving: Serving) -> None:
-    with (
-        serving(scripted_pair(actor=lambda m, s: BackendUnavailable("down"))) as url,
-        httpx.Client(base_url=url) as client,
-    ):
-        response = ask(client, stream=True, refine_budget=2)
-    assert frames(response)[-1]["error"]["message"] == "down"
+@pytest.mark.parametrize(
+    ("error", "says"), [(BackendUnavailable("down"), "down"), (ZeroDivisionError("secret"), "internal error")]
+)
+def test_a_search_that_fails_after_the_first_byte_ends_in_an_error_frame(
+    serving: Serving, error: Exception, says: str
+) -> None:
+    pair = scripted_pair(actor=lambda m, s: error, latency_s=STATUS_WITHIN_S + 0.2)
+    with serving(pair) as url, httpx.Client(base_url=url) as client:
+        first, last = frames(ask(client, stream=True, refine_budget=2))
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert says in last["error"]["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -238,6 +325,10 @@ def test_a_client_that_leaves_stops_the_work(serving: Serving, stream: bool, bud
         while backend.running and time.monotonic() < deadline:
             time.sleep(0.01)
         assert (backend.running, backend.cancelled) == (0, 1)
+        metrics = client.get("/metrics").text
+    kind = "search" if budget else "pass_through"
+    assert f'spar_requests_total{{kind="{kind}",outcome="cancelled"}} 1.0' in metrics
+    assert f'spar_requests_running{{kind="{kind}"}} 0.0' in metrics
 
 
 def test_a_long_searched_stream_is_kept_alive(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,15 +347,27 @@ def test_the_model_is_listed_and_found_under_its_aliases(client: httpx.Client) -
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
 
 
-def test_operators_get_health_readiness_version_and_metrics(client: httpx.Client) -> None:
-    ask(client, refine_budget=2)
-    assert client.get("/health").json() == {"status": "ok"}
-    assert client.get("/ready").json() == {"ready": True}
-    assert client.get("/version").json()["version"]
-    metrics = client.get("/metrics").text
-    assert 'spar_search_stops_total{reason="refined_accepted"}' in metrics
+def test_operators_get_health_readiness_version_and_metrics(serving: Serving) -> None:
+    with serving(scripted_pair()) as url, httpx.Client(base_url=url) as client:
+        ask(client, refine_budget=2)
+        ask(client, stream=True)
+        ask(client, n=2)
+        assert client.get("/health").json() == {"status": "ok"}
+        assert client.get("/ready").json() == {"ready": True}
+        assert client.get("/version").json()["version"]
+        metrics = client.get("/metrics").text
+    for line in (
+        'spar_requests_total{kind="search",outcome="ok"} 1.0',
+        'spar_requests_total{kind="pass_through",outcome="ok"} 1.0',
+        'spar_error_responses_total{status="400"} 1.0',
+        'spar_search_stops_total{reason="refined_accepted"} 1.0',
+        'spar_votes_total{verdict="no"} 3.0',
+        'spar_time_to_first_answer_token_seconds_count{kind="pass_through"} 1.0',
+        'spar_requests_running{kind="search"} 0.0',
+        "spar_improved_total 1.0",
+    ):
+        assert line in metrics
     assert 'spar_tokens_total{kind="completion",role="judge"}' in metrics
-    assert "spar_requests_running 0.0" in metrics
 
 
 def test_the_request_id_is_echoed_or_made(client: httpx.Client) -> None:

@@ -6,24 +6,28 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from pairs import scripted_pair
 
-from spar_server.cli.chat import changes
+from spar_server.cli.changes import changes
 
 Serving = Callable[..., AbstractContextManager[str]]
 PLAIN = {**os.environ, "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "120"}
 
 
-def spar(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def spar(*words: str, cwd: Path | None = None, said: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "spar_server.cli", *words]
-    return subprocess.run(command, capture_output=True, text=True, env=PLAIN, cwd=cwd, timeout=60, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=PLAIN, cwd=cwd, input=said, timeout=60, check=False
+    )
 
 
 def test_help_names_the_commands() -> None:
@@ -33,11 +37,16 @@ def test_help_names_the_commands() -> None:
         assert command in done.stdout
 
 
+def test_version_is_told() -> None:
+    assert spar("--version").stdout.strip() == f"spar {version('spar-server')}"
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("serve", "--actor-url", "http://127.0.0.1:9/v1"), "--actor-url and --actor-model go together"),
+        (("serve", "--actor-url", "http://127.0.0.1:9/v1"), "actor.model: is needed; give --actor-model"),
         (("serve", "--config", "nowhere.toml"), "nowhere.toml: no such file"),
+        (("serve", "--host", "192.0.2.1"), "cannot listen on 192.0.2.1 port 8000"),
         (("serve", "--port", "99999"), "port: "),
         (("serve", "--actor-url", "x", "--actor-model", "m"), "actor.url"),
         (("serve", "--templates", "nonesuch", "--actor-url", "http://x/v1", "--actor-model", "m"), "shipped set"),
@@ -66,6 +75,21 @@ def test_serve_says_when_it_is_ready_and_stops_when_told(tmp_path: Path) -> None
         process.communicate(timeout=20)
 
 
+def test_serve_refuses_a_port_that_is_taken_before_it_loads_a_model(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = spar("serve", "--port", str(port), cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
+
+
+def test_chat_goes_on_after_a_question_that_is_refused(serving: Serving) -> None:
+    with serving(scripted_pair()) as url:
+        done = spar("chat", "--url", url, "--budget", "999", said="Hi\nHi\n\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("limit of 64") == 2
+
+
 def test_chat_shows_draft_critique_refinement_and_answer(serving: Serving) -> None:
     with serving(scripted_pair()) as url:
         done = spar("chat", "--url", url, "--once", "Hi there", "--budget", "3")
@@ -82,10 +106,13 @@ def test_chat_without_a_budget_streams_the_answer_once(serving: Serving) -> None
     assert done.stdout.count("a plain draft") == 1
 
 
-def test_the_diff_keeps_what_stays_and_marks_what_changes() -> None:
-    text = changes("The old river.\nIt is calm.", "The blue river.\nIt is calm.")
-    assert text.plain.replace("old ", "") == "The blue river. \n It is calm. ".replace(" \n ", " \n")
-    assert {span.style for span in text.spans} == {"red strike", "bold green"}
+def test_the_diff_is_the_answer_plus_what_was_struck_from_the_draft() -> None:
+    text = changes("The old river.\n\nIt is calm.", "The blue  river.\n\nIt is calm.")
+    assert text.plain == "The old blue  river.\n\nIt is calm."
+    assert [(text.plain[span.start : span.end], span.style) for span in text.spans] == [
+        ("old ", "red strike"),
+        ("blue  ", "bold green"),
+    ]
 
 
 def test_openapi_describes_the_extensions(serving: Serving) -> None:

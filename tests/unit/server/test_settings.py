@@ -55,7 +55,8 @@ def test_nested_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPat
         ('[refine]\nalgorithm = "astar"', "refine.algorithm: .*'bfs'"),
         ('[actor]\nurl = "http://x/v1"', "actor.model: is needed"),
         ('[actor]\nurl = "x"\nmodel = "m"', "actor.url"),
-        ("port = ", "my.toml"),
+        ("port = ", "my.toml: not valid TOML"),
+        ('device = "gpu"', "device: .*cuda"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, text: str, says: str) -> None:
@@ -69,6 +70,19 @@ def test_a_mistyped_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("SPAR_PROT", "1")
     with pytest.raises(ConfigError, match="SPAR_PROT"):
         load_settings({})
+
+
+def test_a_nested_variable_that_is_no_json_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPAR_REFINE", "much")
+    with pytest.raises(ConfigError, match="SPAR_ACTOR__URL"):
+        load_settings({})
+
+
+def test_a_flag_completes_what_another_source_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPAR_ACTOR__MODEL", "m")
+    actor = load_settings({"actor": {"url": "http://x/v1"}}).actor
+    assert actor is not None
+    assert (actor.url, actor.model) == ("http://x/v1", "m")
 
 
 def test_a_missing_file_is_refused() -> None:
