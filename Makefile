@@ -1,5 +1,5 @@
 # Python 3.11 or newer is all that is needed; everything else is installed into .venv.
-PYTHON ?= python3
+PYTHON ?= $(firstword $(shell command -v python3.11 python3))
 VENV ?= .venv
 BIN = $(VENV)/bin
 
@@ -22,14 +22,13 @@ bench: $(VENV)/.dev
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# torch first and alone: a range of its own keeps pip from a newer build with gigabytes of CUDA.
 $(VENV)/.serve: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet "torch~=2.13.0"
+	@echo "Installing into $(VENV); torch is large, so the first time takes a few minutes."
 	$(BIN)/python -m pip install --quiet --editable ".[embedded]"
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet "torch~=2.13.0"
+	@echo "Installing into $(VENV); torch is large, so the first time takes a few minutes."
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@ $(VENV)/.serve
 

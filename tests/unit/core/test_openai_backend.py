@@ -226,3 +226,29 @@ async def test_cancelling_reaches_the_upstream_within_200_ms(stream: bool) -> No
         await asyncio.sleep(0.1)
         task.cancel()
         await asyncio.wait_for(aborted.wait(), 0.2)
+
+
+async def test_log_probabilities_of_a_stream_come_with_their_text() -> None:
+    told = {"content": [{"token": "Hi", "logprob": -0.5}]}
+    piece = {"choices": [{"delta": {"content": "Hi"}, "logprobs": told}]}
+    handler = streaming(f"data: {json.dumps(piece)}\n\n".encode(), chunk(finish="stop"))
+    async with upstream(handler) as backend:
+        deltas = [delta async for delta in backend.stream(HELLO, Sampling())]
+    assert (deltas[0].text, deltas[0].extra) == ("Hi", {"logprobs": told})
+
+
+async def test_a_refusal_keeps_the_field_that_it_names() -> None:
+    body = {"error": {"message": "too high", "param": "temperature"}}
+    async with upstream(replying(body, 400)) as backend:
+        with pytest.raises(BackendRejected) as caught:
+            await backend.complete(HELLO, Sampling())
+    assert caught.value.param == "temperature"
+
+
+async def test_what_is_none_is_left_to_the_upstream() -> None:
+    async def handle(request: web.Request) -> web.Response:
+        assert set(await request.json()) == {"model", "messages"}
+        return web.json_response(answer())
+
+    async with upstream(handle) as backend:
+        await backend.complete(HELLO, Sampling(temperature=None, top_p=None))
