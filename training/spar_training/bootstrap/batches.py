@@ -15,7 +15,7 @@ from spar_training.bootstrap.tasks import Row, Tasks
 # Rows are drawn this many at a time, then sorted by length: enough for little padding.
 _POOL_ROWS: Final = 512
 _ROUND: Final = 16
-_USUAL_LENGTH: Final[dict[TaskName, float]] = {"copy": 48.0, "actor": 72.0, "refiner": 190.0}
+_USUAL_LENGTH: Final[dict[TaskName, float]] = {"copy": 48.0, "actor": 72.0, "refiner": 120.0, "own": 120.0}
 
 
 @dataclass(frozen=True)

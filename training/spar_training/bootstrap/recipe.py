@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from spar_core.errors import ConfigError
 
-TaskName = Literal["copy", "actor", "refiner"]
+TaskName = Literal["copy", "actor", "refiner", "own"]
 
 
 class _Strict(BaseModel):
@@ -62,6 +62,13 @@ class Stage(_Strict):
         return warm * max(0.0, min(1.0, left))
 
 
+class OwnAnswers(_Strict):
+    """Answers collected from the actor before the first stage that has `own` in its mix."""
+
+    prompts: int = Field(gt=0)
+    temperature: float = Field(gt=0)
+
+
 class Recipe(_Strict):
     """Everything that decides what `spar train bootstrap` makes."""
 
@@ -72,6 +79,7 @@ class Recipe(_Strict):
     tokenizer_examples: int = Field(gt=0)
     tokenizer_min_count: int = Field(gt=0)
     stages: tuple[Stage, ...]
+    own_answers: OwnAnswers | None = None
     actor: str
     refiner: str
 
@@ -81,6 +89,10 @@ class Recipe(_Strict):
         for stage in self.stages:
             if stage.start is not None and stage.start not in seen:
                 raise ValueError(f"stage {stage.name!r} starts from {stage.start!r}, which no earlier stage makes")
+            if "own" in stage.mix and (self.own_answers is None or self.actor not in seen):
+                raise ValueError(
+                    f"stage {stage.name!r} mixes in own answers: it needs own_answers and comes after the actor"
+                )
             seen.add(stage.name)
         for key in ("actor", "refiner"):
             if getattr(self, key) not in seen:

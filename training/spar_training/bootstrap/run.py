@@ -9,6 +9,7 @@ from pathlib import Path
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from spar_core.prompts import Templates, load_templates
+from spar_training.bootstrap.answers import OwnAnswer, collect_answers, read_answers
 from spar_training.bootstrap.checkpoint import Progress, load_checkpoint
 from spar_training.bootstrap.model import build_model
 from spar_training.bootstrap.probe import Probe
@@ -57,9 +58,20 @@ class Bootstrap:
             built.save_pretrained(folder)
         return PreTrainedTokenizerFast.from_pretrained(folder)
 
+    def _own_answers(self) -> list[OwnAnswer]:
+        """The actor's own answers, collected on first use."""
+        wanted = self.recipe.own_answers
+        assert wanted is not None
+        file, model = self.folder / "own_answers.jsonl", self.folder / "actor_model"
+        self.model(self.recipe.actor).save_pretrained(model)
+        self.tokenizer().save_pretrained(model)
+        collect_answers(file, model, prompts=wanted.prompts, temperature=wanted.temperature, seed=self.recipe.seed)
+        return read_answers(file)
+
     def _stage(self, stage: Stage, report: Report) -> Progress:
         tokenizer = self.tokenizer()
-        tasks = Tasks(tokenizer, load_templates(self.recipe.templates))
+        own = self._own_answers() if "own" in stage.mix else []
+        tasks = Tasks(tokenizer, load_templates(self.recipe.templates), own)
         trainer = Trainer(
             recipe=self.recipe,
             tasks=tasks,

@@ -6,6 +6,7 @@ A row is (input ids, is_target flags) of equal length; the loss is taken on targ
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,14 +14,18 @@ from transformers import PreTrainedTokenizerFast
 
 from spar_core.prompts import Templates
 from spar_core.types import Message
+from spar_training.bootstrap.answers import OwnAnswer
 from spar_training.bootstrap.recipe import TaskName
 from spar_training.bootstrap.tokenizer import BOS, END, SPECIAL_TOKENS
+from spar_training.world.example import draw_example
 from spar_training.world.prompt import Split
-from spar_training.world.samples import actor_sample, refiner_sample
+from spar_training.world.repair import repair
+from spar_training.world.samples import Conversation, actor_sample, judged, refiner_sample
 
 Row = tuple[list[int], list[bool]]
 
 COPY_LENGTHS: Final = (4, 32)
+_OWN_GOOD_SHARE: Final = 0.35
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,13 @@ class Tasks:
 
     tokenizer: PreTrainedTokenizerFast
     templates: Templates
+    own_answers: Sequence[OwnAnswer] = ()
 
     def row(self, task: TaskName, split: Split, index: int) -> Row:
         if task == "copy":
             return self._copy(random.Random(f"copy-{split}-{index}"))
+        if task == "own":
+            return self.encode(self._own(random.Random(f"own-{index}")))
         if task == "actor":
             return self.encode(actor_sample(split, index))
         return self.encode(refiner_sample(split, index, self.templates))
@@ -47,6 +55,13 @@ class Tasks:
             ids += [self._id(f"<|{message.role}|>"), *body, self._id(END)]
             target += [False, *([says] * (len(body) + 1))]
         return ids, target
+
+    def _own(self, rng: random.Random) -> Conversation:
+        """One of the actor's answers with its true critique and, if it fails, its smallest true refinement."""
+        wanted = rng.random() < _OWN_GOOD_SHARE
+        own = rng.choice([answer for answer in self.own_answers if answer.passed is wanted])
+        prompt = draw_example("train", own.index).prompt
+        return judged(prompt, own.text, refined=repair(prompt, own.text, rng), templates=self.templates)
 
     def _copy(self, rng: random.Random) -> Row:
         """Random tokens, then the same again: a string of any tokens, so that only copying can solve it."""

@@ -117,7 +117,7 @@ def content_words(sentence: str) -> list[str]:
     return [word for word in re.findall(r"(?<![\w*\[])[a-z]+(?![\w*\]])", sentence) if word in _CONTENT_WORDS]
 
 
-def _mark(answer: Answer, number: int, rng: random.Random, mark: Callable[[str], str]) -> Answer:
+def mark_words(answer: Answer, number: int, rng: random.Random, mark: Callable[[str], str]) -> Answer:
     """Mark `number` content words, in different sentences while there are enough."""
     sentences = list(answer.sentences)
     order = rng.sample(range(len(sentences)), len(sentences))
@@ -137,11 +137,11 @@ def _mark(answer: Answer, number: int, rng: random.Random, mark: Callable[[str],
 
 
 def _highlights(answer: Answer, kwargs: Any, _: str, rng: random.Random) -> Answer:
-    return _mark(answer, int(kwargs["num_highlights"]), rng, lambda word: f"*{word}*")
+    return mark_words(answer, int(kwargs["num_highlights"]), rng, lambda word: f"*{word}*")
 
 
 def _capital_words(answer: Answer, kwargs: Any, _: str, rng: random.Random) -> Answer:
-    return _mark(answer, int(kwargs["capital_frequency"]), rng, str.upper)
+    return mark_words(answer, int(kwargs["capital_frequency"]), rng, str.upper)
 
 
 def _postscript(answer: Answer, _: Any, subject: str, rng: random.Random) -> Answer:

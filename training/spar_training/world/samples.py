@@ -43,11 +43,11 @@ def draw_response(example: Example, rng: random.Random) -> str:
     return (broken or example.reference).render()
 
 
-def judged(prompt: Prompt, response: str, *, refined: str, templates: Templates) -> Conversation:
+def judged(prompt: Prompt, response: str, *, refined: str | None, templates: Templates) -> Conversation:
     """The judge conversation on `response` with its true critique, then the refinement if it fails a check."""
     conversation = (Message("user", prompt.text),)
     critique = write_critique(prompt.checks, response)
-    if all(finding.passed for finding in verify(prompt.checks, response)):
+    if refined is None or all(finding.passed for finding in verify(prompt.checks, response)):
         return (*templates.judge(conversation, response), Message("assistant", critique))
     turns = templates.refine(conversation, response, critique)
     return (*turns, Message("assistant", f"[[start]]\n{refined}\n[[end]]"))

@@ -1,0 +1,257 @@
+"""Minimal true refinements of any text of the world: mend what fails, keep the rest.
+
+Near misses are mended by going back to their reference. A model's own answer has no reference that
+resembles it, so it is read back into structure, mended constraint by constraint, and verified.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from spar_core.checks import verify
+from spar_core.checks.text import split_sentences
+from spar_training.world import constraints as c
+from spar_training.world import lexicon
+from spar_training.world.answer import Answer
+from spar_training.world.prompt import Prompt
+from spar_training.world.reference import fill, mark_words
+
+Mend = Callable[[Answer, Any, Prompt, random.Random], Answer]
+_ATTEMPTS: Final = 6
+_NOUN: Final = re.compile(rf"(?<![\w\[])({'|'.join(lexicon.NOUNS)})(?![\w\]])", re.IGNORECASE)
+
+
+def repair(prompt: Prompt, text: str, rng: random.Random) -> str | None:
+    """`text` with the smallest edits after which it passes every check; None when no attempt succeeds."""
+    for _ in range(_ATTEMPTS):
+        answer = read_answer(text)
+        for constraint in prompt.constraints:
+            if not verify((constraint.check,), answer.render())[0].passed:
+                answer = _MENDS[constraint.id](answer, constraint.kwargs, prompt, rng)
+        mended = _cased(prompt, answer.render())
+        if all(finding.passed for finding in verify(prompt.checks, mended)):
+            return mended
+    return None
+
+
+def read_answer(text: str) -> Answer:
+    """A text as structure; rendering it gives the text again, but for stray white space."""
+    body = text.strip()
+    opening, closing = body.startswith('"'), body.endswith('"') and len(body) > 1
+    body = body[opening : len(body) - closing]
+    title = postscript = None
+    if match := re.match(r"<<([^\n]*)>>\n?", body):
+        title, body = match[1], body[match.end() :]
+    if match := re.search(r"\n?P\.S\. ([^\n]*)$", body):
+        postscript, body = match[1], body[: match.start()]
+    bullets = body.startswith("* ")
+    if bullets:
+        lines = [line for line in body.split("\n") if line.strip()]
+        points = [line.removeprefix("* ") for line in lines if line.startswith("* ")]
+        ending = " ".join(line for line in lines if not line.startswith("* ")) or None
+        return Answer((tuple(points),), title, True, ending, postscript, _quotes(opening, closing))
+    blocks = [tuple(split_sentences(block)) for block in re.split(r"\s?\*\*\*\s?", body) if block.strip()]
+    return Answer(tuple(blocks) or (("",),), title, False, None, postscript, _quotes(opening, closing))
+
+
+def _quotes(opening: bool, closing: bool) -> Any:
+    return {(True, True): "both", (True, False): "open", (False, True): "close"}.get((opening, closing), "none")
+
+
+def _cased(prompt: Prompt, text: str) -> str:
+    ids = {constraint.id for constraint in prompt.constraints}
+    return text.lower() if c.LOWERCASE in ids else text.upper() if c.CAPITAL in ids else text
+
+
+def _wanted_words(prompt: Prompt) -> set[str]:
+    words: set[str] = set()
+    for constraint in prompt.constraints:
+        words |= {*constraint.kwargs.get("keywords", ()), constraint.kwargs.get("keyword", "")}
+    return words - {""}
+
+
+def _end_phrase(prompt: Prompt) -> str | None:
+    return next((str(k.kwargs["end_phrase"]) for k in prompt.constraints if k.id == c.ENDING), None)
+
+
+def _spare(answer: Answer, prompt: Prompt) -> list[int]:
+    """Sentences that no constraint needs: without wanted words, marks or placeholders, and not the ending."""
+    wanted, ending = _wanted_words(prompt), _end_phrase(prompt)
+    return [
+        index
+        for index, sentence in enumerate(answer.sentences)
+        if not any(word in sentence.lower() for word in wanted)
+        and not re.search(r"[\[*]|\b[A-Z]{2,}\b", sentence)
+        and sentence.lower() != (ending or "").lower()
+    ]
+
+
+def _insert(answer: Answer, prompt: Prompt, sentence: str, rng: random.Random) -> Answer:
+    sentences = list(answer.sentences)
+    last = len(sentences) - (_end_phrase(prompt) is not None and not answer.bullets)
+    sentences.insert(rng.randint(0, max(0, last)), sentence)
+    return answer.with_sentences(tuple(sentences))
+
+
+def _add_word(answer: Answer, word: str, prompt: Prompt, rng: random.Random) -> Answer:
+    """Put `word` in the place of a noun that nobody asked for, or into a sentence of its own."""
+    wanted = _wanted_words(prompt)
+    sentences = list(answer.sentences)
+    places = [
+        (index, match)
+        for index, sentence in enumerate(sentences)
+        for match in _NOUN.finditer(sentence)
+        if match[1].lower() not in wanted and match[1].lower() != prompt.subject
+    ]
+    if places:
+        index, match = rng.choice(places)
+        new = word.upper() if match[1].isupper() else word
+        sentences[index] = sentences[index][: match.start(1)] + new + sentences[index][match.end(1) :]
+        return answer.with_sentences(tuple(sentences))
+    line = fill(rng.choice(lexicon.NOUN_LINES), prompt.subject, rng, word)
+    spare = _spare(answer, prompt)
+    if spare:
+        sentences[rng.choice(spare)] = line
+        return answer.with_sentences(tuple(sentences))
+    return _insert(answer, prompt, line, rng)
+
+
+def _existence(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
+    for word in kwargs["keywords"]:
+        if word not in answer.render().lower():
+            answer = _add_word(answer, word, prompt, rng)
+    return answer
+
+
+def _frequency(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
+    for _ in range(int(kwargs["frequency"]) - answer.render().lower().count(kwargs["keyword"])):
+        answer = _add_word(answer, kwargs["keyword"], prompt, rng)
+    return answer
+
+
+def _forbidden(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
+    banned = set(kwargs["forbidden_words"])
+    sentences = list(answer.sentences)
+    for word in banned:
+        pool = next((list(words) for words in (lexicon.ADJECTIVES, lexicon.TIMES[:3]) if word in words), [])
+        choices = [other for other in pool if other not in banned]
+        for index, sentence in enumerate(sentences):
+            if not re.search(rf"\b{word}\b", sentence, re.IGNORECASE):
+                continue
+            if choices:
+                sentences[index] = _substitute(sentence, word, rng.choice(choices))
+            else:
+                line = fill(rng.choice(lexicon.SUBJECT_LINES[prompt.subject]), prompt.subject, rng)
+                sentences[index] = line
+    return answer.with_sentences(tuple(sentences))
+
+
+def _substitute(sentence: str, word: str, other: str) -> str:
+    """Every `word` replaced, in capitals where it was."""
+    pattern = rf"\b{word}\b"
+    return re.sub(pattern, lambda m: other.upper() if m[0].isupper() else other, sentence, flags=re.IGNORECASE)
+
+
+def _length(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
+    for _ in range(10):
+        count = len(split_sentences(answer.render()))
+        if kwargs["relation"] == "at least" and count < kwargs["num_sentences"]:
+            line = fill(rng.choice(lexicon.SUBJECT_LINES[prompt.subject]), prompt.subject, rng)
+            answer = _insert(answer, prompt, line, rng)
+        elif kwargs["relation"] == "less than" and count >= kwargs["num_sentences"] and _spare(answer, prompt):
+            answer = _drop(answer, prompt, rng)
+    return answer
+
+
+def _drop(answer: Answer, prompt: Prompt, rng: random.Random) -> Answer:
+    sentences = list(answer.sentences)
+    sentences.pop(rng.choice(_spare(answer, prompt)))
+    return answer.with_sentences(tuple(sentences))
+
+
+def _bullets(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
+    answer = replace(answer, bullets=True)
+    while len(answer.sentences) < kwargs["num_bullets"]:
+        line = fill(rng.choice(lexicon.SUBJECT_LINES[prompt.subject]), prompt.subject, rng)
+        answer = _insert(answer, prompt, line, rng)
+    while len(answer.sentences) > kwargs["num_bullets"] and _spare(answer, prompt):
+        answer = _drop(answer, prompt, rng)
+    return answer
+
+
+def _paragraphs(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
+    paragraphs = [list(paragraph) for paragraph in answer.paragraphs]
+    while len(paragraphs) > kwargs["num_paragraphs"]:
+        index = rng.randrange(len(paragraphs) - 1)
+        paragraphs[index : index + 2] = [paragraphs[index] + paragraphs[index + 1]]
+    while len(paragraphs) < kwargs["num_paragraphs"]:
+        long = [index for index, paragraph in enumerate(paragraphs) if len(paragraph) > 1]
+        if long:
+            index = rng.choice(long)
+            cut = rng.randint(1, len(paragraphs[index]) - 1)
+            paragraphs[index : index + 1] = [paragraphs[index][:cut], paragraphs[index][cut:]]
+        else:
+            line = fill(rng.choice(lexicon.SUBJECT_LINES[prompt.subject]), prompt.subject, rng)
+            paragraphs.insert(0, [line])
+    return replace(answer, paragraphs=tuple(map(tuple, paragraphs)))
+
+
+def _placeholders(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
+    lines = [line for line, _ in lexicon.PLACEHOLDERS.values() if line not in answer.sentences]
+    rng.shuffle(lines)
+    for _ in range(int(kwargs["num_placeholders"]) - len(re.findall(r"\[.*?\]", answer.render()))):
+        spare = _spare(answer, prompt)
+        if spare:
+            sentences = list(answer.sentences)
+            sentences[rng.choice(spare)] = lines.pop()
+            answer = answer.with_sentences(tuple(sentences))
+        else:
+            answer = _insert(answer, prompt, lines.pop(), rng)
+    return answer
+
+
+def _ending(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
+    phrase = str(kwargs["end_phrase"])
+    kept = tuple(sentence for sentence in answer.sentences if sentence.lower() != phrase.lower())
+    return replace(answer.with_sentences(kept) if kept else answer, ending=phrase)
+
+
+def _highlights(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
+    missing = int(kwargs["num_highlights"]) - len(re.findall(r"\*\w+\*", answer.render()))
+    return mark_words(answer, missing, rng, lambda word: f"*{word}*")
+
+
+def _capital_words(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
+    missing = int(kwargs["capital_frequency"]) - len(re.findall(r"\b[A-Z]{2,}\b", answer.render()))
+    return mark_words(answer, missing, rng, str.upper)
+
+
+def _no_commas(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
+    return answer.with_sentences(tuple(sentence.replace(",", "") for sentence in answer.sentences))
+
+
+_MENDS: Final[dict[str, Mend]] = {
+    c.EXISTENCE: _existence,
+    c.FORBIDDEN: _forbidden,
+    c.FREQUENCY: _frequency,
+    c.SENTENCES: _length,
+    c.PARAGRAPHS: _paragraphs,
+    c.BULLETS: _bullets,
+    c.HIGHLIGHTS: _highlights,
+    c.TITLE: lambda answer, _, prompt, __: replace(answer, title=f"The {prompt.subject}"),
+    c.POSTSCRIPT: lambda answer, _, prompt, rng: replace(
+        answer, postscript=fill(rng.choice(lexicon.SUBJECT_LINES[prompt.subject]), prompt.subject, rng)
+    ),
+    c.PLACEHOLDERS: _placeholders,
+    c.ENDING: _ending,
+    c.QUOTATION: lambda answer, *_: replace(answer, quotes="both"),
+    # The whole text's case is set once everything else is mended.
+    c.LOWERCASE: lambda answer, *_: answer,
+    c.CAPITAL: lambda answer, *_: answer,
+    c.CAPITAL_WORDS: _capital_words,
+    c.NO_COMMA: _no_commas,
+}
