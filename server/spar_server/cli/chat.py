@@ -135,7 +135,7 @@ def run(*, url: str, budget: int, once: str | None, model: str | None, seed: int
     Raises:
         BackendError: the server cannot be reached, or refuses the one question.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     with asyncio.Runner() as runner:
         session = runner.run(_open(url, api_key))
         try:

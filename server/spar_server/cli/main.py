@@ -38,16 +38,16 @@ def spar(
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on, 0 for a free one [default: 8000]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1)")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, 0 for a free one (default 8000)")] = None,
     actor_url: Annotated[str | None, typer.Option(help="OpenAI-compatible URL of the actor, ending in /v1")] = None,
     actor_model: Annotated[str | None, typer.Option(help="The actor's model name there")] = None,
-    refiner_url: Annotated[str | None, typer.Option(help="URL of the refiner [default: the actor's]")] = None,
+    refiner_url: Annotated[str | None, typer.Option(help="URL of the refiner (default the actor's)")] = None,
     refiner_model: Annotated[str | None, typer.Option(help="The refiner's model name there")] = None,
     model: Annotated[str | None, typer.Option(help="Name under which the pair is served")] = None,
     templates: Annotated[str | None, typer.Option(help="Prompt templates: default, compact or a folder")] = None,
-    refine_budget: Annotated[int | None, typer.Option(help="Budget of requests that name none [default: 0]")] = None,
-    config: Annotated[str | None, typer.Option(help="TOML file [default: ./spar.toml where there is one]")] = None,
+    refine_budget: Annotated[int | None, typer.Option(help="Budget of requests that name none (default 0)")] = None,
+    config: Annotated[str | None, typer.Option(help="TOML file (default ./spar.toml where there is one)")] = None,
 ) -> None:
     """Serve the embedded pair, or front OpenAI-compatible upstreams."""
     from spar_server.cli.serve import Flags, run
@@ -73,7 +73,7 @@ def chat(
     url: Annotated[str, typer.Option(help="The server")] = "http://127.0.0.1:8000",
     budget: Annotated[int, typer.Option(min=0, help="Refinement budget of each question")] = 8,
     once: Annotated[str | None, typer.Option(help="Ask this one question and leave")] = None,
-    model: Annotated[str | None, typer.Option(help="Model name [default: the server's first]")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name (default the server's first)")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every question")] = None,
     api_key: Annotated[str | None, typer.Option(envvar="OPENAI_API_KEY", help="API key, if needed")] = None,
 ) -> None:
@@ -89,8 +89,8 @@ def bootstrap(
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed")] = Path(
         "runs/small-pair"
     ),
-    ship: Annotated[Path | None, typer.Option(help="Folder for the finished pair [default: OUT/pair]")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads [default: all cores]")] = None,
+    ship: Annotated[Path | None, typer.Option(help="Folder for the finished pair (default OUT/pair)")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads (default all cores)")] = None,
 ) -> None:
     """Build tokenizer and base model from nothing, and fine-tune the actor and the refiner from it."""
     from spar_training.bootstrap.command import run
@@ -103,7 +103,7 @@ def world(
     prompts: Annotated[int, typer.Option(min=1, help="Held-out prompts")] = 500,
     budget: Annotated[int, typer.Option(min=1, help="Refinement budget compared with 0")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of every sampled number")] = 0,
-    pair: Annotated[Path | None, typer.Option(help="Folder with actor/ and refiner/ [default: shipped]")] = None,
+    pair: Annotated[Path | None, typer.Option(help="Folder with actor/ and refiner/ (default shipped)")] = None,
     split: Annotated[str, typer.Option(help="held_out, or validation for tuning")] = "held_out",
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON here")] = None,
 ) -> None:
