@@ -96,7 +96,8 @@ async def _watch(
     pending = asyncio.ensure_future(events.get())
     try:
         while True:
-            done, _ = await asyncio.wait({pending}, timeout=COMMENT_EVERY_S)
+            due = spoke + CHUNK_EVERY_S - time.monotonic()
+            done, _ = await asyncio.wait({pending}, timeout=min(COMMENT_EVERY_S, due))
             if time.monotonic() - spoke >= CHUNK_EVERY_S:
                 spoke = time.monotonic()
                 yield frame(envelope.chunk({}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,8 @@ def run(flags: Flags, file: str | None) -> None:
     """
     settings: Settings = load_settings(flags.settings(), Path(file) if file else None)
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    with _bind(settings.host, settings.port) as bound:
+    # Ctrl-C has stopped the server in good order by the time it gets here.
+    with suppress(KeyboardInterrupt), _bind(settings.host, settings.port) as bound:
         pair = build_pair(settings)
         config = uvicorn.Config(
             create_app(settings, pair),

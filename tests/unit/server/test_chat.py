@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -329,6 +330,19 @@ def test_a_client_that_leaves_stops_the_work(serving: Serving, stream: bool, bud
     kind = "search" if budget else "pass_through"
     assert f'spar_requests_total{{kind="{kind}",outcome="cancelled"}} 1.0' in metrics
     assert f'spar_requests_running{{kind="{kind}"}} 0.0' in metrics
+
+
+def test_a_server_that_is_told_to_stop_finishes_what_runs(serving: Serving) -> None:
+    pair = scripted_pair(latency_s=0.3)
+    backend = pair.actor
+    assert isinstance(backend, ScriptedBackend)
+    with ThreadPoolExecutor() as pool:
+        with serving(pair) as url, httpx.Client(base_url=url) as client:
+            answers = [pool.submit(ask, client, stream=stream) for stream in (False, True)]
+            while backend.running < 2:
+                time.sleep(0.01)
+        assert [answer.result().status_code for answer in answers] == [200, 200]
+        assert answers[1].result().text.endswith("data: [DONE]\n\n")
 
 
 def test_a_long_searched_stream_is_kept_alive(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,17 +62,24 @@ def test_a_mistake_is_one_line_that_names_the_fix(tmp_path: Path, words: tuple[s
     assert "Traceback" not in done.stderr
 
 
-def test_serve_says_when_it_is_ready_and_stops_when_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("told", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
+def test_serve_says_when_it_is_ready_and_stops_when_told(tmp_path: Path, told: signal.Signals, code: int) -> None:
     words = ("serve", "--port", "0", "--actor-url", "http://127.0.0.1:9/v1", "--actor-model", "m")
     process = subprocess.Popen(
-        [sys.executable, "-m", "spar_server.cli", *words], stdout=subprocess.PIPE, text=True, env=PLAIN, cwd=tmp_path
+        [sys.executable, "-m", "spar_server.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=PLAIN,
+        cwd=tmp_path,
     )
     assert process.stdout is not None
     try:
         assert re.match(r"SPaR Server is ready on http://127.0.0.1:\d+ with the model m", process.stdout.readline())
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.send_signal(told)
+        _, complaints = process.communicate(timeout=20)
+    assert (process.returncode, complaints) == (code, "")
 
 
 def test_serve_refuses_a_port_that_is_taken_before_it_loads_a_model(tmp_path: Path) -> None:

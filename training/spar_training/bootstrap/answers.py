@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import torch
+
 from spar_core.backends.local import LocalBackend, LocalEngine
 from spar_core.checks import verify
 from spar_core.seeds import derive_seed
@@ -36,6 +38,7 @@ def collect_answers(file: Path, model: Path, *, prompts: int, temperature: float
     done = len(file.read_text(encoding="utf-8").splitlines()) if file.exists() else 0
     if done >= prompts:
         return
+    threads = torch.get_num_threads()
     engine = LocalEngine(model, max_slots=64)
     backend = LocalBackend(engine, "actor")
 
@@ -60,6 +63,8 @@ def collect_answers(file: Path, model: Path, *, prompts: int, temperature: float
                 out.flush()
     finally:
         engine.close()
+        # The engine's choice for so small a model holds for the whole process; training wants its own back.
+        torch.set_num_threads(threads)
 
 
 def read_answers(file: Path) -> list[OwnAnswer]:
