@@ -336,9 +336,13 @@ def test_a_server_that_is_told_to_stop_finishes_what_runs(serving: Serving) -> N
     pair = scripted_pair(latency_s=0.3)
     backend = pair.actor
     assert isinstance(backend, ScriptedBackend)
+    question = {"model": "pair", "messages": HELLO}
     with ThreadPoolExecutor() as pool:
-        with serving(pair) as url, httpx.Client(base_url=url) as client:
-            answers = [pool.submit(ask, client, stream=stream) for stream in (False, True)]
+        with serving(pair) as url:
+            answers = [
+                pool.submit(httpx.post, f"{url}/v1/chat/completions", json={**question, "stream": stream})
+                for stream in (False, True)
+            ]
             while backend.running < 2:
                 time.sleep(0.01)
         assert [answer.result().status_code for answer in answers] == [200, 200]
