@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from transformers import PreTrainedTokenizerFast
@@ -35,6 +35,7 @@ class Tasks:
     tokenizer: PreTrainedTokenizerFast
     templates: Templates
     own_answers: Sequence[OwnAnswer] = ()
+    _conversations: dict[int, Conversation] = field(default_factory=dict)
 
     def row(self, task: TaskName, split: Split, index: int) -> Row:
         if task == "copy":
@@ -59,9 +60,15 @@ class Tasks:
     def _own(self, rng: random.Random) -> Conversation:
         """One of the actor's answers with its true critique and, if it fails, its smallest true refinement."""
         wanted = rng.random() < _OWN_GOOD_SHARE
-        own = rng.choice([answer for answer in self.own_answers if answer.passed is wanted])
-        prompt = draw_example("train", own.index).prompt
-        return judged(prompt, own.text, refined=repair(prompt, own.text, rng), templates=self.templates)
+        return self._mended(rng.choice([answer for answer in self.own_answers if answer.passed is wanted]))
+
+    def _mended(self, own: OwnAnswer) -> Conversation:
+        """Each answer is mended once: that takes longer than a training step has."""
+        if own.index not in self._conversations:
+            prompt = draw_example("train", own.index).prompt
+            refined = repair(prompt, own.text, random.Random(own.index))
+            self._conversations[own.index] = judged(prompt, own.text, refined=refined, templates=self.templates)
+        return self._conversations[own.index]
 
     def _copy(self, rng: random.Random) -> Row:
         """Random tokens, then the same again: a string of any tokens, so that only copying can solve it."""

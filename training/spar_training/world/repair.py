@@ -21,7 +21,7 @@ from spar_training.world.prompt import Prompt
 from spar_training.world.reference import fill, mark_words
 
 Mend = Callable[[Answer, Any, Prompt, random.Random], Answer]
-_ATTEMPTS: Final = 6
+_ATTEMPTS: Final = 3
 _NOUN: Final = re.compile(rf"(?<![\w\[])({'|'.join(lexicon.NOUNS)})(?![\w\]])", re.IGNORECASE)
 
 
@@ -30,7 +30,8 @@ def repair(prompt: Prompt, text: str, rng: random.Random) -> str | None:
     for _ in range(_ATTEMPTS):
         answer = read_answer(text)
         for constraint in prompt.constraints:
-            if not verify((constraint.check,), answer.render())[0].passed:
+            mendable = constraint.id not in (c.LOWERCASE, c.CAPITAL)
+            if mendable and not verify((constraint.check,), answer.render())[0].passed:
                 answer = _MENDS[constraint.id](answer, constraint.kwargs, prompt, rng)
         mended = _cased(prompt, answer.render())
         if all(finding.passed for finding in verify(prompt.checks, mended)):
@@ -63,6 +64,7 @@ def _quotes(opening: bool, closing: bool) -> Any:
 
 
 def _cased(prompt: Prompt, text: str) -> str:
+    """The whole text's case, set once everything else is mended."""
     ids = {constraint.id for constraint in prompt.constraints}
     return text.lower() if c.LOWERCASE in ids else text.upper() if c.CAPITAL in ids else text
 
@@ -249,9 +251,6 @@ _MENDS: Final[dict[str, Mend]] = {
     c.PLACEHOLDERS: _placeholders,
     c.ENDING: _ending,
     c.QUOTATION: lambda answer, *_: replace(answer, quotes="both"),
-    # The whole text's case is set once everything else is mended.
-    c.LOWERCASE: lambda answer, *_: answer,
-    c.CAPITAL: lambda answer, *_: answer,
     c.CAPITAL_WORDS: _capital_words,
     c.NO_COMMA: _no_commas,
 }
