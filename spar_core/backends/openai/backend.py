@@ -5,6 +5,7 @@ Cancelling a call closes its HTTP response, which is how such servers learn of a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from spar_core.backends.openai.failures import failure, read_object
 from spar_core.backends.openai.sse import data_lines
 from spar_core.errors import BackendProtocol, BackendTimeout, BackendUnavailable
 from spar_core.types import Completion, Delta, FinishReason, Message, Sampling, Usage
+
+logger = logging.getLogger(__name__)
 
 # vLLM closes idle connections after 5 s; reusing one later than that races with its closing.
 _KEEP_ALIVE_S: Final = 4.0
@@ -101,9 +104,12 @@ class OpenAIBackend:
                 # Not release(): an answer that is not wanted to its end must be aborted, not drained.
                 response.close() if not response.content.at_eof() else response.release()
         except TimeoutError as error:
-            raise BackendTimeout(f"upstream did not answer in time: {self._url}") from error
+            logger.warning("%s did not answer in time", self._url)
+            raise BackendTimeout("upstream did not answer in time") from error
         except aiohttp.ClientError as error:
-            raise BackendUnavailable(f"upstream {self._url}: {type(error).__name__}: {error}") from error
+            # Addresses are for the log: messages reach clients.
+            logger.warning("%s: %s: %s", self._url, type(error).__name__, error)
+            raise BackendUnavailable(f"upstream cannot be reached or broke off ({type(error).__name__})") from error
 
     def _body(self, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
         body: dict[str, Any] = {
