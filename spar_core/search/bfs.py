@@ -1,26 +1,35 @@
 """Breadth first: refine every node of the beam `branch` times, keep the best `beam`, go one level deeper.
 
-SPaR's search (arXiv 2412.11605): branch 3, beam 2, depth 3 give 3 + 6 + 6 = 15 nodes.
+SPaR's search (arXiv 2412.11605): branch 3, beam 2, depth 3 give 3 + 6 + 6 = 15 nodes. A level that brings
+nothing new, only duplicates and unreadable replies, is asked for again from the same beam.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+
 from spar_core.search.expansion import Expansion
 from spar_core.search.result import StopReason
 from spar_core.search.strategy import select
-from spar_core.search.tree import Node
+from spar_core.search.tree import Node, Path
 
 
 async def bfs(expansion: Expansion, root: Node) -> StopReason:
     config = expansion.config
-    beam = [root]
+    beam, found = [root], [root]
+    asked: Counter[Path] = Counter()
     for depth in range(config.max_depth):
         if not expansion.budget.nodes_left:
             return "budget"
-        level = await expansion.refine_all([(node, n) for node in beam for n in range(config.branch)])
+        places = [(node, asked[node.path] + n) for node in beam for n in range(config.branch)]
+        level = await expansion.refine_all(places)
         if any(node.accepted for node in level):
             return "refined_accepted"
-        beam = select(expansion, level, config.beam, depth)
-        if not beam:
-            return "no_candidates" if expansion.budget.nodes_left else "budget"
-    return "depth"
+        asked.update(node.path for node, _ in places)
+        found = select(expansion, level, config.beam, depth)
+        if not found and (expansion.degraded or expansion.tokens_exhausted):
+            break
+        beam = found or beam
+    if found:
+        return "depth"
+    return "no_candidates" if expansion.budget.nodes_left else "budget"

@@ -137,11 +137,22 @@ async def test_a_refinement_equal_to_the_draft_is_a_duplicate() -> None:
 
 
 async def test_failed_refinements_count_and_the_answer_is_never_truncated_text() -> None:
-    result = await search(budget=6, refiner=ScriptedBackend(always("[[start]]\nhalf an ans")))
+    result = await search(budget=20, refiner=ScriptedBackend(always("[[start]]\nhalf an ans")))
     assert result.stop_reason == "no_candidates"
-    assert result.nodes == 3
+    assert result.nodes == 9
     assert {node.problem for node in list(result.tree)[1:]} == {"no_end"}
     assert result.answer.text == "draft"
+
+
+async def test_a_level_that_brings_nothing_new_is_asked_for_again() -> None:
+    replies = iter(["draft"] * 4 + ["better"] * 2)
+    refiner = ScriptedBackend(lambda m, s: f"[[start]]\n{next(replies)}\n[[end]]")
+    result = await search(
+        budget=8, refiner=refiner, judge=judging(lambda response: YES if response == "better" else NO)
+    )
+    assert result.answer.text == "better"
+    assert result.stop_reason == "refined_accepted"
+    assert [node.path for node in result.tree][1:4] == [(0,), (1,), (2,)]
 
 
 async def test_an_abstaining_judge_neither_passes_nor_fails_the_draft() -> None:
