@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Bootstrap:
 
 def test_the_shipped_recipe_is_valid() -> None:
     recipe = load_recipe(RECIPES / "small-pair.yaml")
-    assert (recipe.actor, recipe.refiner) == ("actor", "refiner")
+    assert (recipe.actor, recipe.refiner) == ("actor", "own_answers")
 
 
 @pytest.mark.parametrize(
