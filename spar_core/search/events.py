@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from spar_core.judging import Judgement, Vote
 from spar_core.refining import Refinement
 from spar_core.search.result import SearchResult
+from spar_core.search.tree import Path
 from spar_core.types import Completion
-
-Path = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

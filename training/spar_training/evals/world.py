@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spar_core.backends.base import Backend
 from spar_core.checks import verify
@@ -86,7 +86,7 @@ class WorldEval:
         prompt = draw_example(self.split, index).prompt
         seed = derive_seed(self.seed, self.split, index)
         conversation = (Message("user", prompt.text),)
-        draft = await self.actor.complete(conversation, _seeded(ACTOR_SAMPLING, derive_seed(seed, "draft")))
+        draft = await self.actor.complete(conversation, replace(ACTOR_SAMPLING, seed=derive_seed(seed, "draft")))
         greedy = await self.actor.complete(conversation, Sampling(temperature=0, max_tokens=256))
         config = SearchConfig(budget=self.budget, seed=seed)
         judge = Judge(backend=self.refiner, templates=self.templates, early_stop=False, sampling=CALL_SAMPLING)
@@ -106,10 +106,6 @@ class WorldEval:
             draft=draft,
         )
         return Outcome(prompt, draft, passes(prompt, greedy.text), judgement, refined, result)
-
-
-def _seeded(sampling: Sampling, seed: int) -> Sampling:
-    return Sampling(sampling.temperature, sampling.top_p, sampling.max_tokens, sampling.stop, seed)
 
 
 @dataclass(frozen=True, slots=True)
