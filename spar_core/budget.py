@@ -43,7 +43,6 @@ class Budget:
         self._clock = clock
         self._started = clock()
         self._seconds = seconds
-        self.nodes_used = 0
         self.calls: Counter[ModelRole] = Counter()
         self.usage: dict[ModelRole, Usage] = {}
 
@@ -64,7 +63,6 @@ class Budget:
         if self._nodes_left == 0:
             return False
         self._nodes_left -= 1
-        self.nodes_used += 1
         return True
 
     async def complete(

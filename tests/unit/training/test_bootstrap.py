@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ def tiny_recipe() -> Recipe:
     stages = (
         {"name": "copying", "tokens": 30_000, "lr": 1e-3, "mix": {"copy": 1}},
         {"name": "both", "start": "copying", "tokens": 50_000, "lr": 1e-3, "mix": {"actor": 1, "refiner": 1}},
+        {"name": "own", "start": "both", "tokens": 20_000, "lr": 1e-3, "mix": {"own": 1}},
     )
     return Recipe.model_validate(
         {
@@ -33,8 +35,9 @@ def tiny_recipe() -> Recipe:
             "tokenizer_examples": 50,
             "tokenizer_min_count": 1,
             "stages": stages,
+            "own_answers": {"prompts": 6, "temperature": 1.0},
             "actor": "both",
-            "refiner": "both",
+            "refiner": "own",
         }
     )
 
@@ -109,7 +112,7 @@ def test_a_finished_run_is_not_trained_again(run: Bootstrap) -> None:
     assert heard == []
     assert [p.tokens >= stage.tokens for p, stage in zip(progress.values(), run.recipe.stages, strict=True)] == [
         True
-    ] * 2
+    ] * 3
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(run: Bootstrap, tmp_path: Path) -> None:
@@ -124,12 +127,23 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(run: Bootstrap, tmp_pat
         with pytest.raises(Stop):
             again.run(interrupt)
     again.run(lambda stage, progress, figures: None)
-    for name in ("copying", "both"):
+    for name in ("copying", "both", "own"):
         one, other = load_checkpoint(run.folder / f"{name}.pt"), load_checkpoint(again.folder / f"{name}.pt")
         assert one is not None
         assert other is not None
         for key, weight in one[1].items():
             assert torch.equal(weight, other[1][key]), key
+
+
+def test_a_run_killed_while_it_wrote_down_an_answer_writes_that_one_again(run: Bootstrap, tmp_path: Path) -> None:
+    answers = run.folder / "own_answers.jsonl"
+    again = Bootstrap(run.recipe, tmp_path, probe_size=4)
+    shutil.copytree(run.folder, again.folder, dirs_exist_ok=True)
+    (again.folder / "own.pt").unlink()
+    whole = answers.read_bytes()
+    (again.folder / answers.name).write_bytes(whole[:-10])
+    again.run(lambda *_: None)
+    assert (again.folder / answers.name).read_bytes() == whole
 
 
 async def test_the_shipped_pair_is_complete_and_the_engine_serves_it(run: Bootstrap, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class OwnAnswer:
 
 def collect_answers(file: Path, model: Path, *, prompts: int, temperature: float, seed: int) -> None:
     """Let the model in the folder `model` answer `prompts` training prompts."""
-    done = len(file.read_text(encoding="utf-8").splitlines()) if file.exists() else 0
+    done = _whole_lines(file)
     if done >= prompts:
         return
     threads = torch.get_num_threads()
@@ -65,6 +65,17 @@ def collect_answers(file: Path, model: Path, *, prompts: int, temperature: float
         engine.close()
         # The engine's choice for so small a model holds for the whole process; training wants its own back.
         torch.set_num_threads(threads)
+
+
+def _whole_lines(file: Path) -> int:
+    """How many answers `file` holds. Half a line, left by a process that was killed as it wrote, is cut off."""
+    if not file.exists():
+        return 0
+    with file.open("rb+") as out:
+        data = out.read()
+        end = data.rfind(b"\n") + 1
+        out.truncate(end)
+    return data.count(b"\n")
 
 
 def read_answers(file: Path) -> list[OwnAnswer]:

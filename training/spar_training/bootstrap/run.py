@@ -69,6 +69,9 @@ class Bootstrap:
         return read_answers(file)
 
     def _stage(self, stage: Stage, report: Report) -> Progress:
+        saved = load_checkpoint(self.folder / f"{stage.name}.pt")
+        if saved and saved[0].tokens >= stage.tokens:
+            return saved[0]
         tokenizer = self.tokenizer()
         own = self._own_answers() if "own" in stage.mix else []
         tasks = Tasks(tokenizer, load_templates(self.recipe.templates), own)
@@ -79,8 +82,6 @@ class Bootstrap:
             folder=self.folder,
             save_every_s=self.save_every_s,
         )
-        if (saved := load_checkpoint(trainer.checkpoint(stage.name))) and saved[0].tokens >= stage.tokens:
-            return saved[0]
         model = (
             self.model(stage.start) if stage.start else build_model(self.recipe.shape, tokenizer, seed=self.recipe.seed)
         )

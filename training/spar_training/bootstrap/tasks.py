@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from transformers import PreTrainedTokenizerFast
@@ -19,7 +20,6 @@ from spar_training.bootstrap.recipe import TaskName
 from spar_training.bootstrap.tokenizer import BOS, END, SPECIAL_TOKENS
 from spar_training.world.example import draw_example
 from spar_training.world.prompt import Split
-from spar_training.world.repair import repair
 from spar_training.world.samples import Conversation, actor_sample, judged, refiner_sample
 
 Row = tuple[list[int], list[bool]]
@@ -35,7 +35,7 @@ class Tasks:
     tokenizer: PreTrainedTokenizerFast
     templates: Templates
     own_answers: Sequence[OwnAnswer] = ()
-    _conversations: dict[int, Conversation] = field(default_factory=dict)
+    _conversations: dict[OwnAnswer, Conversation] = field(default_factory=dict)
 
     def row(self, task: TaskName, split: Split, index: int) -> Row:
         if task == "copy":
@@ -59,16 +59,20 @@ class Tasks:
 
     def _own(self, rng: random.Random) -> Conversation:
         """One of the actor's answers with its true critique and, if it fails, its smallest true refinement."""
-        wanted = rng.random() < _OWN_GOOD_SHARE
-        return self._mended(rng.choice([answer for answer in self.own_answers if answer.passed is wanted]))
+        good = rng.random() < _OWN_GOOD_SHARE
+        return self._mended(rng.choice(self._answers[good] or self._answers[not good]))
 
     def _mended(self, own: OwnAnswer) -> Conversation:
         """Each answer is mended once: that takes longer than a training step has."""
-        if own.index not in self._conversations:
+        if own not in self._conversations:
             prompt = draw_example("train", own.index).prompt
-            refined = repair(prompt, own.text, random.Random(own.index))
-            self._conversations[own.index] = judged(prompt, own.text, refined=refined, templates=self.templates)
-        return self._conversations[own.index]
+            self._conversations[own] = judged(prompt, own.text, random.Random(own.index), self.templates)
+        return self._conversations[own]
+
+    @cached_property
+    def _answers(self) -> dict[bool, list[OwnAnswer]]:
+        """The own answers by whether they pass."""
+        return {wanted: [own for own in self.own_answers if own.passed is wanted] for wanted in (True, False)}
 
     def _copy(self, rng: random.Random) -> Row:
         """Random tokens, then the same again: a string of any tokens, so that only copying can solve it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from importlib.resources import files
@@ -72,16 +71,12 @@ async def _outcomes(folder: Path, *, prompts: int, budget: int, seed: int, split
         seed=seed,
     )
     try:
-        outcomes = await evaluation.run(lambda _: _step(steps))
+        outcomes = await evaluation.run(lambda _: next(steps, None))
     finally:
         actor.close()
         refiner.close()
     next(steps, None)
     return outcomes
-
-
-def _step(steps: Iterator[int]) -> None:
-    next(steps, None)
 
 
 def _table(measured: Figures, title: str) -> Table:

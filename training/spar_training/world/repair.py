@@ -1,7 +1,9 @@
 """Minimal true refinements of any text of the world: mend what fails, keep the rest.
 
-Near misses are mended by going back to their reference. A model's own answer has no reference that
-resembles it, so it is read back into structure, mended constraint by constraint, and verified.
+A text is read back into structure, mended constraint by constraint, and verified.
+
+Of the places where an edit would do, the first is taken. A small model learns to act as soon as it can;
+an edit at a place drawn at random it would have to make somewhere, remembering all along whether it had.
 """
 
 from __future__ import annotations
@@ -18,17 +20,21 @@ from spar_training.world import constraints as c
 from spar_training.world import lexicon
 from spar_training.world.answer import Answer
 from spar_training.world.prompt import Prompt
-from spar_training.world.reference import fill, mark_words
+from spar_training.world.reference import content_words, fill
 
 Mend = Callable[[Answer, Any, Prompt, random.Random], Answer]
+# A sentence's place: the number of its paragraph, then its number there.
+Place = tuple[int, int]
 _ATTEMPTS: Final = 3
 _NOUN: Final = re.compile(rf"(?<![\w\[])({'|'.join(lexicon.NOUNS)})(?![\w\]])", re.IGNORECASE)
 
 
 def repair(prompt: Prompt, text: str, rng: random.Random) -> str | None:
     """`text` with the smallest edits after which it passes every check; None when no attempt succeeds."""
+    # Marks and spare sentences are told by their lowercase words; the whole text's case is set at the end.
+    body = text.lower() if c.CAPITAL in {constraint.id for constraint in prompt.constraints} else text
     for _ in range(_ATTEMPTS):
-        answer = read_answer(text)
+        answer = read_answer(body)
         for constraint in prompt.constraints:
             mendable = constraint.id not in (c.LOWERCASE, c.CAPITAL)
             if mendable and not verify((constraint.check,), answer.render())[0].passed:
@@ -47,7 +53,7 @@ def read_answer(text: str) -> Answer:
     title = postscript = None
     if match := re.match(r"<<([^\n]*)>>\n?", body):
         title, body = match[1], body[match.end() :]
-    if match := re.search(r"\n?P\.S\. ([^\n]*)$", body):
+    if match := re.search(r"\n?P\.S\. ([^\n]*)$", body, re.IGNORECASE):
         postscript, body = match[1], body[: match.start()]
     bullets = body.startswith("* ")
     if bullets:
@@ -80,46 +86,55 @@ def _end_phrase(prompt: Prompt) -> str | None:
     return next((str(k.kwargs["end_phrase"]) for k in prompt.constraints if k.id == c.ENDING), None)
 
 
-def _spare(answer: Answer, prompt: Prompt) -> list[int]:
-    """Sentences that no constraint needs: without wanted words, marks or placeholders, and not the ending."""
+def _spare(answer: Answer, prompt: Prompt) -> list[Place]:
+    """Sentences that no constraint needs: without wanted words, marks or placeholders, and not the ending.
+
+    Those that leave no empty paragraph behind come first.
+    """
     wanted, ending = _wanted_words(prompt), _end_phrase(prompt)
-    return [
-        index
-        for index, sentence in enumerate(answer.sentences)
+    places = [
+        (number, index)
+        for number, paragraph in enumerate(answer.paragraphs)
+        for index, sentence in enumerate(paragraph)
         if not any(word in sentence.lower() for word in wanted)
         and not re.search(r"[\[*]|\b[A-Z]{2,}\b", sentence)
         and sentence.lower() != (ending or "").lower()
     ]
+    return sorted(places, key=lambda place: len(answer.paragraphs[place[0]]) == 1)
 
 
-def _insert(answer: Answer, prompt: Prompt, sentence: str, rng: random.Random) -> Answer:
-    sentences = list(answer.sentences)
-    last = len(sentences) - (_end_phrase(prompt) is not None and not answer.bullets)
-    sentences.insert(rng.randint(0, max(0, last)), sentence)
-    return answer.with_sentences(tuple(sentences))
+def _put(answer: Answer, place: Place, *sentences: str) -> Answer:
+    """`sentences` in the place of one; with none, that sentence is dropped."""
+    number, index = place
+    paragraph = answer.paragraphs[number]
+    edited = (*paragraph[:index], *sentences, *paragraph[index + 1 :])
+    paragraphs = (*answer.paragraphs[:number], edited, *answer.paragraphs[number + 1 :])
+    return replace(answer, paragraphs=tuple(p for p in paragraphs if p))
+
+
+def _insert(answer: Answer, sentence: str) -> Answer:
+    first, *rest = answer.paragraphs
+    return replace(answer, paragraphs=((sentence, *first), *rest))
+
+
+def _new_line(prompt: Prompt, rng: random.Random) -> str:
+    return fill(rng.choice(lexicon.SUBJECT_LINES[prompt.subject]), prompt.subject, rng)
 
 
 def _add_word(answer: Answer, word: str, prompt: Prompt, rng: random.Random) -> Answer:
     """Put `word` in the place of a noun that nobody asked for, or into a sentence of its own."""
     wanted = _wanted_words(prompt)
-    sentences = list(answer.sentences)
-    places = [
-        (index, match)
-        for index, sentence in enumerate(sentences)
-        for match in _NOUN.finditer(sentence)
-        if match[1].lower() not in wanted and match[1].lower() != prompt.subject
-    ]
-    if places:
-        index, match = rng.choice(places)
-        new = word.upper() if match[1].isupper() else word
-        sentences[index] = sentences[index][: match.start(1)] + new + sentences[index][match.end(1) :]
-        return answer.with_sentences(tuple(sentences))
+    for number, paragraph in enumerate(answer.paragraphs):
+        for index, sentence in enumerate(paragraph):
+            for match in _NOUN.finditer(sentence):
+                if match[1].lower() in wanted or match[1].lower() == prompt.subject:
+                    continue
+                new = word.upper() if match[1].isupper() else word
+                edited = sentence[: match.start(1)] + new + sentence[match.end(1) :]
+                return _put(answer, (number, index), edited)
     line = fill(rng.choice(lexicon.NOUN_LINES), prompt.subject, rng, word)
     spare = _spare(answer, prompt)
-    if spare:
-        sentences[rng.choice(spare)] = line
-        return answer.with_sentences(tuple(sentences))
-    return _insert(answer, prompt, line, rng)
+    return _put(answer, spare[0], line) if spare else _insert(answer, line)
 
 
 def _existence(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
@@ -138,17 +153,13 @@ def _frequency(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) 
 def _forbidden(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
     banned = set(kwargs["forbidden_words"])
     sentences = list(answer.sentences)
-    for word in banned:
+    for word in kwargs["forbidden_words"]:
         pool = next((list(words) for words in (lexicon.ADJECTIVES, lexicon.TIMES[:3]) if word in words), [])
         choices = [other for other in pool if other not in banned]
         for index, sentence in enumerate(sentences):
             if not re.search(rf"\b{word}\b", sentence, re.IGNORECASE):
                 continue
-            if choices:
-                sentences[index] = _substitute(sentence, word, rng.choice(choices))
-            else:
-                line = fill(rng.choice(lexicon.SUBJECT_LINES[prompt.subject]), prompt.subject, rng)
-                sentences[index] = line
+            sentences[index] = _substitute(sentence, word, rng.choice(choices)) if choices else _new_line(prompt, rng)
     return answer.with_sentences(tuple(sentences))
 
 
@@ -162,57 +173,39 @@ def _length(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> 
     for _ in range(10):
         count = len(split_sentences(answer.render()))
         if kwargs["relation"] == "at least" and count < kwargs["num_sentences"]:
-            line = fill(rng.choice(lexicon.SUBJECT_LINES[prompt.subject]), prompt.subject, rng)
-            answer = _insert(answer, prompt, line, rng)
+            answer = _insert(answer, _new_line(prompt, rng))
         elif kwargs["relation"] == "less than" and count >= kwargs["num_sentences"] and _spare(answer, prompt):
-            answer = _drop(answer, prompt, rng)
+            answer = _put(answer, _spare(answer, prompt)[0])
     return answer
 
 
-def _drop(answer: Answer, prompt: Prompt, rng: random.Random) -> Answer:
-    sentences = list(answer.sentences)
-    sentences.pop(rng.choice(_spare(answer, prompt)))
-    return answer.with_sentences(tuple(sentences))
-
-
 def _bullets(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
-    answer = replace(answer, bullets=True)
+    answer = replace(answer, paragraphs=(answer.sentences,), bullets=True)
     while len(answer.sentences) < kwargs["num_bullets"]:
-        line = fill(rng.choice(lexicon.SUBJECT_LINES[prompt.subject]), prompt.subject, rng)
-        answer = _insert(answer, prompt, line, rng)
+        answer = _insert(answer, _new_line(prompt, rng))
     while len(answer.sentences) > kwargs["num_bullets"] and _spare(answer, prompt):
-        answer = _drop(answer, prompt, rng)
+        answer = _put(answer, _spare(answer, prompt)[0])
     return answer
 
 
 def _paragraphs(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
-    paragraphs = [list(paragraph) for paragraph in answer.paragraphs]
+    paragraphs = list(answer.paragraphs)
     while len(paragraphs) > kwargs["num_paragraphs"]:
-        index = rng.randrange(len(paragraphs) - 1)
-        paragraphs[index : index + 2] = [paragraphs[index] + paragraphs[index + 1]]
+        paragraphs[:2] = [paragraphs[0] + paragraphs[1]]
     while len(paragraphs) < kwargs["num_paragraphs"]:
-        long = [index for index, paragraph in enumerate(paragraphs) if len(paragraph) > 1]
-        if long:
-            index = rng.choice(long)
-            cut = rng.randint(1, len(paragraphs[index]) - 1)
-            paragraphs[index : index + 1] = [paragraphs[index][:cut], paragraphs[index][cut:]]
+        long = next((index for index, paragraph in enumerate(paragraphs) if len(paragraph) > 1), None)
+        if long is None:
+            paragraphs.insert(0, (_new_line(prompt, rng),))
         else:
-            line = fill(rng.choice(lexicon.SUBJECT_LINES[prompt.subject]), prompt.subject, rng)
-            paragraphs.insert(0, [line])
-    return replace(answer, paragraphs=tuple(map(tuple, paragraphs)))
+            paragraphs[long : long + 1] = [paragraphs[long][:1], paragraphs[long][1:]]
+    return replace(answer, paragraphs=tuple(paragraphs))
 
 
 def _placeholders(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
     lines = [line for line, _ in lexicon.PLACEHOLDERS.values() if line not in answer.sentences]
-    rng.shuffle(lines)
-    for _ in range(int(kwargs["num_placeholders"]) - len(re.findall(r"\[.*?\]", answer.render()))):
+    for line in lines[: int(kwargs["num_placeholders"]) - len(re.findall(r"\[.*?\]", answer.render()))]:
         spare = _spare(answer, prompt)
-        if spare:
-            sentences = list(answer.sentences)
-            sentences[rng.choice(spare)] = lines.pop()
-            answer = answer.with_sentences(tuple(sentences))
-        else:
-            answer = _insert(answer, prompt, lines.pop(), rng)
+        answer = _put(answer, spare[0], line) if spare else _insert(answer, line)
     return answer
 
 
@@ -222,14 +215,26 @@ def _ending(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> 
     return replace(answer.with_sentences(kept) if kept else answer, ending=phrase)
 
 
+def _mark(answer: Answer, number: int, mark: Callable[[str], str]) -> Answer:
+    """The first content words marked, one in each sentence, then a second in each while there are too few."""
+    sentences = list(answer.sentences)
+    while number > 0 and any(content_words(sentence) for sentence in sentences):
+        for index, sentence in enumerate(sentences):
+            if number > 0 and (words := content_words(sentence)):
+                pattern = rf"(?<![\w*\[]){words[0]}(?![\w*\]])"
+                sentences[index] = re.sub(pattern, mark(words[0]), sentence, count=1)
+                number -= 1
+    return answer.with_sentences(tuple(sentences))
+
+
 def _highlights(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
     missing = int(kwargs["num_highlights"]) - len(re.findall(r"\*\w+\*", answer.render()))
-    return mark_words(answer, missing, rng, lambda word: f"*{word}*")
+    return _mark(answer, missing, lambda word: f"*{word}*")
 
 
 def _capital_words(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
     missing = int(kwargs["capital_frequency"]) - len(re.findall(r"\b[A-Z]{2,}\b", answer.render()))
-    return mark_words(answer, missing, rng, str.upper)
+    return _mark(answer, missing, str.upper)
 
 
 def _no_commas(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
@@ -245,9 +250,7 @@ _MENDS: Final[dict[str, Mend]] = {
     c.BULLETS: _bullets,
     c.HIGHLIGHTS: _highlights,
     c.TITLE: lambda answer, _, prompt, __: replace(answer, title=f"The {prompt.subject}"),
-    c.POSTSCRIPT: lambda answer, _, prompt, rng: replace(
-        answer, postscript=fill(rng.choice(lexicon.SUBJECT_LINES[prompt.subject]), prompt.subject, rng)
-    ),
+    c.POSTSCRIPT: lambda answer, _, prompt, rng: replace(answer, postscript=_new_line(prompt, rng)),
     c.PLACEHOLDERS: _placeholders,
     c.ENDING: _ending,
     c.QUOTATION: lambda answer, *_: replace(answer, quotes="both"),

@@ -15,6 +15,7 @@ from spar_training.world.critique import write_critique
 from spar_training.world.example import Example, draw_example
 from spar_training.world.near_miss import near_miss
 from spar_training.world.prompt import Prompt, Split
+from spar_training.world.repair import repair
 
 Conversation = tuple[Message, ...]
 
@@ -31,8 +32,8 @@ def actor_sample(split: Split, index: int) -> Conversation:
 def refiner_sample(split: Split, index: int, templates: Templates) -> Conversation:
     """A judgement of a good or a broken answer; a broken one is followed by its minimal refinement."""
     example = draw_example(split, index)
-    response = draw_response(example, random.Random(index))
-    return judged(example.prompt, response, refined=example.reference.render(), templates=templates)
+    rng = random.Random(index)
+    return judged(example.prompt, draw_response(example, rng), rng, templates)
 
 
 def draw_response(example: Example, rng: random.Random) -> str:
@@ -43,11 +44,13 @@ def draw_response(example: Example, rng: random.Random) -> str:
     return (broken or example.reference).render()
 
 
-def judged(prompt: Prompt, response: str, *, refined: str | None, templates: Templates) -> Conversation:
-    """The judge conversation on `response` with its true critique, then the refinement if it fails a check."""
+def judged(prompt: Prompt, response: str, rng: random.Random, templates: Templates) -> Conversation:
+    """The judge conversation on `response` with its true critique, then its smallest refinement if it fails a check."""
     conversation = (Message("user", prompt.text),)
     critique = write_critique(prompt.checks, response)
-    if refined is None or all(finding.passed for finding in verify(prompt.checks, response)):
+    passed = all(finding.passed for finding in verify(prompt.checks, response))
+    refined = None if passed else repair(prompt, response, rng)
+    if refined is None:
         return (*templates.judge(conversation, response), Message("assistant", critique))
     turns = templates.refine(conversation, response, critique)
     return (*turns, Message("assistant", f"[[start]]\n{refined}\n[[end]]"))
