@@ -70,8 +70,12 @@ async def _outcomes(folder: Path, *, prompts: int, budget: int, seed: int, split
         budget=budget,
         seed=seed,
     )
+
+    def tell(_: int) -> None:
+        next(steps, None)
+
     try:
-        outcomes = await evaluation.run(lambda _: next(steps, None))
+        outcomes = await evaluation.run(tell)
     finally:
         actor.close()
         refiner.close()
