@@ -20,11 +20,15 @@ _USUAL_LENGTH: Final[dict[TaskName, float]] = {"copy": 48.0, "actor": 72.0, "ref
 
 @dataclass(frozen=True)
 class Batch:
-    """`ids`: int64 (rows, length). `source`: flat positions whose next token is a target. `targets`: those tokens."""
+    """`ids`: int64 (rows, length). `source`: flat positions whose next token is a target.
+
+    `targets`: those tokens; `weights`: what each counts in the loss.
+    """
 
     ids: torch.Tensor
     source: torch.Tensor
     targets: torch.Tensor
+    weights: torch.Tensor
 
     @property
     def tokens(self) -> int:
@@ -36,12 +40,12 @@ def collate(rows: Sequence[Row], *, pad: int) -> Batch:
     longest = max(len(ids) for ids, _ in rows)
     length = (longest + _ROUND - 1) // _ROUND * _ROUND
     ids = torch.full((len(rows), length), pad, dtype=torch.long)
-    source: list[int] = []
-    for number, (tokens, target) in enumerate(rows):
+    wanted: list[tuple[int, float]] = []
+    for number, (tokens, weights) in enumerate(rows):
         ids[number, : len(tokens)] = torch.tensor(tokens)
-        source += [number * length + place - 1 for place, wanted in enumerate(target) if wanted]
-    positions = torch.tensor(source)
-    return Batch(ids, positions, ids.view(-1)[positions + 1])
+        wanted += [(number * length + place - 1, weight) for place, weight in enumerate(weights) if weight]
+    source = torch.tensor([position for position, _ in wanted])
+    return Batch(ids, source, ids.view(-1)[source + 1], torch.tensor([weight for _, weight in wanted]))
 
 
 def pool_batches(tasks: Tasks, stage: Stage, *, seed: int, pad: int, pool: int, tokens: int) -> list[Batch]:

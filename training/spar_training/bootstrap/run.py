@@ -91,6 +91,7 @@ class Bootstrap:
 def _world_texts(examples: int, templates: Templates) -> Iterator[str]:
     """The texts of training conversations, from which the tokenizer takes its words."""
     for index in range(examples):
-        for conversation in (actor_sample("train", index), refiner_sample("train", index, templates)):
+        refining = refiner_sample("train", index, templates).conversation
+        for conversation in (actor_sample("train", index), refining):
             for message in conversation:
                 yield message.text

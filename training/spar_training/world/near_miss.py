@@ -53,7 +53,10 @@ def _miss_keyword(answer: Answer, kwargs: Any, _: str, rng: random.Random) -> An
     word = rng.choice(list(kwargs["keywords"]))
     if rng.random() < 0.4 and len(answer.sentences) > len(answer.paragraphs):
         return answer.with_sentences(tuple(s for s in answer.sentences if word not in s.lower()))
-    return _replace_word(answer, word, _other_noun(word, rng), count=9)
+    # An actor's commonest slip: it says one of the wanted words twice and leaves out the other.
+    others = [other for other in kwargs["keywords"] if other != word]
+    other = rng.choice(others) if others and rng.random() < 0.5 else _other_noun(word, rng)
+    return _replace_word(answer, word, other, count=9)
 
 
 def _use_forbidden(answer: Answer, kwargs: Any, subject: str, rng: random.Random) -> Answer:

@@ -121,20 +121,34 @@ def _new_line(prompt: Prompt, rng: random.Random) -> str:
     return fill(rng.choice(lexicon.SUBJECT_LINES[prompt.subject]), prompt.subject, rng)
 
 
+def _crowded(prompt: Prompt) -> bool:
+    """Whether the prompt limits how many sentences there may be."""
+    return any(k.id == c.BULLETS or k.kwargs.get("relation") == "less than" for k in prompt.constraints)
+
+
+def _add_line(answer: Answer, line: str, prompt: Prompt) -> Answer:
+    """Put a sentence in front; where there is no room for one more, in the place of one that nobody needs."""
+    spare = _spare(answer, prompt) if _crowded(prompt) else []
+    return _put(answer, spare[0], line) if spare else _insert(answer, line)
+
+
 def _add_word(answer: Answer, word: str, prompt: Prompt, rng: random.Random) -> Answer:
-    """Put `word` in the place of a noun that nobody asked for, or into a sentence of its own."""
-    wanted = _wanted_words(prompt)
+    """Add a sentence with `word`; where there is no room for one more, put it in the place of another noun."""
+    return (_crowded(prompt) and _swap_noun(answer, word, prompt)) or _add_line(
+        answer, fill(rng.choice(lexicon.NOUN_LINES), prompt.subject, rng, word), prompt
+    )
+
+
+def _swap_noun(answer: Answer, word: str, prompt: Prompt) -> Answer | None:
+    """`word` in the place of the first noun that nobody asked for; None when there is no such noun."""
+    kept = {*_wanted_words(prompt), prompt.subject}
     for number, paragraph in enumerate(answer.paragraphs):
         for index, sentence in enumerate(paragraph):
-            for match in _NOUN.finditer(sentence):
-                if match[1].lower() in wanted or match[1].lower() == prompt.subject:
-                    continue
+            match = next((m for m in _NOUN.finditer(sentence) if m[1].lower() not in kept), None)
+            if match:
                 new = word.upper() if match[1].isupper() else word
-                edited = sentence[: match.start(1)] + new + sentence[match.end(1) :]
-                return _put(answer, (number, index), edited)
-    line = fill(rng.choice(lexicon.NOUN_LINES), prompt.subject, rng, word)
-    spare = _spare(answer, prompt)
-    return _put(answer, spare[0], line) if spare else _insert(answer, line)
+                return _put(answer, (number, index), sentence[: match.start(1)] + new + sentence[match.end(1) :])
+    return None
 
 
 def _existence(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
@@ -155,11 +169,11 @@ def _forbidden(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) 
     sentences = list(answer.sentences)
     for word in kwargs["forbidden_words"]:
         pool = next((list(words) for words in (lexicon.ADJECTIVES, lexicon.TIMES[:3]) if word in words), [])
-        choices = [other for other in pool if other not in banned]
+        other = next((other for other in pool if other not in banned), None)
         for index, sentence in enumerate(sentences):
             if not re.search(rf"\b{word}\b", sentence, re.IGNORECASE):
                 continue
-            sentences[index] = _substitute(sentence, word, rng.choice(choices)) if choices else _new_line(prompt, rng)
+            sentences[index] = _substitute(sentence, word, other) if other else _new_line(prompt, rng)
     return answer.with_sentences(tuple(sentences))
 
 
@@ -204,8 +218,7 @@ def _paragraphs(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random)
 def _placeholders(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
     lines = [line for line, _ in lexicon.PLACEHOLDERS.values() if line not in answer.sentences]
     for line in lines[: int(kwargs["num_placeholders"]) - len(re.findall(r"\[.*?\]", answer.render()))]:
-        spare = _spare(answer, prompt)
-        answer = _put(answer, spare[0], line) if spare else _insert(answer, line)
+        answer = _add_line(answer, line, prompt)
     return answer
 
 

@@ -6,6 +6,7 @@ The refiner's prompts are rendered by `spar_core.prompts`, so they are byte for 
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from typing import Final
 
 from spar_core.checks import verify
@@ -29,7 +30,15 @@ def actor_sample(split: Split, index: int) -> Conversation:
     return (Message("user", example.prompt.text), Message("assistant", example.reference.render()))
 
 
-def refiner_sample(split: Split, index: int, templates: Templates) -> Conversation:
+@dataclass(frozen=True, slots=True)
+class RefinerSample:
+    """`source` is what the last message would be if it refined nothing; None when that message is the judgement."""
+
+    conversation: Conversation
+    source: str | None
+
+
+def refiner_sample(split: Split, index: int, templates: Templates) -> RefinerSample:
     """A judgement of a good or a broken answer; a broken one is followed by its minimal refinement."""
     example = draw_example(split, index)
     rng = random.Random(index)
@@ -44,13 +53,17 @@ def draw_response(example: Example, rng: random.Random) -> str:
     return (broken or example.reference).render()
 
 
-def judged(prompt: Prompt, response: str, rng: random.Random, templates: Templates) -> Conversation:
+def judged(prompt: Prompt, response: str, rng: random.Random, templates: Templates) -> RefinerSample:
     """The judge conversation on `response` with its true critique, then its smallest refinement if it fails a check."""
     conversation = (Message("user", prompt.text),)
     critique = write_critique(prompt.checks, response)
     passed = all(finding.passed for finding in verify(prompt.checks, response))
     refined = None if passed else repair(prompt, response, rng)
     if refined is None:
-        return (*templates.judge(conversation, response), Message("assistant", critique))
+        return RefinerSample((*templates.judge(conversation, response), Message("assistant", critique)), None)
     turns = templates.refine(conversation, response, critique)
-    return (*turns, Message("assistant", f"[[start]]\n{refined}\n[[end]]"))
+    return RefinerSample((*turns, Message("assistant", _marked(refined))), _marked(response))
+
+
+def _marked(text: str) -> str:
+    return f"[[start]]\n{text}\n[[end]]"
