@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from copy import copy
+from dataclasses import dataclass, replace
 
 from spar_core.backends.base import Backend
 from spar_core.errors import SparError
@@ -20,6 +21,12 @@ _LEAST_TOKENS = 8
 
 class TokensExhausted(SparError):
     """`max_search_tokens` has no room for another call."""
+
+
+@dataclass
+class _Left:
+    nodes: int
+    tokens: int | None
 
 
 class Budget:
@@ -38,13 +45,18 @@ class Budget:
         seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._nodes_left = nodes
-        self._tokens_left = tokens
+        self._left = _Left(nodes, tokens)
         self._clock = clock
         self._started = clock()
         self._seconds = seconds
         self.calls: Counter[ModelRole] = Counter()
         self.usage: dict[ModelRole, Usage] = {}
+
+    def sibling(self) -> Budget:
+        """An account of its own under the very same limits, for a search that runs beside this one."""
+        sibling = copy(self)
+        sibling.calls, sibling.usage = Counter(), {}
+        return sibling
 
     @property
     def elapsed_s(self) -> float:
@@ -56,13 +68,13 @@ class Budget:
 
     @property
     def nodes_left(self) -> int:
-        return self._nodes_left
+        return self._left.nodes
 
     def take_node(self) -> bool:
         """Reserve one node; False when none is left. A node is never given back."""
-        if self._nodes_left == 0:
+        if self._left.nodes == 0:
             return False
-        self._nodes_left -= 1
+        self._left.nodes -= 1
         return True
 
     async def complete(
@@ -92,15 +104,15 @@ class Budget:
             self.usage[role] = self.usage.get(role, Usage()) + completion.usage
             return completion
         finally:
-            if self._tokens_left is not None and reserved is not None:
-                self._tokens_left += reserved - used
+            if self._left.tokens is not None and reserved is not None:
+                self._left.tokens += reserved - used
 
     def _reserve(self, wanted: int | None, shares: int) -> int | None:
-        if self._tokens_left is None:
+        if self._left.tokens is None:
             return wanted
-        part = self._tokens_left // shares
+        part = self._left.tokens // shares
         if part < _LEAST_TOKENS:
             raise TokensExhausted("max_search_tokens is used up")
         reserved = part if wanted is None else min(wanted, part)
-        self._tokens_left -= reserved
+        self._left.tokens -= reserved
         return reserved

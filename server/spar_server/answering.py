@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,9 +11,9 @@ from spar_core.checks import Check, build_check
 from spar_core.errors import RequestError
 from spar_core.judging import Judge
 from spar_core.refining import Refiner
-from spar_core.search import Node, SearchConfig, SearchResult, Tree, run_search
+from spar_core.search import Answers, Node, SearchConfig, SearchResult, Tree, choice_sampling, run_several
 from spar_core.search.events import Emit
-from spar_core.types import Completion, Message, Sampling
+from spar_core.types import Completion, Delta, Message, Sampling, Usage
 from spar_server.asked_budget import asked_budget
 from spar_server.pair import Pair
 from spar_server.schemas import ChatRequest, RefineOptions
@@ -33,12 +34,13 @@ class Plan:
     config: SearchConfig
     checks: tuple[Check, ...]
     options: RefineOptions
+    n: int = 1
 
     @property
     def kind(self) -> str:
         return "search" if self.config.budget else "pass_through"
 
-    async def search(self, emit: Emit) -> SearchResult:
+    async def search(self, emit: Emit) -> Answers:
         """Run it. Raises BackendError when there is no draft."""
         pair, config = self.pair, self.config
         judge = Judge(
@@ -50,8 +52,9 @@ class Plan:
             sampling=pair.judge_sampling,
         )
         refiner = Refiner(backend=pair.refiner, templates=pair.templates, sampling=pair.refine_sampling)
-        return await run_search(
+        return await run_several(
             self.conversation,
+            self.n,
             actor=pair.actor,
             judge=judge,
             refiner=refiner,
@@ -61,19 +64,29 @@ class Plan:
             emit=emit,
         )
 
-    def passed_through(self, draft: Completion, seconds: float) -> SearchResult:
-        """The result of a request whose draft went straight to the client."""
-        root = Node((), "unjudged", draft)
-        return SearchResult(
-            best=root,
-            tree=Tree(root),
-            stop_reason="pass_through",
-            degraded=False,
-            calls={"actor": 1},
-            usage={"actor": draft.usage},
-            judgements=0,
-            duration_s=seconds,
-        )
+    def draft_stream(self, choice: int) -> AsyncGenerator[Delta, None]:
+        """The `choice`-th draft, untouched, as the actor writes it."""
+        return self.pair.actor.stream(self.conversation, choice_sampling(self.sampling, choice))
+
+    def passed_through(self, drafts: Sequence[Completion], seconds: float) -> Answers:
+        """The answers of a request whose drafts went straight to the client."""
+        results = tuple(_untouched(draft, seconds) for draft in drafts)
+        usage = sum((draft.usage for draft in drafts), Usage())
+        return Answers(tuple(result.best for result in results), results, {"actor": len(drafts)}, {"actor": usage})
+
+
+def _untouched(draft: Completion, seconds: float) -> SearchResult:
+    root = Node((), "unjudged", draft)
+    return SearchResult(
+        best=root,
+        tree=Tree(root),
+        stop_reason="pass_through",
+        degraded=False,
+        calls={"actor": 1},
+        usage={"actor": draft.usage},
+        judgements=0,
+        duration_s=seconds,
+    )
 
 
 def make_plan(request: ChatRequest, header: str | None, *, pair: Pair, defaults: RefineDefaults) -> Plan:
@@ -84,8 +97,6 @@ def make_plan(request: ChatRequest, header: str | None, *, pair: Pair, defaults:
         RequestError: a field is wrong or cannot be honoured; names it.
     """
     asked = asked_budget(request, header, model=pair.name, defaults=defaults)
-    if request.n not in (None, 1):
-        raise RequestError("n: only 1 answer per request is supported; send the request n times", param="n")
     budget = asked.nodes
     bound = next((name for name in _DRAFT_ONLY if getattr(request, name) not in _HARMLESS), None)
     if budget and bound:
@@ -104,6 +115,7 @@ def make_plan(request: ChatRequest, header: str | None, *, pair: Pair, defaults:
         config=_config(request, budget, defaults),
         checks=_checks(request.refine),
         options=request.refine,
+        n=request.n or 1,
     )
 
 

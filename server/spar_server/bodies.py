@@ -7,7 +7,7 @@ from time import time
 from typing import Any
 from uuid import uuid4
 
-from spar_core.search import SearchResult
+from spar_core.search import Answers
 from spar_core.trace import write_trace
 from spar_core.types import Completion, Usage
 from spar_server.answering import Plan
@@ -21,76 +21,77 @@ class Envelope:
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time()))
 
-    def completion(self, plan: Plan, result: SearchResult) -> dict[str, Any]:
+    def completion(self, plan: Plan, answers: Answers) -> dict[str, Any]:
         """The whole non-streaming body."""
-        answer = result.answer
-        extra = dict(answer.extra)
-        logprobs = extra.pop("logprobs", None)
-        reasoning = extra.pop("reasoning", None)
-        # Clients disagree on the name; each reads one of the two.
-        thoughts = {"reasoning_content": reasoning, "reasoning": reasoning} if reasoning else {}
-        # OpenAI has no content, rather than an empty one, next to tool calls.
-        content = answer.text or (None if "tool_calls" in extra else "")
-        message = {"role": "assistant", "content": content, "refusal": None, **extra, **thoughts}
-        choice = {
-            "index": 0,
-            "message": message,
-            "finish_reason": answer.finish_reason,
-            "logprobs": logprobs,
-        }
         return {
             "id": self.id,
             "object": "chat.completion",
             "created": self.created,
             "model": self.model,
-            "choices": [choice],
-            "usage": usage_of(plan, result),
-            "spar": self.spar(plan, result),
+            "choices": [_choice(index, answer) for index, answer in enumerate(answers.completions)],
+            "usage": usage_of(plan, answers),
+            "spar": self.spar(plan, answers),
         }
 
-    def chunk(self, delta: dict[str, Any], finish_reason: str | None = None, *, logprobs: Any = None) -> dict[str, Any]:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": logprobs}
+    def chunk(
+        self, delta: dict[str, Any], finish_reason: str | None = None, *, index: int = 0, logprobs: Any = None
+    ) -> dict[str, Any]:
+        choice = {"index": index, "delta": delta, "finish_reason": finish_reason, "logprobs": logprobs}
         return {**self._head(), "choices": [choice]}
 
-    def usage_chunk(self, plan: Plan, result: SearchResult) -> dict[str, Any]:
-        return {**self._head(), "choices": [], "usage": usage_of(plan, result)}
+    def usage_chunk(self, plan: Plan, answers: Answers) -> dict[str, Any]:
+        return {**self._head(), "choices": [], "usage": usage_of(plan, answers)}
 
-    def spar(self, plan: Plan, result: SearchResult) -> dict[str, Any]:
-        """The top-level extension: the trace id, and the tree if it was asked for."""
+    def spar(self, plan: Plan, answers: Answers) -> dict[str, Any]:
+        """The top-level extension: the trace id, and the trees if they were asked for."""
         data: dict[str, Any] = {"trace_id": self.id.removeprefix("chatcmpl-")}
         if plan.options.trace != "none":
-            data["tree"] = write_trace(result, plan.options.trace)
+            trees = [write_trace(result, plan.options.trace) for result in answers.results]
+            data |= {"tree": trees[0]} if plan.n == 1 else {"trees": trees}
         return data
 
     def _head(self) -> dict[str, Any]:
         return {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model}
 
 
-def usage_of(plan: Plan, result: SearchResult) -> dict[str, Any]:
+def _choice(index: int, answer: Completion) -> dict[str, Any]:
+    extra = dict(answer.extra)
+    logprobs = extra.pop("logprobs", None)
+    reasoning = extra.pop("reasoning", None)
+    # Clients disagree on the name; each reads one of the two.
+    thoughts = {"reasoning_content": reasoning, "reasoning": reasoning} if reasoning else {}
+    # OpenAI has no content, rather than an empty one, next to tool calls.
+    content = answer.text or (None if "tool_calls" in extra else "")
+    message = {"role": "assistant", "content": content, "refusal": None, **extra, **thoughts}
+    return {"index": index, "message": message, "finish_reason": answer.finish_reason, "logprobs": logprobs}
+
+
+def usage_of(plan: Plan, answers: Answers) -> dict[str, Any]:
     """Exact usage: the client's prompt once, every generated token, and the account of the search."""
-    generated = sum(usage.completion_tokens for usage in result.usage.values())
-    answer = result.answer.usage.completion_tokens
-    prompt = result.draft.usage.prompt_tokens
+    generated = sum(usage.completion_tokens for usage in answers.usage.values())
+    answered = sum(answer.usage.completion_tokens for answer in answers.completions)
+    prompt = answers.results[0].draft.usage.prompt_tokens
+    first, best = answers.nodes[0], answers.best
     return {
         "prompt_tokens": prompt,
         "completion_tokens": generated,
         "total_tokens": prompt + generated,
         "prompt_tokens_details": {"cached_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": generated - answer},
+        "completion_tokens_details": {"reasoning_tokens": generated - answered},
         "refinement": {
             "budget": plan.config.budget,
-            "nodes": result.nodes,
-            "depth": result.depth,
+            "nodes": answers.expanded,
+            "depth": first.depth,
             "algorithm": plan.config.algorithm,
-            "accepted": result.accepted,
-            "improved": result.improved,
-            "value": result.value,
-            "draft_value": result.draft_value,
-            "stop_reason": result.stop_reason,
-            "degraded": result.degraded,
-            "calls": {role: result.calls.get(role, 0) for role in ("actor", "refiner", "judge")},
-            "tokens": {role: _tokens(result.usage.get(role)) for role in ("actor", "refiner", "judge")},
-            "duration_ms": round(result.duration_s * 1000, 1),
+            "accepted": first.accepted,
+            "improved": first.depth > 0,
+            "value": first.value,
+            "draft_value": answers.draft_value,
+            "stop_reason": best.stop_reason,
+            "degraded": answers.degraded,
+            "calls": {role: answers.calls.get(role, 0) for role in ("actor", "refiner", "judge")},
+            "tokens": {role: _tokens(answers.usage.get(role)) for role in ("actor", "refiner", "judge")},
+            "duration_ms": round(answers.duration_s * 1000, 1),
         },
     }
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from spar_core.search import SearchResult
+from spar_core.search import Answers, SearchResult
 from spar_server.answering import Plan
 from spar_server.disconnect import ClientGoneError
 
@@ -72,16 +72,17 @@ class Metrics:
     def first_token(self, kind: str, seconds: float) -> None:
         self._first_token.labels(kind).observe(seconds)
 
-    def answered(self, plan: Plan, result: SearchResult, seconds: float) -> None:
-        """Count what an answer took."""
+    def answered(self, plan: Plan, answers: Answers, seconds: float) -> None:
+        """Count what a request's answers took."""
         self._duration.labels(plan.kind).observe(seconds)
-        for role, calls in result.calls.items():
+        for role, calls in answers.calls.items():
             self._calls.labels(role).inc(calls)
-        for role, usage in result.usage.items():
+        for role, usage in answers.usage.items():
             self._tokens.labels(role, "prompt").inc(usage.prompt_tokens)
             self._tokens.labels(role, "completion").inc(usage.completion_tokens)
         if plan.config.budget:
-            self._searched(result)
+            for result in answers.results:
+                self._searched(result)
 
     def _searched(self, result: SearchResult) -> None:
         self._stops.labels(result.stop_reason).inc()
@@ -121,6 +122,6 @@ class Meter:
             self._spoke = True
             self._metrics.first_token(self._kind, self.elapsed_s)
 
-    def answered(self, plan: Plan, result: SearchResult) -> None:
-        self.outcome = "degraded" if result.degraded else "ok"
-        self._metrics.answered(plan, result, self.elapsed_s)
+    def answered(self, plan: Plan, answers: Answers) -> None:
+        self.outcome = "degraded" if answers.degraded else "ok"
+        self._metrics.answered(plan, answers, self.elapsed_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, Refined
+from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, OfChoice, Refined
 
 
 def progress_of(event: Event) -> str | None:
@@ -23,6 +23,9 @@ def progress_of(event: Event) -> str | None:
             return f"Refinement {_place(path)}:\n{refinement.text}\n\n"
         case Finished(result):
             return f"Finished: {result.stop_reason}, {result.nodes} nodes.\n"
+        case OfChoice(choice, step):
+            told = progress_of(step)
+            return told and f"Answer {choice + 1}. {told}"
         case _:
             return None
 

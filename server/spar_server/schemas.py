@@ -13,6 +13,10 @@ from spar_core.types import Message, Sampling
 _FORWARDED: Final = ("logprobs", "top_logprobs", "response_format", "modalities", "audio", "functions")
 
 
+# OpenAI's own limit.
+MAX_CHOICES: Final = 128
+
+
 class CheckRequest(BaseModel):
     """One verifiable constraint, by IFEval's id and kwargs."""
 
@@ -91,7 +95,7 @@ class ChatRequest(BaseModel):
     max_completion_tokens: int | None = Field(default=None, ge=1)
     stop: str | list[str] | None = None
     seed: int | None = None
-    n: int | None = Field(default=None, ge=1)
+    n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0)
     response_format: dict[str, Any] | None = None

@@ -11,10 +11,11 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from spar_core.errors import BackendError
-from spar_core.search import SearchResult
+from spar_core.search import Answers
 from spar_core.search.events import Event
 from spar_core.types import Completion, Delta, FinishReason, Usage
 from spar_server.answering import Plan
@@ -22,6 +23,7 @@ from spar_server.bodies import Envelope, answer_delta
 from spar_server.errors import api_error, internal_error
 from spar_server.metrics import Metrics
 from spar_server.progress import progress_of
+from spar_server.side_by_side import side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -76,14 +78,17 @@ async def stream_search(
             async with aclosing(_watch(events, envelope, progress=plan.options.progress)) as progress:
                 async for piece in progress:
                     yield piece
-            result = await task
+            answers = await task
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         meter.spoke()
-        yield frame(envelope.chunk(answer_delta(result.answer)))
-        meter.answered(plan, result)
-        for piece in _ending(plan, result, envelope, include_usage=include_usage):
+        for index, answer in enumerate(answers.completions):
+            # The first choice's role went out before the search.
+            role = {"role": "assistant"} if index else {}
+            yield frame(envelope.chunk({**role, **answer_delta(answer)}, index=index))
+        meter.answered(plan, answers)
+        for piece in _ending(plan, answers, envelope, include_usage=include_usage):
             yield piece
 
 
@@ -120,40 +125,51 @@ async def _watch(
 async def stream_pass_through(
     plan: Plan, envelope: Envelope, *, include_usage: bool, metrics: Metrics
 ) -> AsyncGenerator[str, None]:
-    """The actor's tokens as they come."""
-    text: list[str] = []
-    finish: FinishReason = "stop"
-    usage = Usage()
+    """The actor's tokens as they come; the choices of one request come through each other."""
+    choices = [_Heard() for _ in range(plan.n)]
     with metrics.request(plan.kind) as meter:
-        async with aclosing(plan.pair.actor.stream(plan.conversation, plan.sampling)) as deltas:
-            opened = False
-            async for delta in deltas:
-                if not opened:
-                    opened = True
-                    yield frame(envelope.chunk({"role": "assistant", "content": ""}))
-                finish, usage = delta.finish_reason or finish, delta.usage or usage
+        async with aclosing(side_by_side([plan.draft_stream(index) for index in range(plan.n)])) as deltas:
+            async for index, delta in deltas:
+                choice = choices[index]
+                if not choice.opened:
+                    choice.opened = True
+                    yield frame(envelope.chunk({"role": "assistant", "content": ""}, index=index))
+                choice.finish, choice.usage = delta.finish_reason or choice.finish, delta.usage or choice.usage
                 if delta.text or delta.extra:
                     meter.spoke()
-                    text.append(delta.text)
-                    yield frame(_piece(envelope, delta))
-        result = plan.passed_through(Completion("".join(text), finish, usage), meter.elapsed_s)
-        meter.answered(plan, result)
-        for piece in _ending(plan, result, envelope, include_usage=include_usage):
+                    choice.text.append(delta.text)
+                    yield frame(_piece(envelope, delta, index))
+        drafts = [Completion("".join(choice.text), choice.finish, choice.usage) for choice in choices]
+        answers = plan.passed_through(drafts, meter.elapsed_s)
+        meter.answered(plan, answers)
+        for piece in _ending(plan, answers, envelope, include_usage=include_usage):
             yield piece
 
 
-def _piece(envelope: Envelope, delta: Delta) -> dict[str, Any]:
+@dataclass
+class _Heard:
+    """What a choice's stream has brought so far."""
+
+    text: list[str] = field(default_factory=list)
+    finish: FinishReason = "stop"
+    usage: Usage = field(default_factory=Usage)
+    opened: bool = False
+
+
+def _piece(envelope: Envelope, delta: Delta, index: int) -> dict[str, Any]:
     extra = dict(delta.extra)
     logprobs = extra.pop("logprobs", None)
     if "reasoning" in extra:
         extra["reasoning_content"] = extra["reasoning"]
     content = {"content": delta.text} if delta.text else {}
-    return envelope.chunk({**content, **extra}, logprobs=logprobs)
+    return envelope.chunk({**content, **extra}, index=index, logprobs=logprobs)
 
 
-def _ending(plan: Plan, result: SearchResult, envelope: Envelope, *, include_usage: bool) -> list[str]:
-    last = envelope.chunk({}, result.answer.finish_reason) | {"spar": envelope.spar(plan, result)}
-    ending = [frame(last)]
+def _ending(plan: Plan, answers: Answers, envelope: Envelope, *, include_usage: bool) -> list[str]:
+    *others, last = [
+        envelope.chunk({}, answer.finish_reason, index=index) for index, answer in enumerate(answers.completions)
+    ]
+    ending = [frame(chunk) for chunk in (*others, last | {"spar": envelope.spar(plan, answers)})]
     if include_usage:
-        ending.append(frame(envelope.usage_chunk(plan, result)))
+        ending.append(frame(envelope.usage_chunk(plan, answers)))
     return [*ending, DONE]

@@ -3,6 +3,18 @@
 from spar_core.search.config import SearchConfig
 from spar_core.search.engine import STRATEGIES, run_search
 from spar_core.search.result import SearchResult, StopReason
+from spar_core.search.several import Answers, choice_sampling, run_several
 from spar_core.search.tree import Node, Tree
 
-__all__ = ["STRATEGIES", "Node", "SearchConfig", "SearchResult", "StopReason", "Tree", "run_search"]
+__all__ = [
+    "STRATEGIES",
+    "Answers",
+    "Node",
+    "SearchConfig",
+    "SearchResult",
+    "StopReason",
+    "Tree",
+    "choice_sampling",
+    "run_search",
+    "run_several",
+]

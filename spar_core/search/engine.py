@@ -21,6 +21,7 @@ from spar_core.search.config import SearchConfig
 from spar_core.search.dfs import dfs
 from spar_core.search.expansion import Expansion
 from spar_core.search.iterative import iterative
+from spar_core.search.ranking import rank
 from spar_core.search.result import SearchResult, StopReason
 from spar_core.search.strategy import Strategy
 from spar_core.search.tree import Node, Tree
@@ -48,17 +49,20 @@ async def run_search(
     draft: Completion | None = None,
     draft_judgement: Judgement | None = None,
     emit: events.Emit = lambda event: None,
+    budget: Budget | None = None,
+    shares: int = 1,
 ) -> SearchResult:
     """Answer `conversation` as well as the config's budget allows.
 
     The judge's own `votes`, `threshold` and sampling apply. With `draft` the search starts from that response instead
     of the actor's. Model calls that fail once a draft exists cost only their nodes: the best usable
-    answer is returned with `degraded`. With `max_search_tokens` the draft, too, is cut to it.
+    answer is returned with `degraded`. With `max_search_tokens` the draft, too, is cut to it. A search that runs
+    beside others is given its account, `budget`, and by `shares` how many drafts its tokens must still do for.
 
     Raises:
         BackendError: there is no draft, because the actor failed or the deadline came first.
     """
-    budget = Budget(nodes=config.budget, tokens=config.max_search_tokens, seconds=config.deadline_s)
+    budget = budget or open_budget(config)
     expansion = Expansion(
         conversation=conversation,
         actor=actor,
@@ -71,7 +75,7 @@ async def run_search(
         emit=emit,
     )
     if draft is None:
-        draft = await _draft(expansion, actor, actor_sampling)
+        draft = await _draft(expansion, actor, actor_sampling, shares)
     emit(events.Drafted(draft))
     # The tree holds at least the unjudged draft, should the time end while it is being judged.
     expansion.tree = Tree(Node((), "unjudged", draft))
@@ -85,11 +89,17 @@ async def run_search(
     return result
 
 
-async def _draft(expansion: Expansion, actor: Backend, sampling: Sampling) -> Completion:
+def open_budget(config: SearchConfig) -> Budget:
+    """The account that the config describes; its time runs from now."""
+    return Budget(nodes=config.budget, tokens=config.max_search_tokens, seconds=config.deadline_s)
+
+
+async def _draft(expansion: Expansion, actor: Backend, sampling: Sampling, shares: int) -> Completion:
     seed = sampling.seed if sampling.seed is not None else derive_seed(expansion.config.seed, "draft")
+    budget, conversation = expansion.budget, expansion.conversation
     try:
-        async with asyncio.timeout(expansion.budget.seconds_left):
-            return await expansion.budget.complete("actor", actor, expansion.conversation, replace(sampling, seed=seed))
+        async with asyncio.timeout(budget.seconds_left):
+            return await budget.complete("actor", actor, conversation, replace(sampling, seed=seed), shares=shares)
     except TimeoutError as error:
         raise BackendTimeout("the deadline came before the actor's draft") from error
 
@@ -119,7 +129,7 @@ def _cause(expansion: Expansion) -> StopReason:
 
 def _result(expansion: Expansion, reason: StopReason) -> SearchResult:
     return SearchResult(
-        best=_best(expansion.tree),
+        best=rank([expansion.tree])[0],
         tree=expansion.tree,
         stop_reason=reason,
         degraded=expansion.degraded,
@@ -128,18 +138,3 @@ def _result(expansion: Expansion, reason: StopReason) -> SearchResult:
         judgements=expansion.judgements,
         duration_s=expansion.budget.elapsed_s,
     )
-
-
-def _best(tree: Tree) -> Node:
-    """The node of the highest value, if it is strictly better than the draft; the draft otherwise.
-
-    A draft without a value is only replaced by an accepted node.
-    """
-    best = tree.root
-    for node in tree:
-        if node.value is None:
-            continue
-        better = node.accepted if best.value is None else node.value > best.value
-        if better:
-            best = node
-    return best

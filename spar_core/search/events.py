@@ -63,5 +63,13 @@ class Finished:
     result: SearchResult
 
 
-Event = Drafted | Expanding | Refined | Voted | Judged | Finished
+@dataclass(frozen=True, slots=True)
+class OfChoice:
+    """A step of one of several searches side by side, the `choice`-th."""
+
+    choice: int
+    event: Event
+
+
+Event = Drafted | Expanding | Refined | Voted | Judged | Finished | OfChoice
 Emit = Callable[[Event], None]

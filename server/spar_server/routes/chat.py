@@ -41,6 +41,6 @@ async def _whole(plan: Plan, envelope: Envelope, request: Request, metrics: Metr
         """Nobody watches an answer that is not streamed."""
 
     with metrics.request(plan.kind) as meter:
-        result = await until_disconnect(request.receive, plan.search(ignore))
-        meter.answered(plan, result)
-    return JSONResponse(envelope.completion(plan, result))
+        answers = await until_disconnect(request.receive, plan.search(ignore))
+        meter.answered(plan, answers)
+    return JSONResponse(envelope.completion(plan, answers))
