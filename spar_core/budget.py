@@ -16,7 +16,7 @@ from spar_core.errors import SparError
 from spar_core.types import Completion, Message, ModelRole, Sampling, Usage
 
 # A call that may say fewer tokens than this says nothing of use.
-_LEAST_TOKENS = 8
+LEAST_TOKENS = 8
 
 
 class TokensExhausted(SparError):
@@ -111,7 +111,7 @@ class Budget:
         if self._left.tokens is None:
             return wanted
         part = self._left.tokens // shares
-        if part < _LEAST_TOKENS:
+        if part < LEAST_TOKENS:
             raise TokensExhausted("max_search_tokens is used up")
         reserved = part if wanted is None else min(wanted, part)
         self._left.tokens -= reserved

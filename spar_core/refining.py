@@ -10,7 +10,7 @@ from typing import Final, Literal
 from spar_core.backends.base import Backend
 from spar_core.budget import Budget
 from spar_core.prompts import Templates
-from spar_core.types import Message, Sampling, Usage
+from spar_core.types import Completion, Message, Sampling, Usage
 
 Failure = Literal["no_start", "no_end", "empty"]
 
@@ -57,12 +57,23 @@ def _read(body: str, raw: str) -> Refinement:
     return Refinement(text, raw=raw) if text else Refinement(None, "empty", raw=raw)
 
 
+def _bare(completion: Completion) -> Refinement:
+    if completion.finish_reason == "length":
+        return Refinement(None, "no_end", raw=completion.text)
+    return _read(completion.text, completion.text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refiner:
-    """Continues the judge's conversation by a refinement turn."""
+    """Continues the judge's conversation by a refinement turn.
+
+    A `bare` refiner writes the refined response and nothing else: for answers whose format the engine enforces, which
+    would not let markers through.
+    """
 
     backend: Backend
     templates: Templates
+    bare: bool = False
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, max_tokens=3072))
 
     async def refine(
@@ -84,10 +95,10 @@ class Refiner:
         completion = await (budget or Budget()).complete(
             "refiner",
             self.backend,
-            self.templates.refine(conversation, response, critique),
+            self.templates.refine(conversation, response, critique, bare=self.bare),
             replace(self.sampling, seed=seed),
             shares=shares,
         )
-        refined = extract_refined(completion.text)
+        refined = _bare(completion) if self.bare else extract_refined(completion.text)
         unchanged = refined.text is not None and refined.text.strip() == response.strip()
         return replace(refined, unchanged=unchanged, usage=completion.usage)

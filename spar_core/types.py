@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+FinishReason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 ModelRole = Literal["actor", "judge", "refiner"]
 Content = str | Sequence[Mapping[str, Any]] | None
 
@@ -81,6 +81,11 @@ class Completion:
     finish_reason: FinishReason
     usage: Usage
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def calls_tools(self) -> bool:
+        """Whether it is for the client to go on. A forced call ends in `stop`, so the reason alone does not tell."""
+        return any(self.extra.get(name) for name in ("tool_calls", "function_call"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from spar_core.checks import Check, build_check
+from spar_core.budget import LEAST_TOKENS
+from spar_core.checks import Check, build_check, format_check
 from spar_core.errors import RequestError
 from spar_core.judging import Judge
 from spar_core.refining import Refiner
@@ -19,9 +20,13 @@ from spar_server.pair import Pair
 from spar_server.schemas import ChatRequest, RefineOptions
 from spar_server.settings import RefineDefaults
 
-# What binds the text of an answer in ways that only the actor's engine can enforce: a refiner would break it.
-_DRAFT_ONLY: Final = ("logprobs", "top_logprobs", "response_format", "audio", "modalities", "functions")
-_HARMLESS: Final[tuple[object, ...]] = (None, False, 0, {"type": "text"}, ["text"], [])
+# What binds an answer in ways that no refiner can keep to: it must be the draft.
+_DRAFT_ONLY: Final = ("logprobs", "top_logprobs", "logit_bias", "audio", "modalities")
+_HARMLESS: Final[tuple[object, ...]] = (None, False, 0, {}, {"type": "text"}, ["text"], [])
+# What binds an answer's form, by the engine; every candidate is made under it.
+_FORMS: Final = ("response_format", "structured_outputs")
+# More than the markers around a refined answer take.
+_MARKER_TOKENS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,13 @@ class Plan:
             early_stop=config.early_vote_stop,
             sampling=pair.judge_sampling,
         )
-        refiner = Refiner(backend=pair.refiner, templates=pair.templates, sampling=pair.refine_sampling)
+        form = {name: self.sampling.extra[name] for name in _FORMS if self.sampling.extra.get(name) not in _HARMLESS}
+        refiner = Refiner(
+            backend=pair.refiner,
+            templates=pair.templates,
+            sampling=replace(pair.refine_sampling, max_tokens=self._refine_tokens(), extra=form),
+            bare=bool(form),
+        )
         return await run_several(
             self.conversation,
             self.n,
@@ -63,6 +74,13 @@ class Plan:
             checks=self.checks,
             emit=emit,
         )
+
+    def _refine_tokens(self) -> int | None:
+        """A refined answer is no longer than the client allows an answer to be."""
+        asked, usual = self.sampling.max_tokens, self.pair.refine_sampling.max_tokens
+        if asked is None or usual is None:
+            return usual if asked is None else asked + _MARKER_TOKENS
+        return min(usual, asked + _MARKER_TOKENS)
 
     def draft_stream(self, choice: int) -> AsyncGenerator[Delta, None]:
         """The `choice`-th draft, untouched, as the actor writes it."""
@@ -103,19 +121,25 @@ def make_plan(request: ChatRequest, header: str | None, *, pair: Pair, defaults:
         if asked.named:
             raise RequestError(f"{bound}: not available for a refined answer; set refine_budget to 0", param=bound)
         budget = 0
+    n, most_tokens = request.n or 1, request.refine.max_search_tokens
+    if most_tokens is not None and most_tokens < LEAST_TOKENS * n:
+        raise RequestError(
+            f"refine.max_search_tokens: {most_tokens} is too little for {n} drafts; give at least {LEAST_TOKENS * n}",
+            param="refine.max_search_tokens",
+        )
     sampling = request.sampling(pair.actor_sampling)
-    if budget == 0 and request.refine.max_search_tokens is not None:
-        # All calls together are the draft here, which may be streamed past any search.
-        limits = (request.refine.max_search_tokens, sampling.max_tokens)
+    if budget == 0 and most_tokens is not None:
+        # All calls together are the drafts here, which may be streamed past any search.
+        limits = (most_tokens // n, sampling.max_tokens)
         sampling = replace(sampling, max_tokens=min(limit for limit in limits if limit is not None))
     return Plan(
         pair=pair,
         conversation=request.conversation(),
         sampling=sampling,
         config=_config(request, budget, defaults),
-        checks=_checks(request.refine),
+        checks=_checks(request),
         options=request.refine,
-        n=request.n or 1,
+        n=n,
     )
 
 
@@ -141,11 +165,13 @@ def _config(request: ChatRequest, budget: int, defaults: RefineDefaults) -> Sear
     return replace(base, **options.model_dump(exclude={"checks", "progress", "trace"}, exclude_none=True))
 
 
-def _checks(options: RefineOptions) -> tuple[Check, ...]:
+def _checks(request: ChatRequest) -> tuple[Check, ...]:
+    """What the client wants verified, and the format that it wants."""
     checks: list[Check] = []
-    for number, check in enumerate(options.checks):
+    for number, check in enumerate(request.refine.checks):
         try:
             checks.append(build_check(check.id, check.kwargs))
         except RequestError as error:
             raise RequestError(str(error), param=f"refine.checks.{number}.{error.param}") from error
-    return tuple(checks)
+    form = format_check(request.response_format)
+    return (*checks, form) if form else tuple(checks)

@@ -6,11 +6,12 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from spar_core.budget import LEAST_TOKENS
 from spar_core.search.config import Algorithm, Selection, StopPolicy
 from spar_core.types import Message, Sampling
 
 # OpenAI's fields that are read here, because a refined answer cannot honour them, and forwarded.
-_FORWARDED: Final = ("logprobs", "top_logprobs", "response_format", "modalities", "audio", "functions")
+_FORWARDED: Final = ("logprobs", "top_logprobs", "logit_bias", "response_format", "modalities", "audio")
 
 
 # OpenAI's own limit.
@@ -40,8 +41,8 @@ class RefineOptions(BaseModel):
     stop: StopPolicy | None = None
     select: Selection | None = None
     early_vote_stop: bool | None = None
-    # Fewer than this the search does not spend on a call, and the draft is one.
-    max_search_tokens: int | None = Field(default=None, ge=8)
+    # The draft is a call too.
+    max_search_tokens: int | None = Field(default=None, ge=LEAST_TOKENS)
     deadline_s: float | None = Field(default=None, gt=0)
     checks: list[CheckRequest] = Field(default_factory=list, max_length=32)
     progress: bool = True
@@ -98,10 +99,10 @@ class ChatRequest(BaseModel):
     n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0)
+    logit_bias: dict[str, float] | None = None
     response_format: dict[str, Any] | None = None
     modalities: list[str] | None = None
     audio: dict[str, Any] | None = None
-    functions: list[dict[str, Any]] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     refine_budget: int | None = Field(default=None, ge=0)
     refine: RefineOptions = Field(default_factory=RefineOptions)

@@ -17,6 +17,7 @@ from typing import Final
 
 from spar_core.checks.base import Check, Finding
 from spar_core.errors import ConfigError
+from spar_core.prompts.transcript import readable
 from spar_core.types import Message
 
 _SLOT: Final = re.compile(r"\{\{(\w+)\}\}")
@@ -24,10 +25,13 @@ _SLOT: Final = re.compile(r"\{\{(\w+)\}\}")
 _FILES: Final[dict[str, frozenset[str]]] = {
     "judge": frozenset({"instruction", "response"}),
     "refine": frozenset(),
+    "refine_bare": frozenset(),
     "check_failed": frozenset({"number", "requirement", "evidence"}),
     "checks_failed": frozenset({"failures"}),
     "turn": frozenset({"role", "text"}),
 }
+# Where a set has none of its own, the default set's is used.
+_OPTIONAL: Final = frozenset({"refine_bare"})
 SHIPPED_SETS: Final = ("default", "compact")
 
 
@@ -43,12 +47,17 @@ class Templates:
         prompt = self._render("judge", instruction=self._instruction(conversation), response=response)
         return [Message("user", prompt)]
 
-    def refine(self, conversation: Sequence[Message], response: str, critique: str) -> list[Message]:
-        """The judge's chat continued by its critique and the request to refine."""
+    def refine(
+        self, conversation: Sequence[Message], response: str, critique: str, *, bare: bool = False
+    ) -> list[Message]:
+        """The judge's chat continued by its critique and the request to refine.
+
+        `bare` asks for the refined response alone, without markers.
+        """
         return [
             *self.judge(conversation, response),
             Message("assistant", critique),
-            Message("user", self._render("refine")),
+            Message("user", self._render("refine_bare" if bare else "refine")),
         ]
 
     def failed_checks(self, checks: Sequence[Check], findings: Sequence[Finding]) -> str:
@@ -68,8 +77,8 @@ class Templates:
     def _instruction(self, conversation: Sequence[Message]) -> str:
         """A single user message as it is; anything longer with each turn's role."""
         if len(conversation) == 1 and conversation[0].role == "user":
-            return conversation[0].text
-        return "\n".join(self._render("turn", role=message.role, text=message.text) for message in conversation)
+            return readable(conversation[0])
+        return "\n".join(self._render("turn", role=message.role, text=readable(message)) for message in conversation)
 
     def _render(self, name: str, **values: str) -> str:
         return _SLOT.sub(lambda slot: values[slot[1]], self.texts[name])
@@ -89,11 +98,14 @@ def load_templates(name_or_folder: str | Path) -> Templates:
             raise ConfigError(
                 f"templates: {str(name_or_folder)!r} is neither a shipped set ({', '.join(SHIPPED_SETS)}) nor a folder"
             )
-    texts = {name: _read(root / f"{name}.txt", wanted) for name, wanted in _FILES.items()}
+    texts = {name: _read(root, name, wanted) for name, wanted in _FILES.items()}
     return Templates(str(name_or_folder), texts)
 
 
-def _read(file: Traversable, wanted: frozenset[str]) -> str:
+def _read(root: Traversable, name: str, wanted: frozenset[str]) -> str:
+    file = root / f"{name}.txt"
+    if name in _OPTIONAL and not file.is_file():
+        file = files("spar_core.prompts") / "default" / f"{name}.txt"
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:

@@ -106,7 +106,7 @@ async def _draft(expansion: Expansion, actor: Backend, sampling: Sampling, share
 
 async def _search(expansion: Expansion, draft: Completion, judgement: Judgement | None) -> StopReason:
     # Tool calls are for the client to make: there is no text to judge.
-    if expansion.config.budget == 0 or draft.finish_reason == "tool_calls":
+    if expansion.config.budget == 0 or draft.calls_tools:
         return "pass_through"
     root = await expansion.plant(draft, judgement)
     if root.judgement is None:

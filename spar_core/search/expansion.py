@@ -141,9 +141,8 @@ class Expansion:
             shares=shares,
         )
         self._emit(events.Refined(path, refinement))
-        if refinement.text is None:
-            return refinement.failure or "empty"
-        return Completion(refinement.text, "stop", refinement.usage)
+        text = _until(self._actor_sampling.stop, refinement.text or "")
+        return Completion(text, "stop", refinement.usage) if text else refinement.failure or "empty"
 
     async def _judgement(self, path: Path, response: str) -> Judgement | None:
         """The judgement of a response; one that is known, or being judged, is not judged again."""
@@ -183,3 +182,9 @@ class Expansion:
         self.judgements += bool(judgement.votes)
         self._emit(events.Judged(path, response, judgement))
         return judgement
+
+
+def _until(stops: Sequence[str], text: str) -> str:
+    """`text` up to the first stop string, which would have ended the actor's answer too."""
+    ends = [place for stop in stops if stop and (place := text.find(stop)) >= 0]
+    return text[: min(ends)] if ends else text

@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 import aiohttp
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 # vLLM closes idle connections after 5 s; reusing one later than that races with its closing.
 _KEEP_ALIVE_S: Final = 4.0
-_FINISHES: Final = frozenset({"stop", "length", "tool_calls", "content_filter"})
+_FINISHES: Final = frozenset(get_args(FinishReason))
 _THOUGHTS: Final = ("reasoning_content", "reasoning")
 
 
@@ -145,7 +145,7 @@ def _split(message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _finish(choice: Mapping[str, Any]) -> FinishReason | None:
-    """OpenAI's four reasons; any other that a server invents is an ordinary stop."""
+    """OpenAI's reasons; any other that a server invents is an ordinary stop."""
     reason = choice.get("finish_reason")
     if reason is None:
         return None

@@ -102,10 +102,19 @@ def test_the_budget_comes_from_body_header_suffix_or_effort_in_this_order(
         ({"refine": {"checks": [{"id": "keywords:existence"}]}}, 400, "refine.checks.0.keywords", "needs"),
         ({"model": "other"}, 404, "model", "'pair'"),
         ({"model": "pair@many"}, 400, "model", "whole number"),
-        ({"n": 2}, 400, "n", "1 answer"),
+        ({"n": 0}, 400, "n", "1"),
+        ({"n": 129}, 400, "n", "128"),
+        ({"n": 3, "refine": {"max_search_tokens": 20}}, 400, "refine.max_search_tokens", "24"),
+        ({"refine_budget": 1, "logit_bias": {"5": -100}}, 400, "logit_bias", "refine_budget"),
+        ({"response_format": {"type": "xml"}}, 400, "response_format.type", "json_schema"),
+        ({"response_format": {"type": "json_schema"}}, 400, "response_format.json_schema.schema", "needed"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "strin"}}}},
+            400,
+            "response_format.json_schema.schema",
+            "strin",
+        ),
         ({"refine_budget": 1, "logprobs": True}, 400, "logprobs", "refine_budget"),
-        ({"model": "pair@1", "response_format": {"type": "json_object"}}, 400, "response_format", "refine_budget"),
-        ({"refine_budget": 1, "functions": [{"name": "f"}]}, 400, "functions", "refine_budget"),
         ({"refine": {"max_search_tokens": 7}}, 400, "refine.max_search_tokens", "8"),
         ({"refine": {"deadline_s": 1000}}, 400, "refine.deadline_s", "limit of 280"),
         ({"stream": True, "stream_options": {"usage": True}}, 400, "stream_options.usage", "unknown key"),
@@ -374,7 +383,7 @@ def test_operators_get_health_readiness_version_and_metrics(serving: Serving) ->
     with serving(scripted_pair()) as url, httpx.Client(base_url=url) as client:
         ask(client, refine_budget=2)
         ask(client, stream=True)
-        ask(client, n=2)
+        ask(client, n=0)
         assert client.get("/health").json() == {"status": "ok"}
         assert client.get("/ready").json() == {"ready": True}
         assert client.get("/version").json()["version"]
