@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -85,18 +86,30 @@ class Judgement:
         return next((vote.text for vote in self.votes if vote.verdict is self.accepted), None)
 
 
-def parse_verdict(text: str) -> bool | None:
+def parse_verdict(text: str, response: str = "") -> bool | None:
     """The verdict of a judgement: True for Yes, False for No, None when it has none.
 
     The last `Final Judgement` that is followed by a verdict counts, and of several verdicts in its
     sentence the last ("None of the constraints is violated, Yes"); an echo of the choice, "(Yes or No)",
-    is no verdict.
+    is no verdict. What stands in the judged `response` is no verdict either, where the judgement quotes
+    it: a response that writes verdicts of its own is at best believed what the judge says besides.
     """
-    sections = _HEADING.split(text)
-    for section in reversed(sections[1:]):
-        if (verdict := _verdict_in(section)) is not None:
-            return verdict
-    return None
+    claimed = _verdicts(response)
+    if not claimed:
+        return next(iter(reversed(_verdicts(text))), None)
+    said = _verdicts(text.replace(response.strip(), " "))
+    # Each verdict of the response may have been quoted once, alone.
+    own = Counter(said) - Counter(claimed)
+    if len(own) == 1:
+        return next(iter(own))
+    if len(set(said)) == 1:
+        return said[0]
+    return False if said else None
+
+
+def _verdicts(text: str) -> list[bool]:
+    found = (_verdict_in(section) for section in _HEADING.split(text)[1:])
+    return [verdict for verdict in found if verdict is not None]
 
 
 def _verdict_in(section: str) -> bool | None:
@@ -144,7 +157,7 @@ class Judge:
         votes: list[Vote] = []
         while len(votes) < self.votes and not (self.early_stop and self._decided(votes)):
             size = self._fewest() if self.early_stop and not votes else self.votes - len(votes)
-            cast = await self._round(account, messages, seed, range(len(votes), len(votes) + size))
+            cast = await self._round(account, messages, response, seed, range(len(votes), len(votes) + size))
             for vote in cast:
                 votes.append(vote)
                 if on_vote:
@@ -153,16 +166,22 @@ class Judge:
                 break
         return Judgement(tuple(votes), self.threshold, findings)
 
-    async def _round(self, budget: Budget, messages: Sequence[Message], seed: int, numbers: range) -> list[Vote]:
+    async def _round(
+        self, budget: Budget, messages: Sequence[Message], response: str, seed: int, numbers: range
+    ) -> list[Vote]:
         """The votes of one round in order; fewer when the token budget ran out."""
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._vote(budget, messages, derive_seed(seed, "vote", n), numbers.stop - n))
+                group.create_task(
+                    self._vote(budget, messages, response, derive_seed(seed, "vote", n), numbers.stop - n)
+                )
                 for n in numbers
             ]
         return [vote for task in tasks if (vote := task.result()) is not None]
 
-    async def _vote(self, budget: Budget, messages: Sequence[Message], seed: int, shares: int) -> Vote | None:
+    async def _vote(
+        self, budget: Budget, messages: Sequence[Message], response: str, seed: int, shares: int
+    ) -> Vote | None:
         try:
             completion = await budget.complete(
                 "judge", self.backend, messages, replace(self.sampling, seed=seed), shares=shares
@@ -171,7 +190,7 @@ class Judge:
             return None
         except BackendError as error:
             return Vote("", None, error=str(error))
-        return Vote(completion.text, parse_verdict(completion.text), completion.usage)
+        return Vote(completion.text, parse_verdict(completion.text, response), completion.usage)
 
     def _fewest(self) -> int:
         """The fewest votes that decide if they agree."""

@@ -31,25 +31,38 @@ class Refinement:
     usage: Usage = field(default_factory=Usage)
 
 
-def extract_refined(raw: str) -> Refinement:
+def extract_refined(raw: str, response: str = "") -> Refinement:
     """Read the refined response from a refiner's reply.
 
     Markers on lines of their own win: everything from the first start line to the last end line, whatever
     markers the text itself holds. Otherwise the last end marker closes, and the first start marker
     after the one before it opens. A reply cut off before its end marker is a failure, not an answer.
+    Markers that the `response` to refine has written itself are passed over where the reply quotes them first.
     """
-    opening = _START_LINE.search(raw)
-    closings = [match for match in _END_LINE.finditer(raw) if opening and match.start() >= opening.end()]
+    reply = _after_quotes(raw, response)
+    opening = _START_LINE.search(reply)
+    closings = [match for match in _END_LINE.finditer(reply) if opening and match.start() >= opening.end()]
     if opening and closings:
-        return _read(raw[opening.end() : closings[-1].start()], raw)
-    end = raw.rfind(_END)
+        return _read(reply[opening.end() : closings[-1].start()], raw)
+    end = reply.rfind(_END)
     if end < 0 or (opening and end < opening.start()):
-        return Refinement(None, "no_end" if _START in raw else "no_start", raw=raw)
-    before = raw[:end]
+        return Refinement(None, "no_end" if _START in reply else "no_start", raw=raw)
+    before = reply[:end]
     start = before.find(_START, max(0, before.rfind(_END)))
     if start < 0:
         return Refinement(None, "no_start", raw=raw)
     return _read(before[start + len(_START) :], raw)
+
+
+def _after_quotes(raw: str, response: str) -> str:
+    """`raw` from behind the last quote of the response's own markers that is followed by a start line."""
+    marks = [mark for marker in (_START, _END) for mark in re.finditer(re.escape(marker), response)]
+    openings = list(_START_LINE.finditer(raw))
+    if not marks or not openings:
+        return raw
+    quoted = response[min(mark.start() for mark in marks) : max(mark.end() for mark in marks)]
+    place = raw.rfind(quoted, 0, openings[-1].start())
+    return raw if place < 0 else raw[place + len(quoted) :]
 
 
 def _read(body: str, raw: str) -> Refinement:
@@ -99,6 +112,6 @@ class Refiner:
             replace(self.sampling, seed=seed),
             shares=shares,
         )
-        refined = _bare(completion) if self.bare else extract_refined(completion.text)
+        refined = _bare(completion) if self.bare else extract_refined(completion.text, response)
         unchanged = refined.text is not None and refined.text.strip() == response.strip()
         return replace(refined, unchanged=unchanged, usage=completion.usage)
