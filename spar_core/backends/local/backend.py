@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from spar_core.backends.local.engine import LocalEngine
 from spar_core.errors import BackendError
-from spar_core.types import Completion, Delta, FinishReason, Message, Sampling, Usage
+from spar_core.types import Completion, Delta, Message, Sampling
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,19 @@ class LocalBackend:
     model: str
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        pieces: list[str] = []
-        finish: FinishReason = "stop"
-        usage = Usage()
-        async for delta in self.stream(messages, sampling):
-            pieces.append(delta.text)
-            finish, usage = delta.finish_reason or finish, delta.usage or usage
-        return Completion("".join(pieces), finish, usage)
+        async with aclosing(self._deltas(messages, sampling, streamed=False)) as deltas:
+            only = await anext(deltas)
+        assert only.finish_reason is not None
+        assert only.usage is not None
+        return Completion(only.text, only.finish_reason, only.usage)
 
-    async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
-        request = self.engine.submit(messages, sampling)
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
+        return self._deltas(messages, sampling, streamed=True)
+
+    async def _deltas(
+        self, messages: Sequence[Message], sampling: Sampling, *, streamed: bool
+    ) -> AsyncGenerator[Delta, None]:
+        request = self.engine.submit(messages, sampling, streamed=streamed)
         try:
             while True:
                 delta = await request.deltas.get()

@@ -26,7 +26,7 @@ from spar_core.backends.local.sampler import sample_tokens
 from spar_core.backends.local.support import refuse_unsupported
 from spar_core.backends.local.text import TextStream
 from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
-from spar_core.types import Delta, FinishReason, Message, Sampling, Usage
+from spar_core.types import FinishReason, Message, Sampling, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -85,14 +85,14 @@ class LocalEngine:
         """Requests that hold a slot."""
         return len(self._live)
 
-    def submit(self, messages: Sequence[Message], sampling: Sampling) -> Request:
-        """Queue a completion; its deltas arrive on the request's queue. Call from the event loop.
+    def submit(self, messages: Sequence[Message], sampling: Sampling, *, streamed: bool = True) -> Request:
+        """Queue a completion; its deltas, or its only one, arrive on the request's queue. Call from the event loop.
 
         Raises:
             BackendUnavailable: the engine is closed, or it broke.
         """
         seed = sampling.seed if sampling.seed is not None else random.getrandbits(63)
-        request = Request(tuple(messages), sampling, seed, asyncio.get_running_loop())
+        request = Request(tuple(messages), sampling, seed, asyncio.get_running_loop(), streamed)
         with self._lock:
             if self._ended:
                 raise BackendUnavailable(str(self._ended))
@@ -268,10 +268,10 @@ class LocalEngine:
             finish = "length"
         if finish is None:
             if piece:
-                request.deliver(Delta(piece))
+                request.say(piece)
             return False
         usage = Usage(len(request.prompt), request.generated)
-        request.deliver(Delta(piece + request.text.flush(), finish, usage))
+        request.say(piece + request.text.flush(), finish, usage)
         return True
 
     def _fail_all(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from spar_core.backends.local.text import TextStream
 from spar_core.errors import BackendError
-from spar_core.types import Delta, Message, Sampling
+from spar_core.types import Delta, FinishReason, Message, Sampling, Usage
 
 
 @dataclass(eq=False)
@@ -19,6 +19,7 @@ class Request:
     sampling: Sampling
     seed: int
     loop: asyncio.AbstractEventLoop
+    streamed: bool
     deltas: asyncio.Queue[Delta | BackendError] = field(default_factory=asyncio.Queue)
     cancelled: bool = False
 
@@ -27,6 +28,7 @@ class Request:
     generated: int = 0
     next_token: int = 0
     text: TextStream | None = None
+    said: str = ""
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
@@ -39,6 +41,13 @@ class Request:
     def length(self) -> int:
         """Tokens of the prompt and of the answer that are in the cache."""
         return len(self.prompt) + self.generated - 1
+
+    def say(self, piece: str, finish: FinishReason | None = None, usage: Usage | None = None) -> None:
+        """The next piece of the answer. One that is not streamed is kept until it is whole: waking the loop costs."""
+        self.said += piece
+        if self.streamed or finish is not None:
+            self.deliver(Delta(self.said, finish, usage))
+            self.said = ""
 
     def deliver(self, delta: Delta | BackendError) -> None:
         """Hand a piece over to the event loop. Called from the worker."""
