@@ -44,12 +44,16 @@ Choose = Callable[[Call], str]
 
 @dataclass
 class FaultyUpstream:
-    """`fault` names what happens to a call (the keys of `FAULTS`, or "none"), `say` the text of its answer."""
+    """`fault` names what happens to a call (the keys of `FAULTS`, or "none"), `say` the text of its answer.
+
+    The call with the number `dies_at` kills the server.
+    """
 
     say: Say = lambda call: "one two three four"
     fault: Choose = lambda call: "none"
     delay_s: float = 0.0
     retry_after: str = "30"
+    dies_at: int | None = None
     calls: list[Call] = field(default_factory=list)
     running: int = 0
     port: int = 0
@@ -104,6 +108,10 @@ class FaultyUpstream:
         self.port = self._site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
 
     async def _kill(self) -> None:
+        # Closed in the middle of accepting a connection, asyncio would leave it unclosed.
+        for listening in self._site._server.sockets:  # type: ignore[union-attr]
+            self._loop.remove_reader(listening.fileno())
+        await asyncio.sleep(0.01)
         await self._site.stop()
         assert self._runner.server is not None
         for connection in list(self._runner.server.connections):
@@ -122,6 +130,8 @@ class FaultyUpstream:
         call.text = self.say(call)
         self.running += 1
         try:
+            if len(self.calls) == self.dies_at:
+                await self._kill()
             await asyncio.sleep(self.delay_s)
             answer = _Answer(request, call, self.retry_after)
             return await (answer.whole() if call.fault == "none" else FAULTS[call.fault](answer))
