@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from spar_core.backends.context import bind_calls
+from spar_core.backends.pool import conversation_key
 from spar_core.budget import LEAST_TOKENS
 from spar_core.checks import Check, build_check, format_check
 from spar_core.errors import RequestError
@@ -44,6 +47,14 @@ class Plan:
     @property
     def kind(self) -> str:
         return "search" if self.config.budget else "pass_through"
+
+    def bind_calls(self) -> None:
+        """Tell the model calls of this task, and of those that it starts, whose they are and when they are over."""
+        seconds = self.config.deadline_s
+        bind_calls(
+            affinity=conversation_key(self.conversation),
+            deadline=None if seconds is None else time.monotonic() + seconds,
+        )
 
     async def search(self, emit: Emit) -> Answers:
         """Run it. Raises BackendError when there is no draft."""

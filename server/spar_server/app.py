@@ -24,7 +24,7 @@ from spar_server.routes import chat, models, ops
 from spar_server.settings import Settings
 
 
-def create_app(settings: Settings, pair: Pair) -> FastAPI:
+def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -> FastAPI:
     """The app that answers with `pair`, which it closes when it stops."""
 
     @asynccontextmanager
@@ -40,7 +40,7 @@ def create_app(settings: Settings, pair: Pair) -> FastAPI:
     )
     app.state.settings = settings
     app.state.pair = pair
-    app.state.metrics = Metrics()
+    app.state.metrics = metrics or Metrics()
     app.state.started = int(time())
     # The last one added is the outermost.
     app.add_middleware(LastResort, metrics=app.state.metrics)

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from spar_core.search import Answers, SearchResult
 from spar_server.answering import Plan
 from spar_server.disconnect import ClientGoneError
+from spar_server.upstream_metrics import UpstreamMetrics
 
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240, 480)
 _NODES: Final = (0, 1, 2, 3, 6, 9, 15, 21, 32, 64)
@@ -48,6 +49,7 @@ class Metrics:
         self._improved = Counter("spar_improved", "Answers that replaced their draft", registry=registry)
         self._tokens = Counter("spar_tokens", "Tokens by model role and kind", ["role", "kind"], registry=registry)
         self._calls = Counter("spar_model_calls", "Model calls by role", ["role"], registry=registry)
+        self.upstreams = UpstreamMetrics(registry)
         for kind in ("pass_through", "search"):
             self._running.labels(kind)
 

@@ -42,9 +42,14 @@ def spar(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1)")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, 0 for a free one (default 8000)")] = None,
-    actor_url: Annotated[str | None, typer.Option(help="OpenAI-compatible URL of the actor, ending in /v1")] = None,
+    actor_url: Annotated[
+        list[str] | None,
+        typer.Option(help="OpenAI-compatible URL of the actor, ending in /v1; once for each of its servers"),
+    ] = None,
     actor_model: Annotated[str | None, typer.Option(help="The actor's model name there")] = None,
-    refiner_url: Annotated[str | None, typer.Option(help="URL of the refiner (default the actor's)")] = None,
+    refiner_url: Annotated[
+        list[str] | None, typer.Option(help="URL of the refiner, likewise (default the actor's)")
+    ] = None,
     refiner_model: Annotated[str | None, typer.Option(help="The refiner's model name there")] = None,
     model: Annotated[str | None, typer.Option(help="Name under which the pair is served")] = None,
     templates: Annotated[str | None, typer.Option(help="Prompt templates: default, compact or a folder")] = None,

@@ -14,6 +14,7 @@ import uvicorn
 
 from spar_core.errors import ConfigError
 from spar_server.app import create_app
+from spar_server.metrics import Metrics
 from spar_server.pair import Pair, build_pair
 from spar_server.settings import Settings, load_settings
 
@@ -24,9 +25,9 @@ class Flags:
 
     host: str | None = None
     port: int | None = None
-    actor_url: str | None = None
+    actor_url: list[str] | None = None
     actor_model: str | None = None
-    refiner_url: str | None = None
+    refiner_url: list[str] | None = None
     refiner_model: str | None = None
     model: str | None = None
     templates: str | None = None
@@ -46,7 +47,7 @@ class Flags:
 
 
 def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value not in (None, {})}
+    return {name: value for name, value in values.items() if value not in (None, {}, [])}
 
 
 class _Server(uvicorn.Server):
@@ -108,9 +109,10 @@ def run(flags: Flags, file: str | None) -> None:
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     # Ctrl-C has stopped the server in good order by the time it gets here.
     with suppress(KeyboardInterrupt), _bind(settings.host, settings.port) as bound:
-        pair = build_pair(settings)
+        metrics = Metrics()
+        pair = build_pair(settings, metrics.upstreams.of)
         config = uvicorn.Config(
-            create_app(settings, pair),
+            create_app(settings, pair, metrics),
             log_level=settings.log_level,
             timeout_graceful_shutdown=int(settings.shutdown_grace_s),
         )

@@ -26,6 +26,7 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     settings: Settings = request.app.state.settings
     metrics: Metrics = request.app.state.metrics
     plan = make_plan(body, request.headers.get(BUDGET_HEADER), pair=pair, defaults=settings.refine)
+    plan.bind_calls()
     envelope = Envelope(body.model)
     if not body.stream:
         return await _whole(plan, envelope, request, metrics)

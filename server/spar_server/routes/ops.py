@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from spar_server.metrics import Metrics
+from spar_server.pair import Pair
 
 router = APIRouter()
 
@@ -17,10 +18,13 @@ async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/ready", summary="Whether it takes requests")
-async def ready() -> dict[str, bool]:
-    """The server listens once its models are there, and closes its port first when it stops."""
-    return {"ready": True}
+@router.get("/ready", summary="Whether it takes requests", responses={503: {"description": "It does not"}})
+async def ready(request: Request, response: Response) -> dict[str, bool]:
+    """False, with status 503, while no upstream of the actor or none of the refiner lives."""
+    pair: Pair = request.app.state.pair
+    is_ready = await pair.ready()
+    response.status_code = 200 if is_ready else 503
+    return {"ready": is_ready}
 
 
 @router.get("/version", summary="The server's version")
