@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
+from spar_server.gate import Gate
 from spar_server.metrics import Metrics
 
 router = APIRouter()
@@ -18,9 +19,11 @@ async def health() -> dict[str, str]:
 
 
 @router.get("/ready", summary="Whether it takes requests")
-async def ready() -> dict[str, bool]:
-    """The server listens once its models are there, and closes its port first when it stops."""
-    return {"ready": True}
+async def ready(request: Request) -> JSONResponse:
+    """The server listens once its models are there. While it is stopping this is a 503."""
+    gate: Gate = request.app.state.gate
+    stopping = gate.draining.begun
+    return JSONResponse({"ready": not stopping}, status_code=503 if stopping else 200)
 
 
 @router.get("/version", summary="The server's version")
