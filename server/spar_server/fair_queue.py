@@ -78,6 +78,8 @@ class FairQueue:
         flow.finish = flow.start + ticket.span
         self._last_finish = max(self._last_finish, flow.finish)
         self._take(flow, ticket)
+        if flow.waiting:
+            self._head(flow)
         return ticket
 
     def rest(self) -> None:
@@ -85,14 +87,8 @@ class FairQueue:
         self._time = self._last_finish
 
     def remove(self, ticket: Ticket) -> None:
-        """Let one go that was not served."""
-        flow = self._flows[ticket.key]
-        first = next(iter(flow.waiting))
-        start, came = flow.start, flow.came
-        self._take(flow, ticket)
-        if flow.waiting and first is ticket:
-            # Whoever comes up takes the place that its key had already waited for.
-            flow.start, flow.came = start, came
+        """Let one go that was not served. Whoever comes up for it has the place that its key has waited for."""
+        self._take(self._flows[ticket.key], ticket)
 
     def last_of_longest(self) -> Ticket | None:
         """The newest ticket of the key that waits with the most."""
@@ -126,8 +122,6 @@ class FairQueue:
         del flow.waiting[ticket]
         self._length -= 1
         self._cost -= ticket.cost
-        if flow.waiting:
-            self._head(flow)
 
     def _head(self, flow: _Flow) -> None:
         self._count += 1
