@@ -24,9 +24,9 @@ class Auth:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
             key = ANONYMOUS if self._keyring is None else _identify(Headers(scope=scope), self._keyring)
+            scope.setdefault("state", {})["key"] = key
             if scope["method"] == "POST":
                 self._quotas.take_request(key)
-            scope.setdefault("state", {})["key"] = key
         await self._app(scope, receive, send)
 
 
