@@ -47,8 +47,7 @@ def new_secret() -> str:
 
 
 def sha256_of(secret: str) -> str:
-    # What is no UTF-8 is nobody's key, but must not be an error of ours.
-    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def defaults_for(key: ApiKey, server: RefineDefaults) -> RefineDefaults:
