@@ -89,9 +89,16 @@ class Draining:
             raise leaving()
 
 
+class _Leaving(ApiError):
+    @property
+    def headers(self) -> dict[str, str]:
+        # On this connection the client's next attempt would come here again, past any load balancer.
+        return super().headers | {"Connection": "close"}
+
+
 def leaving() -> ApiError:
     # Another server can take it now; one that restarts is back soon.
-    return ApiError(503, "this server is stopping", "overloaded_error", code="server_stopping", retry_after=1)
+    return _Leaving(503, "this server is stopping", "overloaded_error", code="server_stopping", retry_after=1)
 
 
 class Drain:
