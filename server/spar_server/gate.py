@@ -14,7 +14,7 @@ from spar_server.answering import Plan
 from spar_server.api_key import ApiKey
 from spar_server.auth import key_of
 from spar_server.brownout import Brownout
-from spar_server.deadlines import READ_TIMEOUT_HEADER, answer_within, first_byte_within
+from spar_server.deadlines import READ_TIMEOUT_HEADER, first_byte_within
 from spar_server.draining import Draining, leaving
 from spar_server.load_metrics import LoadMetrics
 from spar_server.quotas import Quotas
@@ -34,20 +34,18 @@ class Gate:
     metrics: LoadMetrics
 
     @asynccontextmanager
-    async def turn(self, plan: Plan, request: Request, *, stream: bool) -> AsyncIterator[Plan]:
+    async def turn(self, plan: Plan, request: Request) -> AsyncIterator[Plan]:
         """The plan from when its turn has come until it is done: with the budget and the time that are left of its own.
 
         Raises:
             ApiError: 429, over the key's quota; 503, over the server's capacity, or the server is stopping.
         """
         plan = plan.lowered(self.brownout.lowered(plan.config.budget))
-        deadline, hint = plan.config.deadline_s, request.headers.get(READ_TIMEOUT_HEADER)
+        deadline, patience = plan.config.deadline_s, first_byte_within(request.headers.get(READ_TIMEOUT_HEADER))
         assert deadline is not None
-        deadline = deadline if stream else answer_within(deadline, hint)
-        wait_s = min(deadline, first_byte_within(hint))
+        wait_s = min(deadline, patience)
         async with self.admit(key_of(request), search=plan.config.budget > 0, cost=plan.cost, wait_s=wait_s) as waited:
-            config = replace(plan.config, deadline_s=max(0.0, deadline - waited))
-            yield replace(plan, config=config, cutoff=self.draining.cutoff)
+            yield replace(plan.due_within(deadline - waited), cutoff=self.draining.cutoff)
 
     @asynccontextmanager
     async def admit(self, key: ApiKey, *, search: bool, cost: int, wait_s: float) -> AsyncIterator[float]:

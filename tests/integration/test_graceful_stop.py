@@ -167,6 +167,7 @@ def test_a_stream_is_finished_while_new_requests_are_sent_elsewhere(upstream: Up
         assert "spar_draining 1.0" in gateway.get("/metrics").text
         refused = gateway.ask().result()
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        assert refused.headers["Connection"] == "close"
         assert refused.json()["error"]["code"] == "server_stopping"
         text = stream.result().text
         assert '"19 "' in text

@@ -14,6 +14,7 @@ from spar_server.answering import Plan, make_plan
 from spar_server.asked_budget import BUDGET_HEADER
 from spar_server.auth import allow_model, key_of
 from spar_server.bodies import Envelope
+from spar_server.deadlines import READ_TIMEOUT_HEADER, answer_within
 from spar_server.disconnect import EventStream, until_disconnect
 from spar_server.gate import Gate
 from spar_server.keys import defaults_for
@@ -37,6 +38,8 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     defaults = defaults_for(key, settings.refine)
     plan = make_plan(body, request.headers.get(BUDGET_HEADER), pair=pair, defaults=defaults)
     allow_model(key, pair.name)
+    if not body.stream:
+        plan = plan.due_within(answer_within(request.headers.get(READ_TIMEOUT_HEADER)))
     plan.bind_calls()
     envelope = Envelope(body.model)
     if not body.stream:
@@ -52,7 +55,7 @@ async def _whole(plan: Plan, envelope: Envelope, request: Request, metrics: Metr
         """Nobody watches an answer that is not streamed."""
 
     gate: Gate = request.app.state.gate
-    async with gate.turn(plan, request, stream=False) as admitted:
+    async with gate.turn(plan, request) as admitted:
         with metrics.request(admitted.kind) as meter:
             answers = await admitted.search(ignore)
             meter.answered(admitted, answers)
@@ -63,7 +66,7 @@ async def _frames(
     plan: Plan, envelope: Envelope, request: Request, metrics: Metrics, *, include_usage: bool
 ) -> AsyncGenerator[str, None]:
     gate: Gate = request.app.state.gate
-    async with gate.turn(plan, request, stream=True) as admitted:
+    async with gate.turn(plan, request) as admitted:
         if admitted.config.budget:
             frames = stream_search(admitted, envelope, include_usage=include_usage, metrics=metrics)
         else:
