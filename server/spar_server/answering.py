@@ -45,6 +45,11 @@ class Plan:
     def kind(self) -> str:
         return "search" if self.config.budget else "pass_through"
 
+    @property
+    def streams_draft(self) -> bool:
+        """Whether the actor's tokens may go out as they come."""
+        return self.config.budget == 0
+
     async def search(self, emit: Emit) -> Answers:
         """Run it. Raises BackendError when there is no draft."""
         pair, config = self.pair, self.config

@@ -112,6 +112,10 @@ class ChatRequest(BaseModel):
     def _absent(cls, value: Any) -> Any:
         return {} if value is None else value
 
+    @property
+    def include_usage(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage
+
     def conversation(self) -> tuple[Message, ...]:
         return tuple(message.to_core() for message in self.messages)
 
