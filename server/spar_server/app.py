@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from time import time
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,11 +15,12 @@ from starlette.responses import JSONResponse, Response
 from spar_core.errors import BackendError, RequestError
 from spar_server.disconnect import ClientGoneError
 from spar_server.errors import ApiError, api_error
+from spar_server.invalid import invalid_request
 from spar_server.last_resort import LastResort
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.request_id import RequestId
-from spar_server.routes import chat, models, ops
+from spar_server.routes import chat, models, ops, responses
 from spar_server.settings import Settings
 
 
@@ -45,7 +45,7 @@ def create_app(settings: Settings, pair: Pair) -> FastAPI:
     # The last one added is the outermost.
     app.add_middleware(LastResort, metrics=app.state.metrics)
     app.add_middleware(RequestId)
-    for module in (chat, models, ops):
+    for module in (chat, responses, models, ops):
         app.include_router(module.router)
     _handle_errors(app)
     return app
@@ -66,7 +66,7 @@ def _handle_errors(app: FastAPI) -> None:
 
     async def on_invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return told(_invalid(error.errors()[0]))
+        return told(invalid_request(error.errors()))
 
     async def on_http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -82,15 +82,3 @@ def _handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(ClientGoneError, on_gone)
-
-
-def _invalid(problem: Any) -> ApiError:
-    """FastAPI's first complaint about the body, by its field."""
-    field = ".".join(str(part) for part in problem["loc"] if part != "body")
-    if problem["type"] == "extra_forbidden":
-        message = f"{field}: unknown key; the keys that there are stand at /docs"
-    elif problem["type"] == "json_invalid":
-        field, message = "", f"the body is not valid JSON: {problem['ctx']['error']}"
-    else:
-        message = f"{field or 'body'}: {problem['msg']}"
-    return ApiError(400, message, param=field or None, code="invalid_value")

@@ -43,15 +43,19 @@ class Envelope:
         return {**self._head(), "choices": [], "usage": usage_of(plan, answers)}
 
     def spar(self, plan: Plan, answers: Answers) -> dict[str, Any]:
-        """The top-level extension: the trace id, and the trees if they were asked for."""
-        data: dict[str, Any] = {"trace_id": self.id.removeprefix("chatcmpl-")}
-        if plan.options.trace != "none":
-            trees = [write_trace(result, plan.options.trace) for result in answers.results]
-            data |= {"tree": trees[0]} if plan.n == 1 else {"trees": trees}
-        return data
+        return spar_of(plan, answers, self.id.removeprefix("chatcmpl-"))
 
     def _head(self) -> dict[str, Any]:
         return {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model}
+
+
+def spar_of(plan: Plan, answers: Answers, trace_id: str) -> dict[str, Any]:
+    """The top-level extension: the trace id, and the trees if they were asked for."""
+    data: dict[str, Any] = {"trace_id": trace_id}
+    if plan.options.trace != "none":
+        trees = [write_trace(result, plan.options.trace) for result in answers.results]
+        data |= {"tree": trees[0]} if plan.n == 1 else {"trees": trees}
+    return data
 
 
 def _choice(index: int, answer: Completion) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from spar_core.types import Message, Sampling
 # OpenAI's fields that are read here, because a refined answer cannot honour them, and forwarded.
 _FORWARDED: Final = ("logprobs", "top_logprobs", "logit_bias", "response_format", "modalities", "audio")
 
-
 # OpenAI's own limit.
 MAX_CHOICES: Final = 128
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
 class CheckRequest(BaseModel):
@@ -103,7 +103,7 @@ class ChatRequest(BaseModel):
     response_format: dict[str, Any] | None = None
     modalities: list[str] | None = None
     audio: dict[str, Any] | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning_effort: Effort | None = None
     refine_budget: int | None = Field(default=None, ge=0)
     refine: RefineOptions = Field(default_factory=RefineOptions)
 

@@ -9,12 +9,13 @@ from spar_server.answering import make_plan
 from spar_server.asked_budget import BUDGET_HEADER
 from spar_server.bodies import Envelope
 from spar_server.chat_stream import ChatVoice
+from spar_server.json_body import JsonRoute
 from spar_server.pair import Pair
 from spar_server.reply import reply_stream, reply_whole
 from spar_server.schemas import ChatRequest
 from spar_server.settings import Settings
 
-router = APIRouter()
+router = APIRouter(route_class=JsonRoute)
 
 
 @router.post("/v1/chat/completions", summary="Answer a chat, refined within a budget")
