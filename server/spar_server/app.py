@@ -20,7 +20,7 @@ from spar_server.last_resort import LastResort
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.request_id import RequestId
-from spar_server.routes import chat, models, ops, responses
+from spar_server.routes import chat, judge, models, ops, raw, refine, responses
 from spar_server.settings import Settings
 
 
@@ -45,7 +45,7 @@ def create_app(settings: Settings, pair: Pair) -> FastAPI:
     # The last one added is the outermost.
     app.add_middleware(LastResort, metrics=app.state.metrics)
     app.add_middleware(RequestId)
-    for module in (chat, responses, models, ops):
+    for module in (chat, responses, judge, refine, raw, models, ops):
         app.include_router(module.router)
     _handle_errors(app)
     return app

@@ -36,7 +36,7 @@ def asked_budget(request: ChatRequest, header: str | None, *, model: str, defaul
         ApiError: the model is unknown.
         RequestError: the budget is no number, or over the server's limit; names where it stands.
     """
-    suffix = _suffix(request.model, model)
+    suffix = model_suffix(request.model, model)
     if request.refine_budget is not None:
         source, budget = "refine_budget", request.refine_budget
     elif header is not None:
@@ -54,8 +54,12 @@ def asked_budget(request: ChatRequest, header: str | None, *, model: str, defaul
     return AskedBudget(budget, named=True)
 
 
-def _suffix(asked: str, model: str) -> str | None:
-    """N of `model@N`, None where there is none. A name that holds an @ of its own stays a name."""
+def model_suffix(asked: str, model: str) -> str | None:
+    """N of `model@N`, None where there is none. A name that holds an @ of its own stays a name.
+
+    Raises:
+        ApiError: it is no name of the model.
+    """
     if asked == model:
         return None
     name, at, suffix = asked.rpartition("@")
@@ -63,7 +67,7 @@ def _suffix(asked: str, model: str) -> str | None:
         return suffix
     raise ApiError(
         404,
-        f"the model {asked!r} does not exist; this server has {model!r} (and {model}@N for a budget of N)",
+        f"the model {asked[:80]!r} does not exist; this server has {model!r} (and {model}@N for a budget of N)",
         param="model",
         code="model_not_found",
     )

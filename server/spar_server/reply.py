@@ -1,4 +1,4 @@
-"""A plan carried out for the client that waits for it: streamed in its API's voice, or whole."""
+"""A request planned, and its plan carried out for the client that waits: streamed in its API's voice, or whole."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ from starlette.responses import JSONResponse, Response
 
 from spar_core.search import Answers
 from spar_core.search.events import Event
-from spar_server.answering import Plan
+from spar_server.answering import Plan, make_plan
+from spar_server.asked_budget import BUDGET_HEADER
 from spar_server.disconnect import EventStream, until_disconnect
 from spar_server.metrics import Metrics
+from spar_server.schemas import ChatRequest
+from spar_server.settings import Settings
 from spar_server.streaming import Voice, stream_pass_through, stream_search, told
+
+
+def plan_for(chat: ChatRequest, request: Request) -> Plan:
+    """What the client gets that sent `request`, which stands for `chat`. Raises as `make_plan` does."""
+    settings: Settings = request.app.state.settings
+    return make_plan(chat, request.headers.get(BUDGET_HEADER), pair=request.app.state.pair, defaults=settings.refine)
 
 
 async def reply_whole(plan: Plan, request: Request, body: Callable[[Plan, Answers], dict[str, Any]]) -> Response:

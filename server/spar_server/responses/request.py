@@ -39,6 +39,8 @@ _CHATS_OWN: Final[Mapping[str, str]] = {
     "verbosity": "text.verbosity",
 }
 _NOT_HERE: Final = ("n", "logprobs", "logit_bias", "functions", "function_call", "modalities", "audio")
+# How chat calls what a response's request wrote.
+CHATS_WORDS: Final[Mapping[str, str]] = {"response_format.json_schema": "text.format", "response_format": "text.format"}
 # True of every response here, whatever is asked.
 _MEANINGLESS: Final = ("parallel_tool_calls",)
 
@@ -183,14 +185,6 @@ def _text(part: object, place: str) -> str:
     if not isinstance(part.get(name), str):
         raise RequestError(f"{place}.{name}: must be a string", param=f"{place}.{name}")
     return str(part[name])
-
-
-def in_own_terms(error: RequestError) -> RequestError:
-    """What was wrong with the chat, by the field of the response that it came from."""
-    message, param = str(error), error.param
-    for theirs in ("response_format.json_schema", "response_format"):
-        message, param = message.replace(theirs, "text.format"), param and param.replace(theirs, "text.format")
-    return RequestError(message, param=param)
 
 
 def _quoted(value: object) -> str:

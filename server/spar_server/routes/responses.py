@@ -6,15 +6,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from spar_core.errors import RequestError
-from spar_server.answering import make_plan
-from spar_server.asked_budget import BUDGET_HEADER
+from spar_server.errors import reworded
 from spar_server.json_body import JsonRoute
-from spar_server.pair import Pair
-from spar_server.reply import reply_stream, reply_whole
+from spar_server.reply import plan_for, reply_stream, reply_whole
 from spar_server.responses.bodies import ResponseBody
-from spar_server.responses.request import ResponsesRequest, in_own_terms
+from spar_server.responses.request import CHATS_WORDS, ResponsesRequest
 from spar_server.responses.stream import ResponseVoice
-from spar_server.settings import Settings
 
 router = APIRouter(route_class=JsonRoute)
 
@@ -22,13 +19,10 @@ router = APIRouter(route_class=JsonRoute)
 @router.post("/v1/responses", summary="Answer text with text, refined within a budget")
 async def responses(body: ResponsesRequest, request: Request) -> Response:
     """OpenAI's newer endpoint. Nothing is kept: a conversation is sent as a whole, each time."""
-    pair: Pair = request.app.state.pair
-    settings: Settings = request.app.state.settings
-    chat = body.to_chat()
     try:
-        plan = make_plan(chat, request.headers.get(BUDGET_HEADER), pair=pair, defaults=settings.refine)
+        plan = plan_for(body.to_chat(), request)
     except RequestError as error:
-        raise in_own_terms(error) from error
+        raise reworded(error, CHATS_WORDS) from error
     response = ResponseBody(body)
     if body.stream:
         return await reply_stream(plan, request, ResponseVoice(response))

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 # vLLM closes idle connections after 5 s; reusing one later than that races with its closing.
 _KEEP_ALIVE_S: Final = 4.0
 _FINISHES: Final = frozenset(get_args(FinishReason))
+_CHAT: Final = "/chat/completions"
 _THOUGHTS: Final = ("reasoning_content", "reasoning")
 
 
@@ -42,7 +43,7 @@ class OpenAIBackend:
         self, *, base_url: str, model: str, api_key: str | None = None, timeouts: Timeouts | None = None
     ) -> None:
         self.model = model
-        self._url = f"{base_url.rstrip('/')}/chat/completions"
+        self._url = base_url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         timeouts = timeouts or Timeouts()
         self._timeout = aiohttp.ClientTimeout(
@@ -51,14 +52,14 @@ class OpenAIBackend:
         self._session: aiohttp.ClientSession | None = None
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        async with self._post(messages, sampling, {}) as response:
+        async with self._post(_CHAT, self._body(messages, sampling)) as response:
             return _completion(read_object(await response.read()))
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
         finish: FinishReason | None = None
         usage = Usage()
-        options = {"stream": True, "stream_options": {"include_usage": True}}
-        async with self._post(messages, sampling, options) as response:
+        body = {**self._body(messages, sampling), "stream": True, "stream_options": {"include_usage": True}}
+        async with self._post(_CHAT, body) as response:
             async for data in data_lines(response.content.iter_any()):
                 if data == "[DONE]":
                     break
@@ -77,6 +78,18 @@ class OpenAIBackend:
             raise BackendUnavailable("upstream ended its stream without a finish_reason")
         yield Delta(finish_reason=finish, usage=usage)
 
+    async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        async with self._post(path, {**body, "model": self.model}) as response:
+            return read_object(await response.read())
+
+    async def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        async with self._post(path, {**body, "model": self.model}) as response:
+            async for data in data_lines(response.content.iter_any()):
+                if data == "[DONE]":
+                    return
+                yield read_object(data)
+        raise BackendUnavailable("upstream broke off its stream")
+
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
@@ -89,13 +102,10 @@ class OpenAIBackend:
         return self._session
 
     @asynccontextmanager
-    async def _post(
-        self, messages: Sequence[Message], sampling: Sampling, options: Mapping[str, Any]
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _post(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request; every failure of the exchange, also while its body is read, is a BackendError."""
-        body = {**self._body(messages, sampling), **options}
         try:
-            response = await self._client().post(self._url, json=body)
+            response = await self._client().post(f"{self._url}{path}", json=body)
             try:
                 if response.status >= 400:
                     raise failure(response.status, await response.read(), response.headers)
