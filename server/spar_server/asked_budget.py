@@ -36,7 +36,7 @@ def asked_budget(request: ChatRequest, header: str | None, *, model: str, defaul
         ApiError: the model is unknown.
         RequestError: the budget is no number, or over the server's limit; names where it stands.
     """
-    suffix = model_suffix(request.model, model)
+    suffix = _suffix(request.model, model)
     if request.refine_budget is not None:
         source, budget = "refine_budget", request.refine_budget
     elif header is not None:
@@ -47,19 +47,25 @@ def asked_budget(request: ChatRequest, header: str | None, *, model: str, defaul
         return AskedBudget(min(_EFFORTS[request.reasoning_effort], defaults.max_refine_budget), named=False)
     else:
         return AskedBudget(min(defaults.refine_budget, defaults.max_refine_budget), named=False)
+    return AskedBudget(_allowed(budget, source, defaults), named=True)
+
+
+def named_budget(asked: str, *, model: str, defaults: RefineDefaults) -> int:
+    """The budget that a model's name alone asks for. Raises as `asked_budget` does."""
+    suffix = _suffix(asked, model)
+    return 0 if suffix is None else _allowed(_number(suffix, "model"), "model", defaults)
+
+
+def _allowed(budget: int, source: str, defaults: RefineDefaults) -> int:
     if budget > defaults.max_refine_budget:
         raise RequestError(
             f"{source}: {budget} is over this server's limit of {defaults.max_refine_budget}", param=source
         )
-    return AskedBudget(budget, named=True)
+    return budget
 
 
-def model_suffix(asked: str, model: str) -> str | None:
-    """N of `model@N`, None where there is none. A name that holds an @ of its own stays a name.
-
-    Raises:
-        ApiError: it is no name of the model.
-    """
+def _suffix(asked: str, model: str) -> str | None:
+    """N of `model@N`, None where there is none. A name that holds an @ of its own stays a name."""
     if asked == model:
         return None
     name, at, suffix = asked.rpartition("@")

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spar_core.errors import RequestError
-from spar_server.schemas import ChatRequest, Effort, RefineOptions
+from spar_server.schemas import BUDGET_MEANS, ChatRequest, Effort, RefineOptions
 
 _KEEPS_NOTHING: Final = "this server keeps no responses; send the whole conversation as input"
 _TEXT_ONLY: Final = "only text in and out is served here; /v1/chat/completions takes tools"
@@ -99,7 +99,7 @@ class ResponsesRequest(BaseModel):
     reasoning: ReasoningOptions | None = None
     metadata: dict[str, str] | None = Field(default=None, max_length=16)
     user: str | None = None
-    refine_budget: int | None = Field(default=None, ge=0)
+    refine_budget: int | None = Field(default=None, ge=0, description=BUDGET_MEANS)
     refine: RefineOptions | None = None
 
     def to_chat(self) -> ChatRequest:

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from spar_server.bodies import Envelope
 from spar_server.chat_stream import ChatVoice
+from spar_server.described import BUDGET_PARAMETER, CHAT
 from spar_server.json_body import JsonRoute
 from spar_server.reply import plan_for, reply_stream, reply_whole
 from spar_server.schemas import ChatRequest
@@ -14,7 +15,12 @@ from spar_server.schemas import ChatRequest
 router = APIRouter(route_class=JsonRoute)
 
 
-@router.post("/v1/chat/completions", summary="Answer a chat, refined within a budget")
+@router.post(
+    "/v1/chat/completions",
+    summary="Answer a chat",
+    responses=CHAT,
+    openapi_extra=BUDGET_PARAMETER,
+)
 async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """OpenAI's endpoint. `refine_budget` buys refinement; `refine` says how it is spent."""
     plan = plan_for(body, request)

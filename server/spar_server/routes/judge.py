@@ -18,6 +18,7 @@ from spar_core.errors import (
 from spar_core.judging import Judgement
 from spar_server.answering import Plan
 from spar_server.bodies import judgement_body
+from spar_server.described import JUDGED
 from spar_server.disconnect import until_disconnect
 from spar_server.errors import reworded
 from spar_server.given import JudgeRequest, split_answer
@@ -29,7 +30,7 @@ from spar_server.reply import plan_for
 router = APIRouter(route_class=JsonRoute)
 
 
-@router.post("/v1/judge", summary="Judge an answer")
+@router.post("/v1/judge", summary="Judge an answer", responses=JUDGED)
 async def judge(body: JudgeRequest, request: Request) -> Response:
     """The votes on a given answer, their value and what to mend. `checks` are verified first: one that fails is a No
     without a vote."""

@@ -13,8 +13,9 @@ from starlette.responses import JSONResponse, Response
 from spar_core.backends.raw import PassThrough
 from spar_core.errors import BackendRejected, BackendTimeout, RequestError
 from spar_core.types import Usage
-from spar_server.asked_budget import model_suffix
+from spar_server.asked_budget import named_budget
 from spar_server.chat_stream import DONE
+from spar_server.described import EMBEDDED, TEXT
 from spar_server.disconnect import EventStream, until_disconnect
 from spar_server.errors import ApiError
 from spar_server.json_body import JsonRoute
@@ -27,7 +28,7 @@ from spar_server.streaming import frame, told
 router = APIRouter(route_class=JsonRoute)
 
 
-@router.post("/v1/completions", summary="Continue a text")
+@router.post("/v1/completions", summary="Continue a text", responses=TEXT)
 async def completions(body: CompletionsRequest, request: Request) -> Response:
     """OpenAI's older endpoint, for raw prompts: the actor's answer, unrefined. Every field reaches the actor."""
     actor = _actor(body, request)
@@ -38,7 +39,7 @@ async def completions(body: CompletionsRequest, request: Request) -> Response:
     return EventStream(told(head, frames, lambda error: frame(error.body)))
 
 
-@router.post("/v1/embeddings", summary="Embed texts")
+@router.post("/v1/embeddings", summary="Embed texts", responses=EMBEDDED)
 async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
     """OpenAI's endpoint, where the actor's upstream has it. The embedded pair makes no embeddings."""
     return await _whole("/embeddings", _actor(body, request), body, request)
@@ -47,8 +48,8 @@ async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
 def _actor(body: RawRequest, request: Request) -> PassThrough:
     """The actor, if a request asks for no more than to be passed through."""
     pair: Pair = request.app.state.pair
-    suffix = model_suffix(body.model, pair.name)
-    if suffix is not None and suffix != "0":
+    settings: Settings = request.app.state.settings
+    if named_budget(body.model, model=pair.name, defaults=settings.refine):
         raise RequestError("model: only chat and responses are refined; leave out the budget", param="model")
     for name in ("refine_budget", "refine"):
         if (body.model_extra or {}).get(name):

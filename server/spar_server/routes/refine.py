@@ -12,6 +12,7 @@ from spar_server.answering import Given
 from spar_server.asked_budget import BUDGET_HEADER, asked_budget
 from spar_server.bodies import Envelope
 from spar_server.chat_stream import ChatVoice
+from spar_server.described import BUDGET_PARAMETER, CHAT
 from spar_server.given import RefineRequest, split_answer
 from spar_server.json_body import JsonRoute
 from spar_server.pair import Pair
@@ -21,7 +22,7 @@ from spar_server.settings import Settings
 router = APIRouter(route_class=JsonRoute)
 
 
-@router.post("/v1/refine", summary="Improve an answer")
+@router.post("/v1/refine", summary="Improve an answer", responses=CHAT, openapi_extra=BUDGET_PARAMETER)
 async def refine(body: RefineRequest, request: Request) -> Response:
     """A search that starts from a given answer. The response is a chat completion's, whole or streamed."""
     conversation, answer = split_answer(body.messages, body.response)

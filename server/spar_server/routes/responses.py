@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from spar_core.errors import RequestError
+from spar_server.described import BUDGET_PARAMETER, RESPONSE
 from spar_server.errors import reworded
 from spar_server.json_body import JsonRoute
 from spar_server.reply import plan_for, reply_stream, reply_whole
@@ -16,7 +17,12 @@ from spar_server.responses.stream import ResponseVoice
 router = APIRouter(route_class=JsonRoute)
 
 
-@router.post("/v1/responses", summary="Answer text with text, refined within a budget")
+@router.post(
+    "/v1/responses",
+    summary="Answer text with text",
+    responses=RESPONSE,
+    openapi_extra=BUDGET_PARAMETER,
+)
 async def responses(body: ResponsesRequest, request: Request) -> Response:
     """OpenAI's newer endpoint. Nothing is kept: a conversation is sent as a whole, each time."""
     try:
