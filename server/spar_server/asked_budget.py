@@ -58,9 +58,7 @@ def named_budget(asked: str, *, model: str, defaults: RefineDefaults) -> int:
 
 def _allowed(budget: int, source: str, defaults: RefineDefaults) -> int:
     if budget > defaults.max_refine_budget:
-        raise RequestError(
-            f"{source}: {budget} is over this server's limit of {defaults.max_refine_budget}", param=source
-        )
+        raise RequestError(f"{source}: {budget} is over the limit of {defaults.max_refine_budget}", param=source)
     return budget
 
 

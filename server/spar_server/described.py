@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 Described = dict[int | str, dict[str, Any]]
 
 
+class Ready(BaseModel):
+    ready: bool
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(extra="allow")
 
@@ -248,6 +252,11 @@ def _told(model: type[BaseModel], example: object, description: str, stream: str
 ERRORS: Final[Described] = {
     "4XX": _told(ErrorBody, _WRONG, "The request is wrong, not allowed, or one too many"),
     "5XX": _told(ErrorBody, _UPSTREAM, "This server or its upstream cannot answer"),
+}
+READY: Final[Described] = {
+    200: _told(Ready, {"ready": True}, "It does"),
+    503: _told(Ready, {"ready": False}, "It does not"),
+    **ERRORS,
 }
 CHAT: Final[Described] = {200: _told(ChatCompletion, _CHAT, "The answer", _CHAT_STREAM), **ERRORS}
 RESPONSE: Final[Described] = {200: _told(ResponseObject, _RESPONSE, "The answer", _RESPONSE_STREAM), **ERRORS}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from spar_core.backends.base import Backend
-from spar_core.backends.openai import OpenAIBackend
+from spar_core.backends.base import Backend, is_ready
+from spar_core.backends.openai import OpenAIBackend, Timeouts
+from spar_core.backends.pool import PoolBackend, PoolObserver, RetryPolicy, SilentObserver
 from spar_core.errors import ConfigError
 from spar_core.prompts import Templates, load_templates
 from spar_core.types import Sampling
@@ -32,26 +35,36 @@ class Pair:
     judge_sampling: Sampling
     refine_sampling: Sampling
 
+    async def ready(self) -> bool:
+        """Whether both can be called now."""
+        return all(await asyncio.gather(is_ready(self.actor), is_ready(self.refiner)))
+
     async def aclose(self) -> None:
         await self.actor.aclose()
         await self.refiner.aclose()
 
 
-def build_pair(settings: Settings) -> Pair:
-    """The pair that the settings describe.
+def _unobserved(role: str) -> PoolObserver:
+    return SilentObserver()
+
+
+def build_pair(settings: Settings, observer_of: Callable[[str], PoolObserver] = _unobserved) -> Pair:
+    """The pair that the settings describe; `observer_of` a role watches its upstreams.
 
     Raises:
         ConfigError: the embedded pair is wanted and cannot be run here, or the template set is wrong.
     """
-    return _remote(settings, settings.actor) if settings.actor else _embedded(settings)
+    return _remote(settings, settings.actor, observer_of) if settings.actor else _embedded(settings)
 
 
-def _remote(settings: Settings, actor: Upstream) -> Pair:
-    refiner = settings.refiner or actor
+def _remote(settings: Settings, actor: Upstream, observer_of: Callable[[str], PoolObserver]) -> Pair:
+    drafts = _pool(actor, observer_of("actor"))
+    # An actor that refines its own answers is one pool: its limits are its servers', whatever they are asked for.
+    refines = _pool(settings.refiner, observer_of("refiner")) if settings.refiner else drafts
     return Pair(
         name=settings.model or actor.model,
-        actor=_client(actor),
-        refiner=_client(refiner),
+        actor=drafts,
+        refiner=refines,
         templates=load_templates(settings.templates or "default"),
         actor_sampling=Sampling(temperature=None, top_p=None),
         judge_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.judge_max_tokens or 2048),
@@ -59,9 +72,15 @@ def _remote(settings: Settings, actor: Upstream) -> Pair:
     )
 
 
-def _client(upstream: Upstream) -> OpenAIBackend:
+def _pool(upstream: Upstream, observer: PoolObserver) -> PoolBackend:
     key = upstream.api_key.get_secret_value() if upstream.api_key else None
-    return OpenAIBackend(base_url=upstream.url, model=upstream.model, api_key=key)
+    timeouts = Timeouts(**upstream.timeouts.model_dump())
+    return PoolBackend(
+        [OpenAIBackend(base_url=url, model=upstream.model, api_key=key, timeouts=timeouts) for url in upstream.url],
+        max_concurrency=upstream.max_concurrency,
+        retry=RetryPolicy(retries=upstream.retries),
+        observer=observer,
+    )
 
 
 def _embedded(settings: Settings) -> Pair:

@@ -1,4 +1,7 @@
-"""Every response carries a request id: the client's own, or a new one. Pure ASGI, so that disconnects stay visible."""
+"""Every response carries a request id, the client's own or a new one, and so do the model calls made for it.
+
+Pure ASGI, so that disconnects stay visible.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from spar_core.backends.context import bind_calls
 
 HEADER: Final = "x-request-id"
 _SAFE: Final = re.compile(r"[\w.:-]{1,128}")
@@ -25,6 +30,7 @@ class RequestId:
             return
         given = Headers(scope=scope).get(HEADER, "")
         request_id = given if _SAFE.fullmatch(given) else uuid4().hex
+        bind_calls(request_id=request_id)
 
         async def tagged(message: Message) -> None:
             if message["type"] == "http.response.start":

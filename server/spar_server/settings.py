@@ -9,31 +9,66 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
     TomlConfigSettingsSource,
 )
 
+from spar_core.backends.openai import Timeouts
 from spar_core.errors import ConfigError
 from spar_core.search.config import Algorithm, StopPolicy
+from spar_server.admission import AdmissionSettings
+from spar_server.api_key import ApiKey
+from spar_server.brownout import BrownoutSettings
+from spar_server.limits import Limits
 
 DEFAULT_FILE = Path("spar.toml")
+_USUAL = Timeouts()
 
 
-class Upstream(BaseModel):
-    """One OpenAI-compatible server. `url` ends in `/v1` or the like."""
+class UpstreamTimeouts(BaseModel):
+    """Seconds; `spar_core.backends.openai.Timeouts` says what each bounds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: str = Field(pattern=r"^https?://")
+    connect: float = Field(default=_USUAL.connect, gt=0)
+    first_token: float = Field(default=_USUAL.first_token, gt=0)
+    between_tokens: float = Field(default=_USUAL.between_tokens, gt=0)
+    answer: float = Field(default=_USUAL.answer, gt=0)
+    total: float = Field(default=_USUAL.total, gt=0)
+
+
+class Upstream(BaseModel):
+    """One model on one or several OpenAI-compatible servers. Each `url` ends in `/v1` or the like."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: Annotated[tuple[Annotated[str, Field(pattern=r"^https?://[^/]")], ...], NoDecode] = Field(min_length=1)
     model: str = Field(min_length=1)
     api_key: SecretStr | None = None
+    max_concurrency: int = Field(default=256, ge=1)
+    retries: int = Field(default=2, ge=0, le=10)
+    timeouts: UpstreamTimeouts = UpstreamTimeouts()
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        """One URL, several in one text with commas or blanks between them, or a list."""
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("url")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len({url.rstrip("/") for url in value}) < len(value):
+            raise ValueError("names a server twice; name each once")
+        return value
 
 
 class RefineDefaults(BaseModel):
@@ -69,8 +104,15 @@ class Settings(BaseSettings):
     templates: str | None = None
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
     refine: RefineDefaults = RefineDefaults()
+    auth: Literal["on", "off"] = Field(default="on", description="off serves everyone who can reach the server")
+    keys: tuple[ApiKey, ...] = ()
+    keys_file: Path | None = None
+    limits: Limits = Limits()
+    admission: AdmissionSettings = AdmissionSettings()
+    brownout: BrownoutSettings = BrownoutSettings()
     log_level: str = Field(default="warning", pattern="^(critical|error|warning|info|debug)$")
     shutdown_grace_s: float = Field(default=30.0, ge=0)
+    shutdown_delay_s: float = Field(default=0.0, ge=0, description="the port stays open for at least this long")
 
     @classmethod
     def settings_customise_sources(

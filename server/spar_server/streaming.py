@@ -81,6 +81,8 @@ async def told(
                 yield piece
         except BackendError as error:
             yield failure(api_error(error))
+        except ApiError as error:
+            yield failure(error)
         except Exception:
             # The process's edge: a stream that just ends looks complete to a client.
             logger.exception("a stream broke")

@@ -7,7 +7,7 @@ generation upstream. Every failure is a `spar_core.errors.BackendError`.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from spar_core.types import Completion, Delta, Message, Sampling
 
@@ -31,3 +31,17 @@ class Backend(Protocol):
     async def aclose(self) -> None:
         """Free what the backend holds. Calls after this fail."""
         ...
+
+
+@runtime_checkable
+class Readiness(Protocol):
+    """What a backend has besides that may be out of order for a while, or for good."""
+
+    async def ready(self) -> bool:
+        """Whether it takes calls now. Soon, and without an error."""
+        ...
+
+
+async def is_ready(backend: Backend) -> bool:
+    """Whether a backend takes calls, as far as it can tell."""
+    return await backend.ready() if isinstance(backend, Readiness) else True

@@ -5,10 +5,12 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from spar_server.described import ERRORS
+from spar_server.described import ERRORS, READY
+from spar_server.gate import Gate
 from spar_server.metrics import Metrics
+from spar_server.pair import Pair
 
 router = APIRouter()
 
@@ -18,10 +20,13 @@ async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/ready", summary="Whether it takes requests", responses=ERRORS)
-async def ready() -> dict[str, bool]:
-    """The server listens once its models are there, and closes its port first when it stops."""
-    return {"ready": True}
+@router.get("/ready", summary="Whether it takes requests", responses=READY)
+async def ready(request: Request) -> JSONResponse:
+    """False, with status 503, while it is stopping, and while no upstream of the actor or none of the refiner lives."""
+    gate: Gate = request.app.state.gate
+    pair: Pair = request.app.state.pair
+    is_ready = not gate.draining.begun and await pair.ready()
+    return JSONResponse({"ready": is_ready}, status_code=200 if is_ready else 503)
 
 
 @router.get("/version", summary="The server's version")

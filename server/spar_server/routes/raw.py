@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -10,18 +10,22 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from spar_core.backends.context import bind_calls
 from spar_core.backends.raw import PassThrough
 from spar_core.errors import BackendRejected, BackendTimeout, RequestError
 from spar_core.types import Usage
 from spar_server.asked_budget import named_budget
+from spar_server.auth import allow_model, key_of
 from spar_server.chat_stream import DONE
 from spar_server.described import EMBEDDED, TEXT
 from spar_server.disconnect import EventStream, until_disconnect
 from spar_server.errors import ApiError
+from spar_server.gate import Gate
 from spar_server.json_body import JsonRoute
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.raw_schemas import CompletionsRequest, EmbeddingsRequest, RawRequest
+from spar_server.reply import defaults_of
 from spar_server.settings import Settings
 from spar_server.streaming import frame, told
 
@@ -34,7 +38,7 @@ async def completions(body: CompletionsRequest, request: Request) -> Response:
     actor = _actor(body, request)
     if not body.stream:
         return await _whole("/completions", actor, body, request)
-    frames = _frames("/completions", actor, body, await request.json(), request.app.state.metrics)
+    frames = _frames("/completions", actor, body, request)
     head = await until_disconnect(request.receive, anext(frames))
     return EventStream(told(head, frames, lambda error: frame(error.body)))
 
@@ -48,8 +52,9 @@ async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
 def _actor(body: RawRequest, request: Request) -> PassThrough:
     """The actor, if a request asks for no more than to be passed through."""
     pair: Pair = request.app.state.pair
-    settings: Settings = request.app.state.settings
-    if named_budget(body.model, model=pair.name, defaults=settings.refine):
+    budget = named_budget(body.model, model=pair.name, defaults=defaults_of(request))
+    allow_model(key_of(request), pair.name)
+    if budget:
         raise RequestError("model: only chat and responses are refined; leave out the budget", param="model")
     for name in ("refine_budget", "refine"):
         if (body.model_extra or {}).get(name):
@@ -60,21 +65,36 @@ def _actor(body: RawRequest, request: Request) -> PassThrough:
 
 
 async def _whole(path: str, actor: PassThrough, body: RawRequest, request: Request) -> Response:
-    metrics: Metrics = request.app.state.metrics
-    settings: Settings = request.app.state.settings
-    with metrics.request(path.removeprefix("/")) as meter:
-        try:
-            async with asyncio.timeout(settings.refine.deadline_s):
-                answer = await until_disconnect(request.receive, actor.forward(path, await request.json()))
-        except TimeoutError as error:
-            raise BackendTimeout("the deadline came before the actor's answer") from error
-        except BackendRejected as error:
-            raise _refused(error, path) from error
-        meter.forwarded(_usage(answer))
+    answer = await until_disconnect(request.receive, _answer(path, actor, request))
     return JSONResponse({**answer, "model": body.model})
 
 
-async def _frames(
+async def _answer(path: str, actor: PassThrough, request: Request) -> dict[str, Any]:
+    gate, metrics, deadline_s = _shared(request)
+    async with gate.timed_turn(request, deadline_s, stream=False) as left:
+        with metrics.request(path.removeprefix("/")) as meter:
+            bind_calls(deadline=time.monotonic() + left)
+            try:
+                async with gate.draining.cutoff.timeout(left):
+                    answer = await actor.forward(path, await request.json())
+            except TimeoutError as error:
+                raise BackendTimeout("the deadline came before the actor's answer") from error
+            except BackendRejected as error:
+                raise _refused(error, path) from error
+            meter.forwarded(_usage(answer))
+    return answer
+
+
+async def _frames(path: str, actor: PassThrough, body: RawRequest, request: Request) -> AsyncGenerator[str, None]:
+    gate, metrics, deadline_s = _shared(request)
+    async with gate.timed_turn(request, deadline_s, stream=True):
+        frames = _chunks(path, actor, body, await request.json(), metrics)
+        async with aclosing(gate.draining.until_cutoff(frames)) as passed:
+            async for each in passed:
+                yield each
+
+
+async def _chunks(
     path: str, actor: PassThrough, body: RawRequest, forwarded: Mapping[str, Any], metrics: Metrics
 ) -> AsyncGenerator[str, None]:
     usage = Usage()
@@ -89,6 +109,11 @@ async def _frames(
                 raise _refused(error, path) from error
         meter.forwarded(usage)
         yield DONE
+
+
+def _shared(request: Request) -> tuple[Gate, Metrics, float]:
+    settings: Settings = request.app.state.settings
+    return request.app.state.gate, request.app.state.metrics, settings.refine.deadline_s
 
 
 def _refused(error: BackendRejected, path: str) -> Exception:

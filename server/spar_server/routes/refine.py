@@ -16,8 +16,7 @@ from spar_server.described import BUDGET_PARAMETER, CHAT
 from spar_server.given import RefineRequest, split_answer
 from spar_server.json_body import JsonRoute
 from spar_server.pair import Pair
-from spar_server.reply import plan_for, reply_stream, reply_whole
-from spar_server.settings import Settings
+from spar_server.reply import defaults_of, plan_for, reply_stream, reply_whole
 
 router = APIRouter(route_class=JsonRoute)
 
@@ -37,7 +36,6 @@ async def refine(body: RefineRequest, request: Request) -> Response:
 def _budget(body: RefineRequest, request: Request) -> int:
     """As in chat, but at least one node where nobody said otherwise: to be refined is what this endpoint is for."""
     pair: Pair = request.app.state.pair
-    settings: Settings = request.app.state.settings
-    usual = max(1, settings.refine.refine_budget)
-    defaults = settings.refine.model_copy(update={"refine_budget": usual})
+    usual = defaults_of(request)
+    defaults = usual.model_copy(update={"refine_budget": max(1, usual.refine_budget)})
     return asked_budget(body, request.headers.get(BUDGET_HEADER), model=pair.name, defaults=defaults).nodes

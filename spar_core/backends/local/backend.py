@@ -70,6 +70,9 @@ class LocalBackend:
             # Done or not: a finished request ignores it, an unfinished one gives up its slot.
             request.cancelled = True
 
+    async def ready(self) -> bool:
+        return self.engine.alive
+
     async def aclose(self) -> None:
         """Close the engine, and with it every backend that shares it."""
         # Closing waits for the step under way; the loop must not.

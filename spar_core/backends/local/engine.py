@@ -85,6 +85,11 @@ class LocalEngine:
         """Requests that hold a slot."""
         return len(self._live)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it takes requests: it was not closed and has not broken."""
+        return self._ended is None
+
     def submit(self, asked: Sequence[Message] | str, sampling: Sampling, *, streamed: bool = True) -> Request:
         """Queue a completion of a chat or of a text; its deltas, or its only one, arrive on the request's queue.
 

@@ -5,35 +5,31 @@ Cancelling a call closes its HTTP response, which is how such servers learn of a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Final, cast, get_args
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Final
+from uuid import uuid4
 
 import aiohttp
 
+from spar_core.backends.context import call_context
+from spar_core.backends.openai.answers import completion_of, delta_of, finish_of, first_choice, usage_of
 from spar_core.backends.openai.failures import failure, read_object
+from spar_core.backends.openai.reading import TimedBody, TokenClock, read_rest
 from spar_core.backends.openai.sse import data_lines
-from spar_core.errors import BackendProtocol, BackendTimeout, BackendUnavailable
+from spar_core.backends.openai.timeouts import Timeouts
+from spar_core.errors import BackendTimeout, BackendUnavailable
 from spar_core.types import Completion, Delta, FinishReason, Message, Sampling, Usage
 
 logger = logging.getLogger(__name__)
 
 # vLLM closes idle connections after 5 s; reusing one later than that races with its closing.
 _KEEP_ALIVE_S: Final = 4.0
-_FINISHES: Final = frozenset(get_args(FinishReason))
 _CHAT: Final = "/chat/completions"
-_THOUGHTS: Final = ("reasoning_content", "reasoning")
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds. `idle` is the longest wait between two reads, the first token included; `total` bounds a call."""
-
-    connect: float = 5.0
-    idle: float = 120.0
-    total: float = 600.0
+# A server that takes longer to say that it lives is in no state to be sent work.
+_PROBE_S: Final = 2.0
 
 
 class OpenAIBackend:
@@ -43,52 +39,69 @@ class OpenAIBackend:
         self, *, base_url: str, model: str, api_key: str | None = None, timeouts: Timeouts | None = None
     ) -> None:
         self.model = model
-        self._url = base_url.rstrip("/")
+        self.name = base_url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        timeouts = timeouts or Timeouts()
-        self._timeout = aiohttp.ClientTimeout(
-            total=timeouts.total, sock_connect=timeouts.connect, sock_read=timeouts.idle
-        )
+        self._timeouts = timeouts or Timeouts()
         self._session: aiohttp.ClientSession | None = None
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        async with self._post(_CHAT, self._body(messages, sampling)) as response:
-            return _completion(read_object(await response.read()))
+        within = min(self._timeouts.answer, self._timeouts.total)
+        async with self._post(_CHAT, self._body(messages, sampling), answer_s=within, total_s=within) as response:
+            return completion_of(read_object(await response.read()))
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
-        finish: FinishReason | None = None
-        usage = Usage()
         body = {**self._body(messages, sampling), "stream": True, "stream_options": {"include_usage": True}}
-        async with self._post(_CHAT, body) as response:
-            async for data in data_lines(response.content.iter_any()):
-                if data == "[DONE]":
-                    break
-                chunk = read_object(data)
-                usage = _usage(chunk) if chunk.get("usage") else usage
-                choice = next(iter(chunk.get("choices") or ()), None)
-                if choice is None:
-                    continue
-                finish = _finish(choice) or finish
-                text, extra = _split(choice.get("delta") or {})
-                if choice.get("logprobs"):
-                    extra["logprobs"] = choice["logprobs"]
-                if text or extra:
-                    yield Delta(text, extra=extra)
-        if finish is None:
-            raise BackendUnavailable("upstream ended its stream without a finish_reason")
-        yield Delta(finish_reason=finish, usage=usage)
+        clock = TokenClock(self._timeouts)
+        finish: FinishReason | None = None
+        usage: Usage | None = None
+        done = False
+        within = self._timeouts
+        async with self._post(_CHAT, body, answer_s=within.first_token, total_s=within.total) as response:
+            async with aclosing(data_lines(TimedBody(response.content, clock))) as lines:
+                async for data in lines:
+                    if done := data == "[DONE]":
+                        break
+                    chunk = read_object(data)
+                    usage = usage_of(chunk) if chunk.get("usage") else usage
+                    if (choice := first_choice(chunk)) is None:
+                        continue
+                    finish = finish_of(choice) or finish
+                    if (delta := delta_of(choice)) is not None:
+                        yield delta
+                    if delta is not None or finish is not None:
+                        clock.ticked()
+            # With neither of them the usage may have been cut off, and what was said would count as nothing.
+            if finish is None or not (done or usage):
+                raise BackendUnavailable("upstream broke off its stream")
+            yield Delta(finish_reason=finish, usage=usage or Usage())
+            await read_rest(response.content)
 
     async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        async with self._post(path, {**body, "model": self.model}) as response:
+        within = min(self._timeouts.answer, self._timeouts.total)
+        body = {**body, "model": self.model}
+        async with self._post(path, body, answer_s=within, total_s=within) as response:
             return read_object(await response.read())
 
     async def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        async with self._post(path, {**body, "model": self.model}) as response:
-            async for data in data_lines(response.content.iter_any()):
-                if data == "[DONE]":
-                    return
-                yield read_object(data)
-        raise BackendUnavailable("upstream broke off its stream")
+        body, within = {**body, "model": self.model}, self._timeouts
+        clock = TokenClock(within)
+        async with self._post(path, body, answer_s=within.first_token, total_s=within.total) as response:
+            async with aclosing(data_lines(TimedBody(response.content, clock))) as lines:
+                async for data in lines:
+                    if data == "[DONE]":
+                        break
+                    yield read_object(data)
+                    clock.ticked()
+                else:
+                    raise BackendUnavailable("upstream broke off its stream")
+            await read_rest(response.content)
+
+    async def alive(self) -> bool:
+        """Whether the server answers: by `/health`, or by its list of models where there is no such route."""
+        status = await self._get(f"{self.name.removesuffix('/v1')}/health")
+        if status is not None and 400 <= status < 500:
+            status = await self._get(f"{self.name}/models")
+        return status is not None and status < 500
 
     async def aclose(self) -> None:
         if self._session is not None:
@@ -98,14 +111,27 @@ class OpenAIBackend:
         """The session, made on first use because it belongs to the running loop."""
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, headers=self._headers)
+            self._session = aiohttp.ClientSession(connector=connector, headers=self._headers)
         return self._session
 
-    @asynccontextmanager
-    async def _post(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request; every failure of the exchange, also while its body is read, is a BackendError."""
+    async def _get(self, url: str) -> int | None:
+        """The status of its answer, None when there is none in time."""
         try:
-            response = await self._client().post(f"{self._url}{path}", json=body)
+            async with self._client().get(url, timeout=aiohttp.ClientTimeout(total=_PROBE_S)) as response:
+                return response.status
+        except (TimeoutError, aiohttp.ClientError):
+            return None
+
+    @asynccontextmanager
+    async def _post(
+        self, path: str, body: Mapping[str, Any], *, answer_s: float, total_s: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request; every failure of the exchange, also while its body is read, is a BackendError."""
+        url = f"{self.name}{path}"
+        timeout = aiohttp.ClientTimeout(total=total_s, connect=self._timeouts.connect)
+        try:
+            async with asyncio.timeout(answer_s):
+                response = await self._client().post(url, json=body, headers=_request_id(), timeout=timeout)
             try:
                 if response.status >= 400:
                     raise failure(response.status, await response.read(), response.headers)
@@ -114,11 +140,11 @@ class OpenAIBackend:
                 # Not release(): an answer that is not wanted to its end must be aborted, not drained.
                 response.close() if not response.content.at_eof() else response.release()
         except TimeoutError as error:
-            logger.warning("%s did not answer in time", self._url)
+            logger.warning("%s did not answer in time", url)
             raise BackendTimeout("upstream did not answer in time") from error
         except aiohttp.ClientError as error:
             # Addresses are for the log: messages reach clients.
-            logger.warning("%s: %s: %s", self._url, type(error).__name__, error)
+            logger.warning("%s: %s: %s", url, type(error).__name__, error)
             raise BackendUnavailable(f"upstream cannot be reached or broke off ({type(error).__name__})") from error
 
     def _body(self, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
@@ -135,34 +161,7 @@ class OpenAIBackend:
         return {name: value for name, value in body.items() if value is not None}
 
 
-def _completion(data: dict[str, Any]) -> Completion:
-    choice = next(iter(data.get("choices") or ()), None)
-    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
-        raise BackendProtocol("upstream's answer has no choices")
-    text, extra = _split(choice["message"])
-    if choice.get("logprobs"):
-        extra["logprobs"] = choice["logprobs"]
-    return Completion(text, _finish(choice) or "stop", _usage(data), extra)
-
-
-def _split(message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The answer's text, and what else there is: thoughts are no part of the answer."""
-    extra = {name: value for name, value in message.items() if name not in ("role", "content", *_THOUGHTS) and value}
-    thought = next((message[name] for name in _THOUGHTS if message.get(name)), None)
-    if thought:
-        extra["reasoning"] = thought
-    return message.get("content") or "", extra
-
-
-def _finish(choice: Mapping[str, Any]) -> FinishReason | None:
-    """OpenAI's reasons; any other that a server invents is an ordinary stop."""
-    reason = choice.get("finish_reason")
-    if reason is None:
-        return None
-    return cast(FinishReason, reason if reason in _FINISHES else "stop")
-
-
-def _usage(data: Mapping[str, Any]) -> Usage:
-    """Zero where a server does not count: it is not guessed at."""
-    usage = data.get("usage") or {}
-    return Usage(int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
+def _request_id() -> dict[str, str]:
+    """The request's id, made this call's own: engines name their work by it, and one request makes many calls."""
+    request_id = call_context().request_id
+    return {"X-Request-Id": f"{request_id}-{uuid4().hex[:12]}"} if request_id else {}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from spar_core.backends.context import bind_calls
 from spar_core.backends.openai import OpenAIBackend, Timeouts
 from spar_core.errors import (
     BackendError,
@@ -22,12 +23,17 @@ from spar_core.types import Message, Sampling, Usage
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 HELLO = [Message("user", "Hi", {"name": "ann"})]
+DONE = b"data: [DONE]\n\n"
 
 
 @asynccontextmanager
-async def upstream(handler: Handler, **settings: Any) -> AsyncIterator[OpenAIBackend]:
+async def upstream(
+    handler: Handler, *, routes: dict[str, Handler] | None = None, **settings: Any
+) -> AsyncIterator[OpenAIBackend]:
     app = web.Application()
     app.router.add_post("/v1/chat/completions", handler)
+    for path, get in (routes or {}).items():
+        app.router.add_get(path, get)
     runner = web.AppRunner(app, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -195,7 +201,7 @@ async def test_a_stall_is_a_timeout() -> None:
         await asyncio.sleep(5)
         return web.Response()
 
-    async with upstream(handle, timeouts=Timeouts(idle=0.1)) as backend:
+    async with upstream(handle, timeouts=Timeouts(answer=0.1)) as backend:
         with pytest.raises(BackendTimeout):
             await backend.complete(HELLO, Sampling())
 
@@ -233,7 +239,7 @@ async def test_cancelling_reaches_the_upstream_within_200_ms(stream: bool) -> No
 async def test_log_probabilities_of_a_stream_come_with_their_text() -> None:
     told = {"content": [{"token": "Hi", "logprob": -0.5}]}
     piece = {"choices": [{"delta": {"content": "Hi"}, "logprobs": told}]}
-    handler = streaming(f"data: {json.dumps(piece)}\n\n".encode(), chunk(finish="stop"))
+    handler = streaming(f"data: {json.dumps(piece)}\n\n".encode(), chunk(finish="stop"), DONE)
     async with upstream(handler) as backend:
         deltas = [delta async for delta in backend.stream(HELLO, Sampling())]
     assert (deltas[0].text, deltas[0].extra) == ("Hi", {"logprobs": told})
@@ -254,3 +260,138 @@ async def test_what_is_none_is_left_to_the_upstream() -> None:
 
     async with upstream(handle) as backend:
         await backend.complete(HELLO, Sampling(temperature=None, top_p=None))
+
+
+async def test_a_stream_times_out_before_its_first_token_and_between_tokens_but_not_on_slow_ones() -> None:
+    timeouts = Timeouts(first_token=0.4, between_tokens=0.2)
+
+    def pieces(waits: list[float], *, comments: bool = False) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for wait in waits:
+                for _ in range(10):
+                    await asyncio.sleep(wait / 10)
+                    if comments:
+                        await response.write(b": still here\n\ndata: " + b'{"choices": [{"delta": {}}]}\n\n')
+                await response.write(chunk(content="x"))
+            await response.write(chunk(finish="stop") + DONE)
+            return response
+
+        return handle
+
+    async def heard(handler: Handler) -> tuple[str, bool]:
+        text = ""
+        async with upstream(handler, timeouts=timeouts) as backend:
+            try:
+                async for delta in backend.stream(HELLO, Sampling()):
+                    text += delta.text
+            except BackendTimeout:
+                return text, False
+        return text, True
+
+    assert await heard(pieces([0.2] + [0.08] * 6)) == ("xxxxxxx", True)
+    assert await heard(pieces([5])) == ("", False)
+    assert await heard(pieces([5], comments=True)) == ("", False)
+    assert await heard(pieces([0, 5], comments=True)) == ("x", False)
+
+
+async def test_the_time_that_the_reader_takes_is_not_the_upstreams() -> None:
+    handler = streaming(chunk(content="a"), chunk(content="b"), chunk(finish="stop"), DONE)
+    async with upstream(handler, timeouts=Timeouts(between_tokens=0.1)) as backend:
+        text = ""
+        async for delta in backend.stream(HELLO, Sampling()):
+            text += delta.text
+            await asyncio.sleep(0.2)
+    assert text == "ab"
+
+
+async def test_a_stream_that_ends_before_its_usage_is_truncated() -> None:
+    async with upstream(streaming(chunk(content="a"), chunk(finish="stop"))) as backend:
+        with pytest.raises(BackendUnavailable):
+            async for _ in backend.stream(HELLO, Sampling()):
+                pass
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"choices": 1},
+        {"choices": ["x"]},
+        {"choices": [{"message": [], "delta": ["x"]}]},
+        {"choices": [{"message": {"content": 3}, "delta": {"content": 3}}]},
+        {"choices": [{"message": {"content": "x"}, "delta": {"content": "x"}}], "usage": [1]},
+        {"choices": [{"message": {"content": "x"}, "delta": {"content": "x"}}], "usage": {"prompt_tokens": "many"}},
+    ],
+)
+async def test_an_answer_of_another_shape_is_a_protocol_error(body: Any) -> None:
+    async with upstream(replying(body)) as backend:
+        with pytest.raises(BackendProtocol):
+            await backend.complete(HELLO, Sampling())
+    async with upstream(streaming(f"data: {json.dumps(body)}\n\n".encode())) as backend:
+        with pytest.raises(BackendProtocol):
+            async for _ in backend.stream(HELLO, Sampling()):
+                pass
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_connections_are_used_again(stream: bool) -> None:
+    peers: set[Any] = set()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        peers.add(request.transport and request.transport.get_extra_info("peername"))
+        if not stream:
+            return web.json_response(answer())
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(chunk(content="x") + chunk(finish="stop") + DONE)
+        # The end of the body is a packet of its own, as most servers send it.
+        await asyncio.sleep(0.02)
+        return response
+
+    async with upstream(handle) as backend:
+        for _ in range(3):
+            if stream:
+                assert [delta.text async for delta in backend.stream(HELLO, Sampling())] == ["x", ""]
+            else:
+                await backend.complete(HELLO, Sampling())
+    assert len(peers) == 1
+
+
+async def test_the_request_id_goes_upstream_and_is_each_calls_own() -> None:
+    seen: list[str | None] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("X-Request-Id"))
+        return web.json_response(answer())
+
+    async with upstream(handle) as backend:
+        await backend.complete(HELLO, Sampling())
+        bind_calls(request_id="abc")
+        await asyncio.gather(*(backend.complete(HELLO, Sampling()) for _ in range(2)))
+    first, *own = seen
+    assert first is None
+    assert len(set(own)) == 2
+    assert all(name is not None and name.startswith("abc-") for name in own)
+
+
+@pytest.mark.parametrize(
+    ("health", "models", "alive"),
+    [(200, 500, True), (503, 200, False), (404, 200, True), (404, 401, True), (404, 502, False)],
+)
+async def test_a_server_is_alive_by_its_health_or_else_its_models(health: int, models: int, alive: bool) -> None:
+    def route(status: int) -> Handler:
+        async def handle(request: web.Request) -> web.Response:
+            return web.Response(status=status)
+
+        return handle
+
+    routes = {"/health": route(health), "/v1/models": route(models)}
+    async with upstream(replying(answer()), routes=routes) as backend:
+        assert await backend.alive() is alive
+
+
+async def test_nobody_listening_is_not_alive() -> None:
+    backend = OpenAIBackend(base_url="http://127.0.0.1:9/v1", model="m")
+    assert not await backend.alive()
+    await backend.aclose()

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from spar_server.pair import build_pair
+from spar_server.pair import Pair, build_pair
 from spar_server.settings import Settings
 
 Serving = Callable[..., AbstractContextManager[str]]
@@ -69,11 +69,22 @@ def upstream() -> Upstream:
 
 
 @pytest.fixture(scope="module")
-def url(running: Callable[..., AbstractContextManager[str]], serving: Serving, upstream: Upstream) -> Iterator[str]:
-    with running(upstream.app()) as behind:
-        settings = Settings(actor={"url": f"{behind}/v1", "model": "big"}, model="pair")  # type: ignore[arg-type]
-        with serving(build_pair(settings), settings) as url:
-            yield url
+def behind(running: Callable[..., AbstractContextManager[str]], upstream: Upstream) -> Iterator[str]:
+    with running(upstream.app()) as url:
+        yield url
+
+
+def fronting(behind: str) -> tuple[Pair, Settings]:
+    """What serves the upstream once, without trying again."""
+    actor = {"url": f"{behind}/v1", "model": "big", "retries": 0}
+    settings = Settings(actor=actor, model="pair")  # type: ignore[arg-type]
+    return build_pair(settings), settings
+
+
+@pytest.fixture(scope="module")
+def url(serving: Serving, behind: str) -> Iterator[str]:
+    with serving(*fronting(behind)) as url:
+        yield url
 
 
 @pytest.fixture
@@ -124,16 +135,18 @@ def test_the_official_client_completes_streams_and_embeds(client: httpx.Client, 
     ],
 )
 def test_what_the_upstream_complains_of_is_told_as_in_chat(
-    client: httpx.Client, upstream: Upstream, told: tuple[int, dict[str, Any]], status: int
+    serving: Serving, behind: str, upstream: Upstream, told: tuple[int, dict[str, Any]], status: int
 ) -> None:
     upstream.says = lambda: JSONResponse(told[1], status_code=told[0])
-    for path, body in (("completions", {"prompt": "x"}), ("completions", {"prompt": "x", "stream": True}),
-                       ("embeddings", {"input": "x"})):  # fmt: skip
-        response = client.post(f"/v1/{path}", json={"model": "pair", **body})
-        assert response.status_code == status
-        assert set(response.json()["error"]) == {"message", "type", "param", "code"}
-        if told[0] == 400:
-            assert response.json()["error"]["param"] == "best_of"
+    # A server of its own: one whose upstream failed often enough asks it no more.
+    with serving(*fronting(behind)) as url, httpx.Client(base_url=url) as client:
+        for path, body in (("completions", {"prompt": "x"}), ("completions", {"prompt": "x", "stream": True}),
+                           ("embeddings", {"input": "x"})):  # fmt: skip
+            response = client.post(f"/v1/{path}", json={"model": "pair", **body})
+            assert response.status_code == status
+            assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+            if told[0] == 400:
+                assert response.json()["error"]["param"] == "best_of"
 
 
 def test_a_stream_that_breaks_off_ends_in_an_error(client: httpx.Client, upstream: Upstream) -> None:

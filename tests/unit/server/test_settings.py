@@ -42,7 +42,7 @@ def test_nested_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SPAR_ACTOR__API_KEY", "secret")
     settings = load_settings({})
     assert settings.actor is not None
-    assert settings.actor.url == "http://x/v1"
+    assert settings.actor.url == ("http://x/v1",)
     assert "secret" not in repr(settings)
 
 
@@ -82,7 +82,7 @@ def test_a_flag_completes_what_another_source_began(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SPAR_ACTOR__MODEL", "m")
     actor = load_settings({"actor": {"url": "http://x/v1"}}).actor
     assert actor is not None
-    assert (actor.url, actor.model) == ("http://x/v1", "m")
+    assert (actor.url, actor.model) == (("http://x/v1",), "m")
 
 
 def test_a_missing_file_is_refused() -> None:

@@ -1,0 +1,48 @@
+"""Prometheus metrics of the upstreams: by model role, and by an endpoint's place in the role's list of URLs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from spar_core.backends.pool import BreakerState, CallOutcome, PoolObserver
+
+_STATES: Final[dict[BreakerState, int]] = {"closed": 0, "half_open": 1, "open": 2}
+
+
+class UpstreamMetrics:
+    """Makes an observer for each role's pool."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ["role", "endpoint"]
+        self.calls = Counter(
+            "spar_upstream_calls", "Tries of model calls by outcome", [*labels, "outcome"], registry=registry
+        )
+        self.retries = Counter(
+            "spar_upstream_retries",
+            "Calls tried again, by where and how they failed",
+            [*labels, "outcome"],
+            registry=registry,
+        )
+        self.breakers = Gauge(
+            "spar_upstream_breaker", "0 closed, 1 half open, 2 open: gets no calls", labels, registry=registry
+        )
+
+    def of(self, role: str) -> PoolObserver:
+        return _RoleObserver(self, role)
+
+
+class _RoleObserver:
+    def __init__(self, metrics: UpstreamMetrics, role: str) -> None:
+        self._metrics = metrics
+        self._role = role
+
+    def called(self, endpoint: int, outcome: CallOutcome) -> None:
+        self._metrics.calls.labels(self._role, str(endpoint), outcome).inc()
+
+    def retried(self, endpoint: int, outcome: CallOutcome) -> None:
+        self._metrics.retries.labels(self._role, str(endpoint), outcome).inc()
+
+    def breaker(self, endpoint: int, state: BreakerState) -> None:
+        self._metrics.breakers.labels(self._role, str(endpoint)).set(_STATES[state])

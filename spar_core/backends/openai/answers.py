@@ -1,0 +1,74 @@
+"""Parts of an upstream's answer in this project's terms; what is not shaped as OpenAI's is a BackendProtocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast, get_args
+
+from spar_core.errors import BackendProtocol
+from spar_core.types import Completion, Delta, FinishReason, Usage
+
+_FINISHES: Final = frozenset(get_args(FinishReason))
+_THOUGHTS: Final = ("reasoning_content", "reasoning")
+
+
+def completion_of(data: Mapping[str, Any]) -> Completion:
+    """An answer that is not streamed."""
+    choice = first_choice(data)
+    if choice is None or choice.get("message") is None:
+        raise BackendProtocol("upstream's answer has no choices")
+    text, extra = _split(_object(choice["message"], "message"))
+    if choice.get("logprobs"):
+        extra["logprobs"] = choice["logprobs"]
+    return Completion(text, finish_of(choice) or "stop", usage_of(data), extra)
+
+
+def delta_of(choice: Mapping[str, Any]) -> Delta | None:
+    """The piece in a chunk's choice; None when it holds none."""
+    text, extra = _split(_object(choice.get("delta") or {}, "delta"))
+    if choice.get("logprobs"):
+        extra["logprobs"] = choice["logprobs"]
+    return Delta(text, extra=extra) if text or extra else None
+
+
+def first_choice(data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The only choice there is: calls ask for one."""
+    choices = data.get("choices") or ()
+    if not isinstance(choices, list | tuple):
+        raise BackendProtocol("upstream's choices are no list")
+    return _object(choices[0], "choice") if choices else None
+
+
+def finish_of(choice: Mapping[str, Any]) -> FinishReason | None:
+    """OpenAI's reasons; any other that a server invents is an ordinary stop."""
+    reason = choice.get("finish_reason")
+    if reason is None:
+        return None
+    return cast(FinishReason, reason if isinstance(reason, str) and reason in _FINISHES else "stop")
+
+
+def usage_of(data: Mapping[str, Any]) -> Usage:
+    """Zero where a server does not count: it is not guessed at."""
+    usage = _object(data.get("usage") or {}, "usage")
+    prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+    if not isinstance(prompt, int) or not isinstance(completion, int):
+        raise BackendProtocol("upstream's usage is not in numbers")
+    return Usage(prompt, completion)
+
+
+def _split(message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The answer's text, and what else there is: thoughts are no part of the answer."""
+    extra = {name: value for name, value in message.items() if name not in ("role", "content", *_THOUGHTS) and value}
+    thought = next((message[name] for name in _THOUGHTS if message.get(name)), None)
+    if thought:
+        extra["reasoning"] = thought
+    text = message.get("content") or ""
+    if not isinstance(text, str):
+        raise BackendProtocol("upstream's content is no text")
+    return text, extra
+
+
+def _object(value: object, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BackendProtocol(f"upstream's {name} is no object")
+    return value

@@ -1,0 +1,248 @@
+"""The pool as a backend.
+
+A call takes a place at an endpoint (`places.py`). One that fails in a way that another try may mend is tried again, by
+preference elsewhere, as long as nothing of its answer was handed out and its deadline, its retries and the pool's retry
+budget allow it. What an upstream refuses or garbles is not tried again. An endpoint that fails in a row gets no calls
+until a probe in the background has found it alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from spar_core.backends.context import call_context
+from spar_core.backends.pool.affinity import body_key, conversation_key
+from spar_core.backends.pool.breaker import Breaker, BreakerPolicy, BreakerState
+from spar_core.backends.pool.endpoint import Endpoint
+from spar_core.backends.pool.observer import CallOutcome, PoolObserver, SilentObserver
+from spar_core.backends.pool.places import Place, Places
+from spar_core.backends.pool.replica import Replica
+from spar_core.backends.pool.retrying import RetryBudget, RetryPolicy
+from spar_core.errors import (
+    BackendError,
+    BackendOverloaded,
+    BackendProtocol,
+    BackendRejected,
+    BackendTimeout,
+    BackendUnavailable,
+)
+from spar_core.types import Completion, Delta, Message, Sampling
+
+T = TypeVar("T")
+# An endpoint that answered so recently need not be asked whether it lives.
+_SEEN_S: Final = 5.0
+_RETRIED: Final = (BackendTimeout, BackendUnavailable, BackendOverloaded)
+_OUTCOMES: Final[dict[type[BackendError], CallOutcome]] = {
+    BackendRejected: "rejected",
+    BackendOverloaded: "overloaded",
+    BackendTimeout: "timeout",
+    BackendUnavailable: "unavailable",
+    BackendProtocol: "protocol",
+}
+
+
+@dataclass
+class _Call:
+    """One call and all its tries."""
+
+    key: str
+    deadline: float | None
+    tried: set[Endpoint] = field(default_factory=set)
+    retries: int = 0
+
+
+class PoolBackend:
+    """One model, under the first replica's name for it, at most `max_concurrency` calls at each of its replicas.
+
+    `clock` is the one of the call context's deadlines; `sleep` and `chance`, in [0, 1), make retries and probes wait.
+    """
+
+    def __init__(
+        self,
+        replicas: Sequence[Replica],
+        *,
+        max_concurrency: int = 256,
+        retry: RetryPolicy | None = None,
+        breaker: BreakerPolicy | None = None,
+        observer: PoolObserver | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.model = replicas[0].model
+        self._observer = observer or SilentObserver()
+        self._policy = retry or RetryPolicy()
+        self._budget = RetryBudget(self._policy)
+        self._clock = clock
+        self._sleep = sleep
+        self._chance = chance
+        self._probes: dict[int, asyncio.Task[None]] = {}
+        self._closed = False
+        self._endpoints = [
+            Endpoint(
+                number,
+                replica,
+                limit=max_concurrency,
+                breaker=Breaker(breaker or BreakerPolicy(), partial(self._breaker_changed, number)),
+            )
+            for number, replica in enumerate(replicas)
+        ]
+        self._places = Places(self._endpoints, clock=clock)
+        for endpoint in self._endpoints:
+            self._observer.breaker(endpoint.number, "closed")
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        return await self._whole(partial(conversation_key, messages), lambda r: r.complete(messages, sampling))
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
+        return self._pieces(partial(conversation_key, messages), lambda r: r.stream(messages, sampling))
+
+    async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._whole(partial(body_key, body), lambda r: r.forward(path, body))
+
+    def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        return self._pieces(partial(body_key, body), lambda r: r.forward_stream(path, body))
+
+    async def _whole(self, key: Callable[[], str], ask: Callable[[Replica], Awaitable[T]]) -> T:
+        call = self._begin(key)
+        while True:
+            place = await self._places.take(call.key, tried=call.tried, deadline=call.deadline)
+            try:
+                with self._running(call, place):
+                    return await ask(place.endpoint.replica)
+            except BackendError as error:
+                await self._before_retry(call, place, error)
+
+    async def _pieces(
+        self, key: Callable[[], str], ask: Callable[[Replica], AsyncGenerator[T, None]]
+    ) -> AsyncGenerator[T, None]:
+        call = self._begin(key)
+        while True:
+            spoke = False
+            place = await self._places.take(call.key, tried=call.tried, deadline=call.deadline)
+            try:
+                with self._running(call, place):
+                    async with aclosing(ask(place.endpoint.replica)) as pieces:
+                        async for piece in pieces:
+                            if place.trial and not spoke:
+                                # The others need not wait for the end of a long answer.
+                                place.endpoint.breaker.succeeded()
+                            spoke = True
+                            yield piece
+                    return
+            except BackendError as error:
+                if spoke:
+                    raise
+                await self._before_retry(call, place, error)
+
+    async def ready(self) -> bool:
+        """Whether an endpoint lives. Those that were not heard of lately are asked."""
+        candidates = [endpoint for endpoint in self._endpoints if endpoint.breaker.state != "open"]
+        if any(self._clock() - endpoint.seen_at < _SEEN_S for endpoint in candidates):
+            return True
+        return any(await asyncio.gather(*(self._seen_alive(endpoint) for endpoint in candidates)))
+
+    async def aclose(self) -> None:
+        self._closed = True
+        probes = list(self._probes.values())
+        for probe in probes:
+            probe.cancel()
+        await asyncio.gather(*probes, return_exceptions=True)
+        for endpoint in self._endpoints:
+            await endpoint.replica.aclose()
+
+    def _begin(self, key: Callable[[], str]) -> _Call:
+        self._budget.called()
+        context = call_context()
+        # With one endpoint there is nothing to choose.
+        return _Call("" if len(self._endpoints) == 1 else context.affinity or key(), context.deadline)
+
+    @contextmanager
+    def _running(self, call: _Call, place: Place) -> Iterator[None]:
+        """One try, from its place to what the endpoint's breaker and the observer learn of it."""
+        endpoint = place.endpoint
+        call.tried.add(endpoint)
+        outcome: CallOutcome = "cancelled"
+        try:
+            yield
+            outcome = "ok"
+            self._went_well(endpoint)
+        except BackendError as error:
+            outcome = _outcome(error)
+            self._went_wrong(place, error)
+            raise
+        finally:
+            self._observer.called(endpoint.number, outcome)
+            self._places.give_back(place)
+
+    def _went_well(self, endpoint: Endpoint) -> None:
+        endpoint.seen_at = self._clock()
+        endpoint.breaker.succeeded()
+
+    def _went_wrong(self, place: Place, error: BackendError) -> None:
+        endpoint = place.endpoint
+        match error:
+            case BackendRejected():
+                # A server that reads requests well enough to refuse them lives.
+                self._went_well(endpoint)
+            case BackendProtocol():
+                # Some servers answer a bad request so: no client may shut an endpoint for the others.
+                pass
+            case BackendOverloaded(status=429):
+                # A quota, not a fault.
+                endpoint.seen_at = self._clock()
+            case _:
+                endpoint.breaker.failed(trial=place.trial)
+        if isinstance(error, BackendOverloaded) and error.retry_after:
+            endpoint.paused_until = max(endpoint.paused_until, self._clock() + error.retry_after)
+
+    async def _before_retry(self, call: _Call, place: Place, error: BackendError) -> None:
+        """Wait for the time of the next try. Raises `error` when there is none."""
+        if not isinstance(error, _RETRIED) or call.retries >= self._policy.retries or not self._places.any_alive:
+            raise error
+        wait = self._policy.backoff_s(call.retries, self._chance())
+        elsewhere = self._places.elsewhere(call.tried)
+        if not elsewhere:
+            wait = max(wait, self._places.pause_s())
+            if wait > self._policy.longest_pause_s:
+                raise error
+        if call.deadline is not None and self._clock() + wait >= call.deadline:
+            raise error
+        # A call whose connection was lost moves its work, it adds none; the breaker bounds how often that happens.
+        moves = elsewhere and isinstance(error, BackendUnavailable) and error.status is None
+        if not moves and not self._budget.spend():
+            raise error
+        call.retries += 1
+        self._observer.retried(place.endpoint.number, _outcome(error))
+        await self._sleep(wait)
+
+    def _breaker_changed(self, number: int, state: BreakerState) -> None:
+        self._observer.breaker(number, state)
+        if state == "open" and not self._closed and number not in self._probes:
+            self._probes[number] = asyncio.get_running_loop().create_task(self._probe(self._endpoints[number]))
+        self._places.hand_out()
+
+    async def _probe(self, endpoint: Endpoint) -> None:
+        """Ask an endpoint whether it lives until it does, or until late news says so."""
+        while endpoint.breaker.state == "open":
+            await self._sleep(endpoint.breaker.cooldown_s)
+            if await self._seen_alive(endpoint):
+                endpoint.breaker.half_open()
+        self._probes.pop(endpoint.number, None)
+
+    async def _seen_alive(self, endpoint: Endpoint) -> bool:
+        alive = await endpoint.replica.alive()
+        if alive:
+            endpoint.seen_at = self._clock()
+        return alive
+
+
+def _outcome(error: BackendError) -> CallOutcome:
+    return _OUTCOMES.get(type(error), "unavailable")
