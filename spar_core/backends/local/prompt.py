@@ -36,6 +36,10 @@ class PromptEncoder:
             raise BackendRejected(f"the chat template refuses the messages: {error}", status=400) from error
         return tuple(ids)
 
+    def encode_text(self, text: str) -> tuple[int, ...]:
+        """A text to continue, as it stands: whoever writes a raw prompt writes its control tokens too."""
+        return tuple(int(token) for token in self._tokenizer(text)["input_ids"])
+
     def _whole(self, turns: list[dict[str, Any]]) -> list[int]:
         ids = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
         return [int(token) for token in ids]
