@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # The clients that we are tested with want versions of their own, so they have an environment of their own.
 CLIENTS = $(VENV)-clients
 
-.PHONY: serve test test-clients check bench clean
+.PHONY: serve test test-clients soak check bench clean
 
 serve: $(VENV)/.serve
 	$(BIN)/spar serve
@@ -20,6 +20,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+soak: $(VENV)/.dev
+	$(BIN)/python tests/soak/soaking.py
 
 bench: $(VENV)/.dev
 	@for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
