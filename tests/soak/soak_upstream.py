@@ -70,9 +70,12 @@ class FaultyUpstream:
         record.begun += 1
         try:
             return await self._try(request, body, record, leaving=bool(tag[2]))
-        except (asyncio.CancelledError, ConnectionError):
+        except asyncio.CancelledError:
             record.aborted += 1
             raise
+        except ConnectionError:
+            record.aborted += 1
+            return web.Response()
 
     async def _try(
         self, request: web.Request, body: dict[str, Any], record: Record, *, leaving: bool
