@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from spar_core.cutoff import Cutoff
 from spar_server.errors import ApiError
 from spar_server.open_paths import OPEN_PATHS
+from spar_server.read_ahead import read_ahead
 
 # Of the grace time, for answers to be sent in once they have been cut short.
 _RESERVE: Final = 0.2
@@ -58,17 +59,12 @@ class Draining:
 
     async def until_cutoff(self, frames: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
         """`frames`, which have no best-so-far to end with: at the cutoff they end as an error."""
-        async with aclosing(frames):
-            while True:
-                try:
-                    # For each frame: the first is read by another task than the rest.
-                    async with self.cutoff.timeout(None):
-                        frame = await anext(frames)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError as error:
-                    raise leaving() from error
-                yield frame
+        try:
+            async with aclosing(read_ahead(frames, within=self.cutoff.timeout(None))) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except TimeoutError as error:
+            raise leaving() from error
 
 
 def leaving() -> ApiError:
