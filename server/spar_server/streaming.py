@@ -35,8 +35,12 @@ STATUS_WITHIN_S: Final = 0.5
 DONE: Final = "data: [DONE]\n\n"
 
 
+# dumps() would make an encoder for each token.
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def frame(data: dict[str, Any]) -> str:
-    return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"data: {_encode(data)}\n\n"
 
 
 async def told(head: str, rest: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
