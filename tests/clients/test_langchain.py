@@ -21,7 +21,8 @@ def weather(city: str) -> str:
 
 
 def chat(url: str, model: str = "pair", **settings: Any) -> ChatOpenAI:
-    return ChatOpenAI(base_url=url, api_key=SecretStr("none"), model=model, **{"max_retries": 0, **settings})
+    usual = {"api_key": SecretStr("none"), "max_retries": 0}
+    return ChatOpenAI(base_url=url, model=model, **{**usual, **settings})
 
 
 def joined(chunks: list[AIMessageChunk]) -> BaseMessageChunk:
@@ -101,3 +102,9 @@ def test_it_waits_as_told_and_tries_again(url: str) -> None:
     began = time.monotonic()
     assert chat(url, max_retries=1).invoke("busy once, LangChain").content == "at last"
     assert time.monotonic() - began >= RETRY_AFTER_S
+
+
+def test_a_wrong_key_is_told_as_such(keyed_url: str) -> None:
+    assert chat(keyed_url, api_key=SecretStr("secret")).invoke("Hi").content
+    with pytest.raises(openai.AuthenticationError):
+        chat(keyed_url).invoke("Hi")

@@ -96,3 +96,9 @@ def test_it_waits_as_told_and_tries_again(url: str) -> None:
     began = time.monotonic()
     assert ask(url, "busy once, LiteLLM", max_retries=1).choices[0].message.content == "at last"
     assert time.monotonic() - began >= RETRY_AFTER_S
+
+
+def test_a_wrong_key_is_told_as_such(keyed_url: str) -> None:
+    assert ask(keyed_url, api_key="secret").choices
+    with pytest.raises(litellm.AuthenticationError):
+        ask(keyed_url)

@@ -23,8 +23,8 @@ HI = [ChatMessage(role="user", content="Hi there")]
 
 
 def llm(url: str, model: str = "pair", **settings: Any) -> OpenAILike:
-    usual = {"is_chat_model": True, "is_function_calling_model": True, "max_retries": 0}
-    return OpenAILike(api_base=url, api_key="none", model=model, **{**usual, **settings})
+    usual = {"api_key": "none", "is_chat_model": True, "is_function_calling_model": True, "max_retries": 0}
+    return OpenAILike(api_base=url, model=model, **{**usual, **settings})
 
 
 def account(response: ChatResponse) -> dict[str, Any]:
@@ -96,3 +96,9 @@ def test_it_waits_as_told_and_tries_again(url: str) -> None:
     began = time.monotonic()
     assert llm(url, max_retries=1).complete("busy once, LlamaIndex").text == "at last"
     assert time.monotonic() - began >= RETRY_AFTER_S
+
+
+def test_a_wrong_key_is_told_as_such(keyed_url: str) -> None:
+    assert llm(keyed_url, api_key="secret").chat(HI).message.content
+    with pytest.raises(openai.AuthenticationError):
+        llm(keyed_url).chat(HI)

@@ -24,8 +24,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("tests", sorted(path.name for path in HERE.glob("*.test.js")))
-def test_a_node_client(url: str, installed: Path, tests: str) -> None:
-    told = {"BASE_URL": url, "RETRY_AFTER_S": str(RETRY_AFTER_S), "WEATHER": json.dumps(WEATHER)}
+def test_a_node_client(url: str, keyed_url: str, installed: Path, tests: str) -> None:
+    urls = {"BASE_URL": url, "KEYED_URL": keyed_url}
+    told = {**urls, "RETRY_AFTER_S": str(RETRY_AFTER_S), "WEATHER": json.dumps(WEATHER)}
     ran = subprocess.run(
         ["node", "--test", tests], cwd=installed, env=os.environ | told, capture_output=True, text=True, timeout=120
     )

@@ -140,3 +140,11 @@ async def test_the_asynchronous_client_does_all_of_it(url: str) -> None:
 def test_the_model_and_its_aliases_are_found(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["pair"]
     assert client.models.retrieve("pair@4").id == "pair@4"
+
+
+def test_a_wrong_key_is_told_as_such(keyed_url: str) -> None:
+    with openai.OpenAI(base_url=keyed_url, api_key="secret") as client:
+        assert client.chat.completions.create(model="pair", messages=said("Hi")).choices
+        with pytest.raises(openai.AuthenticationError) as caught:
+            client.with_options(api_key="wrong").chat.completions.create(model="pair", messages=said("Hi"))
+    assert caught.value.code == "invalid_api_key"

@@ -96,3 +96,11 @@ test("the models are listed", async () => {
   const { data } = await client.models.list();
   assert.deepEqual(data.map((model) => model.id), ["pair"]);
 });
+
+test("a wrong key is told as such", async () => {
+  const keyed = new OpenAI({ baseURL: process.env.KEYED_URL, apiKey: "secret" });
+  const body = { model: "pair", messages: said("Hi") };
+  assert.ok((await keyed.chat.completions.create(body)).choices.length);
+  const wrong = keyed.withOptions({ apiKey: "wrong" });
+  await assert.rejects(wrong.chat.completions.create(body), OpenAI.AuthenticationError);
+});

@@ -98,3 +98,10 @@ test("it waits as told and tries again", async () => {
   const exhausted = await generateText(call("busy", { maxRetries: 1 })).catch((error) => error);
   assert.ok(RetryError.isInstance(exhausted), `${exhausted}`);
 });
+
+test("a wrong key is told as such", async () => {
+  const keyed = (apiKey) => createOpenAICompatible({ name: "spar", baseURL: process.env.KEYED_URL, apiKey })("pair");
+  const options = { prompt: "Hi", maxRetries: 0 };
+  assert.ok((await generateText({ ...options, model: keyed("secret") })).text);
+  await assert.rejects(generateText({ ...options, model: keyed("wrong") }), (error) => error.statusCode === 401);
+});
