@@ -204,6 +204,8 @@ def _config(request: ChatRequest, budget: int, defaults: RefineDefaults) -> Sear
         stop=defaults.stop,
         deadline_s=defaults.deadline_s,
     )
+    if not options.model_fields_set:
+        return base
     return replace(base, **options.model_dump(exclude={"checks", "progress", "trace"}, exclude_none=True))
 
 

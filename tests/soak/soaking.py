@@ -39,7 +39,8 @@ class Soak:
     client: aiohttp.ClientSession
     random: random.Random
     problems: list[str] = field(default_factory=list)
-    left: list[int] = field(default_factory=list)
+    # The kind of each request whose client left.
+    left: dict[int, str] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
     rss_kib: list[int] = field(default_factory=list)
 
@@ -64,7 +65,7 @@ class Soak:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
             self.outcomes[f"{kind}: left"] += 1
-            self.left.append(number)
+            self.left[number] = kind
             return
         try:
             status, usage = work.result()
@@ -171,9 +172,12 @@ def _look_at_upstream(run: Soak) -> None:
     for number, record in run.upstream.records.items():
         if record.begun != record.finished + record.aborted + len(record.faults):
             run.problems.append(f"request {number}: a call of it was neither answered nor aborted: {record}")
-    for number in run.left:
-        if run.upstream.records[number].outlived:
-            run.problems.append(f"request {number}: its client left, but its upstream call ran to the end")
+    for number, kind in run.left.items():
+        record = run.upstream.records[number]
+        if record.outlived:
+            run.problems.append(
+                f"request {number} ({kind}): its client left, but a call of it ran to the end: {record}"
+            )
 
 
 def _look_at_memory(run: Soak) -> None:
