@@ -2,14 +2,19 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3))
 VENV ?= .venv
 BIN = $(VENV)/bin
+# vLLM wants versions of its own, so its tests have an environment of their own.
+VLLM = $(VENV)-vllm
 
-.PHONY: serve test check bench clean
+.PHONY: serve test test-vllm check bench clean
 
 serve: $(VENV)/.serve
 	$(BIN)/spar serve
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+test-vllm: $(VLLM)/.ready
+	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -32,5 +37,12 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@ $(VENV)/.serve
 
+$(VLLM)/.ready: pyproject.toml tests/vllm/requirements.txt
+	@echo "Installing vLLM into $(VLLM); it is large, so the first time takes a few minutes."
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --editable . --requirement tests/vllm/requirements.txt
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
