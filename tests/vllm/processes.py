@@ -21,6 +21,8 @@ MODELS = ROOT / "spar_core" / "models"
 FRUGAL = {
     "HF_HUB_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",
+    # vLLM compiles what ranks log probabilities when it is first asked for some: most of a minute for nothing here.
+    "TORCHDYNAMO_DISABLE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_LOGGING_LEVEL": "WARNING",

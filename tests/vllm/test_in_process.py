@@ -145,7 +145,7 @@ async def test_log_probabilities_come_in_openais_shape(base: VllmBackend) -> Non
         (replace(SAMPLED, extra={"top_k": -7}), "top_k"),
         (replace(SAMPLED, extra={"structured_outputs": {"regex": "("}}), "regex"),
         (replace(SAMPLED, extra={"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 7}}}}),
-         "schema"),
+         "type must be"),
     ],
 )  # fmt: skip
 async def test_what_vllm_refuses_is_a_rejection_and_leaves_it_alive(

@@ -91,6 +91,7 @@ class VllmEngine:
         Raises:
             BackendError: vLLM refuses the request, is full, or has died.
         """
+        llm = self._llm
         if self._closed:
             raise BackendUnavailable(f"{ENGINE} is closed")
         from vllm.inputs.engine import tokens_input
@@ -100,7 +101,7 @@ class VllmEngine:
         name, finished = f"spar-{uuid4().hex}", False
         lora = None if adapter is None else LoRARequest(adapter, self._adapters[adapter], adapter)
         with told_as_ours():
-            outputs = self._llm.generate(tokens_input(list(prompt)), parameters, name, lora_request=lora)
+            outputs = llm.generate(tokens_input(list(prompt)), parameters, name, lora_request=lora)
             try:
                 async with aclosing(outputs):
                     async for output in outputs:
@@ -109,7 +110,7 @@ class VllmEngine:
             finally:
                 if not finished:
                     # AsyncLLM aborts what it has begun; not what is called off while it is handed to the core.
-                    await self._llm.abort(name)
+                    await llm.abort(name)
 
     async def aclose(self) -> None:
         """End vLLM's processes; running requests fail with BackendUnavailable."""
@@ -128,6 +129,8 @@ class VllmEngine:
                 return
             self._closed = True
             self._llm.shutdown(timeout=_CLOSING_S)
+            # It shuts itself down once more when it is collected, which fails where that is at the interpreter's end.
+            self._llm = None
             self._guard.dismiss()
 
 
