@@ -30,7 +30,7 @@ FRUGAL = {
 }
 KV_BYTES = 64 * 2**20
 # An engine imports torch in three processes; on a busy machine that takes its time.
-START_S = 240.0
+START_S = 400.0
 
 
 class Server:
