@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 
 from spar_server.app import create_app
+from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.settings import Settings
 
@@ -18,8 +19,8 @@ Serve = Callable[[Pair], AbstractContextManager[str]]
 
 
 @contextmanager
-def _serving(pair: Pair, settings: Settings | None = None) -> Iterator[str]:
-    app = create_app(settings or Settings(), pair)
+def _serving(pair: Pair, settings: Settings | None = None, metrics: Metrics | None = None) -> Iterator[str]:
+    app = create_app(settings or Settings(), pair, metrics)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -12,6 +12,7 @@ from spar_core.backends.context import bind_calls
 from spar_core.backends.pool import conversation_key
 from spar_core.budget import LEAST_TOKENS
 from spar_core.checks import Check, build_check, format_check
+from spar_core.cutoff import Cutoff
 from spar_core.errors import RequestError
 from spar_core.judging import Judge
 from spar_core.refining import Refiner
@@ -43,6 +44,9 @@ class Plan:
     checks: tuple[Check, ...]
     options: RefineOptions
     n: int = 1
+    # Whether the server's load has taken from the budget.
+    browned_out: bool = False
+    cutoff: Cutoff | None = None
 
     @property
     def kind(self) -> str:
@@ -55,6 +59,23 @@ class Plan:
             affinity=conversation_key(self.conversation),
             deadline=None if seconds is None else time.monotonic() + seconds,
         )
+
+    @property
+    def cost(self) -> int:
+        """The most answers that it may make: its drafts and its nodes."""
+        return self.n + self.config.budget
+
+    def lowered(self, budget: int) -> Plan:
+        """The same with what the server's load leaves of the budget."""
+        if budget >= self.config.budget:
+            return self
+        return replace(self, config=replace(self.config, budget=budget), browned_out=True)
+
+    def due_within(self, seconds: float) -> Plan:
+        """The same with no more time than this from now."""
+        own = self.config.deadline_s
+        deadline_s = max(0.0, seconds if own is None else min(own, seconds))
+        return replace(self, config=replace(self.config, deadline_s=deadline_s))
 
     async def search(self, emit: Emit) -> Answers:
         """Run it. Raises BackendError when there is no draft."""
@@ -84,6 +105,7 @@ class Plan:
             actor_sampling=self.sampling,
             checks=self.checks,
             emit=emit,
+            cutoff=self.cutoff,
         )
 
     def _refine_tokens(self) -> int | None:
@@ -95,7 +117,12 @@ class Plan:
 
     def draft_stream(self, choice: int) -> AsyncGenerator[Delta, None]:
         """The `choice`-th draft, untouched, as the actor writes it."""
-        return self.pair.actor.stream(self.conversation, choice_sampling(self.sampling, choice))
+        sampling, most_tokens = choice_sampling(self.sampling, choice), self.config.max_search_tokens
+        if most_tokens is not None:
+            # All calls together are the drafts here, and each has its share.
+            limits = (most_tokens // self.n, sampling.max_tokens)
+            sampling = replace(sampling, max_tokens=min(limit for limit in limits if limit is not None))
+        return self.pair.actor.stream(self.conversation, sampling)
 
     def passed_through(self, drafts: Sequence[Completion], seconds: float) -> Answers:
         """The answers of a request whose drafts went straight to the client."""
@@ -138,15 +165,10 @@ def make_plan(request: ChatRequest, header: str | None, *, pair: Pair, defaults:
             f"refine.max_search_tokens: {most_tokens} is too little for {n} drafts; give at least {LEAST_TOKENS * n}",
             param="refine.max_search_tokens",
         )
-    sampling = request.sampling(pair.actor_sampling)
-    if budget == 0 and most_tokens is not None:
-        # All calls together are the drafts here, which may be streamed past any search.
-        limits = (most_tokens // n, sampling.max_tokens)
-        sampling = replace(sampling, max_tokens=min(limit for limit in limits if limit is not None))
     return Plan(
         pair=pair,
         conversation=request.conversation(),
-        sampling=sampling,
+        sampling=request.sampling(pair.actor_sampling),
         config=_config(request, budget, defaults),
         checks=_checks(request),
         options=request.refine,

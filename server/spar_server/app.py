@@ -14,9 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from spar_core.errors import BackendError, RequestError
+from spar_server.auth import Auth, key_name
 from spar_server.disconnect import ClientGoneError
+from spar_server.draining import Drain
 from spar_server.errors import ApiError, api_error
+from spar_server.gate import build_gate
+from spar_server.keys import load_keyring
 from spar_server.last_resort import LastResort
+from spar_server.limits import BodyLimit
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.request_id import RequestId
@@ -42,7 +47,11 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     app.state.pair = pair
     app.state.metrics = metrics or Metrics()
     app.state.started = int(time())
+    gate = app.state.gate = build_gate(settings, app.state.metrics.load)
     # The last one added is the outermost.
+    app.add_middleware(BodyLimit, limits=settings.limits)
+    app.add_middleware(Auth, keyring=load_keyring(settings), quotas=gate.quotas)
+    app.add_middleware(Drain, draining=gate.draining)
     app.add_middleware(LastResort, metrics=app.state.metrics)
     app.add_middleware(RequestId)
     for module in (chat, models, ops):
@@ -52,25 +61,25 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
 
 
 def _handle_errors(app: FastAPI) -> None:
-    def told(error: ApiError) -> Response:
-        app.state.metrics.refused(error.status)
+    def told(request: Request, error: ApiError) -> Response:
+        app.state.metrics.refused(error, key_name(request.scope))
         return JSONResponse(error.body, status_code=error.status, headers=error.headers)
 
-    async def on_api_error(_: Request, error: Exception) -> Response:
+    async def on_api_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError)
-        return told(error)
+        return told(request, error)
 
-    async def on_known(_: Request, error: Exception) -> Response:
+    async def on_known(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError | BackendError)
-        return told(api_error(error))
+        return told(request, api_error(error))
 
-    async def on_invalid(_: Request, error: Exception) -> Response:
+    async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return told(_invalid(error.errors()[0]))
+        return told(request, _invalid(error.errors()[0]))
 
-    async def on_http(_: Request, error: Exception) -> Response:
+    async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return told(ApiError(error.status_code, str(error.detail)))
+        return told(request, ApiError(error.status_code, str(error.detail)))
 
     async def on_gone(_: Request, __: Exception) -> Response:
         # Nobody reads this; 499 is what access logs call it.

@@ -48,9 +48,7 @@ def asked_budget(request: ChatRequest, header: str | None, *, model: str, defaul
     else:
         return AskedBudget(min(defaults.refine_budget, defaults.max_refine_budget), named=False)
     if budget > defaults.max_refine_budget:
-        raise RequestError(
-            f"{source}: {budget} is over this server's limit of {defaults.max_refine_budget}", param=source
-        )
+        raise RequestError(f"{source}: {budget} is over the limit of {defaults.max_refine_budget}", param=source)
     return AskedBudget(budget, named=True)
 
 

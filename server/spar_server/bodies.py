@@ -88,7 +88,7 @@ def usage_of(plan: Plan, answers: Answers) -> dict[str, Any]:
             "value": first.value,
             "draft_value": answers.draft_value,
             "stop_reason": best.stop_reason,
-            "degraded": answers.degraded,
+            "degraded": answers.degraded or plan.browned_out,
             "calls": {role: answers.calls.get(role, 0) for role in ("actor", "refiner", "judge")},
             "tokens": {role: _tokens(answers.usage.get(role)) for role in ("actor", "refiner", "judge")},
             "duration_ms": round(answers.duration_s * 1000, 1),

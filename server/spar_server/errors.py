@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Final
@@ -49,7 +50,10 @@ class ApiError(Exception):
     def headers(self) -> dict[str, str]:
         headers = {"x-should-retry": "false"} if self.final else {}
         if self.retry_after is not None:
-            headers["Retry-After"] = str(max(1, round(self.retry_after)))
+            # Never sooner than it is worth it.
+            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
         return headers
 
 

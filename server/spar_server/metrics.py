@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from spar_core.search import Answers, SearchResult
 from spar_server.answering import Plan
 from spar_server.disconnect import ClientGoneError
+from spar_server.errors import ApiError
+from spar_server.load_metrics import LoadMetrics
 from spar_server.upstream_metrics import UpstreamMetrics
 
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240, 480)
@@ -50,6 +52,7 @@ class Metrics:
         self._tokens = Counter("spar_tokens", "Tokens by model role and kind", ["role", "kind"], registry=registry)
         self._calls = Counter("spar_model_calls", "Model calls by role", ["role"], registry=registry)
         self.upstreams = UpstreamMetrics(registry)
+        self.load = LoadMetrics(registry)
         for kind in ("pass_through", "search"):
             self._running.labels(kind)
 
@@ -67,9 +70,10 @@ class Metrics:
             self._running.labels(kind).dec()
             self._requests.labels(kind, meter.outcome).inc()
 
-    def refused(self, status: int) -> None:
-        """Count an error response."""
-        self._errors.labels(str(status)).inc()
+    def refused(self, error: ApiError, key: str) -> None:
+        """Count an error response; `key` is the name of the key that it goes to."""
+        self._errors.labels(str(error.status)).inc()
+        self.load.refused(key, error.code)
 
     def first_token(self, kind: str, seconds: float) -> None:
         self._first_token.labels(kind).observe(seconds)
@@ -125,5 +129,5 @@ class Meter:
             self._metrics.first_token(self._kind, self.elapsed_s)
 
     def answered(self, plan: Plan, answers: Answers) -> None:
-        self.outcome = "degraded" if answers.degraded else "ok"
+        self.outcome = "degraded" if answers.degraded or plan.browned_out else "ok"
         self._metrics.answered(plan, answers, self.elapsed_s)

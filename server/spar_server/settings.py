@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag, ValidationError, field_validator
 from pydantic_settings import (
@@ -25,6 +25,10 @@ from pydantic_settings import (
 from spar_core.backends.openai import Timeouts
 from spar_core.errors import ConfigError
 from spar_core.search.config import Algorithm, StopPolicy
+from spar_server.admission import AdmissionSettings
+from spar_server.api_key import ApiKey
+from spar_server.brownout import BrownoutSettings
+from spar_server.limits import Limits
 
 DEFAULT_FILE = Path("spar.toml")
 _USUAL = Timeouts()
@@ -119,8 +123,15 @@ class Settings(BaseSettings):
     templates: str | None = None
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
     refine: RefineDefaults = RefineDefaults()
+    auth: Literal["on", "off"] = Field(default="on", description="off serves everyone who can reach the server")
+    keys: tuple[ApiKey, ...] = ()
+    keys_file: Path | None = None
+    limits: Limits = Limits()
+    admission: AdmissionSettings = AdmissionSettings()
+    brownout: BrownoutSettings = BrownoutSettings()
     log_level: str = Field(default="warning", pattern="^(critical|error|warning|info|debug)$")
     shutdown_grace_s: float = Field(default=30.0, ge=0)
+    shutdown_delay_s: float = Field(default=0.0, ge=0, description="the port stays open for at least this long")
 
     @field_validator("vllm", mode="before")
     @classmethod

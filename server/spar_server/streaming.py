@@ -20,7 +20,7 @@ from spar_core.search.events import Event
 from spar_core.types import Completion, Delta, FinishReason, Usage
 from spar_server.answering import Plan
 from spar_server.bodies import Envelope, answer_delta
-from spar_server.errors import api_error, internal_error
+from spar_server.errors import ApiError, api_error, internal_error
 from spar_server.metrics import Metrics
 from spar_server.progress import progress_of
 from spar_server.side_by_side import side_by_side
@@ -48,6 +48,8 @@ async def told(head: str, rest: AsyncGenerator[str, None]) -> AsyncGenerator[str
                 yield piece
         except BackendError as error:
             yield frame(api_error(error).body)
+        except ApiError as error:
+            yield frame(error.body)
         except Exception:
             # The process's edge: a stream that just ends looks complete to a client.
             logger.exception("a stream broke")

@@ -16,6 +16,8 @@ app = typer.Typer(
 )
 train = typer.Typer(no_args_is_help=True, help="Train pairs of actor and refiner.")
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a pair by verifiers.")
+keys = typer.Typer(no_args_is_help=True, help="API keys of a server.")
+app.add_typer(keys, name="keys")
 app.add_typer(train, name="train")
 app.add_typer(evaluate, name="eval")
 
@@ -60,6 +62,8 @@ def serve(
     model: Annotated[str | None, typer.Option(help="Name under which the pair is served")] = None,
     templates: Annotated[str | None, typer.Option(help="Prompt templates: default, compact or a folder")] = None,
     refine_budget: Annotated[int | None, typer.Option(help="Budget of requests that name none (default 0)")] = None,
+    keys_file: Annotated[str | None, typer.Option(help="TOML file of API keys; see `spar keys new`")] = None,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve everyone who can reach the server")] = False,
     config: Annotated[str | None, typer.Option(help="TOML file (default ./spar.toml where there is one)")] = None,
 ) -> None:
     """Serve the embedded pair, or front OpenAI-compatible upstreams."""
@@ -80,6 +84,8 @@ def serve(
             model=model,
             templates=templates,
             refine_budget=refine_budget,
+            keys_file=keys_file,
+            no_auth=no_auth,
         ),
         config,
     )
@@ -98,6 +104,14 @@ def chat(
     from spar_server.cli.chat import run
 
     run(url=url, budget=budget, once=once, model=model, seed=seed, api_key=api_key)
+
+
+@keys.command()
+def new(name: Annotated[str, typer.Argument(help="Whose key it is; it stands in the metrics")]) -> None:
+    """Make a key: it is shown this once, and only its hash is stored."""
+    from spar_server.cli.keys import run
+
+    run(name)
 
 
 @train.command()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
+from spar_server.gate import Gate
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 
@@ -19,12 +20,12 @@ async def health() -> dict[str, str]:
 
 
 @router.get("/ready", summary="Whether it takes requests", responses={503: {"description": "It does not"}})
-async def ready(request: Request, response: Response) -> dict[str, bool]:
-    """False, with status 503, while no upstream of the actor or none of the refiner lives."""
+async def ready(request: Request) -> JSONResponse:
+    """False, with status 503, while it is stopping, and while no upstream of the actor or none of the refiner lives."""
+    gate: Gate = request.app.state.gate
     pair: Pair = request.app.state.pair
-    is_ready = await pair.ready()
-    response.status_code = 200 if is_ready else 503
-    return {"ready": is_ready}
+    is_ready = not gate.draining.begun and await pair.ready()
+    return JSONResponse({"ready": is_ready}, status_code=200 if is_ready else 503)
 
 
 @router.get("/version", summary="The server's version")

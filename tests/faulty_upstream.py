@@ -1,0 +1,276 @@
+"""An OpenAI-compatible server on loopback that answers well, or fails in every way a real one does.
+
+It runs in a thread of its own, so that a test may be a coroutine or not, and tells what it saw: calls, who hung up on
+it and when, how much it said, which connections are open. It can be killed and started again on its port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from aiohttp import web
+
+T = TypeVar("T")
+# Longer than any test lasts.
+FOREVER_S: Final = 60.0
+DRIP_S: Final = 0.04
+PROMPT_TOKENS: Final = 7
+
+
+@dataclass(eq=False)
+class Call:
+    """One call as the upstream saw it. `aborted` is when its client hung up, `answered` whether it got everything."""
+
+    model: str
+    messages: list[dict[str, Any]]
+    stream: bool
+    request_id: str | None
+    fault: str = "none"
+    aborted: float | None = None
+    answered: bool = False
+    text: str = ""
+
+
+Say = Callable[[Call], str]
+Choose = Callable[[Call], str]
+
+
+@dataclass
+class FaultyUpstream:
+    """`fault` names what happens to a call (the keys of `FAULTS`, or "none"), `say` the text of its answer."""
+
+    say: Say = lambda call: "one two three four"
+    fault: Choose = lambda call: "none"
+    delay_s: float = 0.0
+    retry_after: str = "30"
+    calls: list[Call] = field(default_factory=list)
+    running: int = 0
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def connections(self) -> int:
+        return len(self._runner.server.connections) if self._runner.server else 0
+
+    def spoken(self, model: str) -> int:
+        """Completion tokens of the answers to `model` that were delivered whole."""
+        return sum(len(call.text.split()) for call in self.calls if call.answered and call.model == model)
+
+    def kill(self) -> None:
+        """Reset every connection and listen no more, as a process does that is killed."""
+        self._run(self._kill())
+
+    def restart(self) -> None:
+        self._run(self._listen())
+
+    @contextmanager
+    def serving(self) -> Iterator[FaultyUpstream]:
+        self._loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        thread.start()
+        self._run(self._start())
+        try:
+            yield self
+        finally:
+            self._run(self._runner.cleanup())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            thread.join(timeout=10)
+            self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+
+    async def _start(self) -> None:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_get("/health", self._health)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await self._listen()
+
+    async def _listen(self) -> None:
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        await self._site.start()
+        self.port = self._site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+
+    async def _kill(self) -> None:
+        await self._site.stop()
+        assert self._runner.server is not None
+        for connection in list(self._runner.server.connections):
+            if connection.transport is not None:
+                connection.transport.abort()  # type: ignore[attr-defined]
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.Response()
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        name = request.headers.get("X-Request-Id")
+        call = Call(body["model"], body["messages"], bool(body.get("stream")), name)
+        self.calls.append(call)
+        call.fault = self.fault(call)
+        call.text = self.say(call)
+        self.running += 1
+        try:
+            await asyncio.sleep(self.delay_s)
+            answer = _Answer(request, call, self.retry_after)
+            return await (answer.whole() if call.fault == "none" else FAULTS[call.fault](answer))
+        except (asyncio.CancelledError, ConnectionError):
+            call.aborted = time.monotonic()
+            raise
+        finally:
+            self.running -= 1
+
+
+@dataclass
+class _Answer:
+    """One answer under way, streamed or not, in pieces that faults fall between."""
+
+    request: web.Request
+    call: Call
+    retry_after: str
+
+    async def whole(self, pause_s: float = 0.0) -> web.StreamResponse:
+        response = await self.begun()
+        for piece in self.pieces():
+            await asyncio.sleep(pause_s)
+            await response.write(piece)
+        await response.write_eof()
+        self.call.answered = True
+        return response
+
+    async def begun(self) -> web.StreamResponse:
+        kind = "text/event-stream" if self.call.stream else "application/json"
+        response = web.StreamResponse(headers={"Content-Type": kind})
+        if not self.call.stream:
+            response.content_length = len(b"".join(self.pieces()))
+        await response.prepare(self.request)
+        return response
+
+    def pieces(self) -> list[bytes]:
+        """Of a stream the role, each word, the finish, the usage and the end; else the body in four pieces."""
+        words = self.call.text.split(" ")
+        usage = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": len(self.call.text.split())}
+        if not self.call.stream:
+            message = {"role": "assistant", "content": self.call.text}
+            body = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}).encode()
+            step = len(body) // 4 + 1
+            return [body[start : start + step] for start in range(0, len(body), step)]
+        deltas = [{"content": word if number == 0 else f" {word}"} for number, word in enumerate(words)]
+        choices = [{"delta": delta, "finish_reason": None} for delta in ({"role": "assistant", "content": ""}, *deltas)]
+        chunks = [{"choices": [choice]} for choice in (*choices, {"delta": {}, "finish_reason": "stop"})]
+        return [*(event(chunk) for chunk in (*chunks, {"choices": [], "usage": usage})), b"data: [DONE]\n\n"]
+
+    async def until_first_token(self) -> web.StreamResponse:
+        response = await self.begun()
+        for piece in self.pieces()[:2]:
+            await response.write(piece)
+        # What is lost with the connection was sent before.
+        await asyncio.sleep(0.02)
+        return response
+
+    def plain(self, status: int, body: str, headers: dict[str, str] | None = None) -> web.Response:
+        return web.Response(status=status, text=body, headers=headers, content_type="application/json")
+
+    def reset(self) -> None:
+        assert self.request.transport is not None
+        self.request.transport.abort()  # type: ignore[attr-defined]
+
+
+def event(data: Any) -> bytes:
+    return f"data: {json.dumps(data)}\n\n".encode()
+
+
+async def _refused(answer: _Answer, status: int, *, later: bool) -> web.StreamResponse:
+    headers = {"Retry-After": answer.retry_after} if later else None
+    return answer.plain(status, json.dumps({"error": {"message": "busy"}}), headers)
+
+
+async def _stall(answer: _Answer) -> web.StreamResponse:
+    await asyncio.sleep(FOREVER_S)
+    return answer.plain(500, "")
+
+
+async def _stall_silent(answer: _Answer) -> web.StreamResponse:
+    response = await answer.begun()
+    await response.write(b": working\n\n" + event({"choices": [{"delta": {}}]}) if answer.call.stream else b"{")
+    await asyncio.sleep(FOREVER_S)
+    return response
+
+
+async def _stall_after(answer: _Answer) -> web.StreamResponse:
+    response = await answer.until_first_token()
+    await asyncio.sleep(FOREVER_S)
+    return response
+
+
+async def _reset(answer: _Answer) -> web.StreamResponse:
+    answer.reset()
+    return answer.plain(500, "")
+
+
+async def _reset_after(answer: _Answer) -> web.StreamResponse:
+    response = await answer.until_first_token()
+    answer.reset()
+    return response
+
+
+async def _truncated(answer: _Answer) -> web.StreamResponse:
+    response = await answer.until_first_token()
+    if answer.call.stream:
+        # A body that ends in good order, and in the middle of the answer.
+        await response.write_eof()
+    elif answer.request.transport is not None:
+        answer.request.transport.close()
+    return response
+
+
+async def _invalid_json(answer: _Answer) -> web.StreamResponse:
+    if not answer.call.stream:
+        return answer.plain(200, '{"choices": [')
+    response = await answer.begun()
+    await response.write(b'data: {"choices": [\n\n')
+    return response
+
+
+async def _error_200(answer: _Answer) -> web.StreamResponse:
+    error = {"error": {"message": "out of luck"}}
+    if not answer.call.stream:
+        return answer.plain(200, json.dumps(error))
+    response = await answer.begun()
+    await response.write(event(error))
+    return response
+
+
+FAULTS: Final[dict[str, Callable[[_Answer], Awaitable[web.StreamResponse]]]] = {
+    "429": lambda answer: _refused(answer, 429, later=False),
+    "429 later": lambda answer: _refused(answer, 429, later=True),
+    "503": lambda answer: _refused(answer, 503, later=False),
+    "503 later": lambda answer: _refused(answer, 503, later=True),
+    "500": lambda answer: _refused(answer, 500, later=False),
+    "stall": _stall,
+    "stall silent": _stall_silent,
+    "stall after": _stall_after,
+    "reset": _reset,
+    "reset after": _reset_after,
+    "truncated": _truncated,
+    "invalid json": _invalid_json,
+    "error 200": _error_200,
+    "slow drip": lambda answer: answer.whole(DRIP_S),
+}
+
+
+def once(fault: str) -> Choose:
+    """The first call has it, the others none."""
+    left = [fault]
+    return lambda call: left.pop() if left else "none"
