@@ -4,8 +4,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 # The clients that we are tested with want versions of their own, so they have an environment of their own.
 CLIENTS = $(VENV)-clients
+# vLLM wants versions of its own, so its tests have an environment of their own.
+VLLM = $(VENV)-vllm
 
-.PHONY: serve test test-clients soak check bench clean
+.PHONY: serve test test-clients test-vllm soak check bench clean
 
 serve: $(VENV)/.serve
 	$(BIN)/spar serve
@@ -15,6 +17,9 @@ test: $(VENV)/.dev
 
 test-clients: $(CLIENTS)/.ready
 	PATH="$(abspath $(CLIENTS))/bin:$$PATH" $(CLIENTS)/bin/python -m pytest tests/clients
+
+test-vllm: $(VLLM)/.ready
+	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -45,5 +50,12 @@ $(CLIENTS)/.ready: pyproject.toml tests/clients/requirements.txt
 	$(CLIENTS)/bin/python -m pip install --quiet --editable . --requirement tests/clients/requirements.txt
 	touch $@
 
+$(VLLM)/.ready: pyproject.toml tests/vllm/requirements.txt
+	@echo "Installing vLLM into $(VLLM); it is large, so the first time takes a few minutes."
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --editable . --requirement tests/vllm/requirements.txt
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(CLIENTS) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

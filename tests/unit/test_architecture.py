@@ -27,7 +27,7 @@ def test_the_core_loads_neither_a_server_nor_a_model_library() -> None:
 
 
 def test_the_http_backend_loads_no_model_library() -> None:
-    assert not loaded_by("import spar_core.backends.openai") & set(HEAVY)
+    assert not loaded_by("import spar_core.backends.openai, spar_core.backends.vllm") & set(HEAVY)
 
 
 def test_the_server_loads_no_model_library() -> None:

@@ -53,6 +53,12 @@ def serve(
         list[str] | None, typer.Option(help="URL of the refiner, likewise (default the actor's)")
     ] = None,
     refiner_model: Annotated[str | None, typer.Option(help="The refiner's model name there")] = None,
+    actor_vllm: Annotated[
+        str | None, typer.Option(help="Run the actor in this process by vLLM: a folder, or a name at Hugging Face")
+    ] = None,
+    actor_adapter: Annotated[str | None, typer.Option(help="Folder of the actor's LoRA adapter")] = None,
+    refiner_vllm: Annotated[str | None, typer.Option(help="The refiner, likewise (default the actor)")] = None,
+    refiner_adapter: Annotated[str | None, typer.Option(help="Folder of the refiner's LoRA adapter")] = None,
     model: Annotated[str | None, typer.Option(help="Name under which the pair is served")] = None,
     templates: Annotated[str | None, typer.Option(help="Prompt templates: default, compact or a folder")] = None,
     refine_budget: Annotated[int | None, typer.Option(help="Budget of requests that name none (default 0)")] = None,
@@ -71,6 +77,10 @@ def serve(
             actor_model=actor_model,
             refiner_url=refiner_url,
             refiner_model=refiner_model,
+            actor_vllm=actor_vllm,
+            actor_adapter=actor_adapter,
+            refiner_vllm=refiner_vllm,
+            refiner_adapter=refiner_adapter,
             model=model,
             templates=templates,
             refine_budget=refine_budget,

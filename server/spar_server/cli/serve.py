@@ -33,6 +33,10 @@ class Flags:
     actor_model: str | None = None
     refiner_url: list[str] | None = None
     refiner_model: str | None = None
+    actor_vllm: str | None = None
+    actor_adapter: str | None = None
+    refiner_vllm: str | None = None
+    refiner_adapter: str | None = None
     model: str | None = None
     templates: str | None = None
     refine_budget: int | None = None
@@ -46,8 +50,10 @@ class Flags:
             port=self.port,
             model=self.model,
             templates=self.templates,
-            actor=_given(url=self.actor_url, model=self.actor_model),
-            refiner=_given(url=self.refiner_url, model=self.refiner_model),
+            actor=_given(url=self.actor_url, model=self.actor_model, vllm=self.actor_vllm, adapter=self.actor_adapter),
+            refiner=_given(
+                url=self.refiner_url, model=self.refiner_model, vllm=self.refiner_vllm, adapter=self.refiner_adapter
+            ),
             refine=_given(refine_budget=self.refine_budget),
             keys_file=self.keys_file,
             auth="off" if self.no_auth else None,

@@ -19,12 +19,12 @@ from typing import Any, Final
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from spar_core.backends.asked import refuse_unsupported
 from spar_core.backends.local.cache import SlotCache, Step
-from spar_core.backends.local.prompt import PromptEncoder
 from spar_core.backends.local.request import Request
 from spar_core.backends.local.sampler import sample_tokens
-from spar_core.backends.local.support import refuse_unsupported
 from spar_core.backends.local.text import TextStream
+from spar_core.backends.prompt import PromptEncoder
 from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
 from spar_core.types import FinishReason, Message, Sampling, Usage
 
@@ -70,7 +70,7 @@ class LocalEngine:
         self._threads = threads or self._usual_threads()
         self._cache = SlotCache(layers=config.num_hidden_layers, slots=max_slots, context=self.context)
         self._ends = self._end_tokens()
-        self._encoder = PromptEncoder(self._tokenizer)
+        self._encoder = PromptEncoder(self._tokenizer, engine="the embedded engine")
         self._incoming: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._waiting: list[Request] = []
         self._live: list[Request] = []
@@ -161,7 +161,7 @@ class LocalEngine:
     def _prepare(self, request: Request) -> None:
         """Tokenize the request that is last in line, or reject it."""
         try:
-            refuse_unsupported(request.sampling)
+            refuse_unsupported(request.sampling, engine="the embedded engine")
             asked, encoder = request.asked, self._encoder
             prompt = encoder.encode_text(asked) if isinstance(asked, str) else encoder.encode(asked)
             room = self.context - len(prompt)

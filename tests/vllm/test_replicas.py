@@ -1,0 +1,48 @@
+"""Two vLLM servers of one model: one is killed in the middle of a load, and comes back."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from asking import ask, check_search, text_of
+from conftest import Fleet
+from processes import metric, spar_serve, until
+
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
+
+
+def test_no_request_is_lost_when_one_of_two_replicas_is_killed(folder: Path, fleet: Fleet) -> None:
+    flags = (
+        "--actor-url", f"{fleet.actor.url}/v1", "--actor-url", f"{fleet.replica.url}/v1", "--actor-model", "actor",
+        "--refiner-url", f"{fleet.refiner.url}/v1", "--refiner-model", "refiner",
+        "--templates", "compact", "--model", "pair", "--config", str(folder / "small.toml"),
+    )  # fmt: skip
+    busy = threading.Event()
+    with spar_serve(folder, *flags) as gateway, ThreadPoolExecutor(12) as threads:
+
+        def one(number: int) -> int:
+            # Each is at work for seconds, so that those on the killed replica are in the middle of it.
+            answer = ask(gateway.url, seed=number, max_tokens=120, ignore_eos=True)
+            if number > 12:
+                busy.set()
+            return int(answer["usage"]["completion_tokens"])
+
+        load = [threads.submit(one, number) for number in range(60)]
+        assert busy.wait(120)
+        assert metric(fleet.replica.url, "vllm:num_requests_running") > 0
+        fleet.replica.kill()
+        assert [request.result() for request in load] == [120] * 60
+
+        check_search(ask(gateway.url, refine_budget=3, max_tokens=100), budget=3)
+        fleet.replica.start()
+        fleet.replica.wait()
+
+        def shared() -> bool:
+            searches = [threads.submit(ask, gateway.url, max_tokens=40, ignore_eos=True) for _ in range(8)]
+            assert all(text_of(search.result()) for search in searches)
+            return metric(fleet.replica.url, "vllm:generation_tokens_total") > 0
+
+        until(shared, 60)

@@ -1,0 +1,78 @@
+"""`spar serve` with the pair under vLLM in its own process: answers, aborts, a clean end, and one that is not."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from asking import MESSAGES, ask, check_search, chunks, text_of, told
+from conftest import SMALL
+from processes import KV_BYTES, MODELS, Server, group, spar_serve, until
+
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    settings = folder / "in-process.toml"
+    settings.write_text(
+        f"{SMALL}\n[vllm]\nmax_model_len = 512\nenforce_eager = true\nkv_cache_memory_bytes = {KV_BYTES}\n"
+    )
+    flags = (
+        "--actor-vllm", str(MODELS / "actor"), "--refiner-vllm", str(MODELS / "refiner"),
+        "--templates", "compact", "--model", "pair", "--config", str(settings),
+    )  # fmt: skip
+    with spar_serve(folder, *flags) as server:
+        yield server
+
+
+def test_it_answers_streams_and_searches(server: Server) -> None:
+    fields = {"max_tokens": 60, "seed": 7, "temperature": 0.9}
+    answer = ask(server.url, **fields)
+    assert told(list(chunks(server.url, **fields))) == text_of(answer)
+    check_search(ask(server.url, refine_budget=4, seed=3, max_tokens=120), budget=4)
+    both = ask(server.url, n=2, refine_budget=3, seed=3, max_tokens=60)
+    assert len(both["choices"]) == 2
+    assert httpx.get(f"{server.url}/ready").json() == {"ready": True}
+
+
+def test_what_it_cannot_honour_is_refused_by_name(server: Server) -> None:
+    tools = [{"type": "function", "function": {"name": "ring", "parameters": {"type": "object"}}}]
+    image = [{"type": "image_url", "image_url": {"url": "http://x/y.png"}}]
+    for changes, says in (
+        ({"tools": tools}, "tools"),
+        ({"messages": [{"role": "user", "content": image}]}, "image_url"),
+        ({"guided_json": {}, "guided_regex": "a"}, "guided_regex"),
+        ({"seed": 2**70}, "seed"),
+    ):
+        body = {"model": "pair", "messages": MESSAGES, **changes}
+        response = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
+        assert response.status_code == 400, response.text
+        assert says in response.json()["error"]["message"]
+
+
+def test_it_is_not_ready_once_a_core_has_died_and_ends_in_good_order_all_the_same(server: Server) -> None:
+    cores = [pid for pid in group(server.pid) if "EngineCore" in _title(pid)]
+    assert len(cores) == 2
+    os.kill(cores[0], signal.SIGKILL)
+    until(lambda: httpx.get(f"{server.url}/ready").status_code == 503, 20)
+    # Once it has ended in good order it ends by the signal, as it was asked to.
+    assert server.ask_to_end() in (0, -signal.SIGTERM)
+    until(lambda: not group(server.pid), 10)
+
+
+def test_nothing_outlives_a_server_that_is_killed(folder: Path) -> None:
+    flags = ("--actor-vllm", str(MODELS / "actor"), "--templates", "compact", "--config", str(folder / "one.toml"))
+    (folder / "one.toml").write_text("[vllm]\nmax_model_len = 512\nenforce_eager = true\n")
+    with spar_serve(folder, *flags) as server:
+        assert len(group(server.pid)) > 1
+        os.kill(server.pid, signal.SIGKILL)
+        until(lambda: not group(server.pid), 20)
+
+
+def _title(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
