@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 
 class Cutoff:
@@ -12,15 +12,23 @@ class Cutoff:
 
     def __init__(self) -> None:
         self.reached = False
-        self._scopes: set[asyncio.Timeout] = set()
+        self._calls: dict[object, Callable[[], None]] = {}
 
     def now(self) -> None:
         """End everything that runs under it; what starts under it later ends at its first wait."""
         self.reached = True
-        moment = asyncio.get_running_loop().time()
-        for scope in self._scopes:
-            if not scope.expired():
-                scope.reschedule(moment)
+        for call in tuple(self._calls.values()):
+            call()
+
+    @contextmanager
+    def calls(self, end: Callable[[], None]) -> Iterator[None]:
+        """`end` is called at the cutoff, should that come before the context ends."""
+        mark = object()
+        self._calls[mark] = end
+        try:
+            yield
+        finally:
+            del self._calls[mark]
 
     @asynccontextmanager
     async def timeout(self, seconds: float | None) -> AsyncIterator[None]:
@@ -30,8 +38,10 @@ class Cutoff:
             TimeoutError: either came first.
         """
         async with asyncio.timeout(0 if self.reached else seconds) as scope:
-            self._scopes.add(scope)
-            try:
+
+            def end() -> None:
+                if not scope.expired():
+                    scope.reschedule(asyncio.get_running_loop().time())
+
+            with self.calls(end):
                 yield
-            finally:
-                self._scopes.discard(scope)

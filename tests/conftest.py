@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 
 from spar_server.app import create_app
+from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.settings import Settings
 
@@ -34,8 +35,10 @@ def _running(app: Any) -> Iterator[str]:
         thread.join(timeout=10)
 
 
-def _serving(pair: Pair, settings: Settings | None = None) -> AbstractContextManager[str]:
-    return _running(create_app(settings or Settings(), pair))
+def _serving(
+    pair: Pair, settings: Settings | None = None, metrics: Metrics | None = None
+) -> AbstractContextManager[str]:
+    return _running(create_app(settings or Settings(), pair, metrics))
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,12 @@ class Plan:
             return self
         return replace(self, config=replace(self.config, budget=budget), browned_out=True)
 
+    def due_within(self, seconds: float) -> Plan:
+        """The same with no more time than this from now."""
+        own = self.config.deadline_s
+        deadline_s = max(0.0, seconds if own is None else min(own, seconds))
+        return replace(self, config=replace(self.config, deadline_s=deadline_s))
+
     @property
     def judge(self) -> Judge:
         pair, config = self.pair, self.config

@@ -13,12 +13,12 @@ _MARGIN: Final = 0.05
 _MOST_MARGIN_S: Final = 1.0
 
 
-def answer_within(deadline_s: float, hint: str | None) -> float:
-    """Seconds for an answer that is not streamed: its deadline, and before its client gives up.
+def answer_within(hint: str | None) -> float:
+    """Seconds after which the client of an answer that is not streamed has given up.
 
     `hint` is the header's value; what is no number says nothing.
     """
-    return min(deadline_s, NON_STREAM_S, first_byte_within(hint))
+    return min(NON_STREAM_S, first_byte_within(hint))
 
 
 def first_byte_within(hint: str | None) -> float:

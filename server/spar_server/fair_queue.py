@@ -30,10 +30,9 @@ class Ticket:
 
 @dataclass(slots=True)
 class _Flow:
-    # A dict keeps its order, and lets go of any one at once.
-    waiting: dict[Ticket, None] = field(default_factory=dict)
+    # With each one's number in order of arrival. A dict keeps its order, and lets go of any one at once.
+    waiting: dict[Ticket, int] = field(default_factory=dict)
     start: float = 0.0
-    came: int = 0
     finish: float = 0.0
 
 
@@ -58,15 +57,16 @@ class FairQueue:
 
     def push(self, ticket: Ticket) -> None:
         flow = self._flows.setdefault(ticket.key, _Flow())
-        flow.waiting[ticket] = None
+        self._count += 1
+        flow.waiting[ticket] = self._count
         self._length += 1
         self._cost += ticket.cost
         if len(flow.waiting) == 1:
             self._head(flow)
 
     def head(self) -> Ticket | None:
-        """Whose turn it is; among equals, who has been the first of its flow for longer."""
-        flow = min(self._backlogged(), key=lambda flow: (flow.start, flow.came), default=None)
+        """Whose turn it is; among equals, who came first."""
+        flow = min(self._backlogged(), key=lambda flow: (flow.start, next(iter(flow.waiting.values()))), default=None)
         return next(iter(flow.waiting)) if flow else None
 
     def pop(self) -> Ticket:
@@ -102,8 +102,10 @@ class FairQueue:
         """The cost of those who would be served before `ticket`, if it came now and nobody after it."""
         flow = self._flows.get(ticket.key, _Flow())
         start = flow.start if flow.waiting else max(self._time, flow.finish)
-        start += sum(each.span for each in flow.waiting)
-        before = sum(each.cost for each in flow.waiting)
+        before = 0
+        for each in flow.waiting:
+            start += each.span
+            before += each.cost
         for other in self._backlogged():
             if other is flow:
                 continue
@@ -124,5 +126,4 @@ class FairQueue:
         self._cost -= ticket.cost
 
     def _head(self, flow: _Flow) -> None:
-        self._count += 1
-        flow.start, flow.came = max(self._time, flow.finish), self._count
+        flow.start = max(self._time, flow.finish)

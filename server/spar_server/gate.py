@@ -14,7 +14,7 @@ from spar_server.answering import Plan
 from spar_server.api_key import ApiKey
 from spar_server.auth import key_of
 from spar_server.brownout import Brownout
-from spar_server.deadlines import READ_TIMEOUT_HEADER, answer_within, first_byte_within
+from spar_server.deadlines import READ_TIMEOUT_HEADER, first_byte_within
 from spar_server.draining import Draining, leaving
 from spar_server.load_metrics import LoadMetrics
 from spar_server.quotas import Quotas
@@ -34,7 +34,7 @@ class Gate:
     metrics: LoadMetrics
 
     @asynccontextmanager
-    async def turn(self, plan: Plan, request: Request, *, stream: bool) -> AsyncIterator[Plan]:
+    async def turn(self, plan: Plan, request: Request) -> AsyncIterator[Plan]:
         """The plan from when its turn has come until it is done: with the budget and the time that are left of its own.
 
         Raises:
@@ -43,23 +43,21 @@ class Gate:
         plan = plan.lowered(self.brownout.lowered(plan.config.budget))
         deadline, search = plan.config.deadline_s, plan.config.budget > 0
         assert deadline is not None
-        async with self.timed_turn(request, deadline, stream=stream, search=search, cost=plan.cost) as left:
-            yield replace(plan, config=replace(plan.config, deadline_s=left), cutoff=self.draining.cutoff)
+        async with self.timed_turn(request, deadline, search=search, cost=plan.cost) as left:
+            yield replace(plan.due_within(left), cutoff=self.draining.cutoff)
 
     @asynccontextmanager
     async def timed_turn(
-        self, request: Request, deadline_s: float, *, stream: bool, search: bool = False, cost: int = 1
+        self, request: Request, deadline_s: float, *, search: bool = False, cost: int = 1
     ) -> AsyncIterator[float]:
         """A turn of what has no plan; the value is how many seconds it has left.
 
         Raises:
             ApiError: as `turn` does.
         """
-        hint = request.headers.get(READ_TIMEOUT_HEADER)
-        deadline = deadline_s if stream else answer_within(deadline_s, hint)
-        wait_s = min(deadline, first_byte_within(hint))
+        wait_s = min(deadline_s, first_byte_within(request.headers.get(READ_TIMEOUT_HEADER)))
         async with self.admit(key_of(request), search=search, cost=cost, wait_s=wait_s) as waited:
-            yield max(0.0, deadline - waited)
+            yield max(0.0, deadline_s - waited)
 
     @asynccontextmanager
     async def admit(self, key: ApiKey, *, search: bool, cost: int, wait_s: float) -> AsyncIterator[float]:

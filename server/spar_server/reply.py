@@ -14,6 +14,7 @@ from spar_core.search.events import Event
 from spar_server.answering import Plan, make_plan
 from spar_server.asked_budget import BUDGET_HEADER
 from spar_server.auth import allow_model, key_of
+from spar_server.deadlines import READ_TIMEOUT_HEADER, answer_within
 from spar_server.disconnect import EventStream, until_disconnect
 from spar_server.gate import Gate
 from spar_server.keys import defaults_for
@@ -42,6 +43,8 @@ def plan_for(chat: ChatRequest, request: Request) -> Plan:
     settings.limits.check_messages(chat.messages)
     plan = make_plan(chat, request.headers.get(BUDGET_HEADER), pair=pair, defaults=defaults_of(request))
     allow_model(key_of(request), pair.name)
+    if not chat.stream:
+        plan = plan.due_within(answer_within(request.headers.get(READ_TIMEOUT_HEADER)))
     plan.bind_calls()
     return plan
 
@@ -64,7 +67,7 @@ async def _whole(plan: Plan, request: Request, body: Callable[[Plan, Answers], d
 
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
-    async with gate.turn(plan, request, stream=False) as admitted:
+    async with gate.turn(plan, request) as admitted:
         with metrics.request(admitted.kind) as meter:
             answers = await admitted.search(ignore)
             meter.answered(admitted, answers)
@@ -74,7 +77,7 @@ async def _whole(plan: Plan, request: Request, body: Callable[[Plan, Answers], d
 async def _frames(plan: Plan, request: Request, voice: Voice) -> AsyncGenerator[str, None]:
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
-    async with gate.turn(plan, request, stream=True) as admitted:
+    async with gate.turn(plan, request) as admitted:
         if admitted.streams_draft:
             frames = gate.draining.until_cutoff(stream_pass_through(admitted, voice, metrics))
         else:

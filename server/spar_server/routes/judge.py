@@ -47,7 +47,7 @@ async def judge(body: JudgeRequest, request: Request) -> Response:
 async def _judged(plan: Plan, response: str, request: Request) -> Judgement:
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
-    async with gate.turn(plan, request, stream=False) as admitted:
+    async with gate.turn(plan, request) as admitted:
         with metrics.request("judge") as meter:
             judgement = await _judgement(admitted, response, gate.draining.cutoff)
             meter.judged(judgement)

@@ -17,6 +17,7 @@ from spar_core.types import Usage
 from spar_server.asked_budget import named_budget
 from spar_server.auth import allow_model, key_of
 from spar_server.chat_stream import DONE
+from spar_server.deadlines import READ_TIMEOUT_HEADER, answer_within
 from spar_server.described import EMBEDDED, TEXT
 from spar_server.disconnect import EventStream, until_disconnect
 from spar_server.errors import ApiError
@@ -71,7 +72,8 @@ async def _whole(path: str, actor: PassThrough, body: RawRequest, request: Reque
 
 async def _answer(path: str, actor: PassThrough, request: Request) -> dict[str, Any]:
     gate, metrics, deadline_s = _shared(request)
-    async with gate.timed_turn(request, deadline_s, stream=False) as left:
+    deadline_s = min(deadline_s, answer_within(request.headers.get(READ_TIMEOUT_HEADER)))
+    async with gate.timed_turn(request, deadline_s) as left:
         with metrics.request(path.removeprefix("/")) as meter:
             bind_calls(deadline=time.monotonic() + left)
             try:
@@ -87,7 +89,7 @@ async def _answer(path: str, actor: PassThrough, request: Request) -> dict[str, 
 
 async def _frames(path: str, actor: PassThrough, body: RawRequest, request: Request) -> AsyncGenerator[str, None]:
     gate, metrics, deadline_s = _shared(request)
-    async with gate.timed_turn(request, deadline_s, stream=True):
+    async with gate.timed_turn(request, deadline_s):
         frames = _chunks(path, actor, body, await request.json(), metrics)
         async with aclosing(gate.draining.until_cutoff(frames)) as passed:
             async for each in passed:

@@ -50,11 +50,13 @@ def upstream() -> Iterator[FaultyUpstream]:
 
 
 @asynccontextmanager
-async def pool_over(*upstreams: FaultyUpstream, retries: int = 1) -> AsyncIterator[PoolBackend]:
+async def pool_over(
+    *upstreams: FaultyUpstream, retries: int = 1, timeouts: Timeouts = IMPATIENT
+) -> AsyncIterator[PoolBackend]:
     """A pool that leaves no task and no connection behind, and no call that the upstream still works at."""
     before = asyncio.all_tasks()
     pool = PoolBackend(
-        [OpenAIBackend(base_url=upstream.url, model="m", timeouts=IMPATIENT) for upstream in upstreams],
+        [OpenAIBackend(base_url=upstream.url, model="m", timeouts=timeouts) for upstream in upstreams],
         retry=RetryPolicy(retries=retries, base_s=0.01),
         breaker=BreakerPolicy(cooldown_s=0.05),
     )
@@ -134,7 +136,7 @@ async def test_a_slow_drip_is_no_fault(upstream: FaultyUpstream, stream: bool) -
 
 async def test_a_replica_that_is_killed_under_load_fails_no_call_and_is_used_again_when_it_is_back() -> None:
     with FaultyUpstream(delay_s=0.05).serving() as first, FaultyUpstream(delay_s=0.05).serving() as second:
-        async with pool_over(first, second, retries=2) as pool:
+        async with pool_over(first, second, retries=2, timeouts=Timeouts()) as pool:
 
             async def keep_asking(number: int) -> None:
                 for turn in range(12):

@@ -102,3 +102,19 @@ def test_two_that_always_want_more_never_differ_by_more_than_one_request_of_each
         spans[ticket.key] += ticket.span  # type: ignore[assignment]
         # The bound of the paper's theorem 1, for one server of any speed.
         assert abs(spans["a"] - spans["b"]) <= cost_a + cost_b / weight_b + 1e-6
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 65)), min_size=8, max_size=60), st.integers(0, 7))
+def test_a_newcomer_waits_for_at_most_one_request_of_each_other_key_whatever_comes_after_it(
+    others: list[tuple[str, int]], before: int
+) -> None:
+    queue = filled(*(Ticket(*other) for other in others[:before]))
+    mine = Ticket("mine", 65)
+    queue.push(mine)
+    turns = 0
+    for other in others[before:]:
+        queue.push(Ticket(*other))
+        turns += 1
+        if queue.pop() is mine:
+            break
+    assert turns <= len("abc") + 1

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import httpx
@@ -278,6 +280,41 @@ def test_a_request_that_waits_for_longer_than_it_may_is_a_503(serving: Serving) 
         wait_until(lambda: metric(url, 'spar_admission_cost_running{kind="search"} 3.0'))
         response = ask(client, refine_budget=2)
         assert (response.status_code, response.json()["error"]["code"]) == (503, "server_overloaded")
+
+
+async def _leave_after(url: str, seconds: float, **body: Any) -> None:
+    content = json.dumps({"model": "pair", "messages": HELLO} | body).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n"
+    _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode() + content)
+    await asyncio.sleep(seconds)
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+def test_whenever_clients_leave_no_place_is_lost(serving: Serving) -> None:
+    settings = set_up(admission={"search_capacity": 9, "pass_through_capacity": 3, "max_queue": 20})
+    pair = scripted_pair(latency_s=0.01)
+
+    async def crowd(url: str) -> None:
+        """Some leave in the queue, some in the middle, some at the very moment of their turn or their first frame."""
+        kinds = [{"stream": stream, "refine_budget": budget} for stream in (False, True) for budget in (0, 2)]
+        await asyncio.gather(
+            *(_leave_after(url, number % 25 * 0.004, **kinds[number % 4]) for number in range(300))  # type: ignore[arg-type]
+        )
+
+    with serving(pair, settings) as url, httpx.Client(base_url=url) as client:
+        asyncio.run(crowd(url))
+        for line in ("spar_admission_cost_running", "spar_queue_requests"):
+            for kind in ("search", "pass_through"):
+                empty = f'{line}{{kind="{kind}"}} 0.0'
+                wait_until(partial(metric, url, empty))
+                assert metric(url, empty)
+        for backend in (pair.actor, pair.refiner):
+            assert isinstance(backend, ScriptedBackend)
+            assert backend.running == 0
+        assert ask(client, refine_budget=2).status_code == 200
 
 
 # Time

@@ -1,0 +1,332 @@
+"""A real gateway in front of upstreams that fail in every way: what its clients get, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+import pytest
+from faulty_upstream import PROMPT_TOKENS, Call, FaultyUpstream, once
+
+from spar_core.backends.pool import PoolBackend
+from spar_server.metrics import Metrics
+from spar_server.pair import Pair, build_pair
+from spar_server.settings import Settings
+
+Serving = Callable[..., AbstractContextManager[str]]
+IMPATIENT = {"connect": 2, "first_token": 0.8, "between_tokens": 0.8, "answer": 0.8, "total": 20}
+PATIENT = dict.fromkeys(IMPATIENT, 60)
+SEARCH = {"refine_budget": 2, "refine": {"branch": 1, "beam": 1, "votes": 3, "early_vote_stop": False}}
+# By fault: the status, and whether a stream has begun by then and tells it in its last frame.
+PLAIN: dict[str, tuple[int, bool]] = {
+    "429": (429, False),
+    "429 later": (429, False),
+    "503": (503, False),
+    "503 later": (503, False),
+    "500": (502, False),
+    "stall": (504, False),
+    "stall silent": (504, False),
+    "stall after": (504, True),
+    "reset": (502, False),
+    "reset after": (502, True),
+    "truncated": (502, True),
+    "invalid json": (502, False),
+    "error 200": (502, False),
+}
+
+
+def say(call: Call) -> str:
+    """A draft that is judged bad, and a refinement that is judged good."""
+    if call.model == "actor":
+        return "a plain draft"
+    if call.messages[-1]["content"] == "Refine the response.":
+        return "[[start]]\nbetter answer\n[[end]]"
+    return f"Final Judgement: {'Yes' if 'better answer' in call.messages[0]['content'] else 'No'}"
+
+
+class Watched:
+    """A backend that knows which loop it runs in."""
+
+    def __init__(self, pool: PoolBackend) -> None:
+        self._pool = pool
+        self.model = pool.model
+        self.complete = pool.complete
+        self.stream = pool.stream
+        self.aclose = pool.aclose
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    async def ready(self) -> bool:
+        self.loop = asyncio.get_running_loop()
+        return await self._pool.ready()
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway under test: its client, and how many tasks it has."""
+
+    http: httpx.Client
+    url: str
+    actor: Watched
+
+    def ask(self, *, stream: bool = False, **body: Any) -> httpx.Response:
+        request = {"model": "pair", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
+        usage = {"stream_options": {"include_usage": True}} if stream else {}
+        return self.http.post("/v1/chat/completions", json={**request, **usage, **body})
+
+    def metric(self, line: str) -> float:
+        """The value of a line of /metrics, 0 where there is none."""
+        found = [text for text in self.http.get("/metrics").text.split("\n") if text.startswith(f"{line} ")]
+        return float(found[0].rpartition(" ")[2]) if found else 0.0
+
+    def tasks(self) -> int:
+        self.http.get("/ready")
+        assert self.actor.loop is not None
+        return len(asyncio.all_tasks(self.actor.loop))
+
+
+@contextmanager
+def gateway(serving: Serving, *upstreams: FaultyUpstream, **actor: Any) -> Iterator[Gateway]:
+    """In front of `upstreams`, as actor and refiner. When it is done with, nothing of its work is left anywhere."""
+    urls = [upstream.url for upstream in upstreams]
+    shared = {"url": urls, "timeouts": IMPATIENT, "retries": 1, **actor}
+    settings = Settings(
+        model="pair",
+        templates="compact",
+        actor={"model": "actor", **shared},  # type: ignore[arg-type]
+        refiner={"model": "refiner", **shared},  # type: ignore[arg-type]
+    )
+    metrics = Metrics()
+    pair: Pair = build_pair(settings, metrics.upstreams.of)
+    assert isinstance(pair.actor, PoolBackend)
+    watched = Watched(pair.actor)
+    with (
+        serving(replace(pair, actor=watched), settings, metrics) as url,
+        httpx.Client(base_url=url, timeout=30) as http,
+    ):
+        tested = Gateway(http, url, watched)
+        idle = tested.tasks()
+        yield tested
+        wait_until(lambda: not any(upstream.running for upstream in upstreams))
+        assert not any(upstream.running for upstream in upstreams)
+        # An open breaker has its probe, which ends as soon as the endpoint is found alive.
+        wait_until(lambda: tested.tasks() <= idle)
+        assert tested.tasks() <= idle
+    wait_until(lambda: not any(upstream.connections for upstream in upstreams))
+    assert not any(upstream.connections for upstream in upstreams)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Wait for it; what is asserted next says whether it came."""
+    deadline = time.monotonic() + 10
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def upstream() -> Iterator[FaultyUpstream]:
+    with FaultyUpstream(say=say).serving() as upstream:
+        yield upstream
+
+
+def frames(response: httpx.Response) -> list[Any]:
+    lines = [line.removeprefix("data: ") for line in response.text.split("\n") if line.startswith("data: ")]
+    return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+
+def text_of(chunks: Sequence[Any]) -> str:
+    return "".join(
+        choice["delta"].get("content") or ""
+        for chunk in chunks
+        if chunk != "[DONE]"
+        for choice in chunk.get("choices", ())
+    )
+
+
+def answered(response: httpx.Response, *, stream: bool) -> tuple[str, dict[str, Any]]:
+    """Text and usage of a response that must be whole."""
+    assert response.status_code == 200, response.text
+    if not stream:
+        body = response.json()
+        return body["choices"][0]["message"]["content"], body["usage"]
+    *chunks, usage, done = frames(response)
+    assert done == "[DONE]"
+    return text_of(chunks), usage["usage"]
+
+
+def assert_exact(usage: dict[str, Any], upstream: FaultyUpstream) -> None:
+    """Usage is what the upstream delivered, to the token."""
+    spoken = {model: upstream.spoken(model) for model in ("actor", "refiner")}
+    tokens = usage["refinement"]["tokens"]
+    assert usage["prompt_tokens"] == PROMPT_TOKENS
+    assert tokens["actor"]["completion"] == spoken["actor"]
+    assert tokens["refiner"]["completion"] + tokens["judge"]["completion"] == spoken["refiner"]
+    assert usage["completion_tokens"] == sum(spoken.values())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fault", PLAIN)
+def test_a_fault_of_the_actor_is_its_status_or_the_streams_last_frame(
+    serving: Serving, upstream: FaultyUpstream, fault: str, stream: bool
+) -> None:
+    upstream.fault = lambda call: fault
+    status, begun = PLAIN[fault]
+    with gateway(serving, upstream) as tested:
+        response = tested.ask(stream=stream)
+    if stream and begun:
+        assert response.status_code == 200
+        *chunks, last = frames(response)
+        assert text_of(chunks) == "a"
+        error = last["error"]
+    else:
+        assert response.status_code == status
+        error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    if "later" in fault:
+        assert response.headers["Retry-After"] == "30"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fault", [fault for fault in PLAIN if fault not in ("invalid json", "error 200")])
+def test_a_fault_of_the_actor_that_goes_is_not_noticed(
+    serving: Serving, upstream: FaultyUpstream, fault: str, stream: bool
+) -> None:
+    upstream.fault, upstream.retry_after = once(fault), "0.1"
+    with gateway(serving, upstream) as tested:
+        response = tested.ask(stream=stream, **SEARCH)
+        retried = {"429": "overloaded", "503": "overloaded", "stall": "timeout"}.get(fault.split()[0], "unavailable")
+        assert tested.metric(f'spar_upstream_retries_total{{endpoint="0",outcome="{retried}",role="actor"}}') == 1
+    text, usage = answered(response, stream=stream)
+    assert (text, usage["refinement"]["degraded"]) == ("better answer", False)
+    assert_exact(usage, upstream)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fault", PLAIN)
+def test_faults_of_judge_and_refiner_leave_the_draft_and_say_degraded(
+    serving: Serving, upstream: FaultyUpstream, fault: str, stream: bool
+) -> None:
+    upstream.fault = lambda call: fault if call.model == "refiner" else "none"
+    with gateway(serving, upstream) as tested:
+        response = tested.ask(stream=stream, **SEARCH)
+    text, usage = answered(response, stream=stream)
+    assert text == "a plain draft"
+    assert (usage["refinement"]["degraded"], usage["refinement"]["stop_reason"]) == (True, "upstream")
+    assert_exact(usage, upstream)
+
+
+@pytest.mark.parametrize("body", [{}, SEARCH])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_slow_drip_is_waited_for(
+    serving: Serving, upstream: FaultyUpstream, stream: bool, body: dict[str, Any]
+) -> None:
+    upstream.fault = lambda call: "slow drip"
+    with gateway(serving, upstream) as tested:
+        text, usage = answered(tested.ask(stream=stream, **body), stream=stream)
+    assert text == ("better answer" if body else "a plain draft")
+    assert_exact(usage, upstream)
+
+
+@pytest.mark.parametrize("body", [{}, SEARCH])
+@pytest.mark.parametrize("fault", ["stall", "stall after"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_is_an_abort_upstream_at_once(
+    serving: Serving, upstream: FaultyUpstream, stream: bool, fault: str, body: dict[str, Any]
+) -> None:
+    upstream.fault = lambda call: fault
+    request = {"model": "pair", "messages": [{"role": "user", "content": "Hi"}], "stream": stream, **body}
+    sent = json.dumps(request).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(sent)}\r\n"
+    waits: list[float] = []
+    with gateway(serving, upstream, timeouts=PATIENT) as tested:
+        for turn in range(1, 5):
+            with socket.create_connection(("127.0.0.1", int(tested.url.rpartition(":")[2]))) as client:
+                client.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + sent)
+                wait_until(lambda turn=turn: len(upstream.calls) == turn)  # type: ignore[misc]
+                # Until the answer is under way, if it will ever be.
+                time.sleep(0.05)
+            left = time.monotonic()
+            call = upstream.calls[-1]
+            wait_until(lambda call=call: call.aborted is not None)  # type: ignore[misc]
+            assert call.aborted is not None
+            waits.append(call.aborted - left)
+    # One wait may be the machine's fault; the gateway's would be in all of them.
+    assert min(waits) < 0.2
+    assert max(waits) < 2
+
+
+def test_a_replica_that_is_killed_under_load_fails_no_request(serving: Serving) -> None:
+    with (
+        FaultyUpstream(say=say, delay_s=0.05).serving() as first,
+        FaultyUpstream(say=say, delay_s=0.05).serving() as second,
+        gateway(serving, first, second, retries=2, timeouts=PATIENT) as tested,
+        ThreadPoolExecutor(16) as clients,
+    ):
+
+        def ask(number: int) -> tuple[str, str]:
+            body = SEARCH if number % 2 else {}
+            message = [{"role": "user", "content": f"Question {number}"}]
+            # A passed-through stream whose first words are out when its replica dies is the one that cannot be mended.
+            stream = number % 4 == 1
+            answer = answered(tested.ask(stream=stream, messages=message, **body), stream=stream)
+            return answer[0], "better answer" if body else "a plain draft"
+
+        answers = [clients.submit(ask, number) for number in range(160)]
+        wait_until(lambda: len(first.calls) > 40 and first.running > 2)
+        first.kill()
+        assert all(got == wanted for got, wanted in (answer.result() for answer in answers))
+        served = len(first.calls)
+        assert len(second.calls) > served
+        first.restart()
+        deadline = time.monotonic() + 10
+        while len(first.calls) == served and time.monotonic() < deadline:
+            ask(len(second.calls))
+        assert len(first.calls) > served
+
+
+def test_readiness_follows_the_upstreams(serving: Serving) -> None:
+    with FaultyUpstream(say=say).serving() as upstream, gateway(serving, upstream) as tested:
+        ready = tested.http.get("/ready")
+        assert (ready.status_code, ready.json()) == (200, {"ready": True})
+        upstream.kill()
+        for _ in range(3):
+            assert tested.ask().status_code == 502
+        assert tested.metric('spar_upstream_breaker{endpoint="0",role="actor"}') == 2
+        ready = tested.http.get("/ready")
+        assert (ready.status_code, ready.json()) == (503, {"ready": False})
+        upstream.restart()
+        wait_until(lambda: tested.http.get("/ready").status_code == 200)
+        assert answered(tested.ask(), stream=False)[0] == "a plain draft"
+        assert tested.metric('spar_upstream_breaker{endpoint="0",role="actor"}') == 0
+
+
+def test_every_model_call_carries_the_requests_id_and_none_its_siblings(
+    serving: Serving, upstream: FaultyUpstream
+) -> None:
+    with gateway(serving, upstream) as tested:
+        tested.http.headers["X-Request-Id"] = "req-7"
+        answered(tested.ask(**SEARCH), stream=False)
+    names = [call.request_id or "" for call in upstream.calls]
+    assert len(names) == len(set(names)) >= 6
+    assert all(name.startswith("req-7-") for name in names)
+
+
+def test_the_calls_of_one_search_go_to_one_replica(serving: Serving) -> None:
+    with (
+        FaultyUpstream(say=say).serving() as first,
+        FaultyUpstream(say=say).serving() as second,
+        gateway(serving, first, second) as tested,
+    ):
+        for number in range(12):
+            before = len(first.calls), len(second.calls)
+            answered(tested.ask(messages=[{"role": "user", "content": f"Question {number}"}], **SEARCH), stream=False)
+            after = len(first.calls), len(second.calls)
+            assert sorted(now - then for now, then in zip(after, before, strict=True))[0] == 0
+        assert min(len(first.calls), len(second.calls)) > 0
