@@ -13,7 +13,7 @@ from spar_core.backends.pool import conversation_key
 from spar_core.budget import LEAST_TOKENS
 from spar_core.checks import Check, build_check, format_check
 from spar_core.cutoff import Cutoff
-from spar_core.errors import RequestError
+from spar_core.errors import BackendTimeout, RequestError
 from spar_core.judging import Judge, Judgement
 from spar_core.refining import Refiner
 from spar_core.search import Answers, Node, SearchConfig, SearchResult, Tree, choice_sampling, run_search, run_several
@@ -118,6 +118,8 @@ class Plan:
         """Run it. Raises BackendError when there is no draft."""
         if self.given:
             return await self._search_from(self.given, emit)
+        if self.streams_draft and self.n == 1:
+            return await self._draft()
         return await run_several(
             self.conversation,
             self.n,
@@ -149,6 +151,16 @@ class Plan:
         )
         return Answers((result.best,), (result,), result.calls, result.usage)
 
+    async def _draft(self) -> Answers:
+        """One draft, untouched, without the machinery of a search that there is none of."""
+        began = time.monotonic()
+        try:
+            async with (self.cutoff or Cutoff()).timeout(self.config.deadline_s):
+                draft = await self.pair.actor.complete(self.conversation, self._draft_sampling(0))
+        except TimeoutError as error:
+            raise BackendTimeout("the deadline came before the actor's draft") from error
+        return self.passed_through([draft], time.monotonic() - began)
+
     def _refine_tokens(self) -> int | None:
         """A refined answer is no longer than the client allows an answer to be."""
         asked, usual = self.sampling.max_tokens, self.pair.refine_sampling.max_tokens
@@ -158,12 +170,15 @@ class Plan:
 
     def draft_stream(self, choice: int) -> AsyncGenerator[Delta, None]:
         """The `choice`-th draft, untouched, as the actor writes it."""
+        return self.pair.actor.stream(self.conversation, self._draft_sampling(choice))
+
+    def _draft_sampling(self, choice: int) -> Sampling:
         sampling, most_tokens = choice_sampling(self.sampling, choice), self.config.max_search_tokens
-        if most_tokens is not None:
-            # All calls together are the drafts here, and each has its share.
-            limits = (most_tokens // self.n, sampling.max_tokens)
-            sampling = replace(sampling, max_tokens=min(limit for limit in limits if limit is not None))
-        return self.pair.actor.stream(self.conversation, sampling)
+        if most_tokens is None:
+            return sampling
+        # All calls together are the drafts here, and each has its share.
+        limits = (most_tokens // self.n, sampling.max_tokens)
+        return replace(sampling, max_tokens=min(limit for limit in limits if limit is not None))
 
     def passed_through(self, drafts: Sequence[Completion], seconds: float) -> Answers:
         """The answers of a request whose drafts went straight to the client."""
@@ -236,6 +251,8 @@ def _config(request: ChatRequest, budget: int, defaults: RefineDefaults) -> Sear
         stop=defaults.stop,
         deadline_s=defaults.deadline_s,
     )
+    if not options.model_fields_set:
+        return base
     return replace(base, **options.model_dump(exclude={"checks", "progress", "trace"}, exclude_none=True))
 
 

@@ -63,8 +63,8 @@ class EventStream(Response):
             return
 
     async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async for text in self._frames:
                 await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
         finally:

@@ -17,7 +17,7 @@ from spar_core.errors import (
 )
 
 # How vLLM, OpenAI and the embedded engine say that a prompt does not fit.
-_TOO_LONG: Final = re.compile(r"context[ _]length|model's context", re.IGNORECASE)
+_TOO_LONG: Final = re.compile(r"context[ _]length", re.IGNORECASE)
 
 
 @dataclass

@@ -126,6 +126,7 @@ class ResponsesRequest(BaseModel):
             "user": self.user,
             "refine_budget": self.refine_budget,
             "refine": self.refine,
+            "stream": self.stream,
         }
         try:
             return ChatRequest.model_validate({name: value for name, value in chat.items() if value is not None})

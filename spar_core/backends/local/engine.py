@@ -167,7 +167,7 @@ class LocalEngine:
             room = self.context - len(prompt)
             if room < 1:
                 raise BackendRejected(
-                    f"the prompt has {len(prompt)} tokens; the model's context is {self.context} tokens",
+                    f"this model's maximum context length is {self.context} tokens; the prompt has {len(prompt)}",
                     status=400,
                 )
         except BackendRejected as error:

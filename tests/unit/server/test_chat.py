@@ -212,7 +212,7 @@ def test_the_trace_is_there_when_asked_for(client: httpx.Client) -> None:
         (BackendOverloaded("busy", retry_after=7), 503),
         (BackendOverloaded("busy", status=429, retry_after=7), 429),
         (BackendTimeout("late"), 504),
-        (BackendRejected("the prompt has 900 tokens; the model's context is 512", status=400), 400),
+        (BackendRejected("this model's maximum context length is 512 tokens; the prompt has 900", status=400), 400),
     ],
 )
 def test_an_actor_that_fails_is_an_error_never_a_200(serving: Serving, error: Exception, status: int) -> None:
