@@ -76,22 +76,31 @@ def read_json(raw: bytes) -> Any:
     except ValueError as error:
         raise RequestError(f"the body is not valid JSON: {error}") from error
     # Looking at every value takes time that few bodies need.
-    if special or b"\\ud" in raw or b"\\uD" in raw or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+        _refuse_deep(value)
+    if special or b"\\ud" in raw or b"\\uD" in raw:
         _refuse_unwritable(value)
     return value
 
 
+def _refuse_deep(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inside = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = [inner for items in inside for inner in items]
+        if not level:
+            return
+    raise RequestError(f"the body is nested deeper than {MAX_DEPTH} levels")
+
+
 def _refuse_unwritable(value: Any) -> None:
     level: list[tuple[str, Any]] = [("", value)]
-    for _ in range(MAX_DEPTH):
+    while level:
         for place, item in level:
             if problem := _problem(item):
                 shown = place.encode(errors="backslashreplace").decode()
                 raise RequestError(f"{shown or 'the body'}: {problem}", param=shown or None)
         level = [inner for place, item in level for inner in _inside(place, item)]
-        if not level:
-            return
-    raise RequestError(f"the body is nested deeper than {MAX_DEPTH} levels")
 
 
 def _problem(item: Any) -> str | None:

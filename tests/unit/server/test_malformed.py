@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -12,24 +12,12 @@ from typing import Any
 import httpx
 import pytest
 from malformed import BROKEN, FIELDS, ODD_VALUES, SOUND, spoilt
-from pairs import scripted_pair
+from pairs import RawScripted, scripted_pair
 
-from spar_core.backends.scripted import ScriptedBackend
 from spar_server.json_body import MAX_DEPTH
 
 Serving = Callable[..., AbstractContextManager[str]]
 JSON = {"Content-Type": "application/json"}
-
-
-class RawScripted(ScriptedBackend):
-    """A scripted backend that passes requests through as well, and writes them as if to an upstream."""
-
-    async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        json.dumps(body, allow_nan=False).encode()
-        return {"object": "list", "data": []}
-
-    async def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        yield await self.forward(path, body)
 
 
 def written(messages: Any, sampling: Any) -> str:

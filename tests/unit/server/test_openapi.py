@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,7 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
-from pairs import scripted_pair
+from pairs import RawScripted, scripted_pair
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -20,23 +20,13 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from spar_core.backends.scripted import ScriptedBackend, always
+from spar_core.backends.scripted import always
 from spar_server.app import create_app
 from spar_server.settings import Settings
 
 Serving = Callable[..., AbstractContextManager[str]]
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = 20
-
-
-class RawScripted(ScriptedBackend):
-    """A scripted backend whose upstream has completions and embeddings, too."""
-
-    async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return {"object": "list", "data": []}
-
-    async def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        yield {"object": "text_completion", "choices": []}
 
 
 @pytest.fixture(scope="module")
