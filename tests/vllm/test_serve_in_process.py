@@ -5,23 +5,29 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 from asking import MESSAGES, ask, check_search, chunks, text_of, told
 from conftest import SMALL
-from processes import KV_BYTES, MODELS, Server, group, spar_serve, until
+from processes import KV_BYTES, MODELS, Server, group, metric, spar_serve, until
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
+def settings(folder: Path) -> Path:
     settings = folder / "in-process.toml"
     settings.write_text(
         f"{SMALL}\n[vllm]\nmax_model_len = 512\nenforce_eager = true\nkv_cache_memory_bytes = {KV_BYTES}\n"
     )
+    return settings
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, settings: Path) -> Iterator[Server]:
     flags = (
         "--actor-vllm", str(MODELS / "actor"), "--refiner-vllm", str(MODELS / "refiner"),
         "--templates", "compact", "--model", "pair", "--config", str(settings),
@@ -55,6 +61,27 @@ def test_what_it_cannot_honour_is_refused_by_name(server: Server) -> None:
         assert says in response.json()["error"]["message"]
 
 
+def test_a_signal_to_the_whole_group_lets_a_search_end_in_good_order(folder: Path, settings: Path) -> None:
+    flags = (
+        "--actor-vllm",
+        str(MODELS / "actor"),
+        "--templates",
+        "compact",
+        "--model",
+        "pair",
+        "--config",
+        str(settings),
+    )
+    with spar_serve(folder, *flags) as server, ThreadPoolExecutor(1) as thread:
+        search = thread.submit(ask, server.url, n=4, max_tokens=200, ignore_eos=True, refine_budget=2, seed=1)
+        until(lambda: metric(server.url, "spar_requests_running") == 1, 20)
+        os.killpg(server.pid, signal.SIGTERM)
+        answer = search.result()
+        assert len(answer["choices"]) == 4
+        assert answer["usage"]["refinement"]["degraded"] is False
+        until(lambda: not group(server.pid), 30)
+
+
 def test_it_is_not_ready_once_a_core_has_died_and_ends_in_good_order_all_the_same(server: Server) -> None:
     cores = [pid for pid in group(server.pid) if "EngineCore" in _title(pid)]
     assert len(cores) == 2
@@ -65,10 +92,8 @@ def test_it_is_not_ready_once_a_core_has_died_and_ends_in_good_order_all_the_sam
     until(lambda: not group(server.pid), 10)
 
 
-def test_nothing_outlives_a_server_that_is_killed(folder: Path) -> None:
-    flags = ("--actor-vllm", str(MODELS / "actor"), "--templates", "compact", "--config", str(folder / "one.toml"))
-    (folder / "one.toml").write_text("[vllm]\nmax_model_len = 512\nenforce_eager = true\n")
-    with spar_serve(folder, *flags) as server:
+def test_nothing_outlives_a_server_that_is_killed(folder: Path, settings: Path) -> None:
+    with spar_serve(folder, "--actor-vllm", str(MODELS / "actor"), "--config", str(settings)) as server:
         assert len(group(server.pid)) > 1
         os.kill(server.pid, signal.SIGKILL)
         until(lambda: not group(server.pid), 20)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
+import logging
 import threading
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -17,13 +17,12 @@ from spar_core.backends.prompt import PromptEncoder
 from spar_core.backends.vllm.failures import told_as_ours
 from spar_core.backends.vllm.guard import Guard
 from spar_core.backends.vllm.parameters import ENGINE, sampling_params, template_options
+from spar_core.backends.vllm.starting import start_guarded
 from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
 from spar_core.types import Message, Sampling
 
 # What an adapter's rank may be at the most: vLLM sets room aside in these sizes.
 _RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-# For the core to end by itself; then it is killed. It has nothing to save.
-_CLOSING_S: Final = 2.0
 # Characters of vLLM's own words in an error: its log has the rest.
 _TOLD: Final = 400
 
@@ -44,10 +43,7 @@ class VllmEngine:
         self.model = model
         self._adapters = {path: number for number, path in enumerate(dict.fromkeys(adapters), start=1)}
         settings = {"disable_log_stats": True, **_lora_settings(list(self._adapters)), **(arguments or {})}
-        before = set(multiprocessing.active_children())
-        self._llm: Any = _start(model, settings)
-        cores = [child.pid for child in multiprocessing.active_children() if child not in before]
-        self._guard = Guard([pid for pid in cores if pid is not None])
+        self._llm, self._guard = _start(model, settings)
         self._lock = threading.Lock()
         self._closed = False
         try:
@@ -119,7 +115,7 @@ class VllmEngine:
 
             # Else they would wait for ever: a shutdown tells nothing to who waits.
             self._llm.output_processor.propagate_error(EngineDeadError())
-        # It waits for the processes; the loop must not.
+        # It waits for threads and processes; the loop must not.
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
@@ -128,13 +124,15 @@ class VllmEngine:
             if self._closed:
                 return
             self._closed = True
-            self._llm.shutdown(timeout=_CLOSING_S)
+            # The core is deaf to SIGTERM and has nothing to save: it is killed at once, of which vLLM would warn.
+            logging.getLogger("vllm").setLevel(logging.ERROR)
+            self._llm.shutdown(timeout=0)
             # It shuts itself down once more when it is collected, which fails where that is at the interpreter's end.
             self._llm = None
             self._guard.dismiss()
 
 
-def _start(model: str, settings: Mapping[str, Any]) -> Any:
+def _start(model: str, settings: Mapping[str, Any]) -> tuple[Any, Guard]:
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -148,7 +146,7 @@ def _start(model: str, settings: Mapping[str, Any]) -> Any:
         if name not in known - {"model"}:
             raise ConfigError(f"vllm.{name}: there is no such engine argument; see `vllm serve --help=all`")
     try:
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **settings))
+        return start_guarded(lambda: AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **settings)))
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         # Whatever a model, a GPU or an argument can be wrong in.
         raise ConfigError(f"vLLM cannot start {model}: {' '.join(str(error).split())[:_TOLD]}") from error

@@ -7,20 +7,18 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-# Its input ends when the parent does. A core that is told to end takes its workers with it.
+# Its input ends when the parent does. vLLM's workers end by themselves when their core does.
 _WATCH: Final = """
-import contextlib, os, signal, sys, time
+import contextlib, os, signal, sys
 if sys.stdin.buffer.read() == b"":
-    for number, wait_s in ((signal.SIGTERM, 5), (signal.SIGKILL, 0)):
-        for pid in map(int, sys.argv[1:]):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-        time.sleep(wait_s)
+    for pid in map(int, sys.argv[1:]):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 """
 
 
 class Guard:
-    """A small process that outlives this one by as long as it takes to end `pids`."""
+    """A small process that outlives this one just long enough to kill `pids`."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         # In a session of its own: what is sent to this process's group must not take the guard away first.
