@@ -39,6 +39,12 @@ class Figures:
     rate: float
 
 
+@dataclass(frozen=True)
+class Server:
+    process: subprocess.Popen[str]
+    log: Path
+
+
 def body(*, stream: bool) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": "Say it. " * 20}], "stream": stream}
 
@@ -70,32 +76,33 @@ async def measure(url: str, *, stream: bool) -> Figures:
         return Figures(statistics.median(alone), TOGETHER / (time.perf_counter() - began))
 
 
-async def until_ready(url: str) -> None:
+async def until_ready(url: str, server: Server) -> None:
     until = time.monotonic() + START_S
     async with aiohttp.ClientSession(headers={"Authorization": "Bearer none"}) as client:
         while True:
             try:
                 await ask(client, url, stream=False)
                 return
-            except (aiohttp.ClientError, RuntimeError):
-                if time.monotonic() > until:
-                    raise
+            except (aiohttp.ClientError, RuntimeError) as error:
+                if time.monotonic() > until or server.process.poll() is not None:
+                    raise RuntimeError(f"{url} did not start: {server.log.read_text()[-2000:]}") from error
                 await asyncio.sleep(0.5)
 
 
 @contextmanager
-def running(*command: str | Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A process, ended with the context. What it says goes nowhere, but for its first line."""
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=os.environ | environment,
-        cwd=tempfile.gettempdir(),
-    )
+def running(*command: str | Path, log: Path, **environment: str) -> Iterator[Server]:
+    """A process that logs into a file, ended with the context."""
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdout=subprocess.PIPE if log.stem == "direct" else errors,
+            stderr=errors,
+            text=True,
+            env=os.environ | environment,
+            cwd=log.parent,
+        )
     try:
-        yield process
+        yield Server(process, log)
     finally:
         process.kill()
         process.wait()
@@ -131,14 +138,24 @@ def serve(name: str, upstream: str, port: str, folder: Path) -> tuple[list[str |
             "model_list: [{model_name: m, litellm_params: {model: openai/m, api_key: none, api_base: "
             f'"{upstream}"}}}}]\n'
         )
-        local = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        local = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
         return [installed(name) / "litellm", "--config", config, "--host", "127.0.0.1", "--port", port], local
-    command = [installed(name) / "optillm", "--approach", "none", "--base-url", upstream, "--port", port]
+    command = [
+        installed(name) / "optillm",
+        "--approach",
+        "none",
+        "--base-url",
+        upstream,
+        "--port",
+        port,
+        "--log",
+        "error",
+    ]
     return command, {"OPENAI_API_KEY": "none"}
 
 
-async def compare(names: list[str], urls: dict[str, str]) -> None:
-    await asyncio.gather(*[until_ready(url) for url in urls.values()])
+async def compare(names: list[str], urls: dict[str, str], servers: dict[str, Server]) -> None:
+    await asyncio.gather(*[until_ready(urls[name], servers[name]) for name in urls])
     for stream in (False, True):
         rounds: list[dict[str, Figures]] = []
         for number in range(ROUNDS + 1):
@@ -177,15 +194,17 @@ def main() -> None:
     names = ["bare", "ours", *parser.parse_args().peers]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        upstream = stack.enter_context(running(sys.executable, HERE / "peers" / "mock_upstream.py"))
-        assert upstream.stdout is not None
-        urls = {"direct": f"http://127.0.0.1:{upstream.stdout.readline().strip()}/v1"}
+        mock = HERE / "peers" / "mock_upstream.py"
+        servers = {"direct": stack.enter_context(running(sys.executable, mock, log=folder / "direct.log"))}
+        told = servers["direct"].process.stdout
+        assert told is not None
+        urls = {"direct": f"http://127.0.0.1:{told.readline().strip()}/v1"}
         for name in names:
             port = free_port()
             command, environment = serve(name, urls["direct"], port, folder)
-            stack.enter_context(running(*command, **environment))
+            servers[name] = stack.enter_context(running(*command, log=folder / f"{name}.log", **environment))
             urls[name] = f"http://127.0.0.1:{port}/v1"
-        asyncio.run(compare(names, urls))
+        asyncio.run(compare(names, urls, servers))
 
 
 if __name__ == "__main__":

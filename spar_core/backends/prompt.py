@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from jinja2 import TemplateError
-
 from spar_core.errors import BackendRejected
 from spar_core.types import Message
 
