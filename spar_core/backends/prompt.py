@@ -32,6 +32,9 @@ class PromptEncoder:
         Raises:
             BackendRejected: a message has parts that are no text, or the template refuses the messages.
         """
+        # Comes with the engines that have templates: a gateway that only fronts others has none.
+        from jinja2 import TemplateError
+
         turns = [self._turn(message, number) for number, message in enumerate(messages)]
         spelled = any(control in turn["content"] for turn in turns for control in self._controls)
         try:
