@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 
 class Cutoff:
@@ -12,23 +12,15 @@ class Cutoff:
 
     def __init__(self) -> None:
         self.reached = False
-        self._calls: dict[object, Callable[[], None]] = {}
+        self._scopes: set[asyncio.Timeout] = set()
 
     def now(self) -> None:
         """End everything that runs under it; what starts under it later ends at its first wait."""
         self.reached = True
-        for call in tuple(self._calls.values()):
-            call()
-
-    @contextmanager
-    def calls(self, end: Callable[[], None]) -> Iterator[None]:
-        """`end` is called at the cutoff, should that come before the context ends."""
-        mark = object()
-        self._calls[mark] = end
-        try:
-            yield
-        finally:
-            del self._calls[mark]
+        moment = asyncio.get_running_loop().time()
+        for scope in self._scopes:
+            if not scope.expired():
+                scope.reschedule(moment)
 
     @asynccontextmanager
     async def timeout(self, seconds: float | None) -> AsyncIterator[None]:
@@ -38,10 +30,8 @@ class Cutoff:
             TimeoutError: either came first.
         """
         async with asyncio.timeout(0 if self.reached else seconds) as scope:
-
-            def end() -> None:
-                if not scope.expired():
-                    scope.reschedule(asyncio.get_running_loop().time())
-
-            with self.calls(end):
+            self._scopes.add(scope)
+            try:
                 yield
+            finally:
+                self._scopes.discard(scope)

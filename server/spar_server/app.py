@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from time import time
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,13 +18,14 @@ from spar_server.disconnect import ClientGoneError
 from spar_server.draining import Drain
 from spar_server.errors import ApiError, api_error
 from spar_server.gate import build_gate
+from spar_server.invalid import invalid_request
 from spar_server.keys import load_keyring
 from spar_server.last_resort import LastResort
 from spar_server.limits import BodyLimit
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.request_id import RequestId
-from spar_server.routes import chat, models, ops
+from spar_server.routes import chat, judge, models, ops, raw, refine, responses
 from spar_server.settings import Settings
 
 
@@ -54,7 +54,7 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     app.add_middleware(Drain, draining=gate.draining)
     app.add_middleware(LastResort, metrics=app.state.metrics)
     app.add_middleware(RequestId)
-    for module in (chat, models, ops):
+    for module in (chat, responses, judge, refine, raw, models, ops):
         app.include_router(module.router)
     _handle_errors(app)
     return app
@@ -75,7 +75,7 @@ def _handle_errors(app: FastAPI) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return told(request, _invalid(error.errors()[0]))
+        return told(request, invalid_request(error.errors()))
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -91,15 +91,3 @@ def _handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(ClientGoneError, on_gone)
-
-
-def _invalid(problem: Any) -> ApiError:
-    """FastAPI's first complaint about the body, by its field."""
-    field = ".".join(str(part) for part in problem["loc"] if part != "body")
-    if problem["type"] == "extra_forbidden":
-        message = f"{field}: unknown key; the keys that there are stand at /docs"
-    elif problem["type"] == "json_invalid":
-        field, message = "", f"the body is not valid JSON: {problem['ctx']['error']}"
-    else:
-        message = f"{field or 'body'}: {problem['msg']}"
-    return ApiError(400, message, param=field or None, code="invalid_value")

@@ -7,7 +7,6 @@ no answer yet is refused in a way that lets its client ask elsewhere.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -19,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from spar_core.cutoff import Cutoff
 from spar_server.errors import ApiError
 from spar_server.open_paths import OPEN_PATHS
+from spar_server.read_ahead import read_ahead
 
 # Of the grace time, for answers to be sent in once they have been cut short.
 _RESERVE: Final = 0.2
@@ -58,35 +58,13 @@ class Draining:
         return self._hurried or over or (self.running == 0 and age >= self._delay_s)
 
     async def until_cutoff(self, frames: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-        """`frames`, which have no best-so-far to end with: at the cutoff they end as an error.
-
-        This is `asyncio.timeout` by hand, which would cost each frame more than everything else together.
-        """
-        reader: asyncio.Task[object] | None = None
-
-        def cut() -> None:
-            if reader:
-                reader.cancel()
-
-        async with aclosing(frames):
-            with self.cutoff.calls(cut):
-                while not self.cutoff.reached:
-                    # Asked for each frame: the first is read by another task than the rest.
-                    reader = asyncio.current_task()
-                    assert reader is not None
-                    try:
-                        frame = await anext(frames)
-                    except StopAsyncIteration:
-                        return
-                    except asyncio.CancelledError:
-                        # Not only ours, if the client went in the same moment.
-                        if self.cutoff.reached and reader.uncancel() == 0:
-                            break
-                        raise
-                    finally:
-                        reader = None
-                    yield frame
-            raise leaving()
+        """`frames`, which have no best-so-far to end with: at the cutoff they end as an error."""
+        try:
+            async with aclosing(read_ahead(frames, within=self.cutoff.timeout(None))) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except TimeoutError as error:
+            raise leaving() from error
 
 
 class _Leaving(ApiError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from spar_core.errors import (
 )
 
 # How vLLM, OpenAI and the embedded engine say that a prompt does not fit.
-_TOO_LONG: Final = re.compile(r"context[ _]length|model's context", re.IGNORECASE)
+_TOO_LONG: Final = re.compile(r"context[ _]length", re.IGNORECASE)
 
 
 @dataclass
@@ -80,6 +81,14 @@ def _rejected(error: BackendRejected) -> ApiError:
         return ApiError(413 if error.status == 413 else 400, str(error), param=error.param, code=code)
     what = "credentials" if error.status in (401, 403) else f"request ({error.status})"
     return ApiError(502, f"the upstream refused this server's {what}", "api_error", code="upstream_error", final=True)
+
+
+def reworded(error: RequestError, words: Mapping[str, str]) -> RequestError:
+    """The same complaint by other names: those of the fields that one API's request has instead of another's."""
+    message, param = str(error), error.param
+    for theirs, ours in words.items():
+        message, param = message.replace(theirs, ours), param and param.replace(theirs, ours)
+    return RequestError(message, param=param)
 
 
 def internal_error() -> ApiError:

@@ -41,11 +41,23 @@ class Gate:
             ApiError: 429, over the key's quota; 503, over the server's capacity, or the server is stopping.
         """
         plan = plan.lowered(self.brownout.lowered(plan.config.budget))
-        deadline, patience = plan.config.deadline_s, first_byte_within(request.headers.get(READ_TIMEOUT_HEADER))
+        deadline, search = plan.config.deadline_s, plan.config.budget > 0
         assert deadline is not None
-        wait_s = min(deadline, patience)
-        async with self.admit(key_of(request), search=plan.config.budget > 0, cost=plan.cost, wait_s=wait_s) as waited:
-            yield replace(plan.due_within(deadline - waited), cutoff=self.draining.cutoff)
+        async with self.timed_turn(request, deadline, search=search, cost=plan.cost) as left:
+            yield replace(plan.due_within(left), cutoff=self.draining.cutoff)
+
+    @asynccontextmanager
+    async def timed_turn(
+        self, request: Request, deadline_s: float, *, search: bool = False, cost: int = 1
+    ) -> AsyncIterator[float]:
+        """A turn of what has no plan; the value is how many seconds it has left.
+
+        Raises:
+            ApiError: as `turn` does.
+        """
+        wait_s = min(deadline_s, first_byte_within(request.headers.get(READ_TIMEOUT_HEADER)))
+        async with self.admit(key_of(request), search=search, cost=cost, wait_s=wait_s) as waited:
+            yield max(0.0, deadline_s - waited)
 
     @asynccontextmanager
     async def admit(self, key: ApiKey, *, search: bool, cost: int, wait_s: float) -> AsyncIterator[float]:

@@ -52,6 +52,8 @@ def sha256_of(secret: str) -> str:
 
 def defaults_for(key: ApiKey, server: RefineDefaults) -> RefineDefaults:
     """What a request of this key gets that does not say otherwise, and the most that it may ask for."""
+    if key.refine_budget is None and key.max_refine_budget is None:
+        return server
     most = server.max_refine_budget if key.max_refine_budget is None else key.max_refine_budget
     usual = server.refine_budget if key.refine_budget is None else key.refine_budget
     return server.model_copy(

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from jinja2 import TemplateError
-
 from spar_core.errors import BackendRejected
 from spar_core.types import Message
 
@@ -41,6 +39,10 @@ class PromptEncoder:
         except (TemplateError, TypeError, ValueError) as error:
             raise BackendRejected(f"the chat template refuses the messages: {error}", status=400) from error
         return tuple(ids)
+
+    def encode_text(self, text: str) -> tuple[int, ...]:
+        """A text to continue, as it stands: whoever writes a raw prompt writes its control tokens too."""
+        return tuple(int(token) for token in self._tokenizer(text)["input_ids"])
 
     def _whole(self, turns: list[dict[str, Any]], options: Mapping[str, Any]) -> list[int]:
         ids = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 from contextlib import suppress
@@ -85,9 +86,17 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        _spare_the_collector()
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             typer.echo(_greeting(_url(host, port), self._pair.name))
+
+
+def _spare_the_collector() -> None:
+    """What is there at the start stays; to look through it again and again would cost every request."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _url(host: str, port: int) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from spar_server.described import ERRORS, READY
 from spar_server.gate import Gate
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
@@ -14,12 +15,12 @@ from spar_server.pair import Pair
 router = APIRouter()
 
 
-@router.get("/health", summary="Whether the process lives")
+@router.get("/health", summary="Whether the process lives", responses=ERRORS)
 async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/ready", summary="Whether it takes requests", responses={503: {"description": "It does not"}})
+@router.get("/ready", summary="Whether it takes requests", responses=READY)
 async def ready(request: Request) -> JSONResponse:
     """False, with status 503, while it is stopping, and while no upstream of the actor or none of the refiner lives."""
     gate: Gate = request.app.state.gate
@@ -33,7 +34,7 @@ async def server_version() -> dict[str, str]:
     return {"version": version("spar-server")}
 
 
-@router.get("/metrics", summary="Prometheus metrics")
+@router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     registry: Metrics = request.app.state.metrics
     return Response(registry.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -90,14 +90,17 @@ class LocalEngine:
         """Whether it takes requests: it was not closed and has not broken."""
         return self._ended is None
 
-    def submit(self, messages: Sequence[Message], sampling: Sampling, *, streamed: bool = True) -> Request:
-        """Queue a completion; its deltas, or its only one, arrive on the request's queue. Call from the event loop.
+    def submit(self, asked: Sequence[Message] | str, sampling: Sampling, *, streamed: bool = True) -> Request:
+        """Queue a completion of a chat or of a text; its deltas, or its only one, arrive on the request's queue.
+
+        Call from the event loop.
 
         Raises:
             BackendUnavailable: the engine is closed, or it broke.
         """
         seed = sampling.seed if sampling.seed is not None else random.getrandbits(63)
-        request = Request(tuple(messages), sampling, seed, asyncio.get_running_loop(), streamed)
+        asked = asked if isinstance(asked, str) else tuple(asked)
+        request = Request(asked, sampling, seed, asyncio.get_running_loop(), streamed)
         with self._lock:
             if self._ended:
                 raise BackendUnavailable(str(self._ended))
@@ -159,11 +162,12 @@ class LocalEngine:
         """Tokenize the request that is last in line, or reject it."""
         try:
             refuse_unsupported(request.sampling, engine="the embedded engine")
-            prompt = self._encoder.encode(request.messages)
+            asked, encoder = request.asked, self._encoder
+            prompt = encoder.encode_text(asked) if isinstance(asked, str) else encoder.encode(asked)
             room = self.context - len(prompt)
             if room < 1:
                 raise BackendRejected(
-                    f"the prompt has {len(prompt)} tokens; the model's context is {self.context} tokens",
+                    f"this model's maximum context length is {self.context} tokens; the prompt has {len(prompt)}",
                     status=400,
                 )
         except BackendRejected as error:

@@ -77,14 +77,14 @@ class Source:
             self.closed = True
 
 
-async def read(draining: Draining, source: Source) -> list[str]:
-    async with aclosing(draining.until_cutoff(source.frames())) as frames:
-        return [frame async for frame in frames]
+async def read(draining: Draining, source: Source) -> str:
+    async with aclosing(draining.until_cutoff(source.frames())) as pieces:
+        return "".join([piece async for piece in pieces])
 
 
 async def test_frames_that_end_in_time_are_all_there() -> None:
     source = Source(count=3, silent=False)
-    assert await read(Draining(grace_s=1, delay_s=0), source) == ["0", "1", "2"]
+    assert await read(Draining(grace_s=1, delay_s=0), source) == "012"
     assert source.closed
 
 
@@ -101,8 +101,8 @@ async def test_a_reader_that_waits_is_told_at_the_cutoff() -> None:
 async def test_a_reader_that_is_busy_is_told_when_it_reads_on() -> None:
     draining, source = Draining(grace_s=1, delay_s=0), Source(count=2)
     async with aclosing(draining.until_cutoff(source.frames())) as frames:
-        # By one task, as the first frame of a stream is; the rest is read by another.
-        assert await asyncio.create_task(anext(frames)) == "0"
+        # By one task, as the first piece of a stream is; the rest is read by another.
+        assert await asyncio.create_task(anext(frames)) == "01"
         draining.cutoff.now()
         await asyncio.sleep(0)
         with pytest.raises(ApiError):
