@@ -32,6 +32,9 @@ class PromptEncoder:
         Raises:
             BackendRejected: a message has parts that are no text, or the template refuses the messages.
         """
+        # It comes with the tokenizer that renders it; a gateway that fronts other servers has neither.
+        from jinja2 import TemplateError
+
         turns = [self._turn(message, number) for number, message in enumerate(messages)]
         spelled = any(control in turn["content"] for turn in turns for control in self._controls)
         try:
