@@ -23,6 +23,10 @@ EMBEDDED_NAME: Final = "spar-small"
 # The small pair's longest judgement and answer, with room to spare.
 _EMBEDDED_TOKENS: Final = 256
 
+_NO_MODEL_HERE: Final = (
+    "vllm: engine arguments are set, and no model that vLLM runs here; set --actor-vllm, or remove them"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -62,6 +66,8 @@ def _described(settings: Settings, actor: Served, observer_of: Callable[[str], P
     # Before any model is loaded.
     templates = load_templates(settings.templates or "default")
     here = [model for model in (actor, settings.refiner) if isinstance(model, VllmModel)]
+    if settings.vllm and not here:
+        raise ConfigError(_NO_MODEL_HERE)
     engines = VllmModels(here, arguments=settings.vllm, log_level=settings.log_level)
 
     def backend(model: Served, role: str) -> Backend:
@@ -96,7 +102,7 @@ def _embedded(settings: Settings) -> Pair:
     if settings.refiner:
         raise ConfigError("a refiner is set without an actor; set --actor-url or --actor-vllm too, or neither")
     if settings.vllm:
-        raise ConfigError("vllm: engine arguments are set, and no model that vLLM runs here; set --actor-vllm")
+        raise ConfigError(_NO_MODEL_HERE)
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
         raise ConfigError(
             "the embedded pair needs torch and transformers: pip install 'spar-server[embedded]', "

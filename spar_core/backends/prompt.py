@@ -32,7 +32,7 @@ class PromptEncoder:
         Raises:
             BackendRejected: a message has parts that are no text, or the template refuses the messages.
         """
-        # Comes with the engines that have templates: a gateway that only fronts others has none.
+        # It comes with the tokenizer that renders it; a gateway that fronts other servers has neither.
         from jinja2 import TemplateError
 
         turns = [self._turn(message, number) for number, message in enumerate(messages)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "transformers", "vllm", "numpy", "matplotlib")
+HEAVY = ("torch", "transformers", "vllm", "numpy", "matplotlib", "jinja2")
 SERVING = ("fastapi", "starlette", "uvicorn", "aiohttp", "pydantic", "prometheus_client")
 
 

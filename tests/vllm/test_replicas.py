@@ -30,11 +30,11 @@ def test_no_request_is_lost_when_one_of_two_replicas_is_killed(folder: Path, fle
                 busy.set()
             return int(answer["usage"]["completion_tokens"])
 
-        load = [threads.submit(one, number) for number in range(60)]
+        load = [threads.submit(one, number) for number in range(80)]
         assert busy.wait(120)
-        assert metric(fleet.replica.url, "vllm:num_requests_running") > 0
+        until(lambda: metric(fleet.replica.url, "vllm:num_requests_running") > 0, 10)
         fleet.replica.kill()
-        assert [request.result() for request in load] == [120] * 60
+        assert [request.result() for request in load] == [120] * 80
 
         check_search(ask(gateway.url, refine_budget=3, max_tokens=100), budget=3)
         fleet.replica.start()

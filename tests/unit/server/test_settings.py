@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,9 +99,10 @@ def test_a_model_in_this_process_and_its_engine_come_from_the_environment(monkey
     assert settings.vllm == {"max_model_len": 512, "dtype": "half"}
 
 
-def test_engine_arguments_without_a_model_are_refused() -> None:
+@pytest.mark.parametrize("models", [{}, {"actor": {"url": "http://x/v1", "model": "m"}}])
+def test_engine_arguments_without_a_model_are_refused(models: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="--actor-vllm"):
-        build_pair(load_settings({"vllm": {"max_model_len": 512}}))
+        build_pair(load_settings({"vllm": {"max_model_len": 512}, **models}))
 
 
 def test_without_vllm_the_way_to_get_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
