@@ -21,7 +21,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 def settings(folder: Path) -> Path:
     settings = folder / "in-process.toml"
     settings.write_text(
-        f"shutdown_grace_s = 120\n{SMALL}\n[vllm]\nmax_model_len = 512\nenforce_eager = true\nkv_cache_memory_bytes = {KV_BYTES}\n"
+        f"shutdown_grace_s = 120\n{SMALL}\n"
+        f"[vllm]\nmax_model_len = 512\nenforce_eager = true\nkv_cache_memory_bytes = {KV_BYTES}\n"
     )
     return settings
 
