@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from spar_server.pair import build_pair
-from spar_server.settings import Settings
-
 QUESTION = "Tell me about the river. Do not use commas. Include the word lamp."
 CHAT: Any = [{"role": "user", "content": QUESTION}]
 EXTRA = {"refine_budget": 4, "refine": {"votes": 3}}
 # The embedded actor's own chat template, written out.
 RAW = f"<|bos|><|user|>{QUESTION}<|end|><|assistant|>"
-
-
-@pytest.fixture(scope="module")
-def url(serving: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
-    with serving(build_pair(Settings())) as url:
-        yield f"{url}/v1"
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
-        yield client
 
 
 def test_a_response_is_the_answer_that_chat_gives(client: openai.OpenAI) -> None:
@@ -89,21 +72,23 @@ def test_what_the_embedded_engine_cannot_do_is_refused_by_name(client: openai.Op
     assert over.value.code == "context_length_exceeded"
 
 
-def test_an_answer_is_judged_and_refined(url: str) -> None:
+def test_an_answer_is_judged_and_refined(embedded_url: str) -> None:
     with httpx.Client(timeout=60) as client:
         asked = {"messages": CHAT, "response": "The river runs, by a lamp.", "seed": 1}
         checks = [{"id": "punctuation:no_comma"}]
-        judged = client.post(f"{url}/judge", json={**asked, "votes": 3}).json()
+        judged = client.post(f"{embedded_url}/judge", json={**asked, "votes": 3}).json()
         assert len(judged["votes"]) >= 2
         assert judged["usage"]["completion_tokens"] > 0
-        assert client.post(f"{url}/judge", json={**asked, "checks": checks}).json()["value"] == 0.0
-        refined = client.post(f"{url}/refine", json={**asked, "model": "spar-small", "refine_budget": 4}).json()
+        assert client.post(f"{embedded_url}/judge", json={**asked, "checks": checks}).json()["value"] == 0.0
+        refined = client.post(
+            f"{embedded_url}/refine", json={**asked, "model": "spar-small", "refine_budget": 4}
+        ).json()
     spent = refined["usage"]["refinement"]
     assert spent["calls"]["actor"] == 0
     assert spent["calls"]["judge"] >= 2
     assert refined["choices"][0]["message"]["content"]
 
 
-def test_a_judgement_of_what_is_too_long_is_a_bad_request(url: str) -> None:
-    response = httpx.post(f"{url}/judge", json={"messages": CHAT, "response": "river " * 600})
+def test_a_judgement_of_what_is_too_long_is_a_bad_request(embedded_url: str) -> None:
+    response = httpx.post(f"{embedded_url}/judge", json={"messages": CHAT, "response": "river " * 600})
     assert (response.status_code, response.json()["error"]["code"]) == (400, "context_length_exceeded")

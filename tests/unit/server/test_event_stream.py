@@ -27,6 +27,6 @@ async def test_a_client_that_goes_before_the_headers_are_out_stops_the_work() ->
         await asyncio.sleep(60)
 
     stream = frames()
-    response = EventStream(told(await anext(stream), stream))
+    response = EventStream(told(await anext(stream), stream, str))
     await response({"type": "http"}, gone, never_sent)
     assert closed.is_set()
