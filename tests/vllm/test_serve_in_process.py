@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from asking import MESSAGES, ask, check_search, chunks, text_of, told
-from conftest import SMALL
+from conftest import SMALL, Adapters
 from processes import KV_BYTES, MODELS, Server, group, metric, spar_serve, until
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
@@ -21,7 +21,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 def settings(folder: Path) -> Path:
     settings = folder / "in-process.toml"
     settings.write_text(
-        f"{SMALL}\n[vllm]\nmax_model_len = 512\nenforce_eager = true\nkv_cache_memory_bytes = {KV_BYTES}\n"
+        f"shutdown_grace_s = 120\n{SMALL}\n"
+        f"[vllm]\nmax_model_len = 512\nenforce_eager = true\nkv_cache_memory_bytes = {KV_BYTES}\n"
     )
     return settings
 
@@ -61,29 +62,30 @@ def test_what_it_cannot_honour_is_refused_by_name(server: Server) -> None:
         assert says in response.json()["error"]["message"]
 
 
-def test_a_signal_to_the_whole_group_lets_a_search_end_in_good_order(folder: Path, settings: Path) -> None:
+def test_two_adapters_share_a_core_which_a_signal_to_the_whole_group_does_not_cut_off(
+    folder: Path, settings: Path, adapters: Adapters
+) -> None:
+    base = str(MODELS / "actor")
     flags = (
-        "--actor-vllm",
-        str(MODELS / "actor"),
-        "--templates",
-        "compact",
-        "--model",
-        "pair",
-        "--config",
-        str(settings),
-    )
+        "--actor-vllm", base, "--actor-adapter", str(adapters.actor),
+        "--refiner-vllm", base, "--refiner-adapter", str(adapters.refiner),
+        "--templates", "compact", "--model", "pair", "--config", str(settings),
+    )  # fmt: skip
     with spar_serve(folder, *flags) as server, ThreadPoolExecutor(1) as thread:
-        search = thread.submit(ask, server.url, n=4, max_tokens=200, ignore_eos=True, refine_budget=2, seed=1)
+        assert len(_cores(server)) == 1
+        search = thread.submit(ask, server.url, n=2, max_tokens=60, ignore_eos=True, refine_budget=2, seed=1)
         until(lambda: metric(server.url, "spar_requests_running") == 1, 20)
         os.killpg(server.pid, signal.SIGTERM)
         answer = search.result()
-        assert len(answer["choices"]) == 4
-        assert answer["usage"]["refinement"]["degraded"] is False
+        assert len(answer["choices"]) == 2
+        refinement = answer["usage"]["refinement"]
+        assert refinement["degraded"] is False, refinement
+        assert refinement["calls"]["judge"] >= 2
         until(lambda: not group(server.pid), 60)
 
 
 def test_it_is_not_ready_once_a_core_has_died_and_ends_in_good_order_all_the_same(server: Server) -> None:
-    cores = [pid for pid in group(server.pid) if "EngineCore" in _title(pid)]
+    cores = _cores(server)
     assert len(cores) == 2
     os.kill(cores[0], signal.SIGKILL)
     until(lambda: httpx.get(f"{server.url}/ready").status_code == 503, 20)
@@ -100,5 +102,6 @@ def test_nothing_outlives_a_server_that_is_killed(folder: Path, settings: Path) 
         until(lambda: not group(server.pid), 60)
 
 
-def _title(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+def _cores(server: Server) -> list[int]:
+    titles = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in group(server.pid)}
+    return [pid for pid, title in titles.items() if b"EngineCore" in title]
