@@ -40,7 +40,8 @@ def test_a_stream_says_the_same_piece_by_piece(gateway: Server) -> None:
     pieces = list(chunks(gateway.url, **fields))
     answer = ask(gateway.url, **fields)
     assert told(pieces) == text_of(answer)
-    assert len([piece for piece in pieces if told([piece])]) > 5
+    # How many tokens come in one piece is up to how busy the server is.
+    assert len([piece for piece in pieces if told([piece])]) > 1
     assert pieces[-1]["usage"]["completion_tokens"] == answer["usage"]["completion_tokens"]
 
 
