@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,21 +21,28 @@ def test_no_request_is_lost_when_one_of_two_replicas_is_killed(folder: Path, fle
         "--refiner-url", f"{fleet.refiner.url}/v1", "--refiner-model", "refiner",
         "--templates", "compact", "--model", "pair", "--config", str(folder / "small.toml"),
     )  # fmt: skip
-    busy = threading.Event()
+    over = threading.Event()
     with spar_serve(folder, *flags) as gateway, ThreadPoolExecutor(12) as threads:
 
-        def one(number: int) -> int:
-            # Each is at work for seconds, so that those on the killed replica are in the middle of it.
-            answer = ask(gateway.url, seed=number, max_tokens=120, ignore_eos=True)
-            if number > 12:
-                busy.set()
-            return int(answer["usage"]["completion_tokens"])
+        def ask_on(first: int) -> list[int]:
+            """Tokens of one answer after another, until it is over."""
+            said: list[int] = []
+            while not over.is_set():
+                answer = ask(gateway.url, seed=first + len(said), max_tokens=120, ignore_eos=True)
+                said.append(int(answer["usage"]["completion_tokens"]))
+            return said
 
-        load = [threads.submit(one, number) for number in range(80)]
-        assert busy.wait(120)
-        until(lambda: metric(fleet.replica.url, "vllm:num_requests_running") > 0, 10)
-        fleet.replica.kill()
-        assert [request.result() for request in load] == [120] * 80
+        load = [threads.submit(ask_on, 1000 * number) for number in range(12)]
+        try:
+            # The load goes on until it has met the replica at work, and for a while after that one is dead.
+            until(lambda: metric(fleet.replica.url, "vllm:num_requests_running") > 0, 120)
+            fleet.replica.kill()
+            time.sleep(5)
+        finally:
+            over.set()
+        said = [tokens for asking in load for tokens in asking.result()]
+        assert len(said) > 12
+        assert set(said) == {120}
 
         check_search(ask(gateway.url, refine_budget=3, max_tokens=100), budget=3)
         fleet.replica.start()
