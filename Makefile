@@ -2,8 +2,12 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3))
 VENV ?= .venv
 BIN = $(VENV)/bin
+# The clients that we are tested with want versions of their own, so they have an environment of their own.
+CLIENTS = $(VENV)-clients
+# vLLM wants versions of its own, so its tests have an environment of their own.
+VLLM = $(VENV)-vllm
 
-.PHONY: serve test check bench clean
+.PHONY: serve test test-clients test-vllm soak check bench clean
 
 serve: $(VENV)/.serve
 	$(BIN)/spar serve
@@ -11,10 +15,19 @@ serve: $(VENV)/.serve
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
+test-clients: $(CLIENTS)/.ready
+	PATH="$(abspath $(CLIENTS))/bin:$$PATH" $(CLIENTS)/bin/python -m pytest tests/clients
+
+test-vllm: $(VLLM)/.ready
+	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
+
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+soak: $(VENV)/.dev
+	$(BIN)/python tests/soak/soaking.py
 
 bench: $(VENV)/.dev
 	@for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
@@ -32,5 +45,17 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@ $(VENV)/.serve
 
+$(CLIENTS)/.ready: pyproject.toml tests/clients/requirements.txt
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --editable . --requirement tests/clients/requirements.txt
+	touch $@
+
+$(VLLM)/.ready: pyproject.toml tests/vllm/requirements.txt
+	@echo "Installing vLLM into $(VLLM); it is large, so the first time takes a few minutes."
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --editable . --requirement tests/vllm/requirements.txt
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(CLIENTS) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

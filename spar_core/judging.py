@@ -29,12 +29,16 @@ _MARKS: Final = re.compile(r"[*_`~#]+")
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One sampled judgement. `verdict` is None when none could be read; `error` says why a call failed."""
+    """One sampled judgement. `verdict` is None when none could be read.
+
+    `error` says why a call failed, and `status` with which HTTP status if there was one.
+    """
 
     text: str
     verdict: bool | None
     usage: Usage = field(default_factory=Usage)
     error: str | None = None
+    status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +193,7 @@ class Judge:
         except TokensExhausted:
             return None
         except BackendError as error:
-            return Vote("", None, error=str(error))
+            return Vote("", None, error=str(error), status=error.status)
         return Vote(completion.text, parse_verdict(completion.text, response), completion.usage)
 
     def _fewest(self) -> int:

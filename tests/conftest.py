@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import pytest
 import uvicorn
@@ -19,8 +20,7 @@ Serve = Callable[[Pair], AbstractContextManager[str]]
 
 
 @contextmanager
-def _serving(pair: Pair, settings: Settings | None = None, metrics: Metrics | None = None) -> Iterator[str]:
-    app = create_app(settings or Settings(), pair, metrics)
+def _running(app: Any) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -33,6 +33,18 @@ def _serving(pair: Pair, settings: Settings | None = None, metrics: Metrics | No
     finally:
         server.should_exit = True
         thread.join(timeout=10)
+
+
+def _serving(
+    pair: Pair, settings: Settings | None = None, metrics: Metrics | None = None
+) -> AbstractContextManager[str]:
+    return _running(create_app(settings or Settings(), pair, metrics))
+
+
+@pytest.fixture(scope="session")
+def running() -> Callable[[Any], AbstractContextManager[str]]:
+    """Run any ASGI app by a real uvicorn; the context's value is its URL."""
+    return _running
 
 
 @pytest.fixture(scope="session")

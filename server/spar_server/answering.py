@@ -12,10 +12,11 @@ from spar_core.backends.context import bind_calls
 from spar_core.backends.pool import conversation_key
 from spar_core.budget import LEAST_TOKENS
 from spar_core.checks import Check, build_check, format_check
-from spar_core.errors import RequestError
-from spar_core.judging import Judge
+from spar_core.cutoff import Cutoff
+from spar_core.errors import BackendTimeout, RequestError
+from spar_core.judging import Judge, Judgement
 from spar_core.refining import Refiner
-from spar_core.search import Answers, Node, SearchConfig, SearchResult, Tree, choice_sampling, run_several
+from spar_core.search import Answers, Node, SearchConfig, SearchResult, Tree, choice_sampling, run_search, run_several
 from spar_core.search.events import Emit
 from spar_core.types import Completion, Delta, Message, Sampling, Usage
 from spar_server.asked_budget import asked_budget
@@ -33,6 +34,14 @@ _MARKER_TOKENS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """An answer that the client brings along, and what it knows to be wrong with it."""
+
+    draft: Completion
+    critique: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything about one request that is decided before its first token."""
 
@@ -43,10 +52,19 @@ class Plan:
     checks: tuple[Check, ...]
     options: RefineOptions
     n: int = 1
+    given: Given | None = None
+    # Whether the server's load has taken from the budget.
+    browned_out: bool = False
+    cutoff: Cutoff | None = None
 
     @property
     def kind(self) -> str:
         return "search" if self.config.budget else "pass_through"
+
+    @property
+    def streams_draft(self) -> bool:
+        """Whether the actor's tokens may go out as they come."""
+        return self.config.budget == 0 and self.given is None
 
     def bind_calls(self) -> None:
         """Tell the model calls of this task, and of those that it starts, whose they are and when they are over."""
@@ -56,10 +74,27 @@ class Plan:
             deadline=None if seconds is None else time.monotonic() + seconds,
         )
 
-    async def search(self, emit: Emit) -> Answers:
-        """Run it. Raises BackendError when there is no draft."""
+    @property
+    def cost(self) -> int:
+        """The most answers that it may make: its drafts and its nodes."""
+        return self.n + self.config.budget
+
+    def lowered(self, budget: int) -> Plan:
+        """The same with what the server's load leaves of the budget."""
+        if budget >= self.config.budget:
+            return self
+        return replace(self, config=replace(self.config, budget=budget), browned_out=True)
+
+    def due_within(self, seconds: float) -> Plan:
+        """The same with no more time than this from now."""
+        own = self.config.deadline_s
+        deadline_s = max(0.0, seconds if own is None else min(own, seconds))
+        return replace(self, config=replace(self.config, deadline_s=deadline_s))
+
+    @property
+    def judge(self) -> Judge:
         pair, config = self.pair, self.config
-        judge = Judge(
+        return Judge(
             backend=pair.refiner,
             templates=pair.templates,
             votes=config.votes,
@@ -67,24 +102,64 @@ class Plan:
             early_stop=config.early_vote_stop,
             sampling=pair.judge_sampling,
         )
+
+    @property
+    def _refiner(self) -> Refiner:
+        pair = self.pair
         form = {name: self.sampling.extra[name] for name in _FORMS if self.sampling.extra.get(name) not in _HARMLESS}
-        refiner = Refiner(
+        return Refiner(
             backend=pair.refiner,
             templates=pair.templates,
             sampling=replace(pair.refine_sampling, max_tokens=self._refine_tokens(), extra=form),
             bare=bool(form),
         )
+
+    async def search(self, emit: Emit) -> Answers:
+        """Run it. Raises BackendError when there is no draft."""
+        if self.given:
+            return await self._search_from(self.given, emit)
+        if self.streams_draft and self.n == 1:
+            return await self._draft()
         return await run_several(
             self.conversation,
             self.n,
-            actor=pair.actor,
-            judge=judge,
-            refiner=refiner,
-            config=config,
+            actor=self.pair.actor,
+            judge=self.judge,
+            refiner=self._refiner,
+            config=self.config,
             actor_sampling=self.sampling,
             checks=self.checks,
             emit=emit,
+            cutoff=self.cutoff,
         )
+
+    async def _search_from(self, given: Given, emit: Emit) -> Answers:
+        """A client's critique stands for the judgement of its answer: No."""
+        judgement = Judgement((), self.config.threshold, report=given.critique) if given.critique else None
+        result = await run_search(
+            self.conversation,
+            actor=self.pair.actor,
+            judge=self.judge,
+            refiner=self._refiner,
+            config=self.config,
+            actor_sampling=self.sampling,
+            checks=self.checks,
+            draft=given.draft,
+            draft_judgement=judgement,
+            emit=emit,
+            cutoff=self.cutoff,
+        )
+        return Answers((result.best,), (result,), result.calls, result.usage)
+
+    async def _draft(self) -> Answers:
+        """One draft, untouched, without the machinery of a search that there is none of."""
+        began = time.monotonic()
+        try:
+            async with (self.cutoff or Cutoff()).timeout(self.config.deadline_s):
+                draft = await self.pair.actor.complete(self.conversation, self._draft_sampling(0))
+        except TimeoutError as error:
+            raise BackendTimeout("the deadline came before the actor's draft") from error
+        return self.passed_through([draft], time.monotonic() - began)
 
     def _refine_tokens(self) -> int | None:
         """A refined answer is no longer than the client allows an answer to be."""
@@ -95,7 +170,15 @@ class Plan:
 
     def draft_stream(self, choice: int) -> AsyncGenerator[Delta, None]:
         """The `choice`-th draft, untouched, as the actor writes it."""
-        return self.pair.actor.stream(self.conversation, choice_sampling(self.sampling, choice))
+        return self.pair.actor.stream(self.conversation, self._draft_sampling(choice))
+
+    def _draft_sampling(self, choice: int) -> Sampling:
+        sampling, most_tokens = choice_sampling(self.sampling, choice), self.config.max_search_tokens
+        if most_tokens is None:
+            return sampling
+        # All calls together are the drafts here, and each has its share.
+        limits = (most_tokens // self.n, sampling.max_tokens)
+        return replace(sampling, max_tokens=min(limit for limit in limits if limit is not None))
 
     def passed_through(self, drafts: Sequence[Completion], seconds: float) -> Answers:
         """The answers of a request whose drafts went straight to the client."""
@@ -138,15 +221,10 @@ def make_plan(request: ChatRequest, header: str | None, *, pair: Pair, defaults:
             f"refine.max_search_tokens: {most_tokens} is too little for {n} drafts; give at least {LEAST_TOKENS * n}",
             param="refine.max_search_tokens",
         )
-    sampling = request.sampling(pair.actor_sampling)
-    if budget == 0 and most_tokens is not None:
-        # All calls together are the drafts here, which may be streamed past any search.
-        limits = (most_tokens // n, sampling.max_tokens)
-        sampling = replace(sampling, max_tokens=min(limit for limit in limits if limit is not None))
     return Plan(
         pair=pair,
         conversation=request.conversation(),
-        sampling=sampling,
+        sampling=request.sampling(pair.actor_sampling),
         config=_config(request, budget, defaults),
         checks=_checks(request),
         options=request.refine,
@@ -173,6 +251,8 @@ def _config(request: ChatRequest, budget: int, defaults: RefineDefaults) -> Sear
         stop=defaults.stop,
         deadline_s=defaults.deadline_s,
     )
+    if not options.model_fields_set:
+        return base
     return replace(base, **options.model_dump(exclude={"checks", "progress", "trace"}, exclude_none=True))
 
 

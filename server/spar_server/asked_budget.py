@@ -47,11 +47,19 @@ def asked_budget(request: ChatRequest, header: str | None, *, model: str, defaul
         return AskedBudget(min(_EFFORTS[request.reasoning_effort], defaults.max_refine_budget), named=False)
     else:
         return AskedBudget(min(defaults.refine_budget, defaults.max_refine_budget), named=False)
+    return AskedBudget(_allowed(budget, source, defaults), named=True)
+
+
+def named_budget(asked: str, *, model: str, defaults: RefineDefaults) -> int:
+    """The budget that a model's name alone asks for. Raises as `asked_budget` does."""
+    suffix = _suffix(asked, model)
+    return 0 if suffix is None else _allowed(_number(suffix, "model"), "model", defaults)
+
+
+def _allowed(budget: int, source: str, defaults: RefineDefaults) -> int:
     if budget > defaults.max_refine_budget:
-        raise RequestError(
-            f"{source}: {budget} is over this server's limit of {defaults.max_refine_budget}", param=source
-        )
-    return AskedBudget(budget, named=True)
+        raise RequestError(f"{source}: {budget} is over the limit of {defaults.max_refine_budget}", param=source)
+    return budget
 
 
 def _suffix(asked: str, model: str) -> str | None:
@@ -63,7 +71,7 @@ def _suffix(asked: str, model: str) -> str | None:
         return suffix
     raise ApiError(
         404,
-        f"the model {asked!r} does not exist; this server has {model!r} (and {model}@N for a budget of N)",
+        f"the model {asked[:80]!r} does not exist; this server has {model!r} (and {model}@N for a budget of N)",
         param="model",
         code="model_not_found",
     )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import time
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
+from spar_core.judging import Judgement
 from spar_core.search import Answers
 from spar_core.trace import write_trace
 from spar_core.types import Completion, Usage
 from spar_server.answering import Plan
+
+_VERDICTS: Final[Mapping[bool | None, str | None]] = {True: "yes", False: "no", None: None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +47,19 @@ class Envelope:
         return {**self._head(), "choices": [], "usage": usage_of(plan, answers)}
 
     def spar(self, plan: Plan, answers: Answers) -> dict[str, Any]:
-        """The top-level extension: the trace id, and the trees if they were asked for."""
-        data: dict[str, Any] = {"trace_id": self.id.removeprefix("chatcmpl-")}
-        if plan.options.trace != "none":
-            trees = [write_trace(result, plan.options.trace) for result in answers.results]
-            data |= {"tree": trees[0]} if plan.n == 1 else {"trees": trees}
-        return data
+        return spar_of(plan, answers, self.id.removeprefix("chatcmpl-"))
 
     def _head(self) -> dict[str, Any]:
         return {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model}
+
+
+def spar_of(plan: Plan, answers: Answers, trace_id: str) -> dict[str, Any]:
+    """The top-level extension: the trace id, and the trees if they were asked for."""
+    data: dict[str, Any] = {"trace_id": trace_id}
+    if plan.options.trace != "none":
+        trees = [write_trace(result, plan.options.trace) for result in answers.results]
+        data |= {"tree": trees[0]} if plan.n == 1 else {"trees": trees}
+    return data
 
 
 def _choice(index: int, answer: Completion) -> dict[str, Any]:
@@ -88,7 +96,7 @@ def usage_of(plan: Plan, answers: Answers) -> dict[str, Any]:
             "value": first.value,
             "draft_value": answers.draft_value,
             "stop_reason": best.stop_reason,
-            "degraded": answers.degraded,
+            "degraded": answers.degraded or plan.browned_out,
             "calls": {role: answers.calls.get(role, 0) for role in ("actor", "refiner", "judge")},
             "tokens": {role: _tokens(answers.usage.get(role)) for role in ("actor", "refiner", "judge")},
             "duration_ms": round(answers.duration_s * 1000, 1),
@@ -107,3 +115,32 @@ def answer_delta(answer: Completion) -> dict[str, Any]:
     if "tool_calls" in extra:
         extra["tool_calls"] = [{"index": index, **call} for index, call in enumerate(extra["tool_calls"])]
     return {"content": answer.text, **extra}
+
+
+def judgement_body(model: str, plan: Plan, judgement: Judgement) -> dict[str, Any]:
+    """A judgement with its votes and the findings of its checks."""
+    usage = sum((vote.usage for vote in judgement.votes), Usage())
+    return {
+        "id": f"judge-{uuid4().hex}",
+        "object": "judgement",
+        "created": int(time()),
+        "model": model,
+        "value": judgement.value,
+        "accepted": judgement.accepted,
+        "abstained": judgement.abstained,
+        "yes": judgement.yes,
+        "no": judgement.no,
+        "critique": judgement.critique,
+        "votes": [
+            {"verdict": _VERDICTS[vote.verdict], "critique": vote.text, "error": vote.error} for vote in judgement.votes
+        ],
+        "checks": [
+            {"id": check.id, "kwargs": dict(check.kwargs), "passed": finding.passed, "evidence": finding.evidence}
+            for check, finding in zip(plan.checks, judgement.findings, strict=True)
+        ],
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.total_tokens,
+        },
+    }

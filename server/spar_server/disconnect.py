@@ -63,8 +63,11 @@ class EventStream(Response):
             return
 
     async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         try:
+            # Begun before the client can be waited for: only what has begun is closed by closing it.
+            first = await anext(self._frames)
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": first.encode(), "more_body": True})
             async for text in self._frames:
                 await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
         finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +17,7 @@ from spar_core.errors import (
 )
 
 # How vLLM, OpenAI and the embedded engine say that a prompt does not fit.
-_TOO_LONG: Final = re.compile(r"context[ _]length|model's context", re.IGNORECASE)
+_TOO_LONG: Final = re.compile(r"context[ _]length", re.IGNORECASE)
 
 
 @dataclass
@@ -49,7 +51,10 @@ class ApiError(Exception):
     def headers(self) -> dict[str, str]:
         headers = {"x-should-retry": "false"} if self.final else {}
         if self.retry_after is not None:
-            headers["Retry-After"] = str(max(1, round(self.retry_after)))
+            # Never sooner than it is worth it.
+            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
         return headers
 
 
@@ -76,6 +81,14 @@ def _rejected(error: BackendRejected) -> ApiError:
         return ApiError(413 if error.status == 413 else 400, str(error), param=error.param, code=code)
     what = "credentials" if error.status in (401, 403) else f"request ({error.status})"
     return ApiError(502, f"the upstream refused this server's {what}", "api_error", code="upstream_error", final=True)
+
+
+def reworded(error: RequestError, words: Mapping[str, str]) -> RequestError:
+    """The same complaint by other names: those of the fields that one API's request has instead of another's."""
+    message, param = str(error), error.param
+    for theirs, ours in words.items():
+        message, param = message.replace(theirs, ours), param and param.replace(theirs, ours)
+    return RequestError(message, param=param)
 
 
 def internal_error() -> ApiError:

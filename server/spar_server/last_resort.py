@@ -10,7 +10,8 @@ import logging
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spar_server.errors import internal_error
+from spar_server.auth import key_name
+from spar_server.errors import ApiError, internal_error
 from spar_server.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -33,11 +34,16 @@ class LastResort:
 
         try:
             await self._app(scope, receive, watched)
+        except ApiError as error:
+            # Of the layers between here and the application, which ask before anything of a request is read.
+            await self._tell(error, scope, receive, send)
         except Exception:
             # The server outside breaks off a connection whose answer has begun.
             if started or scope["type"] != "http":
                 raise
             logger.exception("unexpected error at %s", scope["path"])
-            error = internal_error()
-            self._metrics.refused(error.status)
-            await JSONResponse(error.body, error.status, error.headers)(scope, receive, send)
+            await self._tell(internal_error(), scope, receive, send)
+
+    async def _tell(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+        self._metrics.refused(error, key_name(scope))
+        await JSONResponse(error.body, error.status, error.headers)(scope, receive, send)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from spar_core.judging import Judgement
 from spar_core.search import Answers, SearchResult
+from spar_core.types import ModelRole, Usage
 from spar_server.answering import Plan
 from spar_server.disconnect import ClientGoneError
+from spar_server.errors import ApiError
+from spar_server.load_metrics import LoadMetrics
 from spar_server.upstream_metrics import UpstreamMetrics
 
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240, 480)
@@ -26,9 +30,9 @@ class Metrics:
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
         self._requests = Counter(
-            "spar_requests", "Chat requests by kind and outcome", ["kind", "outcome"], registry=registry
+            "spar_requests", "Requests to models by kind and outcome", ["kind", "outcome"], registry=registry
         )
-        self._running = Gauge("spar_requests_running", "Chat requests in flight", ["kind"], registry=registry)
+        self._running = Gauge("spar_requests_running", "Requests to models in flight", ["kind"], registry=registry)
         self._errors = Counter("spar_error_responses", "Responses with an error status", ["status"], registry=registry)
         self._duration = Histogram(
             "spar_request_duration_seconds", "To the whole answer", ["kind"], buckets=_SECONDS, registry=registry
@@ -50,12 +54,13 @@ class Metrics:
         self._tokens = Counter("spar_tokens", "Tokens by model role and kind", ["role", "kind"], registry=registry)
         self._calls = Counter("spar_model_calls", "Model calls by role", ["role"], registry=registry)
         self.upstreams = UpstreamMetrics(registry)
-        for kind in ("pass_through", "search"):
+        self.load = LoadMetrics(registry)
+        for kind in ("pass_through", "search", "judge", "completions", "embeddings"):
             self._running.labels(kind)
 
     @contextmanager
     def request(self, kind: str) -> Iterator[Meter]:
-        """Measure one chat request, from here to the end of its answer."""
+        """Measure one request to models, from here to the end of its answer."""
         meter = Meter(self, kind)
         self._running.labels(kind).inc()
         try:
@@ -67,24 +72,31 @@ class Metrics:
             self._running.labels(kind).dec()
             self._requests.labels(kind, meter.outcome).inc()
 
-    def refused(self, status: int) -> None:
-        """Count an error response."""
-        self._errors.labels(str(status)).inc()
+    def refused(self, error: ApiError, key: str) -> None:
+        """Count an error response; `key` is the name of the key that it goes to."""
+        self._errors.labels(str(error.status)).inc()
+        self.load.refused(key, error.code)
 
     def first_token(self, kind: str, seconds: float) -> None:
         self._first_token.labels(kind).observe(seconds)
 
     def answered(self, plan: Plan, answers: Answers, seconds: float) -> None:
         """Count what a request's answers took."""
-        self._duration.labels(plan.kind).observe(seconds)
-        for role, calls in answers.calls.items():
-            self._calls.labels(role).inc(calls)
-        for role, usage in answers.usage.items():
-            self._tokens.labels(role, "prompt").inc(usage.prompt_tokens)
-            self._tokens.labels(role, "completion").inc(usage.completion_tokens)
+        self.spent(plan.kind, answers.calls, answers.usage, seconds)
         if plan.config.budget:
             for result in answers.results:
                 self._searched(result)
+
+    def spent(
+        self, kind: str, calls: Mapping[ModelRole, int], usage: Mapping[ModelRole, Usage], seconds: float
+    ) -> None:
+        """Count the model calls of a request that was answered."""
+        self._duration.labels(kind).observe(seconds)
+        for role, count in calls.items():
+            self._calls.labels(role).inc(count)
+        for role, used in usage.items():
+            self._tokens.labels(role, "prompt").inc(used.prompt_tokens)
+            self._tokens.labels(role, "completion").inc(used.completion_tokens)
 
     def _searched(self, result: SearchResult) -> None:
         self._stops.labels(result.stop_reason).inc()
@@ -95,9 +107,13 @@ class Metrics:
             # A duplicate shares the judgement of the node that it repeats.
             if node.judgement is None or node.outcome == "duplicate":
                 continue
-            for vote in node.judgement.votes:
-                verdict = "failed" if vote.error else {True: "yes", False: "no", None: "abstained"}[vote.verdict]
-                self._votes.labels(verdict).inc()
+            self.voted(node.judgement)
+
+    def voted(self, judgement: Judgement) -> None:
+        """Count a judgement's votes."""
+        for vote in judgement.votes:
+            verdict = "failed" if vote.error else {True: "yes", False: "no", None: "abstained"}[vote.verdict]
+            self._votes.labels(verdict).inc()
 
     def render(self) -> bytes:
         """The exposition format."""
@@ -125,5 +141,15 @@ class Meter:
             self._metrics.first_token(self._kind, self.elapsed_s)
 
     def answered(self, plan: Plan, answers: Answers) -> None:
-        self.outcome = "degraded" if answers.degraded else "ok"
+        self.outcome = "degraded" if answers.degraded or plan.browned_out else "ok"
         self._metrics.answered(plan, answers, self.elapsed_s)
+
+    def judged(self, judgement: Judgement) -> None:
+        self.outcome = "ok"
+        usage = sum((vote.usage for vote in judgement.votes), Usage())
+        self._metrics.spent(self._kind, {"judge": len(judgement.votes)}, {"judge": usage}, self.elapsed_s)
+        self._metrics.voted(judgement)
+
+    def forwarded(self, usage: Usage) -> None:
+        self.outcome = "ok"
+        self._metrics.spent(self._kind, {"actor": 1}, {"actor": usage}, self.elapsed_s)

@@ -16,11 +16,16 @@ from spar_core.backends.pool import PoolBackend, PoolObserver, RetryPolicy, Sile
 from spar_core.errors import ConfigError
 from spar_core.prompts import Templates, load_templates
 from spar_core.types import Sampling
-from spar_server.settings import Settings, Upstream
+from spar_server.settings import Served, Settings, Upstream, VllmModel
+from spar_server.vllm_models import VllmModels
 
 EMBEDDED_NAME: Final = "spar-small"
 # The small pair's longest judgement and answer, with room to spare.
 _EMBEDDED_TOKENS: Final = 256
+
+_NO_MODEL_HERE: Final = (
+    "vllm: engine arguments are set, and no model that vLLM runs here; set --actor-vllm, or remove them"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +57,30 @@ def build_pair(settings: Settings, observer_of: Callable[[str], PoolObserver] = 
     """The pair that the settings describe; `observer_of` a role watches its upstreams.
 
     Raises:
-        ConfigError: the embedded pair is wanted and cannot be run here, or the template set is wrong.
+        ConfigError: a model is wanted in this process and cannot be run here, or the template set is wrong.
     """
-    return _remote(settings, settings.actor, observer_of) if settings.actor else _embedded(settings)
+    return _described(settings, settings.actor, observer_of) if settings.actor else _embedded(settings)
 
 
-def _remote(settings: Settings, actor: Upstream, observer_of: Callable[[str], PoolObserver]) -> Pair:
-    drafts = _pool(actor, observer_of("actor"))
+def _described(settings: Settings, actor: Served, observer_of: Callable[[str], PoolObserver]) -> Pair:
+    # Before any model is loaded.
+    templates = load_templates(settings.templates or "default")
+    here = [model for model in (actor, settings.refiner) if isinstance(model, VllmModel)]
+    if settings.vllm and not here:
+        raise ConfigError(_NO_MODEL_HERE)
+    engines = VllmModels(here, arguments=settings.vllm, log_level=settings.log_level)
+
+    def backend(model: Served, role: str) -> Backend:
+        return engines.backend(model) if isinstance(model, VllmModel) else _pool(model, observer_of(role))
+
+    drafts = backend(actor, "actor")
     # An actor that refines its own answers is one pool: its limits are its servers', whatever they are asked for.
-    refines = _pool(settings.refiner, observer_of("refiner")) if settings.refiner else drafts
+    refines = backend(settings.refiner, "refiner") if settings.refiner else drafts
     return Pair(
-        name=settings.model or actor.model,
+        name=settings.model or drafts.model,
         actor=drafts,
         refiner=refines,
-        templates=load_templates(settings.templates or "default"),
+        templates=templates,
         actor_sampling=Sampling(temperature=None, top_p=None),
         judge_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.judge_max_tokens or 2048),
         refine_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.refine_max_tokens or 3072),
@@ -85,7 +100,9 @@ def _pool(upstream: Upstream, observer: PoolObserver) -> PoolBackend:
 
 def _embedded(settings: Settings) -> Pair:
     if settings.refiner:
-        raise ConfigError("refiner.url is set without actor.url; set --actor-url too, or neither")
+        raise ConfigError("a refiner is set without an actor; set --actor-url or --actor-vllm too, or neither")
+    if settings.vllm:
+        raise ConfigError(_NO_MODEL_HERE)
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
         raise ConfigError(
             "the embedded pair needs torch and transformers: pip install 'spar-server[embedded]', "

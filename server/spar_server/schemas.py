@@ -13,9 +13,10 @@ from spar_core.types import Message, Sampling
 # OpenAI's fields that are read here, because a refined answer cannot honour them, and forwarded.
 _FORWARDED: Final = ("logprobs", "top_logprobs", "logit_bias", "response_format", "modalities", "audio")
 
-
 # OpenAI's own limit.
 MAX_CHOICES: Final = 128
+BUDGET_MEANS: Final = "the most nodes (a refinement and its judgement each) to spend; 0 is the actor's answer untouched"
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
 class CheckRequest(BaseModel):
@@ -33,20 +34,20 @@ class RefineOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     algorithm: Algorithm | None = None
-    branch: int | None = Field(default=None, ge=1, le=16)
-    beam: int | None = Field(default=None, ge=1, le=16)
-    max_depth: int | None = Field(default=None, ge=1, le=16)
-    votes: int | None = Field(default=None, ge=1, le=25)
-    threshold: float | None = Field(default=None, ge=0, lt=1)
-    stop: StopPolicy | None = None
+    branch: int | None = Field(default=None, ge=1, le=16, description="refinements of one answer")
+    beam: int | None = Field(default=None, ge=1, le=16, description="answers of a level that are refined further")
+    max_depth: int | None = Field(default=None, ge=1, le=16, description="refinements on top of each other")
+    votes: int | None = Field(default=None, ge=1, le=25, description="judgements of one answer, at the most")
+    threshold: float | None = Field(default=None, ge=0, lt=1, description="accepted is a share of Yes above this")
+    stop: StopPolicy | None = Field(default=None, description="on acceptance, cancel or await the others of a level")
     select: Selection | None = None
-    early_vote_stop: bool | None = None
+    early_vote_stop: bool | None = Field(default=None, description="ask no votes that cannot change the verdict")
     # The draft is a call too.
     max_search_tokens: int | None = Field(default=None, ge=LEAST_TOKENS)
-    deadline_s: float | None = Field(default=None, gt=0)
-    checks: list[CheckRequest] = Field(default_factory=list, max_length=32)
-    progress: bool = True
-    trace: Literal["none", "summary", "full"] = "none"
+    deadline_s: float | None = Field(default=None, gt=0, description="seconds for everything")
+    checks: list[CheckRequest] = Field(default_factory=list, max_length=32, description="verified before any vote")
+    progress: bool = Field(default=True, description="tell a stream what the search does, as reasoning")
+    trace: Literal["none", "summary", "full"] = Field(default="none", description="the tree, in `spar`")
 
 
 class StreamOptions(BaseModel):
@@ -103,14 +104,18 @@ class ChatRequest(BaseModel):
     response_format: dict[str, Any] | None = None
     modalities: list[str] | None = None
     audio: dict[str, Any] | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
-    refine_budget: int | None = Field(default=None, ge=0)
+    reasoning_effort: Effort | None = None
+    refine_budget: int | None = Field(default=None, ge=0, description=BUDGET_MEANS)
     refine: RefineOptions = Field(default_factory=RefineOptions)
 
     @field_validator("refine", mode="before")
     @classmethod
     def _absent(cls, value: Any) -> Any:
         return {} if value is None else value
+
+    @property
+    def include_usage(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage
 
     def conversation(self) -> tuple[Message, ...]:
         return tuple(message.to_core() for message in self.messages)

@@ -5,13 +5,14 @@ Nested keys are written `[actor] url = ...` in TOML and `SPAR_ACTOR__URL` in the
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -24,6 +25,10 @@ from pydantic_settings import (
 from spar_core.backends.openai import Timeouts
 from spar_core.errors import ConfigError
 from spar_core.search.config import Algorithm, StopPolicy
+from spar_server.admission import AdmissionSettings
+from spar_server.api_key import ApiKey
+from spar_server.brownout import BrownoutSettings
+from spar_server.limits import Limits
 
 DEFAULT_FILE = Path("spar.toml")
 _USUAL = Timeouts()
@@ -67,6 +72,23 @@ class Upstream(BaseModel):
         return value
 
 
+class VllmModel(BaseModel):
+    """One model that vLLM runs in this process, with a LoRA adapter or as it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    vllm: str = Field(min_length=1, description="a folder, or a name at Hugging Face")
+    adapter: str | None = Field(default=None, min_length=1, description="a folder")
+
+
+def _place(value: Any) -> str:
+    """Which kind of model is meant, by the key that only it has."""
+    return "vllm" if isinstance(value, VllmModel) or (isinstance(value, Mapping) and "vllm" in value) else "url"
+
+
+Served = Annotated[Annotated[Upstream, Tag("url")] | Annotated[VllmModel, Tag("vllm")], Discriminator(_place)]
+
+
 class RefineDefaults(BaseModel):
     """What a request gets that does not say otherwise, and the most that it may ask for."""
 
@@ -95,13 +117,29 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     model: str | None = Field(default=None, description="name under which the pair is served")
-    actor: Upstream | None = None
-    refiner: Upstream | None = None
+    actor: Served | None = None
+    refiner: Served | None = None
+    vllm: dict[str, Any] = Field(default={}, description="engine arguments of models in this process")
     templates: str | None = None
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
     refine: RefineDefaults = RefineDefaults()
+    auth: Literal["on", "off"] = Field(default="on", description="off serves everyone who can reach the server")
+    keys: tuple[ApiKey, ...] = ()
+    keys_file: Path | None = None
+    limits: Limits = Limits()
+    admission: AdmissionSettings = AdmissionSettings()
+    brownout: BrownoutSettings = BrownoutSettings()
     log_level: str = Field(default="warning", pattern="^(critical|error|warning|info|debug)$")
     shutdown_grace_s: float = Field(default=30.0, ge=0)
+    shutdown_delay_s: float = Field(default=0.0, ge=0, description="the port stays open for at least this long")
+
+    @field_validator("vllm", mode="before")
+    @classmethod
+    def _numbers_from_text(cls, value: Any) -> Any:
+        """A variable's value is text; vLLM wants its numbers and switches."""
+        if not isinstance(value, Mapping):
+            return value
+        return {name: _decoded(one) if isinstance(one, str) else one for name, one in value.items()}
 
     @classmethod
     def settings_customise_sources(
@@ -111,6 +149,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
         """Flags, then the environment, then the file."""
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=cls._file))
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Settings:
@@ -136,11 +181,16 @@ def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Setting
 
 
 def _explain(item: Any) -> str:
-    key = ".".join(map(str, item["loc"]))
+    of_role = item["loc"][0] in ("actor", "refiner")
+    # After the role stands which kind of model it was read as: no key of the user's.
+    loc = (item["loc"][0], *item["loc"][2:]) if of_role else item["loc"]
+    key = ".".join(map(str, loc))
+    if item["type"] == "extra_forbidden" and of_role and item["loc"][1] == "vllm" and loc[-1] in Upstream.model_fields:
+        return f"{key}: not beside {loc[0]}.vllm; set the one or the other"
     if item["type"] == "extra_forbidden":
         return f"{key}: there is no such setting; remove it or see `spar serve --help` and docs/serving.md"
     if item["type"] == "missing":
-        flag = f"give --{key.replace('.', '-')}, or " if key.split(".")[0] in ("actor", "refiner") else ""
+        flag = f"give --{key.replace('.', '-')}, or " if of_role else ""
         return f"{key}: is needed; {flag}set it in the file or as SPAR_{key.upper().replace('.', '__')}"
     return f"{key}: {item['msg']} (got {item['input']!r})"
 

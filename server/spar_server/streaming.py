@@ -1,6 +1,7 @@
-"""Streams as OpenAI's clients read them: only `data:` lines and comments, never provisional text as content.
+"""Streams as OpenAI's clients read them: an answer's tokens as they come, or a search and then its answer.
 
-A stream that fails before its first frame raises, so that the failure can still be a status.
+Which API's frames they are is a `Voice`'s to say. Provisional text never goes out as an answer. A stream that
+fails before its first frame raises, so that the failure can still be a status.
 """
 
 from __future__ import annotations
@@ -9,18 +10,17 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from spar_core.errors import BackendError
 from spar_core.search import Answers
 from spar_core.search.events import Event
 from spar_core.types import Completion, Delta, FinishReason, Usage
 from spar_server.answering import Plan
-from spar_server.bodies import Envelope, answer_delta
-from spar_server.errors import api_error, internal_error
+from spar_server.errors import ApiError, api_error, internal_error
 from spar_server.metrics import Metrics
 from spar_server.progress import progress_of
 from spar_server.side_by_side import side_by_side
@@ -32,14 +32,51 @@ COMMENT_EVERY_S: Final = 10.0
 CHUNK_EVERY_S: Final = 15.0
 # A request that the actor refuses is refused at once; a search is not held back longer for it than this.
 STATUS_WITHIN_S: Final = 0.5
-DONE: Final = "data: [DONE]\n\n"
+
+
+class Voice(Protocol):
+    """How one API words a stream. Every string is one whole frame; `index` is the choice's."""
+
+    def opening(self, index: int) -> Iterable[str]:
+        """An answer is on its way."""
+        ...
+
+    def thought(self, text: str) -> Iterable[str]:
+        """What is no part of the answer: a search's progress."""
+        ...
+
+    def nothing(self) -> str:
+        """A frame without news, for clients that count only frames."""
+        ...
+
+    def piece(self, delta: Delta, index: int) -> Iterable[str]:
+        """A piece of an answer that is being written."""
+        ...
+
+    def answer(self, answer: Completion, index: int) -> Iterable[str]:
+        """A whole answer, of which no piece went out."""
+        ...
+
+    def ending(self, plan: Plan, answers: Answers) -> Iterable[str]:
+        """The end of all answers, and what they took."""
+        ...
+
+    def failure(self, error: ApiError) -> str:
+        """The end of a stream that broke."""
+        ...
+
+
+# dumps() would make an encoder for each token.
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def frame(data: dict[str, Any]) -> str:
-    return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"data: {_encode(data)}\n\n"
 
 
-async def told(head: str, rest: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+async def told(
+    head: str, rest: AsyncGenerator[str, None], failure: Callable[[ApiError], str]
+) -> AsyncGenerator[str, None]:
     """A stream whose `head` has been read; what goes wrong from here on is its last frame."""
     async with aclosing(rest):
         yield head
@@ -47,17 +84,17 @@ async def told(head: str, rest: AsyncGenerator[str, None]) -> AsyncGenerator[str
             async for piece in rest:
                 yield piece
         except BackendError as error:
-            yield frame(api_error(error).body)
+            yield failure(api_error(error))
+        except ApiError as error:
+            yield failure(error)
         except Exception:
             # The process's edge: a stream that just ends looks complete to a client.
             logger.exception("a stream broke")
-            yield frame(internal_error().body)
+            yield failure(internal_error())
 
 
-async def stream_search(
-    plan: Plan, envelope: Envelope, *, include_usage: bool, metrics: Metrics
-) -> AsyncGenerator[str, None]:
-    """The role, progress as reasoning while the search runs, then the answer in one piece."""
+async def stream_search(plan: Plan, voice: Voice, metrics: Metrics) -> AsyncGenerator[str, None]:
+    """Progress as thoughts while the search runs, then the answers, each in one piece."""
     events: asyncio.Queue[Event | None] = asyncio.Queue()
     begun = asyncio.Event()
 
@@ -74,8 +111,9 @@ async def stream_search(
             if task.done():
                 # Raises what went wrong.
                 task.result()
-            yield frame(envelope.chunk({"role": "assistant", "content": ""}))
-            async with aclosing(_watch(events, envelope, progress=plan.options.progress)) as progress:
+            for piece in voice.opening(0):
+                yield piece
+            async with aclosing(_watch(events, voice, progress=plan.options.progress)) as progress:
                 async for piece in progress:
                     yield piece
             answers = await task
@@ -84,18 +122,15 @@ async def stream_search(
             await asyncio.gather(task, return_exceptions=True)
         meter.spoke()
         for index, answer in enumerate(answers.completions):
-            # The first choice's role went out before the search.
-            role = {"role": "assistant"} if index else {}
-            yield frame(envelope.chunk({**role, **answer_delta(answer)}, index=index))
+            for piece in voice.answer(answer, index):
+                yield piece
         meter.answered(plan, answers)
-        for piece in _ending(plan, answers, envelope, include_usage=include_usage):
+        for piece in voice.ending(plan, answers):
             yield piece
 
 
-async def _watch(
-    events: asyncio.Queue[Event | None], envelope: Envelope, *, progress: bool
-) -> AsyncGenerator[str, None]:
-    """Progress until the search ends; a comment or an empty chunk whenever there was none for long."""
+async def _watch(events: asyncio.Queue[Event | None], voice: Voice, *, progress: bool) -> AsyncGenerator[str, None]:
+    """Progress until the search ends; a comment or a frame without news whenever there was none for long."""
     spoke = time.monotonic()
     # One pending get, never a cancelled one: a timeout around get() could lose an event.
     pending = asyncio.ensure_future(events.get())
@@ -105,7 +140,7 @@ async def _watch(
             done, _ = await asyncio.wait({pending}, timeout=min(COMMENT_EVERY_S, due))
             if time.monotonic() - spoke >= CHUNK_EVERY_S:
                 spoke = time.monotonic()
-                yield frame(envelope.chunk({}))
+                yield voice.nothing()
             elif not done:
                 yield ": searching\n\n"
             if not done:
@@ -116,15 +151,13 @@ async def _watch(
             pending = asyncio.ensure_future(events.get())
             if progress and (text := progress_of(event)) is not None:
                 spoke = time.monotonic()
-                # Clients disagree on the name; each reads one of the two.
-                yield frame(envelope.chunk({"reasoning_content": text, "reasoning": text}))
+                for piece in voice.thought(text):
+                    yield piece
     finally:
         pending.cancel()
 
 
-async def stream_pass_through(
-    plan: Plan, envelope: Envelope, *, include_usage: bool, metrics: Metrics
-) -> AsyncGenerator[str, None]:
+async def stream_pass_through(plan: Plan, voice: Voice, metrics: Metrics) -> AsyncGenerator[str, None]:
     """The actor's tokens as they come; the choices of one request come through each other."""
     choices = [_Heard() for _ in range(plan.n)]
     with metrics.request(plan.kind) as meter:
@@ -133,16 +166,18 @@ async def stream_pass_through(
                 choice = choices[index]
                 if not choice.opened:
                     choice.opened = True
-                    yield frame(envelope.chunk({"role": "assistant", "content": ""}, index=index))
+                    for piece in voice.opening(index):
+                        yield piece
                 choice.finish, choice.usage = delta.finish_reason or choice.finish, delta.usage or choice.usage
                 if delta.text or delta.extra:
                     meter.spoke()
                     choice.text.append(delta.text)
-                    yield frame(_piece(envelope, delta, index))
+                    for piece in voice.piece(delta, index):
+                        yield piece
         drafts = [Completion("".join(choice.text), choice.finish, choice.usage) for choice in choices]
         answers = plan.passed_through(drafts, meter.elapsed_s)
         meter.answered(plan, answers)
-        for piece in _ending(plan, answers, envelope, include_usage=include_usage):
+        for piece in voice.ending(plan, answers):
             yield piece
 
 
@@ -154,22 +189,3 @@ class _Heard:
     finish: FinishReason = "stop"
     usage: Usage = field(default_factory=Usage)
     opened: bool = False
-
-
-def _piece(envelope: Envelope, delta: Delta, index: int) -> dict[str, Any]:
-    extra = dict(delta.extra)
-    logprobs = extra.pop("logprobs", None)
-    if "reasoning" in extra:
-        extra["reasoning_content"] = extra["reasoning"]
-    content = {"content": delta.text} if delta.text else {}
-    return envelope.chunk({**content, **extra}, index=index, logprobs=logprobs)
-
-
-def _ending(plan: Plan, answers: Answers, envelope: Envelope, *, include_usage: bool) -> list[str]:
-    *others, last = [
-        envelope.chunk({}, answer.finish_reason, index=index) for index, answer in enumerate(answers.completions)
-    ]
-    ending = [frame(chunk) for chunk in (*others, last | {"spar": envelope.spar(plan, answers)})]
-    if include_usage:
-        ending.append(frame(envelope.usage_chunk(plan, answers)))
-    return [*ending, DONE]

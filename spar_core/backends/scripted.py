@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 
-from spar_core.types import Completion, Delta, FinishReason, Message, Sampling, Usage
+from spar_core.types import Completion, Delta, Message, Sampling, Usage
 
-# Given the chat and the sampling, the reply, or an error to raise.
-Script = Callable[[Sequence[Message], Sampling], str | BaseException]
+# Given the chat and the sampling, the reply, or an error to raise. A Completion is a reply that is more than text
+# (`tool_calls`, `reasoning`, ...); its usage is counted here all the same.
+Script = Callable[[Sequence[Message], Sampling], str | Completion | BaseException]
 _PIECE = re.compile(r"\s*\S+\s*$|\s*\S+")
 
 
@@ -36,35 +38,58 @@ class ScriptedBackend:
     cancelled: int = 0
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        text, finish, usage = "", "stop", Usage()
-        async for delta in self.stream(messages, sampling):
-            text += delta.text
-            finish, usage = delta.finish_reason or finish, delta.usage or usage
-        return Completion(text, finish, usage)  # type: ignore[arg-type]
+        async with self._call(messages, sampling) as completion:
+            return completion
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
+        async with self._call(messages, sampling) as completion:
+            for piece in _PIECE.findall(completion.text):
+                yield Delta(piece)
+            for extra in _extra_pieces(completion):
+                yield Delta(extra=extra)
+        yield Delta(finish_reason=completion.finish_reason, usage=completion.usage)
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    @asynccontextmanager
+    async def _call(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Completion]:
+        """One call's reply, and the count of how it ended."""
         self.calls.append((messages, sampling))
         self.running += 1
-        ended = False
         try:
             # The script is asked first: replies follow the order of the calls, whatever time they take.
             reply = self.script(messages, sampling)
             await asyncio.sleep(self.latency_s)
             if isinstance(reply, BaseException):
-                ended = True
                 raise reply
-            pieces = _PIECE.findall(reply)
-            said = pieces if sampling.max_tokens is None else pieces[: sampling.max_tokens]
-            for piece in said:
-                yield Delta(piece)
-            finish: FinishReason = "stop" if len(said) == len(pieces) else "length"
-            prompt = sum(len(message.text.split()) for message in messages)
-            ended = True
+            yield _completion(reply, messages, sampling)
             self.finished += 1
-            yield Delta(finish_reason=finish, usage=Usage(prompt, len(said)))
+        except (asyncio.CancelledError, GeneratorExit):
+            self.cancelled += 1
+            raise
         finally:
             self.running -= 1
-            self.cancelled += not ended
 
-    async def aclose(self) -> None:
-        """Nothing is held."""
+
+def _completion(reply: str | Completion, messages: Sequence[Message], sampling: Sampling) -> Completion:
+    """The reply, cut at `max_tokens` and counted."""
+    whole = reply if isinstance(reply, Completion) else Completion(reply, "stop", Usage())
+    pieces = _PIECE.findall(whole.text)
+    said = pieces if sampling.max_tokens is None else pieces[: sampling.max_tokens]
+    finish = whole.finish_reason if len(said) == len(pieces) else "length"
+    prompt = sum(len(message.text.split()) for message in messages)
+    # A call of a tool is generated too: one token each.
+    generated = len(said) + len(whole.extra.get("tool_calls", ()))
+    return replace(whole, text="".join(said), finish_reason=finish, usage=Usage(prompt, generated))
+
+
+def _extra_pieces(completion: Completion) -> Iterator[dict[str, object]]:
+    """What a streaming server sends besides text: each tool call begins, then its arguments follow."""
+    other = {name: value for name, value in completion.extra.items() if name != "tool_calls"}
+    if other:
+        yield other
+    for index, call in enumerate(completion.extra.get("tool_calls", ())):
+        function = call["function"]
+        yield {"tool_calls": [{**call, "index": index, "function": {**function, "arguments": ""}}]}
+        yield {"tool_calls": [{"index": index, "function": {"arguments": function["arguments"]}}]}

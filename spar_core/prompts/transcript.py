@@ -26,7 +26,8 @@ def _part(part: Mapping[str, Any]) -> str:
 
 
 def _calls(extra: Mapping[str, Any]) -> list[str]:
-    calls = [call.get("function") for call in extra.get("tool_calls") or () if isinstance(call, Mapping)]
+    tools = extra.get("tool_calls")
+    calls = [call.get("function") for call in tools if isinstance(call, Mapping)] if isinstance(tools, list) else []
     return [
         f"[calls {call.get('name')}({_arguments(call.get('arguments'))})]"
         for call in (*calls, extra.get("function_call"))

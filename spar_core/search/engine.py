@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from spar_core.backends.base import Backend
 from spar_core.budget import Budget
 from spar_core.checks.base import Check
+from spar_core.cutoff import Cutoff
 from spar_core.errors import BackendTimeout
 from spar_core.judging import Judge, Judgement
 from spar_core.refining import Refiner
@@ -51,18 +51,20 @@ async def run_search(
     emit: events.Emit = lambda event: None,
     budget: Budget | None = None,
     shares: int = 1,
+    cutoff: Cutoff | None = None,
 ) -> SearchResult:
     """Answer `conversation` as well as the config's budget allows.
 
     The judge's own `votes`, `threshold` and sampling apply. With `draft` the search starts from that response instead
     of the actor's. Model calls that fail once a draft exists cost only their nodes: the best usable
     answer is returned with `degraded`. With `max_search_tokens` the draft, too, is cut to it. A search that runs
-    beside others is given its account, `budget`, and by `shares` how many drafts its tokens must still do for.
+    beside others is given its account, `budget`, and by `shares` how many drafts its tokens must still do for. At the
+    `cutoff` it ends as it does at its deadline.
 
     Raises:
         BackendError: there is no draft, because the actor failed or the deadline came first.
     """
-    budget = budget or open_budget(config)
+    budget, cutoff = budget or open_budget(config), cutoff or Cutoff()
     expansion = Expansion(
         conversation=conversation,
         actor=actor,
@@ -75,12 +77,12 @@ async def run_search(
         emit=emit,
     )
     if draft is None:
-        draft = await _draft(expansion, actor, actor_sampling, shares)
+        draft = await _draft(expansion, actor, actor_sampling, shares, cutoff)
     emit(events.Drafted(draft))
     # The tree holds at least the unjudged draft, should the time end while it is being judged.
     expansion.tree = Tree(Node((), "unjudged", draft))
     try:
-        async with asyncio.timeout(budget.seconds_left):
+        async with cutoff.timeout(budget.seconds_left):
             reason = await _search(expansion, draft, draft_judgement)
     except TimeoutError:
         reason = "deadline"
@@ -94,11 +96,11 @@ def open_budget(config: SearchConfig) -> Budget:
     return Budget(nodes=config.budget, tokens=config.max_search_tokens, seconds=config.deadline_s)
 
 
-async def _draft(expansion: Expansion, actor: Backend, sampling: Sampling, shares: int) -> Completion:
+async def _draft(expansion: Expansion, actor: Backend, sampling: Sampling, shares: int, cutoff: Cutoff) -> Completion:
     seed = sampling.seed if sampling.seed is not None else derive_seed(expansion.config.seed, "draft")
     budget, conversation = expansion.budget, expansion.conversation
     try:
-        async with asyncio.timeout(budget.seconds_left):
+        async with cutoff.timeout(budget.seconds_left):
             return await budget.complete("actor", actor, conversation, replace(sampling, seed=seed), shares=shares)
     except TimeoutError as error:
         raise BackendTimeout("the deadline came before the actor's draft") from error

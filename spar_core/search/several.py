@@ -11,6 +11,7 @@ from functools import partial
 from spar_core.backends.base import Backend
 from spar_core.budget import TokensExhausted
 from spar_core.checks.base import Check
+from spar_core.cutoff import Cutoff
 from spar_core.errors import BackendError
 from spar_core.judging import Judge
 from spar_core.refining import Refiner
@@ -76,6 +77,7 @@ async def run_several(
     actor_sampling: Sampling,
     checks: Sequence[Check] = (),
     emit: events.Emit = lambda event: None,
+    cutoff: Cutoff | None = None,
 ) -> Answers:
     """The best `n` of all answers that `n` searches find together on the config's one budget.
 
@@ -98,6 +100,7 @@ async def run_several(
             emit=partial(_of_choice, emit, number) if n > 1 else emit,
             budget=account,
             shares=n - number,
+            cutoff=cutoff,
         )
         for number, account in enumerate(accounts)
     ]

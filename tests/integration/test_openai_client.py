@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from typing import Any
 
 import openai
 import pytest
 
-from spar_server.pair import build_pair
-from spar_server.settings import Settings
-
 QUESTION: Any = [{"role": "user", "content": "Tell me about the river. Do not use commas. Include the word lamp."}]
 EXTRA = {"refine_budget": 4, "refine": {"votes": 3}}
-
-
-@pytest.fixture(scope="module")
-def url(serving: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
-    with serving(build_pair(Settings())) as url:
-        yield f"{url}/v1"
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
-        yield client
 
 
 def account(usage: Any) -> dict[str, Any]:
@@ -93,8 +76,8 @@ def test_the_stream_helper_keeps_the_account(client: openai.OpenAI) -> None:
     assert account(final.usage)["budget"] == 4
 
 
-async def test_the_asynchronous_client_streams(url: str) -> None:
-    async with openai.AsyncOpenAI(base_url=url, api_key="none") as client:
+async def test_the_asynchronous_client_streams(embedded_url: str) -> None:
+    async with openai.AsyncOpenAI(base_url=embedded_url, api_key="none") as client:
         stream = await client.chat.completions.create(
             model="spar-small@2", messages=QUESTION, stream=True, max_tokens=40
         )
@@ -113,15 +96,17 @@ def test_errors_are_the_clients_own_kinds(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as over:
         client.chat.completions.create(model="spar-small", messages=long)
     assert over.value.code == "context_length_exceeded"
+    # LiteLLM and others know it by OpenAI's words alone.
+    assert "this model's maximum context length is" in over.value.message
     with pytest.raises(openai.BadRequestError, match="frequency_penalty"):
         client.chat.completions.create(model="spar-small", messages=QUESTION, frequency_penalty=1)
 
 
-def test_one_hundred_requests_at_once_are_all_answered(url: str) -> None:
+def test_one_hundred_requests_at_once_are_all_answered(embedded_url: str) -> None:
     import asyncio
 
     async def run() -> list[str | None]:
-        async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        async with openai.AsyncOpenAI(base_url=embedded_url, api_key="none", max_retries=0) as client:
             tasks = [
                 client.chat.completions.create(model="spar-small", messages=QUESTION, max_tokens=12, seed=seed)
                 for seed in range(100)

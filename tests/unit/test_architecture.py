@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "transformers", "vllm", "numpy", "matplotlib")
+HEAVY = ("torch", "transformers", "vllm", "numpy", "matplotlib", "jinja2")
 SERVING = ("fastapi", "starlette", "uvicorn", "aiohttp", "pydantic", "prometheus_client")
 
 
@@ -27,7 +27,7 @@ def test_the_core_loads_neither_a_server_nor_a_model_library() -> None:
 
 
 def test_the_http_backend_loads_no_model_library() -> None:
-    assert not loaded_by("import spar_core.backends.openai") & set(HEAVY)
+    assert not loaded_by("import spar_core.backends.openai, spar_core.backends.vllm") & set(HEAVY)
 
 
 def test_the_server_loads_no_model_library() -> None:

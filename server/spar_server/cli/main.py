@@ -16,6 +16,8 @@ app = typer.Typer(
 )
 train = typer.Typer(no_args_is_help=True, help="Train pairs of actor and refiner.")
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a pair by verifiers.")
+keys = typer.Typer(no_args_is_help=True, help="API keys of a server.")
+app.add_typer(keys, name="keys")
 app.add_typer(train, name="train")
 app.add_typer(evaluate, name="eval")
 
@@ -51,9 +53,17 @@ def serve(
         list[str] | None, typer.Option(help="URL of the refiner, likewise (default the actor's)")
     ] = None,
     refiner_model: Annotated[str | None, typer.Option(help="The refiner's model name there")] = None,
+    actor_vllm: Annotated[
+        str | None, typer.Option(help="Run the actor in this process by vLLM: a folder, or a name at Hugging Face")
+    ] = None,
+    actor_adapter: Annotated[str | None, typer.Option(help="Folder of the actor's LoRA adapter")] = None,
+    refiner_vllm: Annotated[str | None, typer.Option(help="The refiner, likewise (default the actor)")] = None,
+    refiner_adapter: Annotated[str | None, typer.Option(help="Folder of the refiner's LoRA adapter")] = None,
     model: Annotated[str | None, typer.Option(help="Name under which the pair is served")] = None,
     templates: Annotated[str | None, typer.Option(help="Prompt templates: default, compact or a folder")] = None,
     refine_budget: Annotated[int | None, typer.Option(help="Budget of requests that name none (default 0)")] = None,
+    keys_file: Annotated[str | None, typer.Option(help="TOML file of API keys; see `spar keys new`")] = None,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve everyone who can reach the server")] = False,
     config: Annotated[str | None, typer.Option(help="TOML file (default ./spar.toml where there is one)")] = None,
 ) -> None:
     """Serve the embedded pair, or front OpenAI-compatible upstreams."""
@@ -67,9 +77,15 @@ def serve(
             actor_model=actor_model,
             refiner_url=refiner_url,
             refiner_model=refiner_model,
+            actor_vllm=actor_vllm,
+            actor_adapter=actor_adapter,
+            refiner_vllm=refiner_vllm,
+            refiner_adapter=refiner_adapter,
             model=model,
             templates=templates,
             refine_budget=refine_budget,
+            keys_file=keys_file,
+            no_auth=no_auth,
         ),
         config,
     )
@@ -88,6 +104,14 @@ def chat(
     from spar_server.cli.chat import run
 
     run(url=url, budget=budget, once=once, model=model, seed=seed, api_key=api_key)
+
+
+@keys.command()
+def new(name: Annotated[str, typer.Argument(help="Whose key it is; it stands in the metrics")]) -> None:
+    """Make a key: it is shown this once, and only its hash is stored."""
+    from spar_server.cli.keys import run
+
+    run(name)
 
 
 @train.command()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import typer
@@ -14,6 +16,8 @@ import uvicorn
 
 from spar_core.errors import ConfigError
 from spar_server.app import create_app
+from spar_server.draining import Draining
+from spar_server.keys import load_keyring
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair, build_pair
 from spar_server.settings import Settings, load_settings
@@ -29,9 +33,15 @@ class Flags:
     actor_model: str | None = None
     refiner_url: list[str] | None = None
     refiner_model: str | None = None
+    actor_vllm: str | None = None
+    actor_adapter: str | None = None
+    refiner_vllm: str | None = None
+    refiner_adapter: str | None = None
     model: str | None = None
     templates: str | None = None
     refine_budget: int | None = None
+    keys_file: str | None = None
+    no_auth: bool = False
 
     def settings(self) -> dict[str, Any]:
         """As settings keys, without what was not given."""
@@ -40,9 +50,13 @@ class Flags:
             port=self.port,
             model=self.model,
             templates=self.templates,
-            actor=_given(url=self.actor_url, model=self.actor_model),
-            refiner=_given(url=self.refiner_url, model=self.refiner_model),
+            actor=_given(url=self.actor_url, model=self.actor_model, vllm=self.actor_vllm, adapter=self.actor_adapter),
+            refiner=_given(
+                url=self.refiner_url, model=self.refiner_model, vllm=self.refiner_vllm, adapter=self.refiner_adapter
+            ),
             refine=_given(refine_budget=self.refine_budget),
+            keys_file=self.keys_file,
+            auth="off" if self.no_auth else None,
         )
 
 
@@ -51,17 +65,38 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and on which port."""
+    """Says when it is ready, and on which port; closes the port only when what runs has ended."""
 
-    def __init__(self, config: uvicorn.Config, pair: Pair) -> None:
+    def __init__(self, config: uvicorn.Config, pair: Pair, draining: Draining) -> None:
         super().__init__(config)
         self._pair = pair
+        self._draining = draining
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        told_before = self._draining.begun
+        super().handle_exit(sig, frame)
+        self._draining.begin()
+        # The first time it is not yet the end.
+        self.should_exit = told_before
+
+    async def on_tick(self, counter: int) -> bool:
+        # Asked first: what is due is due even when it is the end.
+        over = self._draining.tick()
+        return await super().on_tick(counter) or over
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        _spare_the_collector()
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             typer.echo(_greeting(_url(host, port), self._pair.name))
+
+
+def _spare_the_collector() -> None:
+    """What is there at the start stays; to look through it again and again would cost every request."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _url(host: str, port: int) -> str:
@@ -107,13 +142,13 @@ def run(flags: Flags, file: str | None) -> None:
     """
     settings: Settings = load_settings(flags.settings(), Path(file) if file else None)
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    # Before anything is bound or loaded: a server that would serve everyone must not start.
+    load_keyring(settings)
     # Ctrl-C has stopped the server in good order by the time it gets here.
     with suppress(KeyboardInterrupt), _bind(settings.host, settings.port) as bound:
         metrics = Metrics()
         pair = build_pair(settings, metrics.upstreams.of)
-        config = uvicorn.Config(
-            create_app(settings, pair, metrics),
-            log_level=settings.log_level,
-            timeout_graceful_shutdown=int(settings.shutdown_grace_s),
-        )
-        _Server(config, pair).run([bound])
+        app = create_app(settings, pair, metrics)
+        # By then everything has ended but clients that do not read what they are sent.
+        config = uvicorn.Config(app, log_level=settings.log_level, timeout_graceful_shutdown=1)
+        _Server(config, pair, app.state.gate.draining).run([bound])

@@ -5,26 +5,28 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from spar_server.described import ERRORS, READY
+from spar_server.gate import Gate
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 
 router = APIRouter()
 
 
-@router.get("/health", summary="Whether the process lives")
+@router.get("/health", summary="Whether the process lives", responses=ERRORS)
 async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/ready", summary="Whether it takes requests", responses={503: {"description": "It does not"}})
-async def ready(request: Request, response: Response) -> dict[str, bool]:
-    """False, with status 503, while no upstream of the actor or none of the refiner lives."""
+@router.get("/ready", summary="Whether it takes requests", responses=READY)
+async def ready(request: Request) -> JSONResponse:
+    """False, with status 503, while it is stopping, and while no upstream of the actor or none of the refiner lives."""
+    gate: Gate = request.app.state.gate
     pair: Pair = request.app.state.pair
-    is_ready = await pair.ready()
-    response.status_code = 200 if is_ready else 503
-    return {"ready": is_ready}
+    is_ready = not gate.draining.begun and await pair.ready()
+    return JSONResponse({"ready": is_ready}, status_code=200 if is_ready else 503)
 
 
 @router.get("/version", summary="The server's version")
@@ -32,7 +34,7 @@ async def server_version() -> dict[str, str]:
     return {"version": version("spar-server")}
 
 
-@router.get("/metrics", summary="Prometheus metrics")
+@router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     registry: Metrics = request.app.state.metrics
     return Response(registry.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

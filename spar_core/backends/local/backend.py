@@ -1,14 +1,16 @@
-"""The embedded engine as a backend."""
+"""The embedded engine as a backend, which passes text completions through."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
+from spar_core.backends.local.completions import CompletionCall, read_completion
 from spar_core.backends.local.engine import LocalEngine
-from spar_core.errors import BackendError
+from spar_core.errors import BackendError, BackendRejected
 from spar_core.types import Completion, Delta, Message, Sampling
 
 
@@ -20,19 +22,42 @@ class LocalBackend:
     model: str
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        async with aclosing(self._deltas(messages, sampling, streamed=False)) as deltas:
-            only = await anext(deltas)
+        only = await self._only(tuple(messages), sampling)
         assert only.finish_reason is not None
         assert only.usage is not None
         return Completion(only.text, only.finish_reason, only.usage)
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
-        return self._deltas(messages, sampling, streamed=True)
+        return self._deltas(tuple(messages), sampling, streamed=True)
+
+    async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        call = self._completion(path, body)
+        return call.whole(await self._only(call.prompt, call.sampling))
+
+    async def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        call = self._completion(path, body)
+        async with aclosing(self._deltas(call.prompt, call.sampling, streamed=True)) as deltas:
+            async for delta in deltas:
+                yield call.chunk(delta)
+                if call.include_usage and delta.usage is not None:
+                    yield call.usage_chunk(delta.usage)
+
+    def _completion(self, path: str, body: Mapping[str, Any]) -> CompletionCall:
+        if path != "/completions":
+            raise BackendRejected(
+                f"the embedded engine has no {path}; front a server that has it with --actor-url", status=400
+            )
+        return read_completion(body, self.model)
+
+    async def _only(self, said: tuple[Message, ...] | str, sampling: Sampling) -> Delta:
+        """The whole answer as one piece."""
+        async with aclosing(self._deltas(said, sampling, streamed=False)) as deltas:
+            return await anext(deltas)
 
     async def _deltas(
-        self, messages: Sequence[Message], sampling: Sampling, *, streamed: bool
+        self, said: tuple[Message, ...] | str, sampling: Sampling, *, streamed: bool
     ) -> AsyncGenerator[Delta, None]:
-        request = self.engine.submit(messages, sampling, streamed=streamed)
+        request = self.engine.submit(said, sampling, streamed=streamed)
         try:
             while True:
                 delta = await request.deltas.get()

@@ -19,12 +19,12 @@ from typing import Any, Final
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from spar_core.backends.asked import refuse_unsupported
 from spar_core.backends.local.cache import SlotCache, Step
-from spar_core.backends.local.prompt import PromptEncoder
 from spar_core.backends.local.request import Request
 from spar_core.backends.local.sampler import sample_tokens
-from spar_core.backends.local.support import refuse_unsupported
 from spar_core.backends.local.text import TextStream
+from spar_core.backends.prompt import PromptEncoder
 from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
 from spar_core.types import FinishReason, Message, Sampling, Usage
 
@@ -70,7 +70,7 @@ class LocalEngine:
         self._threads = threads or self._usual_threads()
         self._cache = SlotCache(layers=config.num_hidden_layers, slots=max_slots, context=self.context)
         self._ends = self._end_tokens()
-        self._encoder = PromptEncoder(self._tokenizer)
+        self._encoder = PromptEncoder(self._tokenizer, engine="the embedded engine")
         self._incoming: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._waiting: list[Request] = []
         self._live: list[Request] = []
@@ -90,14 +90,17 @@ class LocalEngine:
         """Whether it takes requests: it was not closed and has not broken."""
         return self._ended is None
 
-    def submit(self, messages: Sequence[Message], sampling: Sampling, *, streamed: bool = True) -> Request:
-        """Queue a completion; its deltas, or its only one, arrive on the request's queue. Call from the event loop.
+    def submit(self, asked: Sequence[Message] | str, sampling: Sampling, *, streamed: bool = True) -> Request:
+        """Queue a completion of a chat or of a text; its deltas, or its only one, arrive on the request's queue.
+
+        Call from the event loop.
 
         Raises:
             BackendUnavailable: the engine is closed, or it broke.
         """
         seed = sampling.seed if sampling.seed is not None else random.getrandbits(63)
-        request = Request(tuple(messages), sampling, seed, asyncio.get_running_loop(), streamed)
+        asked = asked if isinstance(asked, str) else tuple(asked)
+        request = Request(asked, sampling, seed, asyncio.get_running_loop(), streamed)
         with self._lock:
             if self._ended:
                 raise BackendUnavailable(str(self._ended))
@@ -158,12 +161,13 @@ class LocalEngine:
     def _prepare(self, request: Request) -> None:
         """Tokenize the request that is last in line, or reject it."""
         try:
-            refuse_unsupported(request.sampling)
-            prompt = self._encoder.encode(request.messages)
+            refuse_unsupported(request.sampling, engine="the embedded engine")
+            asked, encoder = request.asked, self._encoder
+            prompt = encoder.encode_text(asked) if isinstance(asked, str) else encoder.encode(asked)
             room = self.context - len(prompt)
             if room < 1:
                 raise BackendRejected(
-                    f"the prompt has {len(prompt)} tokens; the model's context is {self.context} tokens",
+                    f"this model's maximum context length is {self.context} tokens; the prompt has {len(prompt)}",
                     status=400,
                 )
         except BackendRejected as error:

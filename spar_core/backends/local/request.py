@@ -15,7 +15,8 @@ from spar_core.types import Delta, FinishReason, Message, Sampling, Usage
 class Request:
     """Made on the event loop; from then on the worker owns all but `loop`, `deltas` and `cancelled`."""
 
-    messages: tuple[Message, ...]
+    # A chat, or a text to continue as it stands.
+    asked: tuple[Message, ...] | str
     sampling: Sampling
     seed: int
     loop: asyncio.AbstractEventLoop

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 # vLLM closes idle connections after 5 s; reusing one later than that races with its closing.
 _KEEP_ALIVE_S: Final = 4.0
+_CHAT: Final = "/chat/completions"
 # A server that takes longer to say that it lives is in no state to be sent work.
 _PROBE_S: Final = 2.0
 
@@ -39,14 +40,13 @@ class OpenAIBackend:
     ) -> None:
         self.model = model
         self.name = base_url.rstrip("/")
-        self._url = f"{self.name}/chat/completions"
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._timeouts = timeouts or Timeouts()
         self._session: aiohttp.ClientSession | None = None
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         within = min(self._timeouts.answer, self._timeouts.total)
-        async with self._post(self._body(messages, sampling), answer_s=within, total_s=within) as response:
+        async with self._post(_CHAT, self._body(messages, sampling), answer_s=within, total_s=within) as response:
             return completion_of(read_object(await response.read()))
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
@@ -55,7 +55,8 @@ class OpenAIBackend:
         finish: FinishReason | None = None
         usage: Usage | None = None
         done = False
-        async with self._post(body, answer_s=self._timeouts.first_token, total_s=self._timeouts.total) as response:
+        within = self._timeouts
+        async with self._post(_CHAT, body, answer_s=within.first_token, total_s=within.total) as response:
             async with aclosing(data_lines(TimedBody(response.content, clock))) as lines:
                 async for data in lines:
                     if done := data == "[DONE]":
@@ -73,6 +74,26 @@ class OpenAIBackend:
             if finish is None or not (done or usage):
                 raise BackendUnavailable("upstream broke off its stream")
             yield Delta(finish_reason=finish, usage=usage or Usage())
+            await read_rest(response.content)
+
+    async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        within = min(self._timeouts.answer, self._timeouts.total)
+        body = {**body, "model": self.model}
+        async with self._post(path, body, answer_s=within, total_s=within) as response:
+            return read_object(await response.read())
+
+    async def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        body, within = {**body, "model": self.model}, self._timeouts
+        clock = TokenClock(within)
+        async with self._post(path, body, answer_s=within.first_token, total_s=within.total) as response:
+            async with aclosing(data_lines(TimedBody(response.content, clock))) as lines:
+                async for data in lines:
+                    if data == "[DONE]":
+                        break
+                    yield read_object(data)
+                    clock.ticked()
+                else:
+                    raise BackendUnavailable("upstream broke off its stream")
             await read_rest(response.content)
 
     async def alive(self) -> bool:
@@ -103,13 +124,14 @@ class OpenAIBackend:
 
     @asynccontextmanager
     async def _post(
-        self, body: Mapping[str, Any], *, answer_s: float, total_s: float
+        self, path: str, body: Mapping[str, Any], *, answer_s: float, total_s: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request; every failure of the exchange, also while its body is read, is a BackendError."""
+        url = f"{self.name}{path}"
         timeout = aiohttp.ClientTimeout(total=total_s, connect=self._timeouts.connect)
         try:
             async with asyncio.timeout(answer_s):
-                response = await self._client().post(self._url, json=body, headers=_request_id(), timeout=timeout)
+                response = await self._client().post(url, json=body, headers=_request_id(), timeout=timeout)
             try:
                 if response.status >= 400:
                     raise failure(response.status, await response.read(), response.headers)
@@ -118,11 +140,11 @@ class OpenAIBackend:
                 # Not release(): an answer that is not wanted to its end must be aborted, not drained.
                 response.close() if not response.content.at_eof() else response.release()
         except TimeoutError as error:
-            logger.warning("%s did not answer in time", self._url)
+            logger.warning("%s did not answer in time", url)
             raise BackendTimeout("upstream did not answer in time") from error
         except aiohttp.ClientError as error:
             # Addresses are for the log: messages reach clients.
-            logger.warning("%s: %s: %s", self._url, type(error).__name__, error)
+            logger.warning("%s: %s: %s", url, type(error).__name__, error)
             raise BackendUnavailable(f"upstream cannot be reached or broke off ({type(error).__name__})") from error
 
     def _body(self, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:

@@ -7,7 +7,8 @@ moves only the calls that were its own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from spar_core.types import Message
 
@@ -20,6 +21,12 @@ def conversation_key(messages: Sequence[Message]) -> str:
         if message.role == "user":
             break
     return digest.hexdigest()
+
+
+def body_key(body: Mapping[str, Any]) -> str:
+    """One key for requests with one prompt, or one input."""
+    asked = repr(body.get("prompt", body.get("input")))
+    return hashlib.blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def rendezvous(key: str, name: str) -> bytes:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from spar_core.backends.context import call_context
-from spar_core.backends.pool.affinity import conversation_key
+from spar_core.backends.pool.affinity import body_key, conversation_key
 from spar_core.backends.pool.breaker import Breaker, BreakerPolicy, BreakerState
 from spar_core.backends.pool.endpoint import Endpoint
 from spar_core.backends.pool.observer import CallOutcome, PoolObserver, SilentObserver
@@ -35,6 +35,7 @@ from spar_core.errors import (
 )
 from spar_core.types import Completion, Delta, Message, Sampling
 
+T = TypeVar("T")
 # An endpoint that answered so recently need not be asked whether it lives.
 _SEEN_S: Final = 5.0
 _RETRIED: Final = (BackendTimeout, BackendUnavailable, BackendOverloaded)
@@ -98,29 +99,43 @@ class PoolBackend:
             self._observer.breaker(endpoint.number, "closed")
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        call = self._begin(messages)
+        return await self._whole(partial(conversation_key, messages), lambda r: r.complete(messages, sampling))
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
+        return self._pieces(partial(conversation_key, messages), lambda r: r.stream(messages, sampling))
+
+    async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._whole(partial(body_key, body), lambda r: r.forward(path, body))
+
+    def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        return self._pieces(partial(body_key, body), lambda r: r.forward_stream(path, body))
+
+    async def _whole(self, key: Callable[[], str], ask: Callable[[Replica], Awaitable[T]]) -> T:
+        call = self._begin(key)
         while True:
             place = await self._places.take(call.key, tried=call.tried, deadline=call.deadline)
             try:
                 with self._running(call, place):
-                    return await place.endpoint.replica.complete(messages, sampling)
+                    return await ask(place.endpoint.replica)
             except BackendError as error:
                 await self._before_retry(call, place, error)
 
-    async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
-        call = self._begin(messages)
+    async def _pieces(
+        self, key: Callable[[], str], ask: Callable[[Replica], AsyncGenerator[T, None]]
+    ) -> AsyncGenerator[T, None]:
+        call = self._begin(key)
         while True:
             spoke = False
             place = await self._places.take(call.key, tried=call.tried, deadline=call.deadline)
             try:
                 with self._running(call, place):
-                    async with aclosing(place.endpoint.replica.stream(messages, sampling)) as deltas:
-                        async for delta in deltas:
+                    async with aclosing(ask(place.endpoint.replica)) as pieces:
+                        async for piece in pieces:
                             if place.trial and not spoke:
                                 # The others need not wait for the end of a long answer.
                                 place.endpoint.breaker.succeeded()
                             spoke = True
-                            yield delta
+                            yield piece
                     return
             except BackendError as error:
                 if spoke:
@@ -143,12 +158,11 @@ class PoolBackend:
         for endpoint in self._endpoints:
             await endpoint.replica.aclose()
 
-    def _begin(self, messages: Sequence[Message]) -> _Call:
+    def _begin(self, key: Callable[[], str]) -> _Call:
         self._budget.called()
         context = call_context()
         # With one endpoint there is nothing to choose.
-        key = "" if len(self._endpoints) == 1 else context.affinity or conversation_key(messages)
-        return _Call(key, context.deadline)
+        return _Call("" if len(self._endpoints) == 1 else context.affinity or key(), context.deadline)
 
     @contextmanager
     def _running(self, call: _Call, place: Place) -> Iterator[None]:

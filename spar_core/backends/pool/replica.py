@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from spar_core.backends.base import Backend
+from spar_core.backends.raw import PassThrough
 
 
-class Replica(Backend, Protocol):
+class Replica(Backend, PassThrough, Protocol):
     """One server of a model."""
 
     @property

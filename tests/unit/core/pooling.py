@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -108,6 +108,14 @@ class FakeReplica:
             yield Delta(finish_reason="stop", usage=Usage(1, 1))
         finally:
             self.running -= 1
+
+    async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return {"path": path, "text": (await self.complete([], SAMPLING)).text}
+
+    async def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        async with aclosing(self.stream([], SAMPLING)) as deltas:
+            async for delta in deltas:
+                yield {"path": path, "text": delta.text}
 
     async def alive(self) -> bool:
         self.probes += 1

@@ -398,3 +398,39 @@ async def test_closing_ends_the_probes_and_closes_the_replicas() -> None:
     await test.pool.aclose()
     assert asyncio.all_tasks() == before
     assert test.replicas[0].closed
+
+
+# What is passed through
+
+
+async def passed_through(test: Pooled, said: list[str]) -> list[str]:
+    said.extend([piece["text"] async for piece in test.pool.forward_stream("/completions", {"prompt": "x"})])
+    return said
+
+
+async def test_what_is_passed_through_is_tried_again_elsewhere_as_chats_are() -> None:
+    first, second = FakeReplica("a", outcomes=[LOST]), FakeReplica("b", outcomes=[LOST])
+    test = pooled(first, second)
+    answer = await test.clock.finish(test.pool.forward("/completions", {"prompt": "x"}))
+    assert answer["path"] == "/completions"
+    assert first.calls + second.calls == 3
+    first, second = FakeReplica("a", outcomes=[LOST]), FakeReplica("b", outcomes=[LOST])
+    test = pooled(first, second)
+    assert await test.clock.finish(passed_through(test, [])) in (["a", ""], ["b", ""])
+    assert first.calls + second.calls == 3
+
+
+async def test_a_passed_through_stream_that_has_begun_is_not_tried_again() -> None:
+    replica = FakeReplica(after="One", outcomes=[LOST])
+    test = pooled(replica)
+    with pytest.raises(BackendUnavailable):
+        await test.clock.finish(passed_through(test, []))
+    assert replica.calls == 1
+
+
+async def test_equal_prompts_go_to_one_replica_and_different_ones_to_all() -> None:
+    test = pooled(*(FakeReplica(name) for name in "abcd"))
+    for field in ("prompt", "input"):
+        homes = [(await test.pool.forward("/x", {field: f"text {number % 20}"}))["text"] for number in range(40)]
+        assert homes[:20] == homes[20:]
+        assert set(homes) == set("abcd")

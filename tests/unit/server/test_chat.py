@@ -212,7 +212,7 @@ def test_the_trace_is_there_when_asked_for(client: httpx.Client) -> None:
         (BackendOverloaded("busy", retry_after=7), 503),
         (BackendOverloaded("busy", status=429, retry_after=7), 429),
         (BackendTimeout("late"), 504),
-        (BackendRejected("the prompt has 900 tokens; the model's context is 512", status=400), 400),
+        (BackendRejected("this model's maximum context length is 512 tokens; the prompt has 900", status=400), 400),
     ],
 )
 def test_an_actor_that_fails_is_an_error_never_a_200(serving: Serving, error: Exception, status: int) -> None:
@@ -375,8 +375,9 @@ def test_a_long_searched_stream_is_kept_alive(serving: Serving, monkeypatch: pyt
 def test_the_model_is_listed_and_found_under_its_aliases(client: httpx.Client) -> None:
     assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["pair"]
     assert client.get("/v1/models/pair@8").json()["id"] == "pair@8"
-    missing = client.get("/v1/models/other")
-    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+    for name in ("other", "pair@", "pair@many", "pair@-1", "pair@65", "pair@\u0663", "other@2"):
+        missing = client.get(f"/v1/models/{name}")
+        assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
 
 
 def test_operators_get_health_readiness_version_and_metrics(serving: Serving) -> None:

@@ -46,7 +46,10 @@ def test_version_is_told() -> None:
     [
         (("serve", "--actor-url", "http://127.0.0.1:9/v1"), "actor.model: is needed; give --actor-model"),
         (("serve", "--config", "nowhere.toml"), "nowhere.toml: no such file"),
-        (("serve", "--host", "192.0.2.1"), "cannot listen on 192.0.2.1 port 8000"),
+        (("serve", "--host", "192.0.2.1", "--no-auth"), "cannot listen on 192.0.2.1 port 8000"),
+        (("serve", "--host", "0.0.0.0"), "`spar keys new NAME`"),
+        (("serve", "--keys-file", "none.toml"), "none.toml: No such file"),
+        (("keys", "new", "a b"), "letters, digits"),
         (("serve", "--port", "99999"), "port: "),
         (("serve", "--actor-url", "x", "--actor-model", "m"), "actor.url"),
         (("serve", "--templates", "nonesuch", "--actor-url", "http://x/v1", "--actor-model", "m"), "shipped set"),

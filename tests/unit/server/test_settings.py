@@ -1,12 +1,14 @@
 """Where settings come from, which of them wins, and how a wrong one is refused."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spar_core.errors import ConfigError
 from spar_server.pair import build_pair
-from spar_server.settings import load_settings
+from spar_server.settings import VllmModel, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +57,9 @@ def test_nested_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPat
         ('[refine]\nalgorithm = "astar"', "refine.algorithm: .*'bfs'"),
         ('[actor]\nurl = "http://x/v1"', "actor.model: is needed"),
         ('[actor]\nurl = "x"\nmodel = "m"', "actor.url"),
+        ('[actor]\nvllm = ""', "actor.vllm: .*at least 1 character"),
+        ('[actor]\nvllm = "m"\nurl = "http://x/v1"', "actor.url: not beside actor.vllm"),
+        ('[actor]\nvllm = "m"\nlora = "x"', "actor.lora: there is no such setting"),
         ("port = ", "my.toml: not valid TOML"),
         ('device = "gpu"', "device: .*cuda"),
     ],
@@ -83,6 +88,28 @@ def test_a_flag_completes_what_another_source_began(monkeypatch: pytest.MonkeyPa
     actor = load_settings({"actor": {"url": "http://x/v1"}}).actor
     assert actor is not None
     assert (actor.url, actor.model) == (("http://x/v1",), "m")
+
+
+def test_a_model_in_this_process_and_its_engine_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ACTOR__VLLM", "m"), ("ACTOR__ADAPTER", "a"), ("VLLM__MAX_MODEL_LEN", "512")):
+        monkeypatch.setenv(f"SPAR_{name}", value)
+    monkeypatch.setenv("SPAR_VLLM__DTYPE", "half")
+    settings = load_settings({})
+    assert settings.actor == VllmModel(vllm="m", adapter="a")
+    assert settings.vllm == {"max_model_len": 512, "dtype": "half"}
+
+
+@pytest.mark.parametrize("models", [{}, {"actor": {"url": "http://x/v1", "model": "m"}}])
+def test_engine_arguments_without_a_model_are_refused(models: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="--actor-vllm"):
+        build_pair(load_settings({"vllm": {"max_model_len": 512}, **models}))
+
+
+def test_without_vllm_the_way_to_get_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As where it is not installed.
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(ConfigError, match="pip install 'spar-server\\[vllm\\]'"):
+        build_pair(load_settings({"actor": {"vllm": "m"}}))
 
 
 def test_a_missing_file_is_refused() -> None:

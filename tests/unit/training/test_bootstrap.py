@@ -10,12 +10,15 @@ import torch
 
 from spar_core.backends.local import LocalBackend, LocalEngine
 from spar_core.errors import ConfigError
+from spar_core.prompts import load_templates
 from spar_core.types import Message, Sampling
 from spar_training.bootstrap.checkpoint import load_checkpoint
 from spar_training.bootstrap.muon import orthogonalise
 from spar_training.bootstrap.recipe import Recipe, Stage, load_recipe
 from spar_training.bootstrap.run import Bootstrap
 from spar_training.bootstrap.ship import ship_pair
+from spar_training.bootstrap.tasks import Tasks
+from spar_training.world.samples import refiner_sample
 
 RECIPES = Path(__file__).parents[3] / "training" / "spar_training" / "recipes"
 
@@ -97,6 +100,17 @@ def test_the_tokenizer_spells_any_text_and_knows_its_world_by_the_word(run: Boot
     text = 'Grüße, 日本! "{x}" [[start]]\n<<T>> a  b\t*c* 😀'
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert tokenizer.tokenize("Tell me about the") == ["Tell", "Ġme", "Ġabout", "Ġthe"]
+
+
+def test_a_refinement_weighs_most_where_it_departs_from_what_it_refines(run: Bootstrap) -> None:
+    tasks = Tasks(run.tokenizer(), load_templates("compact"))
+    samples = (refiner_sample("train", index, tasks.templates) for index in range(100))
+    index = next(i for i, sample in enumerate(samples) if sample.source and "double" in sample.conversation[0].text)
+    ids, weights = tasks.row("refiner", "train", index)
+    heavy = [tasks.tokenizer.decode([ids[place]]).strip() for place, weight in enumerate(weights) if weight > 1]
+    assert '"' in heavy
+    assert len(heavy) <= 6
+    assert {0.0, 1.0} < set(weights)
 
 
 def test_muon_steps_are_close_to_orthogonal() -> None:

@@ -97,11 +97,13 @@ def test_samples_are_the_conversations_of_serving() -> None:
     for index in range(60):
         prompt = draw_example("train", index).prompt
         assert actor_sample("train", index)[0].text == prompt.text
-        turns = refiner_sample("train", index, templates)
+        sample = refiner_sample("train", index, templates)
+        turns = sample.conversation
         kinds[len(turns)] += 1
         response = turns[0].text.partition("\nResponse: ")[2]
         expected = templates.judge(actor_sample("train", index)[:1], response)
         assert list(turns[:1]) == expected
+        assert (sample.source is not None) == (len(turns) == 4)
         if len(turns) == 4:
             refined = extract_refined(turns[3].text).text
             assert refined is not None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
 
 from spar_core.backends.scripted import Script, ScriptedBackend, always
 from spar_core.prompts import load_templates
@@ -16,6 +19,18 @@ def refiner_script(messages: Sequence[Message], sampling: Sampling) -> str:
         return "[[start]]\nbetter answer\n[[end]]"
     good = messages[0].text.endswith("Response: better answer")
     return f"1. be better -> {'yes' if good else 'no'}\nFinal Judgement: {'Yes' if good else 'No'}"
+
+
+class RawScripted(ScriptedBackend):
+    """A scripted backend that passes requests through as well, and writes what it is given as if to an upstream."""
+
+    async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        json.dumps(body, allow_nan=False).encode()
+        await asyncio.sleep(self.latency_s)
+        return {"object": "list", "data": []}
+
+    async def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        yield await self.forward(path, body)
 
 
 def scripted_pair(actor: Script | None = None, refiner: Script = refiner_script, latency_s: float = 0.0) -> Pair:

@@ -1,0 +1,176 @@
+"""Admission by cost: how much may run at once, whose turn it is, and when to say that the server is full."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spar_server.errors import ApiError
+from spar_server.fair_queue import FairQueue, Ticket
+
+
+class AdmissionSettings(BaseModel):
+    """Searches and passed-through requests have a lane each, so that neither waits for the other.
+
+    A search costs its answers and its budget, a passed-through request its answers.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    search_capacity: int = Field(default=1024, ge=1, description="cost of the searches that run at once")
+    pass_through_capacity: int = Field(default=512, ge=1, description="cost of the other requests that run at once")
+    max_queue: int = Field(default=1024, ge=0, description="requests that wait, in each lane")
+    # A load balancer drops a silent connection after 60 s, and nothing is sent while a request waits.
+    max_wait_s: float = Field(default=30.0, ge=0, le=55)
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter(Ticket):
+    # An event and not a future, which a cancelled request would take with it before it has left the queue.
+    turn: asyncio.Event = field(default_factory=asyncio.Event)
+    refused: ApiError | None = None
+
+
+class Lane:
+    """What runs and waits of one kind. The cost of what runs is never more than `capacity`.
+
+    A request that costs more than the whole lane is let in alone. When the queue is full its places go to the keys
+    that have fewer of them: the newest of the key with the most gives way (McKenney, "Stochastic Fairness Queueing",
+    INFOCOM 1990). `changed` is told the load whenever it changes.
+    """
+
+    def __init__(
+        self,
+        *,
+        capacity: int,
+        max_queue: int,
+        changed: Callable[[float], None] = lambda load: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.capacity = capacity
+        self.running = 0
+        self._max_queue = max_queue
+        self._changed = changed
+        self._clock = clock
+        self._queue = FairQueue()
+        self._hold = _Hold()
+
+    @property
+    def waiting(self) -> int:
+        """Requests."""
+        return len(self._queue)
+
+    @property
+    def load(self) -> float:
+        """The cost of what runs and waits, as a part of the capacity."""
+        return (self.running + self._queue.cost) / self.capacity
+
+    @property
+    def expected_hold_s(self) -> float:
+        """How long a request runs, as those that ended last did; 0 before the first has ended."""
+        return self._hold.seconds
+
+    def expected_wait_s(self, ticket: Ticket) -> float:
+        """How long one that came now would wait.
+
+        Those before it must end first, at the rate of the capacity over the time for which each holds its part.
+        """
+        excess = self.running + self._queue.cost_before(ticket) + ticket.cost - self.capacity
+        return max(0.0, excess / self.capacity * self.expected_hold_s)
+
+    @asynccontextmanager
+    async def slot(self, key: str, cost: int, *, weight: float, wait_s: float) -> AsyncIterator[float]:
+        """A place in the lane from when it is this request's turn; the value is how long it waited.
+
+        Raises:
+            ApiError: 503; the queue is full, or the wait would be longer than `wait_s`, or was.
+        """
+        came, cost = self._clock(), min(cost, self.capacity)
+        await self._enter(Ticket(key, cost, weight), wait_s)
+        began = self._clock()
+        try:
+            yield began - came
+        finally:
+            self._hold.add(self._clock() - began, cost / self.capacity)
+            self._free(cost)
+
+    async def _enter(self, ticket: Ticket, wait_s: float) -> None:
+        if not self._queue and self.running + ticket.cost <= self.capacity:
+            self._queue.push(ticket)
+            self.running += self._queue.pop().cost
+            self._changed(self.load)
+            return
+        if (expected := self.expected_wait_s(ticket)) > wait_s:
+            raise full("the wait would be longer than this request may wait", expected)
+        waiter = _Waiter(ticket.key, ticket.cost, ticket.weight)
+        self._queue_up(waiter, expected)
+        try:
+            async with asyncio.timeout(wait_s):
+                await waiter.turn.wait()
+        except BaseException as error:
+            self._withdraw(waiter)
+            if isinstance(error, TimeoutError):
+                raise full("this request has waited for as long as it may", self.expected_wait_s(ticket)) from error
+            raise
+        if waiter.refused:
+            raise waiter.refused
+
+    def _queue_up(self, waiter: _Waiter, expected_s: float) -> None:
+        if len(self._queue) >= self._max_queue:
+            last = self._queue.last_of_longest()
+            if last is None or self._queue.waiting(last.key) <= self._queue.waiting(waiter.key) + 1:
+                raise full("the queue is full", expected_s)
+            assert isinstance(last, _Waiter)
+            self._queue.remove(last)
+            last.refused = full("the queue is full", self.expected_wait_s(last))
+            last.turn.set()
+        self._queue.push(waiter)
+        self._changed(self.load)
+
+    def _withdraw(self, waiter: _Waiter) -> None:
+        """Give back what a request that will not run has: its place in the queue, or its turn if that has come."""
+        if not waiter.turn.is_set():
+            self._queue.remove(waiter)
+            self._let_in()
+            self._changed(self.load)
+        elif not waiter.refused:
+            self._free(waiter.cost)
+
+    def _free(self, cost: int) -> None:
+        self.running -= cost
+        self._let_in()
+        if not self.running:
+            self._queue.rest()
+        self._changed(self.load)
+
+    def _let_in(self) -> None:
+        while (waiter := self._queue.head()) and self.running + waiter.cost <= self.capacity:
+            assert isinstance(waiter, _Waiter)
+            self._queue.pop()
+            self.running += waiter.cost
+            waiter.turn.set()
+
+
+@dataclass(slots=True)
+class _Hold:
+    """How long requests run: a mean by cost that follows the last few lanes' worth of them."""
+
+    _sum: float = 0.0
+    _weight: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self._sum / self._weight if self._weight else 0.0
+
+    def add(self, seconds: float, share: float) -> None:
+        self._sum += (seconds - self._sum) * share
+        self._weight += (1 - self._weight) * share
+
+
+def full(message: str, retry_after: float) -> ApiError:
+    return ApiError(503, message, "overloaded_error", code="server_overloaded", retry_after=retry_after)

@@ -1,0 +1,62 @@
+"""Who calls. Pure ASGI, so that a stranger's body is never read."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from spar_server.api_key import ApiKey
+from spar_server.errors import ApiError
+from spar_server.keys import ANONYMOUS, Keyring
+from spar_server.open_paths import OPEN_PATHS
+from spar_server.quotas import Quotas
+
+
+class Auth:
+    """ASGI middleware: finds the key of a request and counts it against the key's rate. None is a ring for everyone."""
+
+    def __init__(self, app: ASGIApp, keyring: Keyring | None, quotas: Quotas) -> None:
+        self._app = app
+        self._keyring = keyring
+        self._quotas = quotas
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+            key = ANONYMOUS if self._keyring is None else _identify(Headers(scope=scope), self._keyring)
+            scope.setdefault("state", {})["key"] = key
+            if scope["method"] == "POST":
+                self._quotas.take_request(key)
+        await self._app(scope, receive, send)
+
+
+def key_of(request: Request) -> ApiKey:
+    """The key under which a request came."""
+    key: ApiKey = request.state.key
+    return key
+
+
+def key_name(scope: Scope) -> str:
+    """Of the key under which a request came, empty if that was not found out."""
+    key = scope.get("state", {}).get("key")
+    return key.name if key else ""
+
+
+def allow_model(key: ApiKey, model: str) -> None:
+    """Raises ApiError, 403, when the key is not for this model."""
+    if not key.may_use(model):
+        raise ApiError(403, f"this key is not for the model {model!r}", param="model", code="model_not_allowed")
+
+
+def _identify(headers: Headers, keyring: Keyring) -> ApiKey:
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise _unknown("an API key is needed: send it as `Authorization: Bearer KEY`")
+    key = keyring.find(secret.strip())
+    if key is None:
+        raise _unknown("this API key is not known here")
+    return key
+
+
+def _unknown(message: str) -> ApiError:
+    return ApiError(401, message, "authentication_error", code="invalid_api_key")

@@ -1,0 +1,105 @@
+"""The gate that every request to a model passes: quotas, brown-out, the queue, and what is left of its time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+
+from starlette.requests import Request
+
+from spar_core.errors import BackendTimeout
+from spar_server.admission import Lane
+from spar_server.answering import Plan
+from spar_server.api_key import ApiKey
+from spar_server.auth import key_of
+from spar_server.brownout import Brownout
+from spar_server.deadlines import READ_TIMEOUT_HEADER, first_byte_within
+from spar_server.draining import Draining, leaving
+from spar_server.load_metrics import LoadMetrics
+from spar_server.quotas import Quotas
+from spar_server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What all requests share. `max_wait_s` is the longest that one waits for its turn."""
+
+    searches: Lane
+    passed_through: Lane
+    max_wait_s: float
+    quotas: Quotas
+    brownout: Brownout
+    draining: Draining
+    metrics: LoadMetrics
+
+    @asynccontextmanager
+    async def turn(self, plan: Plan, request: Request) -> AsyncIterator[Plan]:
+        """The plan from when its turn has come until it is done: with the budget and the time that are left of its own.
+
+        Raises:
+            ApiError: 429, over the key's quota; 503, over the server's capacity, or the server is stopping.
+        """
+        plan = plan.lowered(self.brownout.lowered(plan.config.budget))
+        deadline, search = plan.config.deadline_s, plan.config.budget > 0
+        assert deadline is not None
+        async with self.timed_turn(request, deadline, search=search, cost=plan.cost) as left:
+            yield replace(plan.due_within(left), cutoff=self.draining.cutoff)
+
+    @asynccontextmanager
+    async def timed_turn(
+        self, request: Request, deadline_s: float, *, search: bool = False, cost: int = 1
+    ) -> AsyncIterator[float]:
+        """A turn of what has no plan; the value is how many seconds it has left.
+
+        Raises:
+            ApiError: as `turn` does.
+        """
+        wait_s = min(deadline_s, first_byte_within(request.headers.get(READ_TIMEOUT_HEADER)))
+        async with self.admit(key_of(request), search=search, cost=cost, wait_s=wait_s) as waited:
+            yield max(0.0, deadline_s - waited)
+
+    @asynccontextmanager
+    async def admit(self, key: ApiKey, *, search: bool, cost: int, wait_s: float) -> AsyncIterator[float]:
+        """Wait no longer than `wait_s` for a turn, and hold it; the value is how long that took.
+
+        Raises:
+            ApiError: as `turn` does.
+        """
+        lane = self.searches if search else self.passed_through
+        async with AsyncExitStack() as held:
+            if search:
+                held.enter_context(self.quotas.search(key, lambda: lane.expected_hold_s))
+            slot = lane.slot(key.name, cost, weight=key.weight, wait_s=min(wait_s, self.max_wait_s))
+            try:
+                async with self.draining.cutoff.timeout(None):
+                    waited = await held.enter_async_context(slot)
+            except TimeoutError as error:
+                raise leaving() from error
+            self.metrics.admitted(key.name, "search" if search else "pass_through", waited)
+            try:
+                yield waited
+            except BackendTimeout as error:
+                # Not the upstream's doing: another server may well have the time.
+                raise (leaving() if self.draining.cutoff.reached else error) from error
+
+
+def build_gate(settings: Settings, metrics: LoadMetrics) -> Gate:
+    """An idle gate, watched by the metrics."""
+    bounds = settings.admission
+    brownout = Brownout(settings.brownout)
+    gate = Gate(
+        searches=Lane(capacity=bounds.search_capacity, max_queue=bounds.max_queue, changed=brownout.observe),
+        passed_through=Lane(capacity=bounds.pass_through_capacity, max_queue=bounds.max_queue),
+        max_wait_s=bounds.max_wait_s,
+        quotas=Quotas(),
+        brownout=brownout,
+        draining=Draining(grace_s=settings.shutdown_grace_s, delay_s=settings.shutdown_delay_s),
+        metrics=metrics,
+    )
+    metrics.watch(
+        {"search": gate.searches, "pass_through": gate.passed_through},
+        brownout=brownout,
+        draining=gate.draining,
+    )
+    return gate

@@ -1,0 +1,34 @@
+"""Requests that are passed through: what is read of them here. Every other field is the upstream's to understand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RawRequest(BaseModel):
+    """Any field may be there; all of them reach the actor's upstream as they are, but for the model's name."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str
+
+
+class CompletionsRequest(RawRequest):
+    """`POST /v1/completions`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"model": "spar-small", "prompt": "The river runs", "max_tokens": 32}}
+    )
+
+    prompt: str | list[Any] = Field(min_length=1, description="a text, texts, tokens, or lists of tokens")
+    stream: bool | None = None
+
+
+class EmbeddingsRequest(RawRequest):
+    """`POST /v1/embeddings`."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"model": "my-model", "input": ["one text", "another"]}})
+
+    input: str | list[Any] = Field(min_length=1, description="a text, texts, tokens, or lists of tokens")

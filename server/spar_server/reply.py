@@ -1,0 +1,87 @@
+"""A request planned, and its plan carried out for the client that waits: streamed in its API's voice, or whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import JSONResponse, Response
+
+from spar_core.search import Answers
+from spar_core.search.events import Event
+from spar_server.answering import Plan, make_plan
+from spar_server.asked_budget import BUDGET_HEADER
+from spar_server.auth import allow_model, key_of
+from spar_server.deadlines import READ_TIMEOUT_HEADER, answer_within
+from spar_server.disconnect import EventStream, until_disconnect
+from spar_server.gate import Gate
+from spar_server.keys import defaults_for
+from spar_server.metrics import Metrics
+from spar_server.pair import Pair
+from spar_server.schemas import ChatRequest
+from spar_server.settings import RefineDefaults, Settings
+from spar_server.streaming import Voice, stream_pass_through, stream_search, told
+
+
+def defaults_of(request: Request) -> RefineDefaults:
+    """What a request of this client gets that does not say otherwise."""
+    settings: Settings = request.app.state.settings
+    return defaults_for(key_of(request), settings.refine)
+
+
+def plan_for(chat: ChatRequest, request: Request) -> Plan:
+    """What the client gets that sent `request`, which stands for `chat`; its model calls are bound to it.
+
+    Raises:
+        ApiError: the model is unknown, or the key is not for it.
+        RequestError: a field is wrong or cannot be honoured; names it.
+    """
+    settings: Settings = request.app.state.settings
+    pair: Pair = request.app.state.pair
+    settings.limits.check_messages(chat.messages)
+    plan = make_plan(chat, request.headers.get(BUDGET_HEADER), pair=pair, defaults=defaults_of(request))
+    allow_model(key_of(request), pair.name)
+    if not chat.stream:
+        plan = plan.due_within(answer_within(request.headers.get(READ_TIMEOUT_HEADER)))
+    plan.bind_calls()
+    return plan
+
+
+async def reply_whole(plan: Plan, request: Request, body: Callable[[Plan, Answers], dict[str, Any]]) -> Response:
+    """The answers in one `body`."""
+    return JSONResponse(await until_disconnect(request.receive, _whole(plan, request, body)))
+
+
+async def reply_stream(plan: Plan, request: Request, voice: Voice) -> Response:
+    """The answers as a stream of events; what fails before the first of them is a status."""
+    frames = _frames(plan, request, voice)
+    head = await until_disconnect(request.receive, anext(frames))
+    return EventStream(told(head, frames, voice.failure))
+
+
+async def _whole(plan: Plan, request: Request, body: Callable[[Plan, Answers], dict[str, Any]]) -> dict[str, Any]:
+    def ignore(event: Event) -> None:
+        """Nobody watches an answer that is not streamed."""
+
+    gate: Gate = request.app.state.gate
+    metrics: Metrics = request.app.state.metrics
+    async with gate.turn(plan, request) as admitted:
+        with metrics.request(admitted.kind) as meter:
+            answers = await admitted.search(ignore)
+            meter.answered(admitted, answers)
+    return body(admitted, answers)
+
+
+async def _frames(plan: Plan, request: Request, voice: Voice) -> AsyncGenerator[str, None]:
+    gate: Gate = request.app.state.gate
+    metrics: Metrics = request.app.state.metrics
+    async with gate.turn(plan, request) as admitted:
+        if admitted.streams_draft:
+            frames = gate.draining.until_cutoff(stream_pass_through(admitted, voice, metrics))
+        else:
+            frames = stream_search(admitted, voice, metrics)
+        async with aclosing(frames):
+            async for frame in frames:
+                yield frame

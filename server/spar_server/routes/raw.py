@@ -1,0 +1,133 @@
+"""POST /v1/completions and /v1/embeddings: the actor's own, passed through as they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from spar_core.backends.context import bind_calls
+from spar_core.backends.raw import PassThrough
+from spar_core.errors import BackendRejected, BackendTimeout, RequestError
+from spar_core.types import Usage
+from spar_server.asked_budget import named_budget
+from spar_server.auth import allow_model, key_of
+from spar_server.chat_stream import DONE
+from spar_server.deadlines import READ_TIMEOUT_HEADER, answer_within
+from spar_server.described import EMBEDDED, TEXT
+from spar_server.disconnect import EventStream, until_disconnect
+from spar_server.errors import ApiError
+from spar_server.gate import Gate
+from spar_server.json_body import JsonRoute
+from spar_server.metrics import Metrics
+from spar_server.pair import Pair
+from spar_server.raw_schemas import CompletionsRequest, EmbeddingsRequest, RawRequest
+from spar_server.reply import defaults_of
+from spar_server.settings import Settings
+from spar_server.streaming import frame, told
+
+router = APIRouter(route_class=JsonRoute)
+
+
+@router.post("/v1/completions", summary="Continue a text", responses=TEXT)
+async def completions(body: CompletionsRequest, request: Request) -> Response:
+    """OpenAI's older endpoint, for raw prompts: the actor's answer, unrefined. Every field reaches the actor."""
+    actor = _actor(body, request)
+    if not body.stream:
+        return await _whole("/completions", actor, body, request)
+    frames = _frames("/completions", actor, body, request)
+    head = await until_disconnect(request.receive, anext(frames))
+    return EventStream(told(head, frames, lambda error: frame(error.body)))
+
+
+@router.post("/v1/embeddings", summary="Embed texts", responses=EMBEDDED)
+async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
+    """OpenAI's endpoint, where the actor's upstream has it. The embedded pair makes no embeddings."""
+    return await _whole("/embeddings", _actor(body, request), body, request)
+
+
+def _actor(body: RawRequest, request: Request) -> PassThrough:
+    """The actor, if a request asks for no more than to be passed through."""
+    pair: Pair = request.app.state.pair
+    budget = named_budget(body.model, model=pair.name, defaults=defaults_of(request))
+    allow_model(key_of(request), pair.name)
+    if budget:
+        raise RequestError("model: only chat and responses are refined; leave out the budget", param="model")
+    for name in ("refine_budget", "refine"):
+        if (body.model_extra or {}).get(name):
+            raise RequestError(f"{name}: only chat and responses are refined", param=name)
+    if not isinstance(pair.actor, PassThrough):
+        raise ApiError(404, "this server's actor answers chats only", code="not_supported")
+    return pair.actor
+
+
+async def _whole(path: str, actor: PassThrough, body: RawRequest, request: Request) -> Response:
+    answer = await until_disconnect(request.receive, _answer(path, actor, request))
+    return JSONResponse({**answer, "model": body.model})
+
+
+async def _answer(path: str, actor: PassThrough, request: Request) -> dict[str, Any]:
+    gate, metrics, deadline_s = _shared(request)
+    deadline_s = min(deadline_s, answer_within(request.headers.get(READ_TIMEOUT_HEADER)))
+    async with gate.timed_turn(request, deadline_s) as left:
+        with metrics.request(path.removeprefix("/")) as meter:
+            bind_calls(deadline=time.monotonic() + left)
+            try:
+                async with gate.draining.cutoff.timeout(left):
+                    answer = await actor.forward(path, await request.json())
+            except TimeoutError as error:
+                raise BackendTimeout("the deadline came before the actor's answer") from error
+            except BackendRejected as error:
+                raise _refused(error, path) from error
+            meter.forwarded(_usage(answer))
+    return answer
+
+
+async def _frames(path: str, actor: PassThrough, body: RawRequest, request: Request) -> AsyncGenerator[str, None]:
+    gate, metrics, deadline_s = _shared(request)
+    async with gate.timed_turn(request, deadline_s):
+        frames = _chunks(path, actor, body, await request.json(), metrics)
+        async with aclosing(gate.draining.until_cutoff(frames)) as passed:
+            async for each in passed:
+                yield each
+
+
+async def _chunks(
+    path: str, actor: PassThrough, body: RawRequest, forwarded: Mapping[str, Any], metrics: Metrics
+) -> AsyncGenerator[str, None]:
+    usage = Usage()
+    with metrics.request(path.removeprefix("/")) as meter:
+        async with aclosing(actor.forward_stream(path, forwarded)) as chunks:
+            try:
+                async for chunk in chunks:
+                    meter.spoke()
+                    usage = _usage(chunk) if chunk.get("usage") else usage
+                    yield frame({**chunk, "model": body.model})
+            except BackendRejected as error:
+                raise _refused(error, path) from error
+        meter.forwarded(usage)
+        yield DONE
+
+
+def _shared(request: Request) -> tuple[Gate, Metrics, float]:
+    settings: Settings = request.app.state.settings
+    return request.app.state.gate, request.app.state.metrics, settings.refine.deadline_s
+
+
+def _refused(error: BackendRejected, path: str) -> Exception:
+    """An upstream without the route says no more than that; any other complaint is told as it is."""
+    if error.status in (404, 405):
+        return ApiError(404, f"the actor's upstream does not serve {path}: {error}", code="not_supported")
+    return error
+
+
+def _usage(answer: Mapping[str, Any]) -> Usage:
+    """As far as the upstream counted."""
+    usage = answer.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    prompt, completion = (counts.get(f"{kind}_tokens") for kind in ("prompt", "completion"))
+    return Usage(prompt if isinstance(prompt, int) else 0, completion if isinstance(completion, int) else 0)

@@ -1,0 +1,261 @@
+"""SIGTERM to a real `spar serve` in the middle of streams, searches and queue waits: no accepted request is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+PIECES = 20
+PIECE_S = 0.1
+NEVER_S = 60.0
+
+
+@dataclass
+class Upstream:
+    """An actor that streams slowly, and answers at once or, asked to be `slow`, never; a refiner that never answers."""
+
+    url: str = ""
+    begun: list[str] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        self.begun.append(body["model"])
+        if body["model"] == "refiner" or "slow" in body["messages"][-1]["content"]:
+            self.over.wait(NEVER_S)
+        handler.send_response(200)
+        if body.get("stream"):
+            handler.send_header("Content-Type", "text/event-stream")
+            handler.end_headers()
+            self._stream(handler, pieces=10_000 if "endless" in body["messages"][-1]["content"] else PIECES)
+            return
+        message = {"role": "assistant", "content": "draft"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        content = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}).encode()
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    def _stream(self, handler: BaseHTTPRequestHandler, pieces: int) -> None:
+        for number in range(pieces):
+            self._frame(handler, {"choices": [{"index": 0, "delta": {"content": f"{number} "}}]})
+            if self.over.wait(PIECE_S):
+                return
+        self._frame(handler, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        handler.wfile.write(b"data: [DONE]\n\n")
+
+    def _frame(self, handler: BaseHTTPRequestHandler, chunk: dict[str, Any]) -> None:
+        handler.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        handler.wfile.flush()
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    told = Upstream()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            try:
+                told.answer(self)
+            except (BrokenPipeError, ConnectionResetError):
+                """The gateway hung up, as it should on a call that it has no use for."""
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """No log in a test's output."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    told.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    try:
+        yield told
+    finally:
+        told.over.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@dataclass
+class Gateway:
+    """A `spar serve` and those who ask it."""
+
+    process: subprocess.Popen[str]
+    url: str
+    pool: ThreadPoolExecutor
+
+    def ask(self, text: str = "hello", *, stream: bool = False, **body: Any) -> Future[httpx.Response]:
+        messages = [{"role": "user", "content": text}]
+        content = {"model": "pair", "messages": messages, "stream": stream, **body}
+        return self.pool.submit(httpx.post, f"{self.url}/v1/chat/completions", json=content, timeout=30)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}")
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def stopping(self) -> None:
+        """Wait until it says so, while its port is still open."""
+        self.wait(lambda: self.get("/ready").status_code == 503)
+
+    def wait(self, true: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 10
+        while not true():
+            assert time.monotonic() < deadline, "it did not come"
+            time.sleep(0.02)
+
+    def waits(self, requests: int) -> None:
+        """Wait until so many wait in the queue."""
+        self.wait(lambda: f'spar_queue_requests{{kind="search"}} {requests}.0' in self.get("/metrics").text)
+
+    def ended(self, within_s: float) -> None:
+        """It leaves in time, by the signal, without a word of complaint."""
+        _, complaints = self.process.communicate(timeout=within_s)
+        assert (self.process.returncode, complaints) == (-signal.SIGTERM, "")
+
+
+@contextmanager
+def serving(upstream: Upstream, folder: Path, **settings: str) -> Iterator[Gateway]:
+    words = ["serve", "--port", "0", "--model", "pair", "--actor-url", upstream.url, "--actor-model", "actor"]
+    words += ["--refiner-url", upstream.url, "--refiner-model", "refiner"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "spar_server.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **{f"SPAR_{name.upper()}": value for name, value in settings.items()}},
+        cwd=folder,
+    )
+    assert process.stdout is not None
+    try:
+        ready = re.match(r"SPaR Server is ready on (\S+)", process.stdout.readline())
+        assert ready
+        with ThreadPoolExecutor() as pool:
+            yield Gateway(process, ready[1], pool)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def refinement(response: httpx.Response) -> dict[str, Any]:
+    return dict(response.json()["usage"]["refinement"])
+
+
+def test_a_stream_is_finished_while_new_requests_are_sent_elsewhere(upstream: Upstream, tmp_path: Path) -> None:
+    with serving(upstream, tmp_path) as gateway:
+        stream = gateway.ask(stream=True)
+        gateway.wait(lambda: bool(upstream.begun))
+        gateway.stop()
+        gateway.stopping()
+        assert gateway.get("/ready").json() == {"ready": False}
+        assert gateway.get("/health").status_code == 200
+        assert "spar_draining 1.0" in gateway.get("/metrics").text
+        refused = gateway.ask().result()
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        assert refused.headers["Connection"] == "close"
+        assert refused.json()["error"]["code"] == "server_stopping"
+        text = stream.result().text
+        assert '"19 "' in text
+        assert text.endswith("data: [DONE]\n\n")
+        # Long before the 30 s of grace: there is nothing left to wait for.
+        gateway.ended(within_s=10)
+
+
+def test_searches_that_would_outlast_the_grace_time_return_their_best_so_far(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    with serving(upstream, tmp_path, shutdown_grace_s="3") as gateway:
+        whole = gateway.ask(refine_budget=4)
+        streamed = gateway.ask(refine_budget=4, stream=True, stream_options={"include_usage": True})
+        # The first votes on either draft.
+        gateway.wait(lambda: upstream.begun.count("refiner") == 2 * 3)
+        gateway.stop()
+        body = whole.result().json()
+        assert body["choices"][0]["message"]["content"] == "draft"
+        assert refinement(whole.result())["stop_reason"] == "deadline"
+        *_, answer, _, usage, done = [line for line in streamed.result().text.split("\n\n") if line]
+        assert json.loads(answer[6:])["choices"][0]["delta"]["content"] == "draft"
+        assert json.loads(usage[6:])["usage"]["refinement"]["stop_reason"] == "deadline"
+        assert done == "data: [DONE]"
+        gateway.ended(within_s=10)
+
+
+def test_who_waits_in_the_queue_gets_its_turn_while_there_is_time(upstream: Upstream, tmp_path: Path) -> None:
+    with serving(upstream, tmp_path, admission__search_capacity="5") as gateway:
+        first = gateway.ask(refine_budget=4, refine={"deadline_s": 1.5})
+        gateway.wait(lambda: "refiner" in upstream.begun)
+        second = gateway.ask(refine_budget=4, refine={"deadline_s": 3})
+        gateway.waits(1)
+        gateway.stop()
+        for answer in (first, second):
+            assert refinement(answer.result())["stop_reason"] == "deadline"
+        gateway.ended(within_s=10)
+
+
+def test_who_still_waits_at_the_end_is_told_to_ask_again(upstream: Upstream, tmp_path: Path) -> None:
+    settings = {"shutdown_grace_s": "3", "admission__search_capacity": "5"}
+    with serving(upstream, tmp_path, **settings) as gateway:
+        first = gateway.ask(refine_budget=4)
+        gateway.wait(lambda: "refiner" in upstream.begun)
+        waiting = [gateway.ask(refine_budget=4, stream=stream) for stream in (False, True)]
+        gateway.waits(2)
+        gateway.stop()
+        assert refinement(first.result())["stop_reason"] == "deadline"
+        for answer in waiting:
+            assert (answer.result().status_code, answer.result().headers["Retry-After"]) == (503, "1")
+        gateway.ended(within_s=10)
+
+
+def test_what_has_no_answer_at_the_end_is_an_error_that_says_so(upstream: Upstream, tmp_path: Path) -> None:
+    with serving(upstream, tmp_path, shutdown_grace_s="3") as gateway:
+        whole = gateway.ask("slow")
+        searched = gateway.ask("slow", stream=True, refine_budget=2)
+        begun = gateway.ask("endless", stream=True)
+        gateway.wait(lambda: len(upstream.begun) == 3)
+        gateway.stop()
+        assert whole.result().status_code == 503
+        assert whole.result().json()["error"]["code"] == "server_stopping"
+        for broken in (searched, begun):
+            *_, last = [line for line in broken.result().text.split("\n\n") if line]
+            assert json.loads(last[6:])["error"]["code"] == "server_stopping"
+        gateway.ended(within_s=10)
+
+
+def test_told_twice_it_returns_what_it_has_at_once(upstream: Upstream, tmp_path: Path) -> None:
+    with serving(upstream, tmp_path) as gateway:
+        whole = gateway.ask(refine_budget=4)
+        gateway.wait(lambda: "refiner" in upstream.begun)
+        gateway.stop()
+        # Two signals at once may be one.
+        gateway.stopping()
+        gateway.stop()
+        assert refinement(whole.result())["stop_reason"] == "deadline"
+        gateway.ended(within_s=10)
+
+
+def test_the_port_stays_open_for_as_long_as_a_load_balancer_needs(upstream: Upstream, tmp_path: Path) -> None:
+    with serving(upstream, tmp_path, shutdown_delay_s="3") as gateway:
+        began = time.monotonic()
+        gateway.stop()
+        gateway.stopping()
+        gateway.ended(within_s=10)
+        assert time.monotonic() - began >= 3

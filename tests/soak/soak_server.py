@@ -1,0 +1,43 @@
+"""The gateway in a process of its own, before the upstream named on the command line, with a look inside.
+
+Prints its address, then serves until it is told to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from spar_server.app import create_app
+from spar_server.pair import build_pair
+from spar_server.settings import Settings
+
+
+def main(upstream: str) -> None:
+    actor, refiner = {"url": upstream, "model": "actor"}, {"url": upstream, "model": "refiner"}
+    settings = Settings.model_validate({"model": "pair", "actor": actor, "refiner": refiner})
+    app = create_app(settings, build_pair(settings))
+
+    @app.get("/inside")
+    async def inside() -> dict[str, int]:
+        """Tasks besides the one that answers this, and the process's memory in KiB."""
+        gc.collect()
+        return {"tasks": len(asyncio.all_tasks()) - 1, "rss_kib": _rss_kib()}
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listening])
+
+
+def _rss_kib() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,14 @@
+"""A few seconds of the soak; `make soak` runs it at full size."""
+
+from __future__ import annotations
+
+from soaking import soak
+
+
+async def test_nothing_is_lost_under_faults_and_leaving_clients() -> None:
+    run = await soak(requests=500, searches=40, measure_memory=False)
+    assert not run.problems
+    answered = sum(count for outcome, count in run.outcomes.items() if outcome.endswith("200"))
+    left = sum(count for outcome, count in run.outcomes.items() if outcome.endswith("left"))
+    assert answered > 400
+    assert left > 10
