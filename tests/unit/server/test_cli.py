@@ -52,6 +52,7 @@ def test_version_is_told() -> None:
         (("keys", "new", "a b"), "letters, digits"),
         (("serve", "--port", "99999"), "port: "),
         (("serve", "--actor-url", "x", "--actor-model", "m"), "actor.url"),
+        (("serve", "--actor-url", "http://x/v1", "--actor-url", "y", "--actor-model", "m"), "actor.url.1"),
         (("serve", "--templates", "nonesuch", "--actor-url", "http://x/v1", "--actor-model", "m"), "shipped set"),
         (("chat", "--url", "http://127.0.0.1:9", "--once", "hi"), "start one with `spar serve`"),
         (("train", "bootstrap", "--recipe", "nonesuch"), "nonesuch: no such recipe"),

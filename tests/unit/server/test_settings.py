@@ -8,7 +8,7 @@ import pytest
 
 from spar_core.errors import ConfigError
 from spar_server.pair import build_pair
-from spar_server.settings import VllmModel, load_settings
+from spar_server.settings import Upstream, VllmModel, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -125,4 +125,50 @@ def test_a_refiner_without_an_actor_is_refused() -> None:
 async def test_without_a_refiner_the_actor_refines_itself() -> None:
     pair = build_pair(load_settings({"actor": {"url": "http://x/v1", "model": "m"}}))
     assert (pair.name, pair.refiner.model, pair.templates.name) == ("m", "m", "default")
+    await pair.aclose()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['url = ["http://x/v1", "http://y/v1"]', 'url = "http://x/v1, http://y/v1"', 'url = "http://x/v1 http://y/v1"'],
+)
+def test_several_servers_of_a_role_are_a_list_or_one_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    both = ("http://x/v1", "http://y/v1")
+    file = tmp_path / "my.toml"
+    file.write_text(f'[actor]\n{text}\nmodel = "m"\nretries = 1\n[actor.timeouts]\nconnect = 1\n')
+    settings = load_settings({}, file)
+    assert isinstance(settings.actor, Upstream)
+    assert (settings.actor.url, settings.actor.retries, settings.actor.timeouts.connect) == (both, 1, 1)
+    monkeypatch.setenv("SPAR_REFINER__URL", ",".join(both))
+    monkeypatch.setenv("SPAR_REFINER__MODEL", "m")
+    monkeypatch.setenv("SPAR_REFINER__TIMEOUTS__FIRST_TOKEN", "7")
+    refiner = load_settings({}, file).refiner
+    assert isinstance(refiner, Upstream)
+    assert (refiner.url, refiner.timeouts.first_token) == (both, 7)
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ('url = ["http://x/v1", "http://x/v1/"]', "actor.url: .*twice"),
+        ("url = []", "actor.url: .*at least 1"),
+        ('url = "http:///v1"', "actor.url.0: "),
+        ('url = "http://x/v1"\nmax_concurrency = 0', "actor.max_concurrency: "),
+        ('url = "http://x/v1"\nretries = -1', "actor.retries: "),
+        ('url = "http://x/v1"\ntimeouts = {idle = 3}', "actor.timeouts.idle: there is no such setting"),
+        ('url = "http://x/v1"\ntimeouts = {total = 0}', "actor.timeouts.total: "),
+    ],
+)
+def test_a_wrong_setting_of_an_upstream_is_refused_by_name(tmp_path: Path, key: str, says: str) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(f'[actor]\nmodel = "m"\n{key}\n')
+    with pytest.raises(ConfigError, match=says):
+        load_settings({}, file)
+
+
+async def test_an_actor_that_refines_itself_keeps_to_one_limit() -> None:
+    pair = build_pair(load_settings({"actor": {"url": ["http://x/v1", "http://y/v1"], "model": "m"}}))
+    assert pair.refiner is pair.actor
     await pair.aclose()
