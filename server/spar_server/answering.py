@@ -16,7 +16,7 @@ from spar_core.cutoff import Cutoff
 from spar_core.errors import BackendTimeout, RequestError
 from spar_core.judging import Judge, Judgement
 from spar_core.refining import Refiner
-from spar_core.search import Answers, Node, SearchConfig, SearchResult, Tree, choice_sampling, run_search, run_several
+from spar_core.search import Answers, Node, SearchConfig, SearchResult, Tree, choice_sampling, run_several
 from spar_core.search.events import Emit
 from spar_core.types import Completion, Delta, Message, Sampling, Usage
 from spar_server.asked_budget import asked_budget
@@ -116,8 +116,6 @@ class Plan:
 
     async def search(self, emit: Emit) -> Answers:
         """Run it. Raises BackendError when there is no draft."""
-        if self.given:
-            return await self._search_from(self.given, emit)
         if self.streams_draft and self.n == 1:
             return await self._draft()
         return await run_several(
@@ -129,27 +127,16 @@ class Plan:
             config=self.config,
             actor_sampling=self.sampling,
             checks=self.checks,
+            draft=self.given.draft if self.given else None,
+            draft_judgement=self._given_judgement(),
             emit=emit,
             cutoff=self.cutoff,
         )
 
-    async def _search_from(self, given: Given, emit: Emit) -> Answers:
+    def _given_judgement(self) -> Judgement | None:
         """A client's critique stands for the judgement of its answer: No."""
-        judgement = Judgement((), self.config.threshold, report=given.critique) if given.critique else None
-        result = await run_search(
-            self.conversation,
-            actor=self.pair.actor,
-            judge=self.judge,
-            refiner=self._refiner,
-            config=self.config,
-            actor_sampling=self.sampling,
-            checks=self.checks,
-            draft=given.draft,
-            draft_judgement=judgement,
-            emit=emit,
-            cutoff=self.cutoff,
-        )
-        return Answers((result.best,), (result,), result.calls, result.usage)
+        critique = self.given and self.given.critique
+        return Judgement((), self.config.threshold, report=critique) if critique else None
 
     async def _draft(self) -> Answers:
         """One draft, untouched, without the machinery of a search that there is none of."""

@@ -13,7 +13,7 @@ from spar_core.budget import TokensExhausted
 from spar_core.checks.base import Check
 from spar_core.cutoff import Cutoff
 from spar_core.errors import BackendError
-from spar_core.judging import Judge
+from spar_core.judging import Judge, Judgement
 from spar_core.refining import Refiner
 from spar_core.search import events
 from spar_core.search.config import SearchConfig
@@ -76,12 +76,15 @@ async def run_several(
     config: SearchConfig,
     actor_sampling: Sampling,
     checks: Sequence[Check] = (),
+    draft: Completion | None = None,
+    draft_judgement: Judgement | None = None,
     emit: events.Emit = lambda event: None,
     cutoff: Cutoff | None = None,
 ) -> Answers:
     """The best `n` of all answers that `n` searches find together on the config's one budget.
 
-    A draft that cannot be had costs one answer, unless it is the last: a search beside it may fill its place.
+    With `draft` they all start from that response instead of drafts of their own. A draft that cannot be had costs one
+    answer, unless it is the last: a search beside it may fill its place.
 
     Raises:
         BackendError: there is no draft at all.
@@ -97,6 +100,8 @@ async def run_several(
             config=replace(config, seed=choice_seed(config.seed, number)),
             actor_sampling=choice_sampling(actor_sampling, number),
             checks=checks,
+            draft=draft,
+            draft_judgement=draft_judgement,
             emit=partial(_of_choice, emit, number) if n > 1 else emit,
             budget=account,
             shares=n - number,
