@@ -2,6 +2,7 @@
 
 SparError
 ├── ConfigError            a setting, template set or recipe is wrong; the message names the key and the fix
+├── DataError              a data file cannot be used as it is; the message names the file, the line and the fix
 ├── RequestError           the caller's request is wrong; `param` names the field
 └── BackendError           a model call failed
     ├── BackendTimeout     no answer in time
@@ -20,6 +21,10 @@ class SparError(Exception):
 
 class ConfigError(SparError):
     """A setting, template set or recipe is wrong."""
+
+
+class DataError(SparError):
+    """A data file cannot be used as it is."""
 
 
 class RequestError(SparError):

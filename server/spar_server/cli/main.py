@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from spar_core.errors import SparError
+from spar_server.cli import evaluate, train
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     help="SPaR Server: answers that get better the more compute a request is given.",
 )
-train = typer.Typer(no_args_is_help=True, help="Train pairs of actor and refiner.")
-evaluate = typer.Typer(no_args_is_help=True, help="Measure a pair by verifiers.")
 keys = typer.Typer(no_args_is_help=True, help="API keys of a server.")
 app.add_typer(keys, name="keys")
-app.add_typer(train, name="train")
-app.add_typer(evaluate, name="eval")
+app.add_typer(train.app, name="train")
+app.add_typer(evaluate.app, name="eval")
 
 
 def _tell_version(wanted: bool) -> None:
@@ -112,36 +110,6 @@ def new(name: Annotated[str, typer.Argument(help="Whose key it is; it stands in 
     from spar_server.cli.keys import run
 
     run(name)
-
-
-@train.command()
-def bootstrap(
-    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file")] = "small-pair",
-    out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed")] = Path(
-        "runs/small-pair"
-    ),
-    ship: Annotated[Path | None, typer.Option(help="Folder for the finished pair (default OUT/pair)")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads (default all cores)")] = None,
-) -> None:
-    """Build tokenizer and base model from nothing, and fine-tune the actor and the refiner from it."""
-    from spar_training.bootstrap.command import run
-
-    run(recipe=recipe, out=out, ship=ship, threads=threads)
-
-
-@evaluate.command()
-def world(
-    prompts: Annotated[int, typer.Option(min=1, help="Held-out prompts")] = 500,
-    budget: Annotated[int, typer.Option(min=1, help="Refinement budget compared with 0")] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of every sampled number")] = 0,
-    pair: Annotated[Path | None, typer.Option(help="Folder with actor/ and refiner/ (default shipped)")] = None,
-    split: Annotated[str, typer.Option(help="held_out, or validation for tuning")] = "held_out",
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON here")] = None,
-) -> None:
-    """Measure a pair on held-out prompts of its world: judge, refinement, and what a budget buys."""
-    from spar_training.evals.command import run
-
-    run(prompts=prompts, budget=budget, seed=seed, pair=pair, split=split, out=out)
 
 
 def main() -> None:

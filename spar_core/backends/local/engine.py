@@ -248,7 +248,7 @@ class LocalEngine:
             input_ids=ids.to(self._device),
             position_ids=positions,
             attention_mask=self._cache.step.mask,
-            past_key_values=self._cache,
+            cache=self._cache,
             use_cache=True,
             logits_to_keep=keep,
         )

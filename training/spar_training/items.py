@@ -1,0 +1,160 @@
+"""Run one piece of asynchronous work for each of many items: bounded in flight, resumable, failures set aside.
+
+Finished items go to a journal as they finish. When all are done, the stage's file is written from it in the items' own
+order, hence the same bytes whatever finished first and however often the run was interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from spar_core.errors import BackendError, BackendUnavailable
+from spar_training.files import Row, read_rows, write_rows
+from spar_training.journal import Journal
+
+
+class Item(Protocol):
+    """What has an identity within its stage."""
+
+    @property
+    def id(self) -> str: ...
+
+
+I = TypeVar("I", bound=Item)  # noqa: E741
+# What work hears of its item: the row's keys besides `id`.
+Work = Callable[[I], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`in_flight` items at once; an item is tried `tries` times before it is set aside.
+
+    When `give_up_after` items in a row fail, the upstream is broken, not the items: the run ends with an error.
+    """
+
+    in_flight: int = 64
+    tries: int = 2
+    give_up_after: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`done` of `total` items are finished, `failed` of them set aside; `row` is the latest, None for one set aside."""
+
+    done: int
+    failed: int
+    total: int
+    row: Row | None
+
+
+class Failing(Exception):
+    """An item cannot be done, for a reason of its own. It is set aside at once."""
+
+
+async def run_items(
+    items: Sequence[I],
+    work: Work[I],
+    *,
+    out: Path,
+    policy: Policy = Policy(),
+    tell: Callable[[Progress], None] = lambda progress: None,
+) -> list[Row]:
+    """The rows of all items, in their order, as written to `out`; items set aside are in `OUT.failed.jsonl` instead.
+
+    If `out` is there, the work was done before and is read. Until then `OUT.journal` holds what is finished.
+
+    Raises:
+        BackendUnavailable: item after item failed; run again when the upstream is back.
+        DataError: a file cannot be written or read.
+    """
+    if (before := _finished(out)) is not None:
+        return before
+    with Journal(out.with_name(f"{out.name}.journal")) as journal:
+        await _Run(items, work, journal, policy, tell).run()
+        rows = [journal.rows[item.id] for item in items]
+        write_rows(failed_file(out), [row for row in rows if "failed" in row])
+        finished = [row for row in rows if "failed" not in row]
+        write_rows(out, finished)
+        journal.path.unlink()
+    return finished
+
+
+def _finished(out: Path) -> list[Row] | None:
+    return list(read_rows(out, needs=("id",))) if out.exists() else None
+
+
+def failed_file(out: Path) -> Path:
+    """Where the items that were set aside are, each with its reason."""
+    return out.with_name(f"{out.stem}.failed{out.suffix}")
+
+
+class _Run:
+    def __init__(
+        self, items: Sequence[I], work: Work[I], journal: Journal, policy: Policy, tell: Callable[[Progress], None]
+    ) -> None:
+        self._todo: Iterator[I] = iter([item for item in items if item.id not in journal.rows])
+        self._work: Work[Any] = work
+        self._journal = journal
+        self._policy = policy
+        self._tell = tell
+        self._total = len(items)
+        self._failed = sum("failed" in row for row in journal.rows.values())
+        # Items that failed since the last success: whether it was theirs or the upstream's fault is not known yet.
+        self._suspects: list[tuple[Item, str]] = []
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._policy.in_flight):
+                    group.create_task(self._worker())
+        except ExceptionGroup as errors:
+            # One reason is enough, and siblings that fail with it fail alike.
+            raise errors.exceptions[0] from None
+        self._set_suspects_aside()
+
+    async def _worker(self) -> None:
+        # A shared iterator deals each item once.
+        for item in self._todo:
+            try:
+                row = await self._tried(item)
+            except Failing as error:
+                self._set_aside(item, str(error))
+            except BackendError as error:
+                self._suspect(item, f"{type(error).__name__}: {error}")
+            else:
+                self._set_suspects_aside()
+                self._journal.append({"id": item.id, **row})
+                self._report(self._journal.rows[item.id])
+
+    async def _tried(self, item: Item) -> dict[str, Any]:
+        for _ in range(self._policy.tries - 1):
+            with suppress(BackendError):
+                return await self._work(item)
+        return await self._work(item)
+
+    def _suspect(self, item: Item, reason: str) -> None:
+        """Keep an item whose failure may be the upstream's; too many in a row end the run, and none is set aside."""
+        self._suspects.append((item, reason))
+        if len(self._suspects) >= self._policy.give_up_after:
+            raise BackendUnavailable(
+                f"{len(self._suspects)} items in a row failed, the last with {reason}; "
+                "what is finished is kept: mend the upstream and run again"
+            )
+
+    def _set_suspects_aside(self) -> None:
+        for item, reason in self._suspects:
+            self._set_aside(item, reason)
+        self._suspects.clear()
+
+    def _set_aside(self, item: Item, reason: str) -> None:
+        self._journal.append({"id": item.id, "failed": reason})
+        self._failed += 1
+        self._report(None)
+
+    def _report(self, row: Row | None) -> None:
+        self._tell(Progress(len(self._journal.rows), self._failed, self._total, row))

@@ -1,0 +1,52 @@
+"""Open a model for a job: a folder, run by the embedded engine, or a name at one or many OpenAI-compatible URLs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from spar_core.backends.base import Backend
+from spar_core.errors import ConfigError
+
+
+@asynccontextmanager
+async def opened(
+    model: str, *, urls: Sequence[str] = (), key_env: str = "OPENAI_API_KEY", in_flight: int = 256
+) -> AsyncIterator[Backend]:
+    """The model as a backend, closed at the end; at most `in_flight` calls at once at each place.
+
+    With `urls` (each ends in `/v1` or the like), `model` is its name there, and the environment variable `key_env`
+    holds the API key if one is needed. Without, `model` is a folder.
+
+    Raises:
+        ConfigError: there are no URLs and no model in the folder.
+    """
+    backend = _by_url(model, urls, key_env, in_flight) if urls else _in_process(model, in_flight)
+    try:
+        yield backend
+    finally:
+        await backend.aclose()
+
+
+def _by_url(model: str, urls: Sequence[str], key_env: str, in_flight: int) -> Backend:
+    from spar_core.backends.openai import OpenAIBackend
+    from spar_core.backends.pool import PoolBackend
+
+    key = os.environ.get(key_env)
+    return PoolBackend(
+        [OpenAIBackend(base_url=url, model=model, api_key=key) for url in urls], max_concurrency=in_flight
+    )
+
+
+def _in_process(model: str, in_flight: int) -> Backend:
+    from transformers.utils.logging import disable_progress_bar
+
+    from spar_core.backends.local import LocalBackend, LocalEngine
+
+    if not Path(model).is_dir():
+        raise ConfigError(f"{model}: no such folder; give the --url of a server for a model by name")
+    disable_progress_bar()
+    threads = os.cpu_count() or 1
+    return LocalBackend(LocalEngine(model, max_slots=in_flight, threads=threads), Path(model).name)
