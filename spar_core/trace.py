@@ -45,14 +45,25 @@ def _node(node: Node, detail: Detail) -> dict[str, Any]:
         data["finish_reason"] = node.completion.finish_reason
         data["usage"] = asdict(node.completion.usage)
     if node.judgement is not None:
-        judgement = node.judgement
-        data["judgement"] = {
-            "threshold": judgement.threshold,
-            "votes": [asdict(vote) for vote in judgement.votes],
-            "findings": [asdict(finding) for finding in judgement.findings],
-            "report": judgement.report,
-        }
+        data["judgement"] = write_judgement(node.judgement)
     return data
+
+
+def write_judgement(judgement: Judgement) -> dict[str, Any]:
+    """A judgement as JSON-ready data, with every vote."""
+    return {
+        "threshold": judgement.threshold,
+        "votes": [asdict(vote) for vote in judgement.votes],
+        "findings": [asdict(finding) for finding in judgement.findings],
+        "report": judgement.report,
+    }
+
+
+def read_judgement(data: Mapping[str, Any]) -> Judgement:
+    """What `write_judgement` wrote."""
+    votes = tuple(Vote(**{**vote, "usage": Usage(**vote["usage"])}) for vote in data["votes"])
+    findings = tuple(Finding(**finding) for finding in data["findings"])
+    return Judgement(votes, data["threshold"], findings, data["report"])
 
 
 def read_tree(trace: Mapping[str, Any]) -> Tree:
@@ -75,7 +86,5 @@ def _read_node(data: Mapping[str, Any]) -> Node:
     if "text" in data:
         completion = Completion(data["text"], data["finish_reason"], Usage(**data["usage"]))
     if told := data.get("judgement"):
-        votes = tuple(Vote(**{**vote, "usage": Usage(**vote["usage"])}) for vote in told["votes"])
-        findings = tuple(Finding(**finding) for finding in told["findings"])
-        judgement = Judgement(votes, told["threshold"], findings, told["report"])
+        judgement = read_judgement(told)
     return Node(tuple(data["path"]), data["outcome"], completion, judgement, data.get("problem"))

@@ -65,6 +65,9 @@ class Tree:
             raise ValueError(f"{node.path} has no parent in the tree")
         self._nodes[node.path] = node
 
+    def __getitem__(self, path: Path) -> Node:
+        return self._nodes[path] if path else self.root
+
     def __contains__(self, path: object) -> bool:
         return path == () or path in self._nodes
 

@@ -20,7 +20,7 @@ from spar_training.bootstrap.ship import ship_pair
 from spar_training.bootstrap.tasks import Tasks
 from spar_training.world.samples import refiner_sample
 
-RECIPES = Path(__file__).parents[3] / "training" / "spar_training" / "recipes"
+RECIPES = Path(__file__).parents[3] / "training" / "spar_training" / "recipes" / "bootstrap"
 
 
 def tiny_recipe() -> Recipe:

@@ -13,7 +13,7 @@ from spar_training.bootstrap.recipe import Stage, load_recipe
 from spar_training.bootstrap.run import Bootstrap
 from spar_training.bootstrap.ship import ship_pair
 
-_RECIPES = Path(__file__).parents[1] / "recipes"
+_RECIPES = Path(__file__).parents[1] / "recipes" / "bootstrap"
 
 
 def run(*, recipe: str, out: Path, ship: Path | None, threads: int | None) -> None:

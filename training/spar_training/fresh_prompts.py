@@ -1,0 +1,44 @@
+"""The prompts of one iteration: fresh ones, never those of another iteration."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from spar_core.errors import DataError
+from spar_core.types import Message
+from spar_training.recipe import Recipe
+from spar_training.records import PromptRecord, read_prompts
+from spar_training.world.example import draw_example
+from spar_training.world.prompt import Split
+
+# Far from the indices that the bootstrap's rows and own answers are drawn from.
+_FIRST_INDEX: Final = 2**42
+# Room for the prompts of a run, so that runs with other seeds have other prompts.
+_PER_SEED: Final = 2**24
+
+
+def fresh_prompts(recipe: Recipe, iteration: int) -> list[PromptRecord]:
+    """The prompts of the `iteration`-th iteration, counted from 1.
+
+    Raises:
+        DataError: the file has too few left, or a wrong row.
+    """
+    wanted = recipe.prompts.per_iteration
+    first = (iteration - 1) * wanted
+    if recipe.prompts.file is None:
+        start = _FIRST_INDEX + recipe.seed * _PER_SEED + first
+        return [world_prompt("train", start + number) for number in range(wanted)]
+    prompts = read_prompts(recipe.prompts.file)
+    if len(prompts) < first + wanted:
+        raise DataError(
+            f"{recipe.prompts.file}: has {len(prompts)} prompts; iteration {iteration} needs those up to "
+            f"{first + wanted}; add prompts or lower prompts.per_iteration"
+        )
+    return prompts[first : first + wanted]
+
+
+def world_prompt(split: Split, index: int) -> PromptRecord:
+    """The world's prompt of one index, with its checks."""
+    prompt = draw_example(split, index).prompt
+    checks = tuple({"id": check.id, "kwargs": dict(check.kwargs)} for check in prompt.checks)
+    return PromptRecord(f"{split}-{index}", (Message("user", prompt.text),), checks)

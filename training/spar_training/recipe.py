@@ -1,0 +1,203 @@
+"""A self-play recipe: everything that decides what `spar train run` makes, read from YAML. Defaults are the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from spar_core.errors import ConfigError
+from spar_core.search import SearchConfig
+from spar_core.search.config import Algorithm
+from spar_core.types import Sampling
+from spar_training.data.conversations import Kind
+from spar_training.world.prompt import Split
+
+_SHIPPED = Path(__file__).parent / "recipes"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Start(_Strict):
+    """The pair that the first iteration starts from: folders, or `shipped` for the embedded one."""
+
+    actor: str = "shipped"
+    refiner: str = "shipped"
+
+
+class Prompts(_Strict):
+    """Fresh prompts for each iteration: the world's own generator, or a JSONL file (rows of `id` and `messages`)."""
+
+    source: Literal["world", "file"]
+    per_iteration: int = Field(gt=0)
+    file: Path | None = None
+
+    @model_validator(mode="after")
+    def _file_where_needed(self) -> Prompts:
+        if (self.source == "file") is (self.file is None):
+            raise ValueError("file: give it with source: file, and with that only")
+        return self
+
+
+class SamplingSettings(_Strict):
+    """How one kind of call is sampled."""
+
+    temperature: float = Field(ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(gt=0)
+
+    def sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens)
+
+
+class SampleSettings(SamplingSettings):
+    """The actor's responses to each prompt."""
+
+    temperature: float = 0.9
+    top_p: float = 0.9
+    max_tokens: int = 2048
+    responses: int = Field(default=5, gt=0)
+
+
+class JudgeSettings(SamplingSettings):
+    """The refiner's votes on each response."""
+
+    temperature: float = 0.7
+    max_tokens: int = 2048
+    votes: int = Field(default=5, gt=0)
+
+
+class SearchSettings(SamplingSettings):
+    """The search from each negative; sampling is that of a refinement."""
+
+    temperature: float = 0.7
+    max_tokens: int = 3072
+    algorithm: Algorithm = "bfs"
+    branch: int = Field(default=3, gt=0)
+    beam: int = Field(default=2, gt=0)
+    max_depth: int = Field(default=3, gt=0)
+    budget: int = Field(default=15, gt=0)
+    threshold: float = Field(default=0.5, ge=0, lt=1)
+
+    def config(self, votes: int) -> SearchConfig:
+        return SearchConfig(
+            budget=self.budget,
+            algorithm=self.algorithm,
+            branch=self.branch,
+            beam=self.beam,
+            max_depth=self.max_depth,
+            votes=votes,
+            threshold=self.threshold,
+            stop="level",
+            early_vote_stop=False,
+        )
+
+
+class ActorData(_Strict):
+    """`pairs`: refined (SPaR's) or sampled (its ablation without refinement). `most` is a cap; None is none."""
+
+    pairs: Literal["refined", "sampled"] = "refined"
+    most: int | None = Field(default=None, gt=0)
+
+
+class RefinerData(_Strict):
+    """The most rows of each kind. The paper's sum up to 9,500."""
+
+    refinement: int = Field(default=4000, ge=0)
+    tree_yes: int = Field(default=1500, ge=0)
+    tree_no: int = Field(default=1000, ge=0)
+    sample_no: int = Field(default=500, ge=0)
+    sample_yes: int = Field(default=2500, ge=0)
+
+    def caps(self) -> dict[Kind, int]:
+        return self.model_dump()  # type: ignore[return-value]
+
+
+class Training(_Strict):
+    """`actor` and `refiner` are the keys of a `spar_training.trainers` job; `launcher` is what starts it."""
+
+    actor: Mapping[str, Any] = {}
+    refiner: Mapping[str, Any] = {}
+    launcher: tuple[str, ...] = ("python",)
+
+
+class Serving(_Strict):
+    """How the models of a run are served to its data stages.
+
+    `embedded`: in this process. `command`: a server for each of `replicas`, started before a stage and stopped after
+    it, with {model} (its folder), {name} (what it is called), {port} and {replica} filled in; it must have OpenAI's
+    API under /v1.
+    """
+
+    engine: Literal["embedded", "command"] = "embedded"
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = {}
+    replicas: int = Field(default=1, gt=0)
+    ready_within_s: float = Field(default=900, gt=0)
+
+    @model_validator(mode="after")
+    def _command_where_needed(self) -> Serving:
+        if (self.engine == "command") is (not self.command):
+            raise ValueError("command: give it with engine: command, and with that only")
+        return self
+
+
+class Evaluation(_Strict):
+    """What the pair of each iteration is measured on. None at all where `benchmark` is none."""
+
+    benchmark: Literal["world", "none"] = "none"
+    split: Split = "validation"
+    prompts: int = Field(default=500, gt=0)
+    budget: int = Field(default=8, gt=0)
+
+
+class Recipe(_Strict):
+    """One self-play run. `paper` and `resources` are for people: what was reported, and what it costs."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    seed: int = 0
+    templates: str = "default"
+    iterations: int = Field(default=3, gt=0)
+    in_flight: int = Field(default=256, gt=0)
+    start: Start = Start()
+    prompts: Prompts
+    sample: SampleSettings = SampleSettings()
+    judge: JudgeSettings = JudgeSettings()
+    search: SearchSettings = SearchSettings()
+    actor_data: ActorData = ActorData()
+    refiner_data: RefinerData = RefinerData()
+    training: Training = Training()
+    serving: Serving = Serving()
+    evaluation: Evaluation = Evaluation()
+    paper: Mapping[str, Any] = {}
+    resources: Mapping[str, Any] = {}
+
+
+def shipped_recipes() -> list[str]:
+    return sorted(file.stem for file in _SHIPPED.glob("*.yaml"))
+
+
+def load_recipe(name_or_file: str) -> Recipe:
+    """A shipped recipe by name, or one from a YAML file.
+
+    Raises:
+        ConfigError: there is none, it is not YAML, or a key or a value is wrong; names it.
+    """
+    shipped = _SHIPPED / f"{name_or_file}.yaml"
+    file = shipped if shipped.is_file() else Path(name_or_file)
+    try:
+        return Recipe.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise ConfigError(
+            f"{name_or_file}: neither a shipped recipe ({', '.join(shipped_recipes())}) nor a file"
+        ) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: not YAML: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"{file}: {problems}") from error

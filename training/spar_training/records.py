@@ -1,0 +1,79 @@
+"""A prompt as the stages pass it on, and how it stands in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spar_core.checks import Check, build_check
+from spar_core.errors import DataError, RequestError
+from spar_core.types import Message
+from spar_training.files import Row, read_rows, write_rows
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRecord:
+    """A conversation that ends with the user's turn.
+
+    `checks` (IFEval ids and kwargs) are there to measure by, where a prompt has any. No stage reads them: the training
+    labels are the refiner's own votes.
+    """
+
+    id: str
+    conversation: tuple[Message, ...]
+    checks: tuple[Mapping[str, Any], ...] = ()
+
+    def verifiers(self) -> tuple[Check, ...]:
+        return tuple(build_check(check["id"], check["kwargs"]) for check in self.checks)
+
+    def row(self) -> Row:
+        row: Row = {"id": self.id, "messages": [message.to_openai() for message in self.conversation]}
+        return {**row, "checks": [dict(check) for check in self.checks]} if self.checks else row
+
+
+def write_prompts(path: Path, prompts: Iterable[PromptRecord]) -> None:
+    write_rows(path, (prompt.row() for prompt in prompts))
+
+
+def read_prompts(path: Path) -> list[PromptRecord]:
+    """The prompts of a JSONL file: each row has `id` and `messages`, and may have `checks`.
+
+    Raises:
+        DataError: a row is malformed or an id stands twice; names file and line.
+    """
+    prompts: list[PromptRecord] = []
+    seen: dict[str, int] = {}
+    for number, row in enumerate(read_rows(path, needs=("id", "messages")), start=1):
+        try:
+            prompt = _prompt(row)
+        except ValueError as error:
+            raise DataError(f"{path}, row {number} ({row['id']!r}): {error}") from error
+        if prompt.id in seen:
+            raise DataError(f"{path}, row {number}: id {prompt.id!r} stands in row {seen[prompt.id]} too")
+        seen[prompt.id] = number
+        prompts.append(prompt)
+    if not prompts:
+        raise DataError(f"{path}: has no prompts")
+    return prompts
+
+
+def _prompt(row: Row) -> PromptRecord:
+    messages = row["messages"]
+    if not isinstance(messages, list) or not messages:
+        raise ValueError("messages: must be a list of chat messages that is not empty")
+    for place, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise ValueError(f"messages[{place}]: must be an object with a role and a content")
+        if not isinstance(message.get("content"), str) or not message["content"].strip():
+            raise ValueError(f"messages[{place}].content: must be text that is not empty")
+    if messages[-1]["role"] != "user":
+        raise ValueError("messages: the last one must be the user's, who asks for the answer")
+    conversation = tuple(Message(message["role"], message["content"]) for message in messages)
+    record = PromptRecord(str(row["id"]), conversation, tuple(row.get("checks", ())))
+    try:
+        record.verifiers()
+    except (RequestError, KeyError, TypeError) as error:
+        raise ValueError(f"checks: each is an id with its kwargs ({error})") from error
+    return record
