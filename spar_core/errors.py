@@ -3,6 +3,7 @@
 SparError
 ├── ConfigError            a setting, template set or recipe is wrong; the message names the key and the fix
 ├── DataError              a data file cannot be used as it is; the message names the file, the line and the fix
+├── TrainingError          a training ended without a model; the same job goes on from its last checkpoint
 ├── RequestError           the caller's request is wrong; `param` names the field
 └── BackendError           a model call failed
     ├── BackendTimeout     no answer in time
@@ -25,6 +26,10 @@ class ConfigError(SparError):
 
 class DataError(SparError):
     """A data file cannot be used as it is."""
+
+
+class TrainingError(SparError):
+    """A training ended without a model."""
 
 
 class RequestError(SparError):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 from functools import cached_property
 from typing import Final
 
@@ -20,6 +19,7 @@ from spar_core.prompts import Templates
 from spar_training.bootstrap.answers import OwnAnswer
 from spar_training.bootstrap.recipe import TaskName
 from spar_training.bootstrap.tokenizer import BOS, END, SPECIAL_TOKENS
+from spar_training.trainers.departures import departures
 from spar_training.world.example import draw_example
 from spar_training.world.prompt import Split
 from spar_training.world.samples import Conversation, RefinerSample, actor_sample, judged, refiner_sample
@@ -65,7 +65,7 @@ class Tasks:
             refined = self._tokens(sample.conversation[-1].text)
             # The last message and its end mark are the row's last tokens.
             first = len(ids) - 1 - len(refined)
-            for place in _departures(self._tokens(sample.source), refined):
+            for place in departures(self._tokens(sample.source), refined):
                 weights[first + place] = _DEPARTURE_WEIGHT
         return ids, weights
 
@@ -99,9 +99,3 @@ class Tasks:
 
     def _id(self, token: str) -> int:
         return int(self.tokenizer.convert_tokens_to_ids(token))
-
-
-def _departures(source: list[int], refined: list[int]) -> list[int]:
-    """Places in `refined` where it ceases to be a copy of `source`: each edit's first token, or what follows a cut."""
-    codes = SequenceMatcher(None, source, refined, autojunk=False).get_opcodes()
-    return [start for kind, _, _, start, _ in codes if kind != "equal" and start < len(refined)]

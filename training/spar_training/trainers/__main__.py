@@ -1,0 +1,47 @@
+"""`python -m spar_training.trainers JOB.json`, alone or under `accelerate launch -m`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+from spar_core.errors import SparError
+from spar_training.files import write_json
+from spar_training.trainers.job import load_job
+from spar_training.trainers.launch import FAILURE, LEASH
+
+
+def main(arguments: list[str]) -> int:
+    """Run the job; an error of this project's own is one line, and a file for whoever launched it."""
+    if len(arguments) != 1:
+        print("usage: python -m spar_training.trainers JOB.json", file=sys.stderr)
+        return 2
+    if os.environ.get(LEASH):
+        threading.Thread(target=_end_with_launcher, daemon=True).start()
+    try:
+        job = load_job(Path(arguments[0]))
+        # After the job is known to be well: this loads torch and all that is built on it.
+        from spar_training.trainers.run import run
+
+        try:
+            print(f"The model is in {run(job)}.")
+        except SparError as error:
+            if job.work.is_dir():
+                write_json(job.work / FAILURE, {"error": type(error).__name__, "message": str(error)})
+            raise
+    except SparError as error:
+        print(f"spar_training.trainers: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _end_with_launcher() -> None:
+    """A launcher that is gone wants no model any more, and may be started again for the same folder."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,75 @@
+"""A job in the words of TRL's configurations."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any, Final
+
+import torch
+from peft import LoraConfig
+from trl import DPOConfig, SFTConfig
+
+from spar_core.errors import ConfigError
+from spar_training.trainers.job import Job, Lora
+
+_SCHEDULES: Final = {"linear": "linear", "constant": "constant_with_warmup", "cosine": "cosine"}
+
+
+def training_arguments(job: Job) -> DPOConfig | SFTConfig:
+    """What TRL is told. Rows are tokenized, checked and cut by us, so that it neither truncates nor maps.
+
+    Raises:
+        ConfigError: a tracker is asked for that is not installed.
+    """
+    for tracker in job.log_to:
+        if importlib.util.find_spec(tracker) is None:
+            raise ConfigError(f"log_to: {tracker} is not installed; pip install {tracker}, or leave it out")
+    on_gpu = torch.cuda.is_available()
+    common: dict[str, Any] = {
+        "output_dir": str(job.work / "checkpoints"),
+        "per_device_train_batch_size": job.batch_size,
+        "gradient_accumulation_steps": job.accumulation,
+        "learning_rate": job.learning_rate,
+        "lr_scheduler_type": _SCHEDULES[job.schedule],
+        "warmup_steps": job.warmup,
+        "num_train_epochs": job.epochs,
+        "max_steps": job.max_steps or -1,
+        "weight_decay": job.weight_decay,
+        "max_grad_norm": job.max_grad_norm,
+        "seed": job.seed,
+        "bf16": job.dtype == "bf16",
+        "use_cpu": not on_gpu,
+        "dataloader_pin_memory": on_gpu,
+        "gradient_checkpointing": job.gradient_checkpointing,
+        "train_sampling_strategy": "group_by_length" if job.group_by_length else "random",
+        "logging_steps": job.log_every,
+        "logging_first_step": True,
+        "save_strategy": "steps",
+        "save_steps": job.save_every,
+        "save_total_limit": 2,
+        "report_to": list(job.log_to) or "none",
+        "disable_tqdm": True,
+        "max_length": None,
+    }
+    if job.kind == "sft":
+        return SFTConfig(**common, dataset_kwargs={"skip_prepare_dataset": True})
+    supervised = job.sft_weight > 0
+    return DPOConfig(
+        **common,
+        beta=job.beta,
+        loss_type=["sigmoid", "sft"] if supervised else ["sigmoid"],
+        loss_weights=[1.0, job.sft_weight] if supervised else None,
+        precompute_ref_log_probs=job.precompute_reference,
+        # Without gradients there is room for more.
+        precompute_ref_batch_size=2 * job.batch_size,
+    )
+
+
+def adapter(lora: Lora | None) -> LoraConfig | None:
+    """The adapter to train; None for all weights."""
+    if lora is None:
+        return None
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    return LoraConfig(
+        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+    )

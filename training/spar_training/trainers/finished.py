@@ -1,0 +1,33 @@
+"""Whether a job's model is there already. Loads no torch, so that asking costs nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from spar_core.errors import ConfigError
+from spar_training.trainers.job import Job
+
+LINEAGE: Final = "lineage.json"
+PROGRESS: Final = "progress.jsonl"
+
+
+def is_finished(job: Job) -> bool:
+    """Whether `job.out` already holds what this job makes.
+
+    Raises:
+        ConfigError: it holds something else.
+    """
+    if not job.out.exists():
+        return False
+    try:
+        essence = json.loads((job.out / LINEAGE).read_text(encoding="utf-8"))["essence"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"out: {job.out} is there and was not made by a training; choose another folder") from error
+    if essence != job.essence():
+        keys = sorted(key for key, value in job.essence().items() if essence.get(key) != value)
+        raise ConfigError(
+            f"out: {job.out} was made by another job (it differs in {', '.join(keys)}); choose another folder or "
+            "remove it"
+        )
+    return True

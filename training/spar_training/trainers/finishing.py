@@ -1,0 +1,188 @@
+"""The finished model's folder: weights, tokenizer, where it all comes from; moved into its place when it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+from transformers.utils import cached_file
+
+from spar_training.files import write_json, write_text
+from spar_training.trainers.finished import LINEAGE, PROGRESS
+from spar_training.trainers.job import Job
+from spar_training.trainers.tokens import Prepared
+
+DTYPES: Final = {"bf16": torch.bfloat16, "fp32": torch.float32}
+# Taken from the parent as they are: a tokenizer that is saved anew may not load in other engines' versions.
+_KEPT: Final = (
+    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "generation_config.json",
+)  # fmt: skip
+_PACKAGES: Final = ("torch", "transformers", "trl", "peft", "accelerate", "spar-server")
+_CARD: Final = """---
+base_model: {parent}
+library_name: transformers
+pipeline_tag: text-generation
+tags: [spar, {kind}]
+---
+# {name}
+
+{parent}, trained further by {method} on {rows:,} rows.
+
+- Data: {data}
+- Learning rate {learning_rate:g} ({schedule}, warm-up {warmup:g}), {length}, {batch} rows a step, seed {seed}
+- {tuning}
+- Steps: {steps:,}; last logged loss {loss}
+- Made with torch {torch}, transformers {transformers}, trl {trl}, Python {python}
+- Job, parents' and data's hashes: `lineage.json`; figures by step: `training_log.json`
+- Licence: that of {parent}
+"""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training tells about itself. `log` is the trainer's, one entry a logged step; `processes` trained it."""
+
+    log: Sequence[Mapping[str, Any]]
+    steps: int
+    processes: int
+
+
+def parent_of(model: str) -> dict[str, str]:
+    """A model by what cannot change under its name: its weights' hash for a folder, else the name."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return {"model": model}
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return {"model": model, "sha256": digest.hexdigest()}
+
+
+def finish(job: Job, saved: Path, prepared: Prepared, trained: Trained, parent: Mapping[str, str]) -> None:
+    """Make `job.out` of what the trainer saved in `saved`, whole weights or an adapter."""
+    staged = _merged(job, saved) if job.lora and job.lora.merge else saved
+    _cast(staged, job.dtype)
+    for name in _KEPT:
+        source = cached_file(job.model, name, _raise_exceptions_for_missing_entries=False)
+        if source:
+            shutil.copyfile(source, staged / name)
+    for leftover in ("training_args.bin", "README.md"):
+        (staged / leftover).unlink(missing_ok=True)
+    lineage = _lineage(job, prepared, trained, parent)
+    write_json(staged / "training_log.json", list(trained.log))
+    write_text(staged / "README.md", _card(job, prepared, trained, lineage["versions"]))
+    shutil.copyfile(job.work / PROGRESS, staged / PROGRESS)
+    write_json(staged / LINEAGE, lineage)
+    os.replace(staged, job.out)
+
+
+def _merged(job: Job, saved: Path) -> Path:
+    """Whole weights with the adapter in them; the adapter itself stands beside, in `adapter`."""
+    assert job.lora is not None
+    base = AutoModelForCausalLM.from_pretrained(job.model, dtype=DTYPES[job.dtype])
+    whole = PeftModel.from_pretrained(base, str(saved)).merge_and_unload()
+    staged = saved.with_name("merged")
+    whole.save_pretrained(staged)
+    (saved / "training_args.bin").unlink(missing_ok=True)
+    os.replace(saved, staged / "adapter")
+    return staged
+
+
+def _cast(folder: Path, dtype: str) -> None:
+    """Weights in the job's precision: trainers keep their own in fp32."""
+    total = 0
+    for path in sorted(folder.glob("model*.safetensors")):
+        tensors = {
+            name: tensor.to(DTYPES[dtype]) if tensor.is_floating_point() else tensor
+            for name, tensor in load_file(path).items()
+        }
+        total += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+        save_file(tensors, path, metadata={"format": "pt"})
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        listed = json.loads(index.read_text(encoding="utf-8"))
+        listed["metadata"]["total_size"] = total
+        write_json(index, listed)
+    config = folder / "config.json"
+    if config.exists():
+        values = json.loads(config.read_text(encoding="utf-8"))
+        write_json(config, {**values, "dtype": str(DTYPES[dtype]).removeprefix("torch.")})
+
+
+def _lineage(job: Job, prepared: Prepared, trained: Trained, parent: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "kind": job.kind,
+        "parent": dict(parent),
+        "data": [asdict(file) for file in prepared.files],
+        "rows": {"trained": len(prepared.rows), "longest_tokens": prepared.longest},
+        "excluded": {why: {"rows": len(ids), "ids": ids} for why, ids in prepared.excluded.items()},
+        "job": job.model_dump(mode="json"),
+        "essence": job.essence(),
+        "seed": job.seed,
+        "steps": trained.steps,
+        "processes": trained.processes,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "code": _revision(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _revision() -> str | None:
+    """The commit that this code stands at, where it stands in a repository."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _card(job: Job, prepared: Prepared, trained: Trained, versions: Mapping[str, Any]) -> str:
+    method = "supervised fine-tuning on the assistant's turns"
+    if job.kind == "dpo":
+        method = f"DPO (beta {job.beta:g}, {job.sft_weight:g} of the supervised loss on the chosen answers)"
+    losses = [entry["loss"] for entry in trained.log if "loss" in entry]
+    lora = job.lora
+    return _CARD.format(
+        parent=job.model,
+        kind=job.kind,
+        name=job.out.name,
+        method=method,
+        rows=len(prepared.rows),
+        data=", ".join(f"`{file.path}` ({file.rows:,} rows)" for file in prepared.files),
+        learning_rate=job.learning_rate,
+        schedule=job.schedule,
+        warmup=job.warmup,
+        length=f"{job.max_steps} steps" if job.max_steps else f"{job.epochs:g} epochs",
+        batch=job.batch_size * job.accumulation * trained.processes,
+        seed=job.seed,
+        tuning=f"LoRA, rank {lora.r}, alpha {lora.alpha:g}" if lora else "Full fine-tuning",
+        steps=trained.steps,
+        loss=f"{losses[-1]:.4f}" if losses else "none",
+        python=versions["python"],
+        **{name: versions[name] for name in ("torch", "transformers", "trl")},
+    )

@@ -1,0 +1,71 @@
+"""How far a training is, as JSON lines that the trainer writes and anyone may read: one a logged step.
+
+A line: `{"step", "total", "seconds", "epoch", "loss", "learning_rate", ...}`, for DPO with `rewards/accuracies`,
+`rewards/margins` and the like. `seconds` counts from when this process began to train.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from spar_training.files import Row, to_line
+
+
+class ProgressWriter(TrainerCallback):  # type: ignore[misc]
+    """Writes the file on the first process only. A resumed training goes on after the steps that it kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+        self._began = time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+    ) -> None:
+        if not state.is_world_process_zero:
+            return
+        kept = [row for row in read_progress(self._path) if row["step"] <= state.global_step]
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("w", encoding="utf-8")
+        self._began = time.monotonic()
+        self._file.writelines(map(to_line, kept))
+        self._write(state, {})
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        if logs and "loss" in logs:
+            self._write(state, logs)
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write(self, state: TrainerState, figures: Mapping[str, Any]) -> None:
+        if self._file is None:
+            return
+        seconds = round(time.monotonic() - self._began, 3)
+        row = {"step": state.global_step, "total": state.max_steps, "seconds": seconds, **figures}
+        self._file.write(to_line(row))
+        self._file.flush()
+
+
+def read_progress(path: Path) -> Iterator[Row]:
+    """The whole lines of a progress file, which may be being written; none when there is no file yet."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)

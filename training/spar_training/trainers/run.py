@@ -1,0 +1,184 @@
+"""Run a training job in this process, or in the processes that `accelerate launch` started for it.
+
+Everything happens in `OUT.work`: what the job is, tokens, checkpoints, progress; the finished folder is moved to `OUT`.
+A job that was stopped at any point goes on from its last whole checkpoint; a finished one is not run again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+import transformers
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers.utils import logging as transformers_logging
+
+from spar_core.errors import ConfigError, DataError
+from spar_training.files import write_json
+from spar_training.trainers import checkpoints
+from spar_training.trainers.arguments import adapter, training_arguments
+from spar_training.trainers.finished import PROGRESS, is_finished
+from spar_training.trainers.finishing import DTYPES, Trained, finish, parent_of
+from spar_training.trainers.job import Job
+from spar_training.trainers.progress import ProgressWriter
+from spar_training.trainers.rendering import Renderer
+from spar_training.trainers.tokens import DataFile, Prepared, describe_files, prepare
+from spar_training.trainers.trl_trainers import TokenDpoTrainer, TokenSftTrainer, WeightsCollator
+
+
+def run(job: Job) -> Path:
+    """Train, or go on training, and write the finished model.
+
+    Raises:
+        ConfigError: the job cannot be run as it is, or `out` is another job's.
+        DataError: the data cannot be trained on, or changed since the job was begun.
+    """
+    if is_finished(job):
+        return job.out
+    _quiet()
+    if job.threads and not torch.cuda.is_available():
+        torch.set_num_threads(job.threads)
+    args = training_arguments(job)
+    first = args.process_index == 0
+    with _locked(job.work) if first else _nothing():
+        with args.main_process_first(local=False):
+            prepared, parent = _begin(job) if first else _begun(job)
+        trainer = _trainer(job, args, Dataset.load_from_disk(str(job.work / "tokens")))
+        newest = checkpoints.newest_whole(job.work / "checkpoints")
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        saved = job.work / "saved"
+        if first:
+            for left in (saved, job.work / "merged"):
+                shutil.rmtree(left, ignore_errors=True)
+        trainer.accelerator.wait_for_everyone()
+        trainer.save_model(str(saved))
+        trainer.accelerator.wait_for_everyone()
+        if first:
+            trained = Trained(trainer.state.log_history, trainer.state.global_step, args.world_size)
+            finish(job, saved, prepared, trained, parent)
+            shutil.rmtree(job.work)
+    return job.out
+
+
+def _quiet() -> None:
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    # Renamed arguments, used by TRL itself.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\.")
+    datasets.disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()
+
+
+def _trainer(job: Job, args: Any, rows: Dataset) -> Any:
+    tokenizer = load_tokenizer(job.model)
+    # Optimizers keep whole weights in fp32, and compute in bf16; under an adapter the weights do not change.
+    dtype = DTYPES[job.dtype] if job.lora else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(job.model, dtype=dtype)
+    shared = {
+        "model": model,
+        "args": args,
+        "train_dataset": rows,
+        "processing_class": tokenizer,
+        "peft_config": adapter(job.lora),
+        "callbacks": [ProgressWriter(job.work / PROGRESS)],
+    }
+    if job.kind == "dpo":
+        return TokenDpoTrainer(**shared)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    return TokenSftTrainer(**shared, data_collator=WeightsCollator(pad_token_id=pad))
+
+
+def load_tokenizer(model: str) -> Any:
+    """A model's tokenizer.
+
+    Raises:
+        ConfigError: there is none, or it has no chat template.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"model: {model} has no tokenizer that can be loaded: {error}") from error
+    if not tokenizer.chat_template:
+        raise ConfigError(f"model: {model} has no chat template; put a chat_template.jinja beside its tokenizer")
+    return tokenizer
+
+
+def end_tokens(model: str, tokenizer: Any) -> Sequence[int]:
+    """The tokens at which a server of this model ends an answer."""
+    try:
+        ends = GenerationConfig.from_pretrained(model).eos_token_id
+    except OSError:
+        ends = None
+    if ends is None:
+        ends = tokenizer.eos_token_id
+    return ends if isinstance(ends, list) else [ends] if ends is not None else []
+
+
+def _begin(job: Job) -> tuple[Prepared, dict[str, str]]:
+    """Check that what was begun here is this job, and tokenize its data where that was not done."""
+    parent = parent_of(job.model)
+    begun = {"essence": job.essence(), "parent": parent, "data": [asdict(file) for file in describe_files(job.data)]}
+    record = job.work / "begun.json"
+    if record.exists():
+        before = json.loads(record.read_text(encoding="utf-8"))
+        if changed := [key for key, value in begun.items() if before["of"].get(key) != value]:
+            names = {"essence": "the job", "parent": "the model's weights", "data": "the data files"}
+            raise DataError(
+                f"{job.work}: an unfinished training is here, and {' and '.join(names[key] for key in changed)} "
+                "changed since it was begun; undo that, choose another `out`, or remove the folder"
+            )
+        checkpoints.drop_damaged(job.work / "checkpoints")
+        return _begun(job)
+    tokenizer = load_tokenizer(job.model)
+    prepared = prepare(job, Renderer(tokenizer, ends=end_tokens(job.model, tokenizer)))
+    tokens = job.work / "tokens"
+    shutil.rmtree(tokens, ignore_errors=True)
+    # By length, so that little is padding where the reference's log-probabilities are computed.
+    Dataset.from_list(sorted(prepared.rows, key=lambda row: int(row["length"]))).save_to_disk(str(tokens))
+    told = {"excluded": prepared.excluded, "longest": prepared.longest, "rows": len(prepared.rows)}
+    # Last: from here on the tokens are whole.
+    write_json(record, {"of": begun, "prepared": told})
+    return prepared, parent
+
+
+def _begun(job: Job) -> tuple[Prepared, dict[str, str]]:
+    record = json.loads((job.work / "begun.json").read_text(encoding="utf-8"))
+    told, of = record["prepared"], record["of"]
+    files = [DataFile(**file) for file in of["data"]]
+    # Only their number is told further.
+    rows: list[dict[str, Any]] = [{}] * told["rows"]
+    return Prepared(rows, files, told["excluded"], told["longest"]), of["parent"]
+
+
+@contextmanager
+def _locked(work: Path) -> Iterator[None]:
+    """One training at a time in a folder.
+
+    Raises:
+        DataError: another process is at it.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(f"{work}: another process is training here; wait for it or stop it") from error
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
