@@ -153,7 +153,7 @@ class Evaluation(_Strict):
     benchmark: Literal["world", "none"] = "none"
     split: Split = "validation"
     prompts: int = Field(default=500, gt=0)
-    budget: int = Field(default=8, gt=0)
+    budget: int = Field(default=8, ge=0)
 
 
 class Recipe(_Strict):

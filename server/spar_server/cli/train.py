@@ -23,3 +23,14 @@ def bootstrap(
     from spar_training.bootstrap.command import run
 
     run(recipe=recipe, out=out, ship=ship, threads=threads)
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file")] = "small-pair",
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; an unfinished one goes on")] = None,
+) -> None:
+    """Run the self-play loop: sample, judge, search, train actor and refiner, measure; again with the new pair."""
+    from spar_training.command import run as go
+
+    go(recipe=recipe, out=out)

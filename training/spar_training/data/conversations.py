@@ -63,10 +63,13 @@ def _refinements(searches: Iterable[Searched], templates: Templates) -> Iterator
         critique = parent.judgement.critique
         assert critique is not None
         turns = templates.refine(search.negative.prompt.conversation, parent.completion.text, critique)
+        reply = search.replies[search.answer]
+        assert search.best.completion is not None
         yield {
-            **_row(search.id, "refinement", turns, search.replies[search.answer]),
+            **_row(search.id, "refinement", turns, reply),
             "path": list(search.answer),
-            "refines": parent.completion.text,
+            # What the reply would be if it refined nothing.
+            "departs_from": reply.replace(search.best.completion.text, parent.completion.text),
         }
 
 

@@ -1,0 +1,56 @@
+"""What training data holds, in figures: a card beside it, for people and for programs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import mean, median
+from typing import Any
+
+from spar_training.files import Row
+
+
+def card_of(pairs: Sequence[Row], conversations: Sequence[Row], left_out: Mapping[str, int]) -> dict[str, Any]:
+    """Counts, lengths in words, and how alike the two sides of the pairs are."""
+    similarities = [pair["provenance"]["similarity"] for pair in pairs]
+    return {
+        "pairs": len(pairs),
+        "similarity_within_pairs": _spread(similarities),
+        "chosen_words": _spread([_words(pair["chosen"]) for pair in pairs]),
+        "rejected_words": _spread([_words(pair["rejected"]) for pair in pairs]),
+        "depth_of_chosen": dict(sorted(Counter(pair["provenance"].get("depth", 0) for pair in pairs).items())),
+        "conversations": len(conversations),
+        "conversations_by_kind": dict(sorted(Counter(row["kind"] for row in conversations).items())),
+        "conversation_words": _spread([_words(row["messages"]) for row in conversations]),
+        "left_out": dict(sorted(left_out.items())),
+    }
+
+
+def card_markdown(card: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]]) -> str:
+    """The card as a page: what the steps counted, then the data."""
+    lines = ["# Training data of this iteration", "", "| step | counted |", "|---|---|"]
+    lines += [f"| {name} | {_told(counts)} |" for name, counts in steps.items()]
+    lines += ["", "| data | |", "|---|---|"]
+    lines += [f"| {key.replace('_', ' ')} | {_told(value)} |" for key, value in card.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {item:,}" for key, item in value.items()) or "none"
+    return f"{value:,}"
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    if not values:
+        return {}
+    return {
+        "least": round(min(values), 3),
+        "median": round(median(values), 3),
+        "mean": round(mean(values), 3),
+        "most": round(max(values), 3),
+    }
+
+
+def _words(turns: Sequence[Mapping[str, str]]) -> int:
+    return sum(len(turn["content"].split()) for turn in turns)

@@ -1,0 +1,168 @@
+"""The self-play loop (arXiv 2412.11605): sample, judge, search, train both models, measure, and again with the new pair.
+
+Everything is in the run's folder, step by step; a run that was stopped, however hard, goes on at the first item that is
+not finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from spar_core.errors import ConfigError, DataError
+from spar_core.prompts import load_templates
+from spar_core.seeds import derive_seed
+from spar_training.data.card import card_markdown, card_of
+from spar_training.data.conversations import refiner_conversations
+from spar_training.data.pairs import capped, refined_pairs, sampled_pairs
+from spar_training.data_stages import Collected, DataStages
+from spar_training.evals.pair import PairEval
+from spar_training.executors.base import Executor, ModelPlace
+from spar_training.files import write_json, write_rows, write_text
+from spar_training.runs import Iteration, Run
+from spar_training.serving import served
+from spar_training.stages.base import Role
+from spar_training.training_step import train_role
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two models' folders."""
+
+    actor: Path
+    refiner: Path
+
+    def of(self, role: Role) -> Path:
+        return self.actor if role == "actor" else self.refiner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """One run, by one executor."""
+
+    run: Run
+    executor: Executor
+    console: Console
+
+    async def go(self) -> Pair:
+        """Run every iteration that is not finished; the last pair.
+
+        Raises:
+            ConfigError: a model of the start is missing.
+            DataError: an iteration made nothing to train on, or a file cannot be used.
+            BackendError: an upstream failed for good; run again when it is mended.
+            TrainingError: a training ended without a model.
+        """
+        pair = start_pair(self.run)
+        await self._measure(self.run.iteration(0), pair)
+        for number in range(1, self.run.recipe.iterations + 1):
+            pair = await self._iterate(self.run.iteration(number), pair)
+        return pair
+
+    async def _iterate(self, iteration: Iteration, before: Pair) -> Pair:
+        self._make_data(iteration, await self._collect(iteration, before))
+        for role in ("actor", "refiner"):
+            train_role(self.run.recipe, iteration, role, start=before.of(role), console=self.console)
+        pair = Pair(iteration.actor, iteration.refiner)
+        await self._measure(iteration, pair)
+        return pair
+
+    async def _collect(self, iteration: Iteration, pair: Pair) -> Collected | None:
+        if "data" in iteration.steps():
+            return None
+
+        @asynccontextmanager
+        async def of(role: Role) -> AsyncIterator[ModelPlace]:
+            name = f"{self.run.recipe.name}-{role}"
+            logs = iteration.file("logs")
+            async with served(pair.of(role), self.run.recipe.serving, name=name, logs=logs) as place:
+                yield place
+
+        stages = DataStages(recipe=self.run.recipe, iteration=iteration, executor=self.executor, served=of)
+        return await stages.run()
+
+    def _make_data(self, iteration: Iteration, collected: Collected | None) -> None:
+        if collected is None:
+            return
+        recipe = self.run.recipe
+        seed = derive_seed(recipe.seed, "iteration", iteration.number)
+        with iteration.step("data") as counts:
+            pairs = (
+                refined_pairs(collected.searches)
+                if recipe.actor_data.pairs == "refined"
+                else sampled_pairs(collected.judged, seed=seed)
+            )
+            pairs = capped(pairs, recipe.actor_data.most, seed=seed)
+            conversations, left_out = refiner_conversations(
+                collected.judged,
+                collected.searches,
+                templates=load_templates(recipe.templates),
+                caps=recipe.refiner_data.caps(),
+                seed=seed,
+            )
+            card = card_of(pairs, conversations, left_out)
+            write_rows(iteration.file("dpo.jsonl"), pairs)
+            write_rows(iteration.file("rft.jsonl"), conversations)
+            write_json(iteration.file("data_card.json"), card)
+            write_text(iteration.file("data_card.md"), card_markdown(card, iteration.steps()))
+            _something(iteration, pairs, conversations)
+            counts |= {"pairs": len(pairs), "conversations": len(conversations)}
+
+    async def _measure(self, iteration: Iteration, pair: Pair) -> None:
+        recipe = self.run.recipe
+        if recipe.evaluation.benchmark == "none" or "evaluation" in iteration.steps():
+            return
+        evaluation = PairEval(
+            folder=iteration.file("evaluation"),
+            reference=self.run.iteration(0).file("evaluation"),
+            templates=recipe.templates,
+            split=recipe.evaluation.split,
+            prompts=recipe.evaluation.prompts,
+            budget=recipe.evaluation.budget,
+            seed=recipe.seed,
+        )
+        with iteration.step("evaluation") as counts:
+            counts |= await evaluation.run(
+                actor=pair.actor, refiner=pair.refiner, label=f"iteration {iteration.number}"
+            )
+        self.console.print(f"iteration {iteration.number}: {_told(counts)}")
+
+
+def start_pair(run: Run) -> Pair:
+    """The pair that the run starts from.
+
+    Raises:
+        ConfigError: there is no model where the recipe says.
+    """
+    shipped = Path(str(files("spar_core"))) / "models"
+    start = run.recipe.start
+    pair = Pair(
+        shipped / "actor" if start.actor == "shipped" else Path(start.actor),
+        shipped / "refiner" if start.refiner == "shipped" else Path(start.refiner),
+    )
+    for role in ("actor", "refiner"):
+        if not (pair.of(role) / "config.json").is_file():
+            raise ConfigError(f"start.{role}: no model in {pair.of(role)} (config.json is missing)")
+    return pair
+
+
+def _something(iteration: Iteration, pairs: list[Any], conversations: list[Any]) -> None:
+    for name, rows, why in (
+        ("dpo.jsonl", pairs, "no response was judged No and then refined until it was judged Yes"),
+        ("rft.jsonl", conversations, "no judgement was contested and no refinement accepted"),
+    ):
+        if not rows:
+            raise DataError(
+                f"{iteration.file(name)}: is empty, so there is nothing to train on: {why}; "
+                f"see {iteration.file('steps.json')} for what the judge said, and try more prompts"
+            )
+
+
+def _told(figures: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if isinstance(value, float))
