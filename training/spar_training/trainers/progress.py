@@ -37,6 +37,13 @@ class ProgressWriter(TrainerCallback):  # type: ignore[misc]
         self._file.writelines(map(to_line, kept))
         self._write(state, {})
 
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+    ) -> TrainerControl:
+        # However rarely it is logged, the end is.
+        control.should_log |= state.global_step >= state.max_steps
+        return control
+
     def on_log(
         self,
         args: TrainingArguments,

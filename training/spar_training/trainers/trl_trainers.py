@@ -17,7 +17,7 @@ from spar_training.trainers.sampler import LengthGrouped
 
 
 class _OnTokens:
-    """What both have in common: our order of rows, checkpoints marked as whole when every process has written its part."""
+    """Our order of rows, and checkpoints that are marked as whole when every process has written its part."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         this: Any = self
