@@ -23,7 +23,7 @@ class _OnTokens:
         this: Any = self
         args = this.args
         if args.train_sampling_strategy != "group_by_length":
-            return super()._get_train_sampler(train_dataset)  # type: ignore[misc]
+            return super()._get_train_sampler(train_dataset)  # type: ignore[misc, no-any-return]
         rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         return LengthGrouped(this.train_dataset["length"], batch=rows, seed=args.seed)
 
