@@ -46,10 +46,12 @@ def train(job: Job, *, tell: Tell | None = None, launcher: Sequence[str] | None 
     (job.work / FAILURE).unlink(missing_ok=True)
     log = job.work / "train.log"
     command = [*(launcher or (sys.executable, "-m")), "spar_training.trainers", str(given)]
-    with log.open("a", encoding="utf-8") as out:
-        process = subprocess.Popen(
+    with (
+        log.open("a", encoding="utf-8") as out,
+        subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, env=_environment(job)
-        )
+        ) as process,
+    ):
         try:
             told = _follow(process, job.work / PROGRESS, tell)
         finally:
