@@ -16,13 +16,15 @@ from spar_core.backends.pool import PoolBackend, PoolObserver, RetryPolicy, Sile
 from spar_core.errors import ConfigError
 from spar_core.prompts import Templates, load_templates
 from spar_core.types import Sampling
+from spar_server.pair_folder import PairFolder, load_folder
 from spar_server.settings import Served, Settings, Upstream, VllmModel
 from spar_server.vllm_models import VllmModels
 
-EMBEDDED_NAME: Final = "spar-small"
-# The small pair's longest judgement and answer, with room to spare.
-_EMBEDDED_TOKENS: Final = 256
-
+# 256 tokens: the small pair's longest judgement and answer, with room to spare.
+_SHIPPED: Final = PairFolder(
+    Path(str(files("spar_core"))) / "models", "spar-small", "compact",
+    answer_tokens=256, judge_tokens=256, refine_tokens=256,
+)  # fmt: skip
 _NO_MODEL_HERE: Final = (
     "vllm: engine arguments are set, and no model that vLLM runs here; set --actor-vllm, or remove them"
 )
@@ -59,6 +61,8 @@ def build_pair(settings: Settings, observer_of: Callable[[str], PoolObserver] = 
     Raises:
         ConfigError: a model is wanted in this process and cannot be run here, or the template set is wrong.
     """
+    if settings.pair and settings.actor:
+        raise ConfigError("pair: not beside an actor; set the one or the other")
     return _described(settings, settings.actor, observer_of) if settings.actor else _embedded(settings)
 
 
@@ -116,16 +120,18 @@ def _embedded(settings: Settings) -> Pair:
     if settings.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"device: {settings.device} is asked for and torch finds no CUDA device; use cpu or auto")
     disable_progress_bar()
-    name = settings.model or EMBEDDED_NAME
-    models = Path(str(files("spar_core"))) / "models"
-    actor = LocalEngine(models / "actor", device=settings.device)
-    refiner = LocalEngine(models / "refiner", device=settings.device)
+    models = load_folder(settings.pair) if settings.pair else _SHIPPED
+    name = settings.model or models.name
+    # Before any model is loaded.
+    templates = load_templates(settings.templates or models.templates)
+    actor = LocalEngine(models.folder / "actor", device=settings.device)
+    refiner = LocalEngine(models.folder / "refiner", device=settings.device)
     return Pair(
         name=name,
         actor=LocalBackend(actor, f"{name}-actor"),
         refiner=LocalBackend(refiner, f"{name}-refiner"),
-        templates=load_templates(settings.templates or "compact"),
-        actor_sampling=Sampling(temperature=0.9, top_p=0.9, max_tokens=_EMBEDDED_TOKENS),
-        judge_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.judge_max_tokens or _EMBEDDED_TOKENS),
-        refine_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.refine_max_tokens or _EMBEDDED_TOKENS),
+        templates=templates,
+        actor_sampling=Sampling(temperature=0.9, top_p=0.9, max_tokens=models.answer_tokens),
+        judge_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.judge_max_tokens or models.judge_tokens),
+        refine_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.refine_max_tokens or models.refine_tokens),
     )

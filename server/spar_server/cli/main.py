@@ -42,6 +42,7 @@ def spar(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1)")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, 0 for a free one (default 8000)")] = None,
+    pair: Annotated[str | None, typer.Option(help="Folder with actor/ and refiner/ (default shipped)")] = None,
     actor_url: Annotated[
         list[str] | None,
         typer.Option(help="OpenAI-compatible URL of the actor, ending in /v1; once for each of its servers"),
@@ -71,6 +72,7 @@ def serve(
         Flags(
             host=host,
             port=port,
+            pair=pair,
             actor_url=actor_url,
             actor_model=actor_model,
             refiner_url=refiner_url,

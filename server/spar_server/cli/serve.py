@@ -29,6 +29,7 @@ class Flags:
 
     host: str | None = None
     port: int | None = None
+    pair: str | None = None
     actor_url: list[str] | None = None
     actor_model: str | None = None
     refiner_url: list[str] | None = None
@@ -48,6 +49,7 @@ class Flags:
         return _given(
             host=self.host,
             port=self.port,
+            pair=self.pair,
             model=self.model,
             templates=self.templates,
             actor=_given(url=self.actor_url, model=self.actor_model, vllm=self.actor_vllm, adapter=self.actor_adapter),

@@ -47,7 +47,7 @@ _DUTIES = {
 
 
 def ship_pair(bootstrap: Bootstrap, done: Mapping[str, Progress], folder: Path) -> None:
-    """Write `actor/` and `refiner/` under `folder`, each with what made it."""
+    """Write `actor/` and `refiner/` under `folder`, each with what made it, and how the pair is to be served."""
     recipe = bootstrap.recipe
     for role, last in (("actor", recipe.actor), ("refiner", recipe.refiner)):
         target = folder / role
@@ -75,6 +75,9 @@ def ship_pair(bootstrap: Bootstrap, done: Mapping[str, Progress], folder: Path) 
             python=platform.python_version(),
         )
         (target / "README.md").write_text(card, encoding="utf-8")
+    # How `spar serve --pair` is to serve it.
+    serving = {"name": recipe.name, "templates": recipe.templates}
+    (folder / "pair.json").write_text(json.dumps(serving, indent=1) + "\n", encoding="utf-8")
 
 
 def _lineage(bootstrap: Bootstrap, last: str) -> list[str]:

@@ -39,7 +39,9 @@ def main(arguments: list[str]) -> int:
 
 def _end_with_launcher() -> None:
     """A launcher that is gone wants no model any more, and may be started again for the same folder."""
-    sys.stdin.buffer.read()
+    # Not through `sys.stdin`, which must not be in use by a thread when the interpreter shuts down.
+    while os.read(0, 1024):
+        pass
     os._exit(1)
 
 

@@ -115,6 +115,8 @@ def _cast(folder: Path, dtype: str) -> None:
         }
         total += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         save_file(tensors, path, metadata={"format": "pt"})
+        # For whoever may read the folder: safetensors makes files of its own for nobody else.
+        path.chmod(0o666 & ~_umask())
     index = folder / "model.safetensors.index.json"
     if index.exists():
         listed = json.loads(index.read_text(encoding="utf-8"))
@@ -124,6 +126,12 @@ def _cast(folder: Path, dtype: str) -> None:
     if config.exists():
         values = json.loads(config.read_text(encoding="utf-8"))
         write_json(config, {**values, "dtype": str(DTYPES[dtype]).removeprefix("torch.")})
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _lineage(job: Job, prepared: Prepared, trained: Trained, parent: Mapping[str, str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from spar_core.errors import SparError, TrainingError
 from spar_training.files import Row, write_json
 from spar_training.trainers.finished import PROGRESS, is_finished
 from spar_training.trainers.job import Job
+from spar_training.trainers.told import read_progress
 
 FAILURE: Final = "failure.json"
 # Set for a process that must end when its standard input does: when whoever launched it is gone.
@@ -30,8 +31,9 @@ Tell = Callable[[Row], None]
 def train(job: Job, *, tell: Tell | None = None, launcher: Sequence[str] | None = None) -> Path:
     """Train and return the finished model's folder; goes on where an earlier call was stopped.
 
-    `tell` hears every line of progress (see `progress`). `launcher` is what comes before the module's name, by
-    default this Python; `("accelerate", "launch", "--config_file", FILE, "-m")` trains on all that FILE names.
+    `tell` hears each logged step once (see `told`), those of an earlier call first. `launcher` is what comes before
+    the module's name, by default this Python; `("accelerate", "launch", "--config_file", FILE, "-m")` trains on all
+    that FILE names.
 
     Raises:
         ConfigError: the job cannot be run as it is.
@@ -46,17 +48,19 @@ def train(job: Job, *, tell: Tell | None = None, launcher: Sequence[str] | None 
     (job.work / FAILURE).unlink(missing_ok=True)
     log = job.work / "train.log"
     command = [*(launcher or (sys.executable, "-m")), "spar_training.trainers", str(given)]
-    with log.open("a", encoding="utf-8") as out:
-        process = subprocess.Popen(
+    with (
+        log.open("a", encoding="utf-8") as out,
+        subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, env=_environment(job)
-        )
+        ) as process,
+    ):
         try:
             told = _follow(process, job.work / PROGRESS, tell)
         finally:
             if process.poll() is None:
                 process.terminate()
             process.wait()
-    if process.returncode:
+    if process.returncode and not is_finished(job):
         raise _failure(job, process.returncode, log)
     _tell_on(job.out / PROGRESS, told, tell)
     return job.out
@@ -82,8 +86,8 @@ def _environment(job: Job) -> dict[str, str]:
 
 
 def _follow(process: subprocess.Popen[bytes], progress: Path, tell: Tell | None) -> int:
-    """Wait for the end; the place in the progress up to which all was told."""
-    told = 0
+    """Wait for the end; the last step that was told."""
+    told = -1
     while process.poll() is None:
         try:
             process.wait(_POLL_S)
@@ -93,19 +97,14 @@ def _follow(process: subprocess.Popen[bytes], progress: Path, tell: Tell | None)
 
 
 def _tell_on(progress: Path, told: int, tell: Tell | None) -> int:
-    """Tell the lines from place `told` on; the place up to which all is told."""
-    if tell is None or not progress.exists():
+    """Tell what comes after step `told`; the last step that is told now."""
+    if tell is None:
         return told
-    size = progress.stat().st_size
-    # A resumed training writes the file anew.
-    told = told if told <= size else 0
-    with progress.open("rb") as file:
-        file.seek(told)
-        text = file.read()
-    whole = text[: text.rfind(b"\n") + 1]
-    for line in whole.splitlines():
-        tell(json.loads(line))
-    return told + len(whole)
+    for row in read_progress(progress):
+        if row["step"] > told:
+            tell(row)
+            told = int(row["step"])
+    return told
 
 
 def _failure(job: Job, code: int, log: Path) -> SparError:

@@ -1,20 +1,16 @@
-"""How far a training is, as JSON lines that the trainer writes and anyone may read: one a logged step.
-
-A line: `{"step", "total", "seconds", "epoch", "loss", "learning_rate", ...}`, for DPO with `rewards/accuracies`,
-`rewards/margins` and the like. `seconds` counts from when this process began to train.
-"""
+"""Writing down how far a training is; `told` says what stands there."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from spar_training.files import Row, to_line
+from spar_training.files import to_line, write_rows
+from spar_training.trainers.told import read_progress
 
 
 class ProgressWriter(TrainerCallback):  # type: ignore[misc]
@@ -31,11 +27,18 @@ class ProgressWriter(TrainerCallback):  # type: ignore[misc]
         if not state.is_world_process_zero:
             return
         kept = [row for row in read_progress(self._path) if row["step"] <= state.global_step]
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("w", encoding="utf-8")
+        write_rows(self._path, kept)
+        self._file = self._path.open("a", encoding="utf-8")
         self._began = time.monotonic()
-        self._file.writelines(map(to_line, kept))
-        self._write(state, {})
+        if not kept:
+            self._write(state, {})
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+    ) -> TrainerControl:
+        # However rarely it is logged, the end is.
+        control.should_log |= state.global_step >= state.max_steps
+        return control
 
     def on_log(
         self,
@@ -60,12 +63,3 @@ class ProgressWriter(TrainerCallback):  # type: ignore[misc]
         row = {"step": state.global_step, "total": state.max_steps, "seconds": seconds, **figures}
         self._file.write(to_line(row))
         self._file.flush()
-
-
-def read_progress(path: Path) -> Iterator[Row]:
-    """The whole lines of a progress file, which may be being written; none when there is no file yet."""
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield json.loads(line)

@@ -21,7 +21,7 @@ import datasets
 import torch
 import transformers
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PrinterCallback
 from transformers.utils import logging as transformers_logging
 
 from spar_core.errors import ConfigError, DataError
@@ -94,9 +94,13 @@ def _trainer(job: Job, args: Any, rows: Dataset) -> Any:
         "callbacks": [ProgressWriter(job.work / PROGRESS)],
     }
     if job.kind == "dpo":
-        return TokenDpoTrainer(**shared)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return TokenSftTrainer(**shared, data_collator=WeightsCollator(pad_token_id=pad))
+        trainer = TokenDpoTrainer(**shared)
+    else:
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        trainer = TokenSftTrainer(**shared, data_collator=WeightsCollator(pad_token_id=pad))
+    # The progress file tells it all.
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def load_tokenizer(model: str) -> Any:

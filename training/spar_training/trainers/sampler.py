@@ -1,4 +1,4 @@
-"""The order in which rows are trained on: at random, rows of about the same length in one batch, so that little is padding.
+"""The order in which rows are trained on: at random, rows of about one length in a batch to pad little.
 
 An epoch's order is a function of the seed and the epoch's number, so that a resumed training takes the very batches
 that an uninterrupted one takes.

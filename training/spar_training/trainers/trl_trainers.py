@@ -17,13 +17,13 @@ from spar_training.trainers.sampler import LengthGrouped
 
 
 class _OnTokens:
-    """What both have in common: our order of rows, checkpoints marked as whole when every process has written its part."""
+    """Our order of rows, and checkpoints that are marked as whole when every process has written its part."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         this: Any = self
         args = this.args
         if args.train_sampling_strategy != "group_by_length":
-            return super()._get_train_sampler(train_dataset)  # type: ignore[misc]
+            return super()._get_train_sampler(train_dataset)  # type: ignore[misc, no-any-return]
         rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         return LengthGrouped(this.train_dataset["length"], batch=rows, seed=args.seed)
 

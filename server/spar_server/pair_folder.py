@@ -1,0 +1,59 @@
+"""A pair in a folder: `actor/`, `refiner/` and, where it says how it wants to be served, `pair.json`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from spar_core.errors import ConfigError
+
+
+class _PairFile(BaseModel):
+    """`pair.json`: the pair's name, and the template set that its refiner was trained with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str | None = Field(default=None, min_length=1)
+    templates: str = Field(default="default", min_length=1)
+    max_tokens: int | None = Field(default=None, ge=1, description="of any one call")
+
+
+@dataclass(frozen=True, slots=True)
+class PairFolder:
+    """Models for the embedded engine. The lengths are the most tokens of one call where nothing else is said."""
+
+    folder: Path
+    name: str
+    templates: str
+    answer_tokens: int | None
+    judge_tokens: int
+    refine_tokens: int
+
+
+def load_folder(folder: Path) -> PairFolder:
+    """Look at a folder; no model is loaded yet.
+
+    Raises:
+        ConfigError: a model is missing in it, or its `pair.json` is wrong.
+    """
+    for role in ("actor", "refiner"):
+        if not (folder / role / "config.json").is_file():
+            raise ConfigError(f"pair: {folder / role} holds no model; the folder needs actor/ and refiner/")
+    said = _PairFile()
+    told = folder / "pair.json"
+    if told.exists():
+        try:
+            said = _PairFile.model_validate_json(told.read_bytes())
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg']}" for item in error.errors())
+            raise ConfigError(f"{told}: {problems}") from error
+    return PairFolder(
+        folder=folder,
+        name=said.name or folder.resolve().name,
+        templates=said.templates,
+        answer_tokens=said.max_tokens,
+        judge_tokens=said.max_tokens or 2048,
+        refine_tokens=said.max_tokens or 3072,
+    )
