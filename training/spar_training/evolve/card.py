@@ -72,7 +72,7 @@ def _markdown(card: dict[str, Any]) -> str:
             "",
             f"{card['prompts']:,} prompts, grown from {', '.join(card['seeds'])} by {card['model']} "
             f"(spar {card['version']}, seed {card['settings']['seed']}). Held against "
-            f"{', '.join(card['benchmarks']) or 'no benchmarks'}; {len(card['leaks'])} prompts were in them, and removed.",
+            f"{', '.join(card['benchmarks']) or 'no benchmarks'}; {len(card['leaks'])} prompts of theirs were removed.",
             "",
             "## Funnel",
             "",
@@ -90,8 +90,8 @@ def _markdown(card: dict[str, Any]) -> str:
             "",
             *_table(("", *card["words"]["seeds"], "Self-BLEU"), _shapes(card)),
             "",
-            "Lengths are in words. Self-BLEU is the mean BLEU-4 of up to 1,000 texts with the nearest of all the others: "
-            "the lower, the more diverse.",
+            "Lengths are in words. Self-BLEU is the mean BLEU-4 of up to 1,000 texts with the nearest of the others: the "
+            "lower, the more diverse.",
             "",
         ]
     )

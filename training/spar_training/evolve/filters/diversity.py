@@ -59,7 +59,7 @@ def similar(texts: Sequence[str], names: Sequence[str], *, most: float = 0.5) ->
 
 
 def self_bleu(texts: Sequence[str], *, sample: int = 1000, seed: int = 0) -> float:
-    """The mean BLEU of `sample` texts with the nearest of all the others; 0 for no texts. The lower, the more diverse."""
+    """The mean BLEU of `sample` texts with the nearest of the others; 0 for no texts. The lower, the more diverse."""
     everyone = _Neighbours(texts)
     for number in range(len(texts)):
         everyone.add(number)
