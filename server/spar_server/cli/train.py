@@ -89,3 +89,48 @@ def check_leaks(
     from spar_training.evolve.command import check
 
     check(file, against=against, least=leak, drop_to=drop_to)
+
+
+@app.command()
+def distill(
+    prompts: Annotated[Path, typer.Argument(help="JSONL file of prompts, e.g. those of `spar train evolve`")],
+    model: Annotated[str, typer.Option(help="The strong model's name at the URL, or its folder")],
+    out: Annotated[Path, typer.Option(help="Folder of the conversations; an unfinished run in it is resumed")],
+    url: Annotated[
+        list[str] | None, typer.Option(help="OpenAI-compatible URL, ending in /v1; once for each server")
+    ] = None,
+    draft_model: Annotated[
+        str | None, typer.Option(help="Model whose answers are judged and refined (default the strong model's own)")
+    ] = None,
+    draft_url: Annotated[
+        list[str] | None, typer.Option(help="URL of the drafting model (default: it is a folder)")
+    ] = None,
+    drafts: Annotated[int, typer.Option(min=1, help="Answers of the drafting model to each prompt")] = 1,
+    key_env: Annotated[str, typer.Option(help="Environment variable with the API key")] = "OPENAI_API_KEY",
+    templates: Annotated[str, typer.Option(help="Prompt templates that the pair will be served with")] = "default",
+    balance: Annotated[
+        float | None, typer.Option(min=1, help="Most judgements of the more frequent verdict for each other one")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every call and draw")] = 0,
+    answer_tokens: Annotated[int, typer.Option(min=1, help="Longest answer and judgement in tokens")] = 2048,
+    refine_tokens: Annotated[int, typer.Option(min=1, help="Longest refinement in tokens")] = 3072,
+    in_flight: Annotated[int, typer.Option(min=1, help="Calls at once")] = 64,
+) -> None:
+    """Collect the first fine-tuning conversations of a pair from a strong model: answers, judgements, refinements."""
+    from spar_core.types import Sampling
+    from spar_training.distill.command import Place, run
+    from spar_training.distill.settings import DistillSettings
+
+    settings = DistillSettings(
+        prompts=prompts,
+        out=out,
+        templates=templates,
+        seed=seed,
+        drafts=drafts,
+        balance=balance,
+        answering=Sampling(temperature=0.9, top_p=0.9, max_tokens=answer_tokens),
+        judging=Sampling(temperature=0.7, max_tokens=answer_tokens),
+        refining=Sampling(temperature=0.7, max_tokens=refine_tokens),
+    )
+    drafter = Place(draft_model, draft_url or ()) if draft_model else None
+    run(settings, teacher=Place(model, url or ()), drafter=drafter, key_env=key_env, in_flight=in_flight)

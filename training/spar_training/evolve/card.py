@@ -90,8 +90,8 @@ def _markdown(card: dict[str, Any]) -> str:
             "",
             *_table(("", *card["words"]["seeds"], "Self-BLEU"), _shapes(card)),
             "",
-            "Lengths are in words. Self-BLEU is the mean BLEU-4 of up to 1,000 texts with the nearest of the others: the "
-            "lower, the more diverse.",
+            "Lengths are in words. Self-BLEU is the mean BLEU-4 of up to 1,000 texts with the nearest of the others: "
+            "the lower, the more diverse.",
             "",
         ]
     )
