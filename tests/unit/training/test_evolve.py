@@ -233,7 +233,8 @@ async def test_the_card_tells_the_funnel_the_groups_and_the_lengths(tmp_path: Pa
     assert sum(card["main_groups"].values()) == 4
     # The shortest seed but the equation, and the ten words it was grown by.
     assert card["words"]["prompts"]["min"] == len(SEEDS[0].split()) + 10
-    assert 0 < card["self_bleu"]["seeds"] < card["self_bleu"]["prompts"] < 1
+    # They are grown by the same words.
+    assert card["self_bleu"]["seeds"] < card["self_bleu"]["prompts"] < 1
     told = (tmp_path / "out" / "card.md").read_text()
     assert "| replies | 5 | 4 | 1 none |" in told
 
