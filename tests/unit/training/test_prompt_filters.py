@@ -138,13 +138,23 @@ def test_self_bleu_is_lower_for_more_diverse_texts() -> None:
             "<new_instruction>Name two. <instruction>x</instruction></new_instruction>",
             Removal("marks left", "<instruction>"),
         ),
-        ("<new_instruction>None of the rivers may be in Asia; name two.</new_instruction>", None),
-        ("<new_instruction>I am sorry for my neighbour; write to her.</new_instruction>", Removal("refusal")),
+        (
+            "<new_instruction>None of the rivers may be in Asia; name two.</new_instruction>",
+            "None of the rivers may be in Asia; name two.",
+        ),
+        (
+            "<new_instruction>My son says I cannot write. Prove me right.</new_instruction>",
+            "My son says I cannot write. Prove me right.",
+        ),
+        ("Unfortunately, I am unable to fulfill this request.", Removal("refusal")),
+        (
+            "<new_instruction>I'm afraid of flying and unable to sleep. Help me.</new_instruction>",
+            "I'm afraid of flying and unable to sleep. Help me.",
+        ),
     ],
 )
-def test_the_instruction_in_a_reply(reply: str, outcome: str | Removal | None) -> None:
-    expected = outcome if outcome is not None else "None of the rivers may be in Asia; name two."
-    assert instruction_in(reply, "stop") == expected
+def test_the_instruction_in_a_reply(reply: str, outcome: str | Removal) -> None:
+    assert instruction_in(reply, "stop") == outcome
 
 
 def test_a_reply_that_was_cut_off_is_told_from_one_without_marks() -> None:

@@ -36,7 +36,8 @@ def run(settings: EvolveSettings, *, model: str, urls: Sequence[str], key_env: s
     rows, name = asyncio.run(_ask(evolving, work, model, urls, key_env, in_flight, console))
     prompts = evolving.finish(work, rows, name)
     write_card(evolving, prompts, name)
-    console.print(f"{len(prompts):,} prompts are in {settings.out / 'prompts.jsonl'}, described in card.md beside it.")
+    file = settings.out / "prompts.jsonl"
+    console.print(f"{len(prompts):,} prompts are in {file}, described in card.md beside it.", soft_wrap=True)
 
 
 async def _ask(

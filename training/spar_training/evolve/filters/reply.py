@@ -13,13 +13,12 @@ CLOSING: Final = "</new_instruction>"
 # The tags of the template. In an instruction they mean that the model has repeated the template.
 _TAG: Final = re.compile(r"</?(?:new_instruction|instruction|constraints?)>", re.IGNORECASE)
 _NONE: Final = re.compile(r"[\s\"'`*(\[]*none[\s\"'`*.)\]]*", re.IGNORECASE)
+# What follows decides: people who ask for something may be sorry, afraid or unable to sleep too.
 _REFUSAL: Final = re.compile(
-    r"\W*(?:"
-    r"(?:i['’]?m|i am) (?:very |so |really )?(?:sorry|afraid|unable|not able)|sorry\b|i apologi[sz]e|unfortunately\b|"
-    r"i (?:can['’]?t|cannot|can not|won['’]?t|will not) "
-    r"(?:help|assist|do|write|create|provide|comply|fulfil|add|rewrite)|"
-    r"as an? (?:ai\b|(?:large )?language model)"
-    r")",
+    r"\W*(?:as an? (?:ai\b|(?:large )?language model)|"
+    r"(?:(?:(?:i['’]?m|i am) (?:very |so |really )?(?:sorry|afraid)|sorry|i apologi[sz]e|unfortunately)\b.{0,30}?\b)?"
+    r"i(?:['’]?m| am)? (?:can['’]?t|cannot|can not|won['’]?t|will not|unable to|not able to) "
+    r"(?:help|assist|do|write|create|provide|comply|fulfil|add|rewrite|complete|generate|process))",
     re.IGNORECASE,
 )
 
