@@ -52,6 +52,11 @@ def read_rows(path: Path, *, needs: Iterable[str] = ()) -> Iterator[Row]:
     Raises:
         DataError: there is no such file, or a line is no JSON object or lacks a key of `needs`; names file and line.
     """
+    return (row for _, row in numbered_rows(path, needs=needs))
+
+
+def numbered_rows(path: Path, *, needs: Iterable[str] = ()) -> Iterator[tuple[int, Row]]:
+    """The same with each object's line number, from 1."""
     try:
         # Not splitlines(): that also splits at separators that JSON leaves inside strings.
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -61,7 +66,7 @@ def read_rows(path: Path, *, needs: Iterable[str] = ()) -> Iterator[Row]:
         raise DataError(f"{path}: not UTF-8 text ({error})") from error
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            yield _row(path, number, line, needs)
+            yield number, _row(path, number, line, needs)
 
 
 def _row(path: Path, number: int, line: str, needs: Iterable[str]) -> Row:

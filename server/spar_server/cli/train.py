@@ -34,3 +34,113 @@ def run(
     from spar_training.command import run as go
 
     go(recipe=recipe, out=out)
+
+
+def evolve(
+    seeds: Annotated[list[Path], typer.Argument(help="JSONL files of seed prompts")],
+    model: Annotated[str, typer.Option(help="The model's name at the URL, or its folder")],
+    out: Annotated[Path, typer.Option(help="Folder of the prompts; an unfinished run in it is resumed")],
+    url: Annotated[
+        list[str] | None, typer.Option(help="OpenAI-compatible URL, ending in /v1; once for each server")
+    ] = None,
+    key_env: Annotated[str, typer.Option(help="Environment variable with the API key")] = "OPENAI_API_KEY",
+    against: Annotated[
+        list[Path] | None, typer.Option(help="A benchmark's file or folder that no prompt may be in; may be repeated")
+    ] = None,
+    drop_leaks: Annotated[bool, typer.Option("--drop-leaks", help="Remove prompts that are in a benchmark")] = False,
+    per_seed: Annotated[int, typer.Option(min=1, help="Prompts to grow from each seed prompt")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Draw so many seed prompts (default all)")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every choice and call")] = 0,
+    language: Annotated[str, typer.Option(help="Code of the language that prompts must be in")] = "en",
+    min_words: Annotated[int, typer.Option(min=1, help="Fewest words of a prompt")] = 3,
+    max_words: Annotated[int, typer.Option(min=1, help="Most words of a prompt")] = 600,
+    near: Annotated[float, typer.Option(min=0.1, max=1, help="Jaccard similarity of near duplicates")] = 0.7,
+    self_bleu: Annotated[float, typer.Option(min=0, max=1, help="Highest BLEU of a seed prompt with a kept one")] = 0.5,
+    leak: Annotated[float, typer.Option(min=0.1, max=1, help="Containment that counts as a benchmark's")] = 0.6,
+    temperature: Annotated[float, typer.Option(min=0)] = 0.9,
+    top_p: Annotated[float, typer.Option(min=0, max=1)] = 0.9,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest reply in tokens")] = 1024,
+    in_flight: Annotated[int, typer.Option(min=1, help="Calls at once")] = 64,
+) -> None:
+    """Grow seed prompts by constraints, filter them, and keep them apart from the benchmarks."""
+    from spar_core.types import Sampling
+    from spar_training.evolve.command import run
+    from spar_training.evolve.filters.length import Bounds
+    from spar_training.evolve.settings import EvolveSettings, FilterSettings
+
+    settings = EvolveSettings(
+        seeds=tuple(seeds),
+        out=out,
+        against=tuple(against or ()),
+        drop_leaks=drop_leaks,
+        seed=seed,
+        per_seed=per_seed,
+        limit=limit,
+        filters=FilterSettings(
+            bounds=Bounds(min_words=min_words, max_words=max_words),
+            language=language,
+            near=near,
+            self_bleu=self_bleu,
+            leak=leak,
+        ),
+        sampling=Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens),
+    )
+    run(settings, model=model, urls=url or (), key_env=key_env, in_flight=in_flight)
+
+
+@app.command("check-leaks")
+def check_leaks(
+    file: Annotated[Path, typer.Argument(help="JSONL file of prompts or conversations")],
+    against: Annotated[list[Path], typer.Option(help="A benchmark's file or folder; may be repeated")],
+    leak: Annotated[float, typer.Option(min=0.1, max=1, help="Containment that counts as a benchmark's")] = 0.6,
+    drop_to: Annotated[Path | None, typer.Option(help="Write the rows that are in no benchmark here")] = None,
+) -> None:
+    """Fail if prompts that are to be trained on are in a benchmark, or nearly."""
+    from spar_training.evolve.command import check
+
+    check(file, against=against, least=leak, drop_to=drop_to)
+
+
+@app.command()
+def distill(
+    prompts: Annotated[Path, typer.Argument(help="JSONL file of prompts, e.g. those of `spar train evolve`")],
+    model: Annotated[str, typer.Option(help="The strong model's name at the URL, or its folder")],
+    out: Annotated[Path, typer.Option(help="Folder of the conversations; an unfinished run in it is resumed")],
+    url: Annotated[
+        list[str] | None, typer.Option(help="OpenAI-compatible URL, ending in /v1; once for each server")
+    ] = None,
+    draft_model: Annotated[
+        str | None, typer.Option(help="Model whose answers are judged and refined (default the strong model's own)")
+    ] = None,
+    draft_url: Annotated[
+        list[str] | None, typer.Option(help="URL of the drafting model (default: it is a folder)")
+    ] = None,
+    drafts: Annotated[int, typer.Option(min=1, help="Answers of the drafting model to each prompt")] = 1,
+    key_env: Annotated[str, typer.Option(help="Environment variable with the API key")] = "OPENAI_API_KEY",
+    templates: Annotated[str, typer.Option(help="Prompt templates that the pair will be served with")] = "default",
+    balance: Annotated[
+        float | None, typer.Option(min=1, help="Most judgements of the more frequent verdict for each other one")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every call and draw")] = 0,
+    answer_tokens: Annotated[int, typer.Option(min=1, help="Longest answer and judgement in tokens")] = 2048,
+    refine_tokens: Annotated[int, typer.Option(min=1, help="Longest refinement in tokens")] = 3072,
+    in_flight: Annotated[int, typer.Option(min=1, help="Calls at once")] = 64,
+) -> None:
+    """Collect the first fine-tuning conversations of a pair from a strong model: answers, judgements, refinements."""
+    from spar_core.types import Sampling
+    from spar_training.distill.command import Place, run
+    from spar_training.distill.settings import DistillSettings
+
+    settings = DistillSettings(
+        prompts=prompts,
+        out=out,
+        templates=templates,
+        seed=seed,
+        drafts=drafts,
+        balance=balance,
+        answering=Sampling(temperature=0.9, top_p=0.9, max_tokens=answer_tokens),
+        judging=Sampling(temperature=0.7, max_tokens=answer_tokens),
+        refining=Sampling(temperature=0.7, max_tokens=refine_tokens),
+    )
+    drafter = Place(draft_model, draft_url or ()) if draft_model else None
+    run(settings, teacher=Place(model, url or ()), drafter=drafter, key_env=key_env, in_flight=in_flight)

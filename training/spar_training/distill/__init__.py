@@ -1,0 +1,1 @@
+"""The first fine-tuning data of a pair, from a strong model: it answers, judges and refines."""

@@ -1,0 +1,79 @@
+"""`spar train distill`: run the passes with progress shown, and say what came of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, AsyncExitStack
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from spar_training.distill.distilling import Distilled, Distilling
+from spar_training.distill.settings import DistillSettings
+from spar_training.items import Policy, Progress
+from spar_training.progress import Tell, item_progress
+from spar_training.upstreams import opened
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A model: its name at the URLs, or its folder."""
+
+    model: str
+    urls: Sequence[str] = ()
+
+
+def run(settings: DistillSettings, *, teacher: Place, drafter: Place | None, key_env: str, in_flight: int) -> None:
+    """Distill, and print the counts.
+
+    Raises:
+        ConfigError: a setting is wrong, or the folder holds other work.
+        DataError: the prompts cannot be used.
+        BackendUnavailable: a model cannot be reached; what is finished is kept.
+    """
+    console = Console(stderr=True)
+    done = asyncio.run(_run(settings, teacher, drafter, key_env, in_flight, console))
+    roles = Counter(row["role"] for row in done.refiner)
+    verdicts = Counter(row["verdict"] for row in done.refiner if row["role"] == "judge")
+    console.print(f"actor: {len(done.actor):,} answers in {settings.out / 'sft_actor.jsonl'}", soft_wrap=True)
+    console.print(
+        f"refiner: {roles['judge']:,} judgements ({verdicts['Yes']:,} Yes, {verdicts['No']:,} No) and "
+        f"{roles['refiner']:,} refinements in {settings.out / 'sft_refiner.jsonl'}",
+        soft_wrap=True,
+    )
+    for (name, reason), count in Counter((row["pass"], row["reason"]) for row in done.set_aside).most_common():
+        console.print(f"set aside: {count:,} of {name}: {reason}", soft_wrap=True, markup=False)
+
+
+async def _run(
+    settings: DistillSettings, teacher: Place, drafter: Place | None, key_env: str, in_flight: int, console: Console
+) -> Distilled:
+    def show(name: str) -> AbstractContextManager[Tell]:
+        return item_progress(name, console=console, live=_Accepted() if name == "judgements" else None)
+
+    async with AsyncExitStack() as stack:
+        opening = [opened(p.model, urls=p.urls, key_env=key_env, in_flight=in_flight) for p in (teacher, drafter) if p]
+        backends = [await stack.enter_async_context(one) for one in opening]
+        distilling = Distilling(
+            settings,
+            teacher=backends[0],
+            drafter=backends[1] if drafter else None,
+            policy=Policy(in_flight=in_flight),
+            show=show,
+        )
+        return await distilling.run()
+
+
+class _Accepted:
+    """The share of this run's judgements that say Yes."""
+
+    def __init__(self) -> None:
+        self._yes = self._judged = 0
+
+    def __call__(self, progress: Progress) -> str:
+        if progress.row is not None:
+            self._judged += 1
+            self._yes += progress.row["verdict"]
+        return f"{self._yes / self._judged:.0%} Yes" if self._judged else ""

@@ -1,0 +1,73 @@
+"""The items of the passes: a prompt, a draft of an answer to it, a draft with the critique of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spar_core.errors import DataError
+from spar_core.types import Message
+from spar_training.evolve.seed_prompts import placed_rows, prompt_of
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A conversation that ends with the user's turn."""
+
+    id: str
+    conversation: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An answer, to be judged."""
+
+    id: str
+    prompt: Prompt
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A draft and a judgement of it."""
+
+    draft: Draft
+    critique: str
+
+    @property
+    def id(self) -> str:
+        return self.draft.id
+
+
+def load_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a JSONL file: `messages` that end with the user's turn whole, of other shapes the text.
+
+    Raises:
+        DataError: the file cannot be read, a row has no prompt, or two rows have the same `id`.
+    """
+    prompts: dict[str, Prompt] = {}
+    for place, row in placed_rows(path):
+        name = str(row.get("id", f"{path.stem}:{place}"))
+        if name in prompts:
+            raise DataError(f"{path}, row {place}: the id {name!r} stands in a row before; give each row its own")
+        conversation = _conversation(row)
+        if not conversation:
+            raise DataError(
+                f"{path}, row {place}: no prompt in it; it needs messages that end with the user's turn, or a prompt"
+            )
+        prompts[name] = Prompt(name, conversation)
+    return list(prompts.values())
+
+
+def _conversation(row: Mapping[str, Any]) -> tuple[Message, ...]:
+    turns = row.get("messages")
+    if isinstance(turns, list) and all(isinstance(turn, Mapping) and "role" in turn for turn in turns):
+        messages = tuple(
+            Message(turn["role"], turn.get("content"), {k: v for k, v in turn.items() if k not in ("role", "content")})
+            for turn in turns
+        )
+        return messages if messages and messages[-1].role == "user" else ()
+    text = prompt_of(row)
+    return (Message("user", text),) if text else ()

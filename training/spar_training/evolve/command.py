@@ -1,0 +1,89 @@
+"""`spar train evolve` and `spar train check-leaks`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from spar_training.evolve.card import write_card
+from spar_training.evolve.evolution import Evolution, read
+from spar_training.evolve.evolving import Evolving
+from spar_training.evolve.filters.removal import Removal
+from spar_training.evolve.leaks import read_benchmarks, refuse
+from spar_training.evolve.seed_prompts import placed_rows, read_prompts
+from spar_training.evolve.settings import EvolveSettings
+from spar_training.files import Row, write_rows
+from spar_training.items import Policy, Progress
+from spar_training.progress import item_progress
+from spar_training.upstreams import opened
+
+
+def run(settings: EvolveSettings, *, model: str, urls: Sequence[str], key_env: str, in_flight: int) -> None:
+    """Grow the prompts, and say what came of it.
+
+    Raises:
+        ConfigError: a setting is wrong, or the folder holds work with other settings.
+        DataError: a file cannot be used, or prompts are in a benchmark.
+        BackendUnavailable: the model cannot be reached; what is finished is kept.
+    """
+    console = Console(stderr=True)
+    evolving = Evolving(settings, lambda stage: console.print(str(stage), soft_wrap=True, markup=False))
+    work = evolving.prepare()
+    rows, name = asyncio.run(_ask(evolving, work, model, urls, key_env, in_flight, console))
+    prompts = evolving.finish(work, rows, name)
+    write_card(evolving, prompts, name)
+    file = settings.out / "prompts.jsonl"
+    console.print(f"{len(prompts):,} prompts are in {file}, described in card.md beside it.", soft_wrap=True)
+
+
+async def _ask(
+    evolving: Evolving,
+    work: Sequence[Evolution],
+    model: str,
+    urls: Sequence[str],
+    key_env: str,
+    in_flight: int,
+    console: Console,
+) -> tuple[list[Row], str]:
+    async with opened(model, urls=urls, key_env=key_env, in_flight=in_flight) as backend:
+        with item_progress("evolve", console=console, live=_Usable()) as tell:
+            rows = await evolving.ask(work, backend, Policy(in_flight=in_flight), tell)
+        return rows, backend.model
+
+
+class _Usable:
+    """How many of this run's replies hold an instruction."""
+
+    def __init__(self) -> None:
+        self._read = self._usable = 0
+
+    def __call__(self, progress: Progress) -> str:
+        self._read += 1
+        if progress.row is not None:
+            self._usable += not isinstance(read(progress.row), Removal)
+        return f"{self._usable / self._read:.0%} usable"
+
+
+def check(file: Path, *, against: Sequence[Path], least: float, drop_to: Path | None) -> None:
+    """Hold a file's prompts against benchmarks; with `drop_to`, write there the rows that are in none.
+
+    Raises:
+        DataError: prompts are in a benchmark and there is no `drop_to`, or a file cannot be used.
+    """
+    prompts = read_prompts([file])
+    benchmarks = read_benchmarks(against)
+    found = benchmarks.leaks(prompts, least=least)
+    leaks = [leak for leak in found if leak]
+    console = Console()
+    if drop_to is None:
+        refuse(leaks, len(prompts), fix="--drop-to FILE writes the other rows there")
+    else:
+        rows: list[dict[str, Any]] = [row for _, row in placed_rows(file)]
+        write_rows(drop_to, (row for row, leak in zip(rows, found, strict=True) if leak is None))
+        for leak in leaks:
+            console.print(str(leak), soft_wrap=True, markup=False)
+    console.print(f"{len(leaks)} of {len(prompts):,} prompts are among the {len(benchmarks):,} of the benchmarks.")
