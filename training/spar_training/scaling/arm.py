@@ -120,4 +120,3 @@ def _ablation(factor: str, setting: str, **changes: object) -> Arm:
     base = replace(_BASE, algorithm=DEFAULT_METHOD, budget=ABLATION_BUDGET)
     search = replace(base, **changes)  # type: ignore[arg-type]
     return Arm(name=f"{factor}={setting}", group="ablation", search=search, factor=factor, setting=setting)
-

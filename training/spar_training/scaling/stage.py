@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from spar_core.backends.base import Backend
 from spar_core.prompts import Templates
+from spar_training.files import Row
 from spar_training.items import Policy, Progress, run_items
 from spar_training.scaling.arm import Arm
 from spar_training.scaling.cached import CachedBackend
@@ -75,15 +76,13 @@ async def player(
 
 def plays(arms: Sequence[Arm], *, split: Split, prompts: int, seeds: int) -> list[Play]:
     """Every arm on every cell, prompt by prompt: what arms share is then in flight, or fresh in the store, together."""
-    return [
-        Play(arm, Cell(split, index, seed)) for index in range(prompts) for seed in range(seeds) for arm in arms
-    ]
+    return [Play(arm, Cell(split, index, seed)) for index in range(prompts) for seed in range(seeds) for arm in arms]
 
 
 async def play_all(
     player: Player, items: Sequence[Play], *, out: Path, tell: Callable[[Progress], None] = lambda progress: None
-) -> dict[str, list[Trial]]:
-    """The trials of each arm by its name, in the order of the items.
+) -> list[Row]:
+    """The rows of all items, in their order; kept in `out` when all are done, and beside it until then.
 
     Raises:
         BackendUnavailable: the models do not answer.
@@ -93,8 +92,12 @@ async def play_all(
     async def work(item: Play) -> dict[str, Any]:
         return (await player.play(item.arm, item.cell)).row()
 
-    rows = await run_items(items, work, out=out, policy=Policy(in_flight=_IN_FLIGHT), tell=tell)
-    trials: dict[str, list[Trial]] = {arm: [] for arm in dict.fromkeys(item.arm.name for item in items)}
+    return await run_items(items, work, out=out, policy=Policy(in_flight=_IN_FLIGHT), tell=tell)
+
+
+def by_arm(arms: Sequence[Arm], rows: Iterable[Row]) -> dict[str, list[Trial]]:
+    """The trials of each arm by its name."""
+    trials: dict[str, list[Trial]] = {arm.name: [] for arm in arms}
     for row in rows:
         trials[str(row["id"]).rsplit("/", 2)[0]].append(Trial.read(row))
     return trials

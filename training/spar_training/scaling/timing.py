@@ -6,12 +6,14 @@ counts for every budget that it did not exhaust; the others are run again.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from spar_core.prompts import Templates
+from spar_training.files import Row
 from spar_training.items import Policy, Progress, run_items
 from spar_training.scaling.arm import Arm
 from spar_training.scaling.curves import mean
@@ -48,6 +50,24 @@ def _of(arm: Arm, budgets: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({min(budget, arm.search.budget) for budget in budgets}))
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Mean seconds of an answer by arm and budget, and the machine's mean load (processes that want a core)."""
+
+    seconds: dict[str, dict[int, float]]
+    load: float
+
+    @classmethod
+    def read(cls, rows: Sequence[Row]) -> Times:
+        seconds: dict[str, dict[int, list[float]]] = {}
+        for row in rows:
+            arm = seconds.setdefault(str(row["id"]).rsplit("/", 1)[0], {})
+            for budget, value in row["seconds"].items():
+                arm.setdefault(int(budget), []).append(value)
+        means = {arm: {budget: mean(values) for budget, values in by.items()} for arm, by in seconds.items()}
+        return cls(means, mean([row["load"] for row in rows]))
+
+
 async def time_all(
     models: Models,
     templates: Templates,
@@ -55,8 +75,8 @@ async def time_all(
     *,
     out: Path,
     tell: Callable[[Progress], None] = lambda progress: None,
-) -> dict[str, dict[int, float]]:
-    """Mean seconds of an answer by arm and budget.
+) -> list[Row]:
+    """Time all items, one after the other; kept in `out`.
 
     Raises:
         BackendUnavailable: the models do not answer.
@@ -64,17 +84,11 @@ async def time_all(
     """
 
     async def work(item: Timed) -> dict[str, Any]:
-        return {"seconds": await _seconds(item, models, templates)}
+        return {"seconds": await _seconds(item, models, templates), "load": os.getloadavg()[0]}
 
     # The first call of an engine pays for what every later one finds ready.
     await _seconds(replace(items[0], budgets=(1,)), models, templates)
-    rows = await run_items(items, work, out=out, policy=Policy(in_flight=1), tell=tell)
-    seconds: dict[str, dict[int, list[float]]] = {}
-    for row in rows:
-        arm = seconds.setdefault(str(row["id"]).rsplit("/", 1)[0], {})
-        for budget, value in row["seconds"].items():
-            arm.setdefault(int(budget), []).append(value)
-    return {arm: {budget: mean(values) for budget, values in by.items()} for arm, by in seconds.items()}
+    return await run_items(items, work, out=out, policy=Policy(in_flight=1), tell=tell)
 
 
 async def _seconds(item: Timed, models: Models, templates: Templates) -> dict[str, float]:

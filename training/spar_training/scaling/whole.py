@@ -15,8 +15,6 @@ class _Completes(Protocol):
 class Whole:
     """Streams what `complete` returns as one delta."""
 
-    async def stream(
-        self: _Completes, messages: Sequence[Message], sampling: Sampling
-    ) -> AsyncGenerator[Delta, None]:
+    async def stream(self: _Completes, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
         completion = await self.complete(messages, sampling)
         yield Delta(completion.text, completion.finish_reason, completion.usage, completion.extra)
