@@ -31,8 +31,9 @@ _BASE: Final = SearchConfig(stop="level")
 class Arm:
     """`search.budget` is the largest budget asked of this arm. `factor` is what an ablation varies, `setting` to what.
 
-    `consensus` chooses among `search.budget` + 1 samples instead of searching. `greedy` drafts at temperature 0. `checks` gives the search the prompt's own checks. A `live` arm is not served from
-    the store, for what it measures is a matter of time.
+    `consensus` chooses among `search.budget` + 1 samples instead of searching. `greedy` drafts at temperature 0.
+    `checks` gives the search the prompt's own checks. A `live` arm is not served from the store: what it measures is a
+    matter of time.
     """
 
     name: str
@@ -85,7 +86,7 @@ def oracle_arms(*, budget: int) -> list[Arm]:
 
 
 def ablation_arms(*, deep: int) -> list[Arm]:
-    """One thing changed at a time, around breadth first at budget 8; `deep` is the budget of the last, a deeper tree."""
+    """One thing changed at a time, around breadth first at budget 8; the last is a deeper tree, of budget `deep`."""
     base = replace(_BASE, algorithm=DEFAULT_METHOD, budget=ABLATION_BUDGET)
     arms = [
         _ablation("votes", f"{votes}{'' if early else ', all asked'}", votes=votes, early_vote_stop=early)

@@ -1,4 +1,4 @@
-"""Paired comparisons: a method against best-of-N that may spend at least as much, and an ablation against its default."""
+"""Paired comparisons: a method against best-of-N that may spend at least as much."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Answers without a judge, from samples alone: the most common text, and the text most like the others.
 
 Self-consistency (arXiv 2203.11171) takes the majority of final answers, which presumes that samples can be equal. Free
-text seldom repeats: then the most common text is the first, and the figures say so. What stands in for a majority is the
-sample that agrees best with the others by its words (minimum Bayes risk decoding).
+text seldom repeats: then the most common text is the first, and the figures say so. What stands in for a majority is
+the sample that agrees best with the others by its words (minimum Bayes risk decoding).
 """
 
 from __future__ import annotations

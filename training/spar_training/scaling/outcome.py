@@ -23,7 +23,7 @@ def to_result(
 ) -> Result:
     """The result. An item is an arm: its outcomes as one string of digits a budget, 1 for all constraints met.
 
-    The n-th digit, and the n-th number, is that of the n-th of `cells`: the number of a prompt in its split, and a seed.
+    The n-th digit, and the n-th number, is that of the n-th of `cells`: a prompt's number in its split, and a seed.
     """
     return Result(
         name="scaling",

@@ -14,6 +14,9 @@ from spar_training.scaling.curves import Point
 from spar_training.scaling.findings import Findings
 from spar_training.scaling.wording import NAMES, percent, signed
 
+_BANDED: Final = (DEFAULT_METHOD, REFERENCE)
+# Where no text repeats its line is that of one sample, along the x-axis; it stands in the table.
+_NOT_DRAWN: Final = "self_consistency"
 _STRICT: Final = "all constraints met, strict, %"
 
 
@@ -47,8 +50,14 @@ def _lines(
     for arm in arms:
         points = [(place, one) for one in findings.line(arm) if (place := x(one)) is not None and y(one).n]
         if points:
-            lines.append(Line(NAMES[arm] + suffix, [p for p, _ in points], [y(one) for _, one in points]))
+            # Bands of all lines would cover one another: the two that are compared have theirs, the table has all.
+            ys = [y(one) if arm in _BANDED or "+oracle" in arm else _bare(y(one)) for _, one in points]
+            lines.append(Line(NAMES[arm] + suffix, [place for place, _ in points], ys))
     return lines
+
+
+def _bare(value: Interval) -> Interval:
+    return Interval(value.mean, value.mean, value.mean, value.n)
 
 
 def _scaling(findings: Findings) -> Section:
@@ -60,16 +69,16 @@ def _scaling(findings: Findings) -> Section:
     figures = [
         Figure(
             line_plot(lines, x_label=label, y_label=_STRICT, log2=False),
-            f"Accuracy by {label}, with 95% intervals.",
+            f"Accuracy by {label}; the bands are the 95% intervals of breadth first and best of N.",
             f"One line a method: accuracy by the verifiers against {name}",
         )
         for label, name, x in axes
-        if (lines := _lines(findings, _methods(findings), x))
+        if (lines := _lines(findings, [arm for arm in _methods(findings) if arm != _NOT_DRAWN], x))
     ]
     text = (
-        "Every method starts from the same draft of each prompt and seed. A budget is the most nodes that may be expanded; a "
-        "search ends when its judge accepts an answer, so the axes show what was spent, not what was allowed. The judge "
-        "never counts as quality.\n\n" + wording.self_consistency(findings)
+        "Every method starts from the same draft of each prompt and seed. A budget is the most nodes that may be "
+        "expanded; a search ends when its judge accepts an answer, so the axes show what was spent, not what was "
+        "allowed. The judge never counts as quality.\n\n" + wording.self_consistency(findings)
     )
     return Section("Scaling by calls, tokens and seconds", text, [_points(findings, _methods(findings))], figures)
 
@@ -98,10 +107,10 @@ def _best_of_n(findings: Findings) -> Section | None:
     if not findings.comparisons:
         return None
     text = (
-        f"{wording.where_best_of_n_wins(findings.comparisons)}\n\nAt equal tokens (or calls) N is the smallest with which "
-        "best of N spends at least as much on the mean, so it is never given less. Differences are the method's strict accuracy "
-        "less that of best of N, paired by prompt; each interval is for its own comparison, and of twenty one may "
-        "miss by chance."
+        f"{wording.where_best_of_n_wins(findings.comparisons)}\n\nAt equal tokens (or calls) N is the smallest with "
+        "which best of N spends at least as much on the mean, so it is never given less. Differences are the method's "
+        "strict accuracy less that of best of N, paired by prompt; each interval is for its own comparison, and of "
+        "twenty one may miss by chance."
     )
     verdicts = {"method": "method ahead", "best_of_n": "best of N ahead", "open": "open"}
     header = ["method", "budget", "N", "spent", "best of N spent", "difference", "verdict"]
@@ -137,7 +146,11 @@ def _opinion(findings: Findings) -> Section | None:
         *_lines(findings, arms, lambda one: float(one.budget), lambda one: one.accepted, ", its judge"),
     ]
     svg = line_plot(lines, x_label="budget", y_label="share of answers, %")
-    figure = Figure(svg, "What is true of the answers, and what the judge says.", "Verified accuracy below opinion")
+    figure = Figure(
+        svg,
+        "What is true of the answers, and what the judge says.",
+        "Verified accuracy and the judge's accepted share by budget",
+    )
     return Section("Scaling and the judge's own opinion", wording.deception(findings), [], [figure])
 
 
@@ -149,8 +162,9 @@ def _perfect(findings: Findings) -> Section | None:
     svg = line_plot(_lines(findings, arms, lambda one: float(one.budget)), x_label="budget", y_label=_STRICT)
     figure = Figure(svg, "Accuracy by budget with perfect halves.", "One line a pairing of real and perfect halves")
     text = (
-        "The same searches with a judge that verifies and writes the true critique, and with a refiner that makes the smallest "
-        "edit after which all checks pass. What a perfect half gains is what is left to gain by training that half."
+        "The same searches with a judge that verifies and writes the true critique, and with a refiner that makes the "
+        "smallest edit after which all checks pass. What a perfect half gains is what is left to gain by training that "
+        "half."
     )
     return Section("Scaling with a perfect half", text, [_points(findings, oracles)], [figure])
 
@@ -181,10 +195,10 @@ def _ablations(findings: Findings) -> Section | None:
         for row in findings.ablations
     ]
     text = (
-        f"One thing changed at a time; the default is breadth first at budget {ABLATION_BUDGET} with branch 3, beam 2, depth 3, "
-        "5 votes with early stop, threshold 0.5, whole levels awaited. `stop=first` cancels the siblings of an accepted node: "
-        "what they had said before counts as spent, and which sibling comes first is a matter of timing. `checks=on` gives "
-        "the search the prompt's own verifiers, as a request's `refine.checks` does."
+        f"One thing changed at a time; the default is breadth first at budget {ABLATION_BUDGET} with branch 3, beam 2, "
+        "depth 3, 5 votes with early stop, threshold 0.5, whole levels awaited. `stop=first` cancels the siblings of "
+        "an accepted node: what they had said before counts as spent, and which sibling comes first is a matter of "
+        "timing. `checks=on` gives the search the prompt's own verifiers, as a request's `refine.checks` does."
     )
     return Section("Ablations of the search", text, [Table(header, rows, "Percent with 95% intervals, paired")])
 
@@ -192,20 +206,21 @@ def _ablations(findings: Findings) -> Section | None:
 def _method(config: Mapping[str, Any]) -> Section:
     lines = [
         f"{config['prompts']} {config['split']} prompts of the small world, seeds 0 to {config['seeds'] - 1}; pair: "
-        f"`{config['pair']}`.",
-        "Quality: every check of the prompt passes (`spar_core/checks`), as IFEval's prompt-level accuracy. Intervals: a "
-        "figure's seeds are averaged within each prompt, then the prompts are resampled (95%, percentile bootstrap).",
+        f"{config['pair']}.",
+        "Quality: every check of the prompt passes (`spar_core/checks`), as IFEval's prompt-level accuracy. Intervals: "
+        "a figure's seeds are averaged within each prompt, then the prompts are resampled (95%, percentile bootstrap).",
         "Drafts and best-of-N's samples: temperature 0.9, top_p 0.9. Judgements and refinements: temperature 0.7. A "
-        "response's votes belong to its text and seed, so methods that meet the same text hear the same votes. Siblings are "
-        "awaited, so the tree of a small budget is the beginning of a larger one's and one search tells all budgets.",
-        "Completions are kept by what was asked, and equal calls are made once; each search is charged for all its calls "
-        "as if it had made them.",
+        "response's votes belong to its text and seed: methods that meet the same text hear the same votes. "
+        "Siblings are awaited, so the tree of a small budget is the beginning of a larger one's and one search tells "
+        "all budgets. Breadth first ends at 15 nodes and depth first at 21, whatever the budget.",
+        "Completions are kept by what was asked, and equal calls are made once; each search is charged for all its "
+        "calls as if it had made them.",
     ]
     if config.get("timed_prompts"):
         lines.append(
-            f"Seconds: the first {config['timed_prompts']} prompts under seed 0, one search at a time, nothing kept, two engines "
-            f"of default size as the server has them, on {config['machine']} with a mean load of "
-            f"{config['load']}. The line's accuracy is that of all prompts."
+            f"Seconds: the first {config['timed_prompts']} prompts under seed 0, one search at a time, nothing from "
+            f"the store, two engines as the server has them, on {config['machine']} with a mean load of "
+            f"{config['load']}. A line's accuracy is that of all prompts."
         )
     command = f"    {config['command']}"
     return Section("How it was measured", "\n".join(f"- {line}" for line in lines) + f"\n\n{command}")

@@ -49,9 +49,11 @@ def summary(findings: Findings) -> str:
             f"Breadth first with budget {budget}: {percent(searched.strict)}, "
             f"for {searched.tokens:.0f} tokens and {searched.calls:.1f} calls an answer."
         )
-    for comparison in findings.comparisons:
-        if (comparison.method, comparison.budget, comparison.axis) == (DEFAULT_METHOD, budget, "tokens"):
-            sentences.append(_against(comparison))
+    sentences += [
+        _against(one)
+        for one in findings.comparisons
+        if (one.method, one.budget, one.axis) == (DEFAULT_METHOD, budget, "tokens")
+    ]
     sentences.append(where_best_of_n_wins(findings.comparisons))
     return " ".join(sentences)
 
@@ -78,7 +80,7 @@ def where_best_of_n_wins(comparisons: Sequence[Comparison]) -> str:
         sentences.append(
             f"At equal {axis}, best of N wins {f'against {wins}' if wins else 'nowhere'} "
             f"and loses {f'against {losses}' if losses else 'nowhere'}; "
-            f"the other {sum(c.verdict == 'open' for c in ours)} of {len(ours)} comparisons show no difference."
+            f"{sum(c.verdict == 'open' for c in ours)} of {len(ours)} comparisons show no difference."
         )
     return " ".join(sentences)
 
@@ -107,16 +109,17 @@ def self_consistency(findings: Findings) -> str:
     if findings.repeated is None:
         return ""
     return (
-        "Self-consistency takes the majority of final answers. A free text has none unless samples repeat: among a "
-        f"prompt's samples any text occurs twice for {percent(findings.repeated)} percent of the prompts. Elsewhere the "
-        "most common text is simply the first, so its line is the line of one sample. The line of the most similar "
-        "sample (highest overlap of words with the others) is the consensus that free text admits; it asks no judge, "
-        "so it cannot know which constraint was missed. Both draw all samples, up to budget 8."
+        "Self-consistency takes the majority of final answers, and free texts have a majority only where samples "
+        f"repeat: any text occurs twice among the samples of {percent(findings.repeated)} percent of the prompts. "
+        "Elsewhere the most common text is simply the first, so its line is that of one sample, at more cost. The most "
+        "similar sample (highest overlap of words with the others) is the consensus that free text admits; it asks no "
+        "judge, so it cannot know which constraint was missed. Both draw all their samples, up to budget 8, are not "
+        "timed, and the majority is not drawn in the plots."
     )
 
 
 def deception(findings: Findings) -> str:
-    """Where the judge thinks better of the answers than they are."""
+    """How good the judge is, and by how much it thinks better of the answers than they are."""
     good, bad = findings.judge
     shares = [
         f"{NAMES[method]} {100 * line[-1].self_deception:+.1f} points at budget {line[-1].budget}".replace("-", "−")
@@ -124,8 +127,8 @@ def deception(findings: Findings) -> str:
         if (line := findings.line(method))
     ]
     return (
-        "Solid figures are the verifiers'. The judge's opinion is of the very same answers: a search picks what its judge "
-        "likes, so the more it may choose, the more of the judge's own errors are among what is chosen. "
-        f"The judge is right about {percent(good)} percent of the good drafts and {percent(bad)} percent of the bad ones. "
-        f"It thinks better of the answers than they are, by: {'; '.join(shares)}."
+        "The judge's opinion is of the very same answers as the verifiers'. A search picks what its judge likes, so "
+        "the more it may choose from, the more of the judge's own errors are among what is chosen. The judge is right "
+        f"about {percent(good)} percent of the good drafts and {percent(bad)} percent of the bad ones. Its accepted "
+        f"share less the verified one: {'; '.join(shares)}."
     )
