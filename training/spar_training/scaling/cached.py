@@ -60,8 +60,11 @@ class CachedBackend(Whole):
             del self._running[key]
 
     async def aclose(self) -> None:
-        for task in list(self._running.values()):
+        """Give up what is under way, and close the backend behind."""
+        running = list(self._running.values())
+        for task in running:
             task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         await self._inner.aclose()
 
 

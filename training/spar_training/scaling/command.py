@@ -142,7 +142,7 @@ async def _played(options: Options) -> list[Row]:
         return list(read_rows(out, needs=("id",)))
     with CompletionStore(options.out / "completions.sqlite") as store, item_progress("searches") as tell:
         async with (
-            _opened(options.folder, digests, slots=_SLOTS) as pair,
+            _opened(options.folder, digests, slots=min(_SLOTS, 4 * len(items))) as pair,
             player(pair, store, templates=load_templates(TEMPLATES), split=split, prompts=options.prompts) as playing,
         ):
             return await play_all(playing, items, out=out, tell=tell)

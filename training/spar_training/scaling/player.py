@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from spar_core.backends.base import Backend
 from spar_core.prompts import Templates
@@ -20,7 +20,7 @@ from spar_training.scaling.metered import Metered
 from spar_training.scaling.ordered import InOrder
 from spar_training.scaling.text_judge import TextJudge
 from spar_training.scaling.trial import Trial, sampled_steps, to_trial
-from spar_training.world.example import draw_example
+from spar_training.scaling.truth import Truth, prompt_of
 from spar_training.world.prompt import Prompt, Split
 
 
@@ -34,7 +34,7 @@ class Cell:
 
     @property
     def prompt(self) -> Prompt:
-        return draw_example(self.split, self.index).prompt
+        return prompt_of(self.split, self.index)
 
     @property
     def search_seed(self) -> int:
@@ -57,6 +57,7 @@ class Player:
     models: dict[str, Models]
     live: Models
     templates: Templates
+    truth: Truth = field(default_factory=Truth)
 
     async def play(self, arm: Arm, cell: Cell) -> Trial:
         """One trial.
@@ -89,6 +90,7 @@ class Player:
         return to_trial(
             prompt,
             result,
+            truth=self.truth,
             index=cell.index,
             seed=cell.seed,
             begun=begun,
@@ -108,7 +110,7 @@ class Player:
         texts = [sample.text for sample in samples]
         choose = CHOOSERS[arm.consensus]
         best = tuple(choose(texts[: 1 + budget]) for budget in range(len(texts)))
-        return Trial(cell.index, cell.seed, sampled_steps(prompt, samples), best)
+        return Trial(cell.index, cell.seed, sampled_steps(prompt, samples, self.truth), best)
 
 
 async def search(

@@ -25,7 +25,7 @@ from spar_training.world.example import draw_example
 from spar_training.world.prompt import Split
 
 # Searches at once: enough that the engine's slots are full although most searches wait for one call.
-_IN_FLIGHT: Final = 768
+_IN_FLIGHT: Final = 2048
 TEMPLATES: Final = "compact"
 
 
@@ -62,7 +62,7 @@ async def player(
     chats = ChatReader(templates, [draw_example(split, index) for index in range(prompts)])
     judging = OracleJudge(refiner, chats, count=pair.count)
     refining = OracleRefiner(refiner, chats, count=pair.count)
-    yield Player(
+    playing = Player(
         models={
             "none": Models(actor=actor, judge=refiner, refiner=refiner),
             "judge": Models(actor=actor, judge=judging, refiner=refiner),
@@ -72,6 +72,12 @@ async def player(
         live=Models(actor=actor, judge=pair.refiner, refiner=pair.refiner),
         templates=templates,
     )
+    try:
+        yield playing
+    finally:
+        # Before the store is closed: calls may still be under way when a run ends early.
+        await actor.aclose()
+        await refiner.aclose()
 
 
 def plays(arms: Sequence[Arm], *, split: Split, prompts: int, seeds: int) -> list[Play]:

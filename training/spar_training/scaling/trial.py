@@ -14,7 +14,7 @@ from spar_core.search import SearchResult
 from spar_core.search.ranking import rank
 from spar_core.search.tree import Node, Path, Tree
 from spar_core.types import Completion
-from spar_training.evals.world import passes
+from spar_training.scaling.truth import Truth
 from spar_training.world.prompt import Prompt
 
 
@@ -102,6 +102,7 @@ def to_trial(
     prompt: Prompt,
     result: SearchResult,
     *,
+    truth: Truth,
     index: int,
     seed: int,
     begun: Sequence[Path],
@@ -116,7 +117,7 @@ def to_trial(
     """
     nodes = {node.path: node for node in result.tree}
     order = [nodes[()], *(nodes[path] for path in begun)]
-    steps = tuple(_step(prompt, node, made.get(node.path)) for node in order)
+    steps = tuple(_step(prompt, node, made.get(node.path), truth) for node in order)
     tree = Tree(order[0])
     best = [0]
     for node in order[1:]:
@@ -130,19 +131,20 @@ def to_trial(
     return Trial(index, seed, steps, tuple(best), calls, tokens + cancelled_tokens, nested)
 
 
-def sampled_steps(prompt: Prompt, samples: Sequence[Completion]) -> tuple[Step, ...]:
+def sampled_steps(prompt: Prompt, samples: Sequence[Completion], truth: Truth) -> tuple[Step, ...]:
     """Samples that nobody judges; the outcome of one that says what an earlier one says is "duplicate"."""
     seen: set[str] = set()
     steps: list[Step] = []
     for sample in samples:
         text = sample.text.strip()
+        strict, loose = truth.of(prompt, sample.text)
         steps.append(
             Step(
                 outcome="duplicate" if text in seen else "unjudged",
                 value=None,
                 accepted=False,
-                strict=bool(text) and passes(prompt, sample.text),
-                loose=bool(text) and passes(prompt, sample.text, loose=True),
+                strict=strict,
+                loose=loose,
                 made_tokens=sample.usage.completion_tokens,
                 votes=0,
                 vote_tokens=0,
@@ -152,8 +154,8 @@ def sampled_steps(prompt: Prompt, samples: Sequence[Completion]) -> tuple[Step, 
     return tuple(steps)
 
 
-def _step(prompt: Prompt, node: Node, refinement_tokens: int | None) -> Step:
-    text = node.completion.text if node.completion else ""
+def _step(prompt: Prompt, node: Node, refinement_tokens: int | None, truth: Truth) -> Step:
+    strict, loose = truth.of(prompt, node.completion.text if node.completion else "")
     sampled = node.completion.usage.completion_tokens if node.completion else 0
     # A duplicate shares the votes of the response that it equals.
     votes = node.judgement.votes if node.judgement and node.outcome == "judged" else ()
@@ -161,8 +163,8 @@ def _step(prompt: Prompt, node: Node, refinement_tokens: int | None) -> Step:
         outcome=node.outcome,
         value=node.value,
         accepted=node.accepted,
-        strict=bool(text) and passes(prompt, text),
-        loose=bool(text) and passes(prompt, text, loose=True),
+        strict=strict,
+        loose=loose,
         made_tokens=sampled if refinement_tokens is None else refinement_tokens,
         votes=len(votes),
         vote_tokens=sum(vote.usage.completion_tokens for vote in votes),
