@@ -51,7 +51,7 @@ def _lines(
         points = [(place, one) for one in findings.line(arm) if (place := x(one)) is not None and y(one).n]
         if points:
             # Bands of all lines would cover one another: the two that are compared have theirs, the table has all.
-            ys = [y(one) if arm in _BANDED or "+oracle" in arm else _bare(y(one)) for _, one in points]
+            ys = [y(one) if arm in _BANDED else _bare(y(one)) for _, one in points]
             lines.append(Line(NAMES[arm] + suffix, [place for place, _ in points], ys))
     return lines
 
@@ -160,7 +160,11 @@ def _perfect(findings: Findings) -> Section | None:
         return None
     arms = [arm for arm in (DEFAULT_METHOD, REFERENCE) if findings.line(arm)] + oracles
     svg = line_plot(_lines(findings, arms, lambda one: float(one.budget)), x_label="budget", y_label=_STRICT)
-    figure = Figure(svg, "Accuracy by budget with perfect halves.", "One line a pairing of real and perfect halves")
+    figure = Figure(
+        svg,
+        "Accuracy by budget with perfect halves; the bands are those of the real pair.",
+        "One line a pairing of real and perfect halves",
+    )
     text = (
         "The same searches with a judge that verifies and writes the true critique, and with a refiner that makes the "
         "smallest edit after which all checks pass. What a perfect half gains is what is left to gain by training that "

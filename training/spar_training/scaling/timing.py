@@ -86,8 +86,9 @@ async def time_all(
     async def work(item: Timed) -> dict[str, Any]:
         return {"seconds": await _seconds(item, models, templates), "load": os.getloadavg()[0]}
 
-    # The first call of an engine pays for what every later one finds ready.
-    await _seconds(replace(items[0], budgets=(1,)), models, templates)
+    # The first calls of an engine pay for what every later one finds ready; a search calls both engines.
+    first = next((item for item in items if not item.arm.greedy), items[0])
+    await _seconds(replace(first, budgets=first.budgets[-1:]), models, templates)
     return await run_items(items, work, out=out, policy=Policy(in_flight=1), tell=tell)
 
 
