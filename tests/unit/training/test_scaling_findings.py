@@ -16,7 +16,7 @@ from spar_training.scaling.command import Options, quick, run, weights_digest
 from spar_training.scaling.comparison import compare, difference
 from spar_training.scaling.consensus import most_common, most_similar
 from spar_training.scaling.curves import point
-from spar_training.scaling.findings import find
+from spar_training.scaling.findings import budgets_of, find
 from spar_training.scaling.outcome import to_result
 from spar_training.scaling.report import to_report
 from spar_training.scaling.trial import Step, Trial
@@ -160,6 +160,14 @@ def options(tmp_path: Path, **changes: object) -> Options:
 def test_wrong_options_are_named(tmp_path: Path, changes: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         run(options(tmp_path, **changes), command="spar")
+
+
+def test_ablations_have_their_default_at_their_own_budget(tmp_path: Path) -> None:
+    arms = {arm.name: arm for arm in options(tmp_path, budgets=(0, 2), ablations=True).arms}
+    assert arms["bfs"].search.budget == arms["votes=1"].search.budget == 8
+    assert budgets_of(arms["bfs"], (0, 2)) == [0, 2]
+    # Without the default there is nothing to compare them with.
+    assert {arm.group for arm in options(tmp_path, methods=("dfs",), ablations=True).arms} == {"main", "oracle"}
 
 
 def test_quick_only_makes_a_run_smaller(tmp_path: Path) -> None:

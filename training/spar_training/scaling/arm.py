@@ -61,7 +61,9 @@ def main_arms(methods: Iterable[str], *, budget: int, best_of: int) -> list[Arm]
             search = replace(_BASE, budget=min(budget, _SAMPLED_BUDGET))
             arms.append(Arm(name=method, group="main", search=search, consensus=SAMPLED[method]))
             continue
-        largest = max(budget, best_of) if method == REFERENCE else budget
+        # Ablations are compared with the default method at their own budget, whatever the curves' budgets are.
+        least = {REFERENCE: best_of, DEFAULT_METHOD: ABLATION_BUDGET}.get(method, 0)
+        largest = max(budget, least)
         arms.append(Arm(name=method, group="main", search=replace(_BASE, algorithm=method, budget=largest)))  # type: ignore[arg-type]
     return arms
 

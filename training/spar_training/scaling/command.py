@@ -21,7 +21,7 @@ from spar_training.files import Row, read_rows, write_text
 from spar_training.progress import item_progress
 from spar_training.reports.page import to_markdown, write_report
 from spar_training.reports.result import of_folder, write_result
-from spar_training.scaling.arm import METHODS, Arm, ablation_arms, main_arms, oracle_arms
+from spar_training.scaling.arm import DEFAULT_METHOD, METHODS, Arm, ablation_arms, main_arms, oracle_arms
 from spar_training.scaling.findings import find
 from spar_training.scaling.outcome import to_result
 from spar_training.scaling.player import Models
@@ -72,7 +72,7 @@ class Options:
         largest = max(self.budgets)
         arms = main_arms(self.methods, budget=largest, best_of=self.best_of)
         arms += oracle_arms(budget=largest) if self.oracles else []
-        return arms + (ablation_arms(deep=largest) if self.ablations else [])
+        return arms + (ablation_arms(deep=largest) if self.ablations and DEFAULT_METHOD in self.methods else [])
 
     @property
     def folder(self) -> Path:
