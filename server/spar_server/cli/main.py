@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spar_core.errors import SparError
-from spar_server.cli import evaluate, train
+from spar_server.cli import bench, evaluate, train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +18,7 @@ keys = typer.Typer(no_args_is_help=True, help="API keys of a server.")
 app.add_typer(keys, name="keys")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="eval")
+app.add_typer(bench.app, name="bench")
 
 
 def _tell_version(wanted: bool) -> None:

@@ -1,0 +1,59 @@
+"""`spar bench`: the commands that measure what compute buys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spar_core.errors import ConfigError
+
+app = typer.Typer(no_args_is_help=True, help="Measure what compute buys.")
+_METHODS = "bfs,dfs,best_first,iterative,best_of_n,self_consistency,similarity"
+
+
+@app.command()
+def scaling(
+    pair: Annotated[Path | None, typer.Option(help="Folder with actor/ and refiner/ (default shipped)")] = None,
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts of the split")] = 500,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each prompt")] = 3,
+    budgets: Annotated[str, typer.Option(help="Refinement budgets of the curves")] = "0,1,2,4,8,16,32",
+    methods: Annotated[str, typer.Option(help="Methods to compare")] = _METHODS,
+    best_of: Annotated[int, typer.Option(min=1, help="Largest N of best-of-N, which is compared at equal cost")] = 64,
+    split: Annotated[str, typer.Option(help="held_out, or validation for tuning")] = "held_out",
+    timed: Annotated[int, typer.Option(min=0, help="Prompts timed one search at a time; 0 for no times")] = 40,
+    oracles: Annotated[bool, typer.Option(help="Also with a perfect judge, and a perfect refiner")] = True,
+    ablations: Annotated[bool, typer.Option(help="Also with one thing of the search changed at a time")] = True,
+    quick: Annotated[bool, typer.Option("--quick", help="Few prompts and small budgets, in a minute")] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed")] = Path("runs/scaling"),
+    docs: Annotated[Path | None, typer.Option(help="Also write scaling.md and img/ into this folder")] = None,
+) -> None:
+    """Compare ways to spend test-time compute on prompts of the small world, by calls, tokens and seconds."""
+    import shlex
+    import sys
+
+    from spar_training.scaling import command
+
+    options = command.Options(
+        pair=pair,
+        prompts=prompts,
+        seeds=seeds,
+        budgets=_numbers(budgets),
+        methods=tuple(name.strip() for name in methods.split(",") if name.strip()),
+        best_of=best_of,
+        split=split,
+        timed=timed,
+        oracles=oracles,
+        ablations=ablations,
+        out=out,
+        docs=docs,
+    )
+    command.run(command.quick(options) if quick else options, command=shlex.join(["spar", *sys.argv[1:]]))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError as error:
+        raise ConfigError(f"--budgets {text}: give whole numbers parted by commas, for example 0,1,2,4,8") from error

@@ -1,0 +1,168 @@
+"""A report as plain values, and its two forms: Markdown with figures beside it, and one HTML page with all inside.
+
+The HTML page asks for nothing from elsewhere, follows the reader's light or dark setting, prints, and scrolls wide
+tables on narrow screens. Texts are paragraphs parted by blank lines; a paragraph may be a list (each line starts with
+`- `) or commands (each line is indented by four spaces), and `code` stands in backticks: the part of Markdown that both
+forms know.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Final
+
+from spar_training.files import write_text
+from spar_training.reports.style import STYLE
+
+_FIGURE: Final = re.compile(r"[+−-]?[\d.,]+(\s*%|\s|\[|$)|–$|^nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells as they are shown; each row is as long as the header."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture as SVG text; `alt` says in words what it shows."""
+
+    svg: str
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What stands under one heading: the text, then the figures, then the tables."""
+
+    heading: str
+    text: str = ""
+    tables: Sequence[Table] = ()
+    figures: Sequence[Figure] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`summary` is what a reader in a hurry should know."""
+
+    title: str
+    summary: str
+    sections: Sequence[Section] = field(default=())
+
+
+def write_report(report: Report, folder: Path, name: str = "report") -> None:
+    """Write `NAME.md` with its figures in `figures/`, and `NAME.html`; each file is whole or as it was before."""
+    write_text(folder / f"{name}.md", to_markdown(report, folder / "figures"))
+    write_text(folder / f"{name}.html", to_html(report))
+
+
+def to_markdown(report: Report, figures_dir: Path) -> str:
+    """The report for a README's reader. Writes each figure into `figures_dir`, which shall lie beside the file."""
+    parts = [f"# {report.title}", report.summary.strip()]
+    for section in report.sections:
+        parts += [f"## {section.heading}", section.text.strip("\n")]
+        for number, figure in enumerate(section.figures, start=1):
+            file = figures_dir / f"{_slug(section.heading)}-{number}.svg"
+            write_text(file, figure.svg)
+            parts += [f"![{figure.alt}]({figures_dir.name}/{file.name})", _emphasized(figure.caption)]
+        for table in section.tables:
+            parts += [_emphasized(table.caption), _markdown_table(table)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def to_html(report: Report) -> str:
+    """The report as one self-contained page."""
+    sections = "\n".join(_html_section(section) for section in report.sections)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        # A page of figures has nothing to load or to run, whatever the texts in it may hold.
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f"<title>{escape(report.title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f'<h1>{escape(report.title)}</h1>\n<div class="summary">{_html_text(report.summary)}</div>\n'
+        f"{sections}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _html_section(section: Section) -> str:
+    figures = "\n".join(_html_figure(figure) for figure in section.figures)
+    tables = "\n".join(_html_table(table) for table in section.tables)
+    heading = f'<h2 id="{_slug(section.heading)}">{escape(section.heading)}</h2>'
+    return f"<section>\n{heading}\n{_html_text(section.text)}\n{figures}\n{tables}\n</section>"
+
+
+def _html_figure(figure: Figure) -> str:
+    # The file's own opening lines are for a file of its own.
+    svg = figure.svg[figure.svg.index("<svg") :]
+    picture = f'<div class="scroll" role="img" aria-label="{escape(figure.alt)}">{svg}</div>'
+    return f"<figure>\n{picture}\n<figcaption>{_html_inline(figure.caption)}</figcaption>\n</figure>"
+
+
+def _html_table(table: Table) -> str:
+    right = _right_aligned(table)
+    classes = [' class="figure"' if is_right else "" for is_right in right]
+    head = "".join(
+        f'<th scope="col"{c}>{_html_inline(cell)}</th>' for c, cell in zip(classes, table.header, strict=True)
+    )
+    body = "\n".join(
+        "<tr>" + "".join(f"<td{c}>{_html_inline(cell)}</td>" for c, cell in zip(classes, row, strict=True)) + "</tr>"
+        for row in table.rows
+    )
+    caption = f"<caption>{_html_inline(table.caption)}</caption>\n" if table.caption else ""
+    # Focusable, so that the keyboard can scroll it.
+    return (
+        f'<div class="scroll" tabindex="0">\n<table>\n{caption}<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody>\n</table>\n</div>"
+    )
+
+
+def _markdown_table(table: Table) -> str:
+    rule = ["--:" if is_right else "---" for is_right in _right_aligned(table)]
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (table.header, *table.rows)]
+    lines = [cells[0], rule, *cells[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _right_aligned(table: Table) -> list[bool]:
+    """Columns of figures are read down their right edge."""
+    columns = [[row[place] for row in table.rows] for place in range(len(table.header))]
+    return [bool(cells) and all(_FIGURE.match(cell) for cell in cells if cell) for cells in columns]
+
+
+def _html_text(text: str) -> str:
+    blocks = re.split(r"\n[ \t]*\n", text.strip("\n"))
+    return "\n".join(_html_block(block.split("\n")) for block in blocks if block.strip())
+
+
+def _html_block(lines: Sequence[str]) -> str:
+    if all(line.startswith("    ") for line in lines):
+        code = "\n".join(line[4:] for line in lines)
+        return f'<pre class="scroll" tabindex="0">{escape(code)}</pre>'
+    if all(line.startswith("- ") for line in lines):
+        return "<ul>" + "".join(f"<li>{_html_inline(line[2:])}</li>" for line in lines) + "</ul>"
+    return f"<p>{_html_inline(' '.join(line.strip() for line in lines))}</p>"
+
+
+def _html_inline(text: str) -> str:
+    return _between("`", escape(text), lambda code: f"<code>{code}</code>")
+
+
+def _between(mark: str, text: str, change: Callable[[str], str]) -> str:
+    """What stands between two marks, changed; a mark without its second is a character."""
+    return re.sub(f"{mark}([^{mark}]+){mark}", lambda match: change(match[1]), text)
+
+
+def _emphasized(caption: str) -> str:
+    return f"*{caption}*" if caption else ""
+
+
+def _slug(heading: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-") or "section"

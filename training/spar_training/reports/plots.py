@@ -1,0 +1,189 @@
+"""Plots as SVG text in one style: legible without colour, on light pages and dark ones.
+
+The colours are Okabe and Ito's (jfly.uni-koeln.de/color), which colour-blind readers tell apart; lines differ in their
+marks and dashes besides. Axes and words take the page's own text colour. Equal input gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from spar_training.evals.intervals import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
+
+_COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+_MARKS: Final = ("o", "s", "^", "D", "v", "P", "X")
+_DASHES: Final = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+# Stands for the page's text colour until the SVG is written, and is no colour that a plot uses.
+_INK: Final = "#010203"
+_SETTINGS: Final[dict[Any, Any]] = {
+    "svg.hashsalt": "spar",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#8a8f98",
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+}
+_SHEET: Final = (
+    "<style>.plot { color: #1d1d1f; font-family: system-ui, sans-serif; } "
+    "@media (prefers-color-scheme: dark) { .plot { color: #e6e7ea; } } "
+    "@media print { .plot { color: #000; } }</style>"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: a value with its interval at each x. A value with `n` of 1 has no band."""
+
+    label: str
+    xs: Sequence[float]
+    ys: Sequence[Interval]
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """One bar for each group, all in the same colour; None is a bar that is not there."""
+
+    label: str
+    values: Sequence[Interval | None]
+
+
+def line_plot(lines: Sequence[Line], *, x_label: str, y_label: str, percent: bool = True, log2: bool = True) -> str:
+    """Lines with their 95% bands, as SVG.
+
+    With `log2` the x-axis doubles at each step, and 0 stands one step before the first. With `percent` the values are
+    shares of 1 and shown as percent.
+    """
+    scale = 100.0 if percent else 1.0
+    ticks = sorted({x for line in lines for x in line.xs})
+    places = _doubling(ticks) if log2 else {x: float(x) for x in ticks}
+    with _drawn(7.2, 4.2) as (drawing, axes):
+        for number, line in enumerate(lines):
+            style = number % len(_COLOURS)
+            at = [places[x] for x in line.xs]
+            axes.fill_between(
+                at,
+                [scale * y.low for y in line.ys],
+                [scale * y.high for y in line.ys],
+                color=_COLOURS[style],
+                alpha=0.18,
+                linewidth=0,
+            )
+            axes.plot(
+                at,
+                [scale * y.mean for y in line.ys],
+                label=line.label,
+                color=_COLOURS[style],
+                marker=_MARKS[style],
+                markersize=5,
+                linestyle=_DASHES[style],
+            )
+        if log2:
+            axes.set_xticks([places[x] for x in ticks], [f"{x:g}" for x in ticks])
+        axes.set(xlabel=x_label, ylabel=y_label)
+        _legend(axes, len(lines))
+        return _svg(drawing)
+
+
+def bar_plot(groups: Sequence[str], bars: Sequence[Bars], *, y_label: str, percent: bool = True) -> str:
+    """Grouped bars with their 95% intervals, as SVG; bars lie flat where the groups' names would not fit below them.
+
+    With `percent` the values are shares of 1 and shown as percent.
+    """
+    scale = 100.0 if percent else 1.0
+    flat = sum(len(group) for group in groups) > 70
+    width = 0.8 / max(len(bars), 1)
+    with _drawn(7.2, 1.0 + 0.22 * len(groups) * (1 + len(bars) / 2) if flat else 4.0) as (drawing, axes):
+        for number, series in enumerate(bars):
+            shown = [(place, value) for place, value in enumerate(series.values) if value is not None and value.n]
+            at = [place + (number - (len(bars) - 1) / 2) * width for place, _ in shown]
+            means = [scale * value.mean for _, value in shown]
+            spread = [
+                [scale * (value.mean - value.low) for _, value in shown],
+                [scale * (value.high - value.mean) for _, value in shown],
+            ]
+            look: dict[str, Any] = {"label": series.label, "color": _COLOURS[number % len(_COLOURS)]}
+            whiskers: dict[str, Any] = {"fmt": "none", "ecolor": _INK, "elinewidth": 1, "capsize": 2.5}
+            if flat:
+                axes.barh(at, means, width * 0.92, **look)
+                axes.errorbar(means, at, xerr=spread, **whiskers)
+            else:
+                axes.bar(at, means, width * 0.92, **look)
+                axes.errorbar(at, means, yerr=spread, **whiskers)
+        _name_groups(axes, groups, y_label, flat=flat)
+        _legend(axes, len(bars))
+        return _svg(drawing)
+
+
+def _name_groups(axes: Axes, groups: Sequence[str], label: str, *, flat: bool) -> None:
+    if flat:
+        axes.set_yticks(range(len(groups)), groups)
+        axes.tick_params(axis="y", length=0)
+        axes.set(xlabel=label, ylim=(len(groups) - 0.4, -0.6))
+        axes.grid(visible=False, axis="y")
+        axes.grid(visible=True, axis="x")
+        axes.axvline(0, color=_INK, linewidth=0.8)
+    else:
+        axes.set_xticks(range(len(groups)), groups)
+        axes.tick_params(axis="x", length=0)
+        axes.set(ylabel=label)
+        axes.axhline(0, color=_INK, linewidth=0.8)
+
+
+def _doubling(ticks: Sequence[float]) -> dict[float, float]:
+    """Where each x stands on an axis that doubles at each step and yet has a zero."""
+    smallest = min((x for x in ticks if x > 0), default=1.0)
+    return {x: math.log2(x) if x > 0 else math.log2(smallest) - 1 for x in ticks}
+
+
+@contextmanager
+def _drawn(width: float, height: float) -> Iterator[tuple[Drawing, Axes]]:
+    import matplotlib
+    from matplotlib.figure import Figure as Drawing
+
+    with matplotlib.rc_context(_SETTINGS):
+        drawing = Drawing(figsize=(width, height), layout="constrained")
+        drawing.patch.set_alpha(0)
+        axes = drawing.subplots()
+        axes.patch.set_alpha(0)
+        yield drawing, axes
+
+
+def _legend(axes: Axes, count: int) -> None:
+    """Above the plot, so that it covers nothing; none where there is one thing only."""
+    if count > 1:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=min(count, 3), borderaxespad=0.3)
+
+
+def _svg(drawing: Drawing) -> str:
+    out = io.StringIO()
+    drawing.savefig(out, format="svg", metadata={"Date": None})
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px", svg)
+    # Several plots may stand in one page, where each id is to be the only one of its name.
+    own = sha256(svg.encode()).hexdigest()[:8]
+    svg = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{own}-", svg)
+    return svg.replace("<svg ", '<svg class="plot" ', 1).replace(">", f">{_SHEET}", 1)

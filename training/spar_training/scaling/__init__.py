@@ -1,0 +1,1 @@
+"""Test-time scaling: what a budget buys, by every method, against the same drafts, decided by verifiers."""

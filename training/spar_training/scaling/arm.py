@@ -1,0 +1,125 @@
+"""What is compared: each arm is one way to answer, run from the same drafts as every other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from spar_core.search import STRATEGIES, SearchConfig
+from spar_training.scaling.consensus import Consensus
+
+Group = Literal["main", "oracle", "ablation"]
+Oracle = Literal["none", "judge", "refiner", "both"]
+
+REFERENCE: Final = "best_of_n"
+# Methods besides the searches: by samples alone, without a judge.
+SAMPLED: Final[dict[str, Consensus]] = {"self_consistency": "majority", "similarity": "similar"}
+METHODS: Final = (*STRATEGIES, *SAMPLED)
+# Without a judge every sample is drawn, whatever the ones before were like: so far, and no further.
+_SAMPLED_BUDGET: Final = 8
+# The method that oracles and ablations vary, and their budget.
+DEFAULT_METHOD: Final = "bfs"
+ABLATION_BUDGET: Final = 8
+
+# The engine awaits a level's siblings here, as the paper does: all that is generated is counted, and a smaller budget's
+# tree is the beginning of a larger one's. What `stop="first"` saves is one of the ablations.
+_BASE: Final = SearchConfig(stop="level")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """`search.budget` is the largest budget asked of this arm. `factor` is what an ablation varies, `setting` to what.
+
+    `consensus` chooses among `search.budget` + 1 samples instead of searching. `greedy` drafts at temperature 0.
+    `checks` gives the search the prompt's own checks. A `live` arm is not served from the store: what it measures is a
+    matter of time.
+    """
+
+    name: str
+    group: Group
+    search: SearchConfig
+    factor: str = ""
+    setting: str = ""
+    oracle: Oracle = "none"
+    consensus: Consensus = "none"
+    checks: bool = False
+    greedy: bool = False
+    live: bool = False
+
+    @property
+    def nested(self) -> bool:
+        """Whether one run tells every smaller budget's outcome: no sibling is cancelled."""
+        return self.search.stop == "level"
+
+
+def main_arms(methods: Iterable[str], *, budget: int, best_of: int) -> list[Arm]:
+    """One arm for each method at the largest budget; `best_of_n`, which others are compared with, at `best_of`."""
+    arms = [Arm(name="greedy", group="main", search=replace(_BASE, budget=0), greedy=True)]
+    for method in methods:
+        if method in SAMPLED:
+            search = replace(_BASE, budget=min(budget, _SAMPLED_BUDGET))
+            arms.append(Arm(name=method, group="main", search=search, consensus=SAMPLED[method]))
+            continue
+        # Ablations are compared with the default method at their own budget, whatever the curves' budgets are.
+        least = {REFERENCE: best_of, DEFAULT_METHOD: ABLATION_BUDGET}.get(method, 0)
+        largest = max(budget, least)
+        arms.append(Arm(name=method, group="main", search=replace(_BASE, algorithm=method, budget=largest)))  # type: ignore[arg-type]
+    return arms
+
+
+def oracle_arms(*, budget: int) -> list[Arm]:
+    """The same searches with a perfect judge, a perfect refiner, and both."""
+    wanted: list[tuple[str, Oracle]] = [
+        (DEFAULT_METHOD, "judge"),
+        (DEFAULT_METHOD, "refiner"),
+        (DEFAULT_METHOD, "both"),
+        (REFERENCE, "judge"),
+    ]
+    return [
+        Arm(
+            name=f"{method}+oracle_{oracle}",
+            group="oracle",
+            search=replace(_BASE, algorithm=method, budget=budget),  # type: ignore[arg-type]
+            oracle=oracle,
+        )
+        for method, oracle in wanted
+    ]
+
+
+def ablation_arms(*, deep: int) -> list[Arm]:
+    """One thing changed at a time, around breadth first at budget 8; the last is a deeper tree, of budget `deep`."""
+    base = replace(_BASE, algorithm=DEFAULT_METHOD, budget=ABLATION_BUDGET)
+    arms = [
+        _ablation("votes", f"{votes}{'' if early else ', all asked'}", votes=votes, early_vote_stop=early)
+        for votes in (1, 3, 5, 9)
+        for early in (True, False)
+        # One vote cannot stop early, and five with early stop is the default itself.
+        if (votes, early) not in ((1, False), (5, True))
+    ]
+    arms += [_ablation("threshold", str(value), threshold=value) for value in (0.3, 0.7, 0.9)]
+    arms += [_ablation("branch", str(value), branch=value) for value in (1, 2, 4, 8)]
+    arms += [_ablation("beam", str(value), beam=value) for value in (1, 3, 4)]
+    arms += [_ablation("max_depth", str(value), max_depth=value) for value in (1, 2, 4)]
+    arms += [
+        _ablation("select", "sample", select="sample"),
+        Arm(
+            name="stop=first",
+            group="ablation",
+            search=replace(base, stop="first"),
+            factor="stop",
+            setting="first",
+            live=True,
+        ),
+        Arm(name="checks=on", group="ablation", search=base, factor="checks", setting="on", checks=True),
+    ]
+    if deep > ABLATION_BUDGET:
+        setting = f"10 at budget {deep}"
+        arms.append(_ablation("max_depth", setting, max_depth=10, budget=deep))
+    return arms
+
+
+def _ablation(factor: str, setting: str, **changes: object) -> Arm:
+    base = replace(_BASE, algorithm=DEFAULT_METHOD, budget=ABLATION_BUDGET)
+    search = replace(base, **changes)  # type: ignore[arg-type]
+    return Arm(name=f"{factor}={setting}", group="ablation", search=search, factor=factor, setting=setting)

@@ -1,0 +1,145 @@
+"""Play one arm on one prompt and seed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+
+from spar_core.backends.base import Backend
+from spar_core.prompts import Templates
+from spar_core.refining import Refiner
+from spar_core.search import SearchResult, run_search
+from spar_core.search.events import Emit, Event, Expanding, Refined
+from spar_core.search.tree import Path
+from spar_core.seeds import derive_seed
+from spar_core.types import Message, Sampling
+from spar_training.evals.world import ACTOR_SAMPLING, CALL_SAMPLING
+from spar_training.scaling.arm import Arm
+from spar_training.scaling.consensus import CHOOSERS
+from spar_training.scaling.metered import Metered
+from spar_training.scaling.ordered import InOrder
+from spar_training.scaling.text_judge import TextJudge
+from spar_training.scaling.trial import Trial, sampled_steps, to_trial
+from spar_training.scaling.truth import Truth, prompt_of
+from spar_training.world.prompt import Prompt, Split
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One prompt of the split under one seed: what every arm is played on."""
+
+    split: Split
+    index: int
+    seed: int
+
+    @property
+    def prompt(self) -> Prompt:
+        return prompt_of(self.split, self.index)
+
+    @property
+    def search_seed(self) -> int:
+        return derive_seed(self.seed, self.split, self.index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """An actor, and what judges and refines."""
+
+    actor: Backend
+    judge: Backend
+    refiner: Backend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Player:
+    """`models` answers the arms by their oracle ("none", ...), `live` those that must not come from a store."""
+
+    models: dict[str, Models]
+    live: Models
+    templates: Templates
+    truth: Truth = field(default_factory=Truth)
+
+    async def play(self, arm: Arm, cell: Cell) -> Trial:
+        """One trial.
+
+        Raises:
+            BackendError: there is no draft.
+        """
+        if arm.consensus != "none":
+            return await self._sample(arm, cell)
+        begun: list[Path] = []
+        made: dict[Path, int] = {}
+
+        def hear(event: Event) -> None:
+            match event:
+                case Expanding(path):
+                    begun.append(path)
+                case Refined(path, refinement):
+                    made[path] = refinement.usage.completion_tokens
+
+        prompt = cell.prompt
+        models = self.live if arm.live else self.models[arm.oracle]
+        meters = [Metered(models.judge), Metered(models.refiner)] if arm.live else []
+        if meters:
+            models = replace(models, judge=meters[0], refiner=meters[1])
+        else:
+            models = replace(models, actor=InOrder(models.actor), refiner=InOrder(models.refiner))
+        result = await search(arm, cell, prompt, models, self.templates, hear)
+        # A cancelled node that never began made no call.
+        begun += [node.path for node in result.tree if node.path and node.path not in begun]
+        return to_trial(
+            prompt,
+            result,
+            truth=self.truth,
+            index=cell.index,
+            seed=cell.seed,
+            begun=begun,
+            made=made,
+            nested=arm.nested,
+            cancelled_tokens=sum(meter.lost_tokens for meter in meters),
+        )
+
+    async def _sample(self, arm: Arm, cell: Cell) -> Trial:
+        """The draft and samples that best-of-N would draw too, and which of the first b + 1 of them agree best."""
+        seed, prompt = cell.search_seed, cell.prompt
+        seeds = [derive_seed(seed, "draft"), *(derive_seed(seed, n, "draft") for n in range(arm.search.budget))]
+        conversation = (Message("user", prompt.text),)
+        actor = self.models["none"].actor
+        calls = [actor.complete(conversation, replace(ACTOR_SAMPLING, seed=one)) for one in seeds]
+        samples = await asyncio.gather(*calls)
+        texts = [sample.text for sample in samples]
+        choose = CHOOSERS[arm.consensus]
+        best = tuple(choose(texts[: 1 + budget]) for budget in range(len(texts)))
+        return Trial(cell.index, cell.seed, sampled_steps(prompt, samples, self.truth), best)
+
+
+async def search(
+    arm: Arm,
+    cell: Cell,
+    prompt: Prompt,
+    models: Models,
+    templates: Templates,
+    hear: Emit = lambda event: None,
+) -> SearchResult:
+    """The arm's search from the cell's draft; `hear` is told its events."""
+    seed = cell.search_seed
+    sampling = Sampling(temperature=0, max_tokens=ACTOR_SAMPLING.max_tokens) if arm.greedy else ACTOR_SAMPLING
+    config = replace(arm.search, seed=seed)
+    return await run_search(
+        (Message("user", prompt.text),),
+        actor=models.actor,
+        judge=TextJudge(
+            backend=models.judge,
+            templates=templates,
+            votes=config.votes,
+            threshold=config.threshold,
+            early_stop=config.early_vote_stop,
+            sampling=CALL_SAMPLING,
+            seed=derive_seed(seed, "judge"),
+        ),
+        refiner=Refiner(backend=models.refiner, templates=templates, sampling=CALL_SAMPLING),
+        config=config,
+        actor_sampling=replace(sampling, seed=derive_seed(seed, "draft")),
+        checks=prompt.checks if arm.checks else (),
+        emit=hear,
+    )

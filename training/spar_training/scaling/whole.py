@@ -1,0 +1,20 @@
+"""What the wrappers of this package share: a backend that answers in one piece, and streams that piece."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+from spar_core.types import Completion, Delta, Message, Sampling
+
+
+class _Completes(Protocol):
+    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion: ...
+
+
+class Whole:
+    """Streams what `complete` returns as one delta."""
+
+    async def stream(self: _Completes, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
+        completion = await self.complete(messages, sampling)
+        yield Delta(completion.text, completion.finish_reason, completion.usage, completion.extra)

@@ -1,0 +1,134 @@
+"""The report's sentences: what the findings say, computed, whoever comes out ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from spar_training.evals.intervals import Interval
+from spar_training.scaling.ablation import SAVING_BAR, VoteSaving
+from spar_training.scaling.arm import ABLATION_BUDGET, DEFAULT_METHOD
+from spar_training.scaling.comparison import Comparison
+from spar_training.scaling.findings import Findings
+
+NAMES = {
+    "greedy": "greedy (temperature 0)",
+    "bfs": "breadth first",
+    "dfs": "depth first",
+    "best_first": "best first",
+    "iterative": "iterative",
+    "best_of_n": "best of N",
+    "self_consistency": "self-consistency",
+    "similarity": "most similar sample",
+    "bfs+oracle_judge": "breadth first, perfect judge",
+    "bfs+oracle_refiner": "breadth first, perfect refiner",
+    "bfs+oracle_both": "breadth first, both perfect",
+    "best_of_n+oracle_judge": "best of N, perfect judge",
+}
+
+
+def percent(value: Interval) -> str:
+    return "–" if not value.n else f"{100 * value.mean:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+
+
+def signed(value: Interval) -> str:
+    return f"{100 * value.mean:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]".replace("-", "−")
+
+
+def summary(findings: Findings) -> str:
+    """The run in a paragraph."""
+    sentences: list[str] = []
+    sample, greedy = findings.at(DEFAULT_METHOD, 0), findings.at("greedy", 0)
+    if sample:
+        sentences.append(f"One sample meets all constraints of {percent(sample.strict)} percent of the prompts.")
+    if greedy:
+        sentences.append(f"Greedy decoding: {percent(greedy.strict)}.")
+    budgets = {c.budget for c in findings.comparisons if c.method == DEFAULT_METHOD}
+    budget = ABLATION_BUDGET if ABLATION_BUDGET in budgets else max(budgets, default=0)
+    if searched := findings.at(DEFAULT_METHOD, budget):
+        sentences.append(
+            f"Breadth first with budget {budget}: {percent(searched.strict)}, "
+            f"for {searched.tokens:.0f} tokens and {searched.calls:.1f} calls an answer."
+        )
+    sentences += [
+        _against(one)
+        for one in findings.comparisons
+        if (one.method, one.budget, one.axis) == (DEFAULT_METHOD, budget, "tokens")
+    ]
+    sentences.append(where_best_of_n_wins(findings.comparisons))
+    return " ".join(sentences)
+
+
+def _against(comparison: Comparison) -> str:
+    given = "equal tokens" if comparison.equal else "the most tokens that it ever spends"
+    return (
+        f"Against best of N at {given} (N = {comparison.n}, {comparison.reference_spent:.0f} tokens): "
+        f"{signed(comparison.difference)} points, {_STANDS[comparison.verdict]}."
+    )
+
+
+_STANDS = {"method": "ahead", "best_of_n": "best of N is ahead", "open": "no difference shown"}
+
+
+def where_best_of_n_wins(comparisons: Sequence[Comparison]) -> str:
+    """One sentence an axis that matters: where its interval is below zero, and where it is above."""
+    sentences: list[str] = []
+    for axis in ("tokens", "calls"):
+        ours = [c for c in comparisons if c.axis == axis]
+        if not ours:
+            continue
+        wins, losses = _listed(ours, "best_of_n"), _listed(ours, "method")
+        sentences.append(
+            f"At equal {axis}, best of N wins {f'against {wins}' if wins else 'nowhere'} "
+            f"and loses {f'against {losses}' if losses else 'nowhere'}; "
+            f"{sum(c.verdict == 'open' for c in ours)} of {len(ours)} comparisons show no difference."
+        )
+    return " ".join(sentences)
+
+
+def _listed(comparisons: Sequence[Comparison], verdict: str) -> str:
+    """`breadth first at budget 1, 2`, method by method."""
+    methods = dict.fromkeys(c.method for c in comparisons)
+    parts: list[str] = []
+    for method in methods:
+        at = [str(c.budget) for c in comparisons if c.method == method and c.verdict == verdict]
+        if at:
+            parts.append(f"{NAMES[method]} at budget {', '.join(at)}")
+    return "; ".join(parts)
+
+
+def saving(one: VoteSaving) -> str:
+    equal = "no difference in accuracy shown" if one.equal_accuracy else "accuracy differs"
+    return (
+        f"{one.votes} votes: {100 * one.tokens_saved:.1f}% of the judge's tokens and {100 * one.calls_saved:.1f}% of "
+        f"its calls saved, accuracy {signed(one.difference)} points ({equal}); the bar of {100 * SAVING_BAR:.0f}% is "
+        f"{'met' if one.met else 'missed'}."
+    )
+
+
+def self_consistency(findings: Findings) -> str:
+    if findings.repeated is None:
+        return ""
+    return (
+        "Self-consistency takes the majority of final answers, and free texts have a majority only where samples "
+        f"repeat: any text occurs twice among the samples of {percent(findings.repeated)} percent of the prompts. "
+        "Elsewhere the most common text is simply the first, so its line is that of one sample, at more cost. The most "
+        "similar sample (highest overlap of words with the others) is the consensus that free text admits; it asks no "
+        "judge, so it cannot know which constraint was missed. Both draw all their samples, up to budget 8, are not "
+        "timed, and the majority is not drawn in the plots."
+    )
+
+
+def deception(findings: Findings) -> str:
+    """How good the judge is, and by how much it thinks better of the answers than they are."""
+    good, bad = findings.judge
+    shares = [
+        f"{NAMES[method]} {100 * line[-1].self_deception:+.1f} points at budget {line[-1].budget}".replace("-", "−")
+        for method in ("bfs", "best_of_n")
+        if (line := findings.line(method))
+    ]
+    return (
+        "The judge's opinion is of the very same answers as the verifiers'. A search picks what its judge likes, so "
+        "the more it may choose from, the more of the judge's own errors are among what is chosen. The judge is right "
+        f"about {percent(good)} percent of the good drafts and {percent(bad)} percent of the bad ones. Its accepted "
+        f"share less the verified one: {'; '.join(shares)}."
+    )
