@@ -186,3 +186,14 @@ def test_a_job_that_changed_under_way_is_not_gone_on_with(data: Path, tmp_path: 
         file.write(json.dumps({"id": "new", "prompt": [], "chosen": [], "rejected": []}) + "\n")
     with pytest.raises(DataError, match="the data files changed since it was begun"):
         run(job)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m")
+    job = job_of(data, tmp_path / "two")
+    told: list[Row] = []
+    made = train(job, tell=told.append, launcher=launcher)
+    # Eight rows, two at a time on each of two devices.
+    assert (lineage(made)["processes"], told[-1]["total"]) == (2, 2)
+    assert weights(made) != weights(Path(str(MODELS / "actor")))
