@@ -2,19 +2,74 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Measure models and pairs by verifiers.")
+from spar_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from spar_training.evals.asking import Subject
+
+app = typer.Typer(no_args_is_help=True, help="Measure models and pairs: by verifiers, and as the field does.")
+
+Url = Annotated[
+    list[str] | None,
+    typer.Option("--url", help="OpenAI-compatible URL of the model, ending in /v1; once for each of its servers"),
+]
+Model = Annotated[str | None, typer.Option(help="The model's name there, or without --url a model's folder")]
+Data = Annotated[Path | None, typer.Option(envvar="SPAR_DATA", help="Folder of the data sets; none is downloaded")]
+Out = Annotated[Path, typer.Option(help="Folder for items, result and report; an unfinished run in it is resumed")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many items")]
+RefineBudget = Annotated[int | None, typer.Option(min=0, help="`refine_budget` of every request")]
+ExtraBody = Annotated[str | None, typer.Option(help="JSON object whose keys go into every request")]
+Temperature = Annotated[float, typer.Option(min=0, help="Sampling temperature")]
+MaxTokens = Annotated[int, typer.Option(min=1, help="Most tokens of an answer")]
+Seed = Annotated[int, typer.Option(help="Seed of every sampled number")]
+InFlight = Annotated[int, typer.Option(min=1, help="Most requests at once")]
+
+
+def _subject(
+    model: str,
+    url: list[str] | None,
+    *,
+    temperature: float,
+    max_tokens: int,
+    seed: int,
+    in_flight: int,
+    refine_budget: int | None = None,
+    extra_body: str | None = None,
+) -> Subject:
+    from spar_core.types import Sampling
+    from spar_training.evals.asking import Subject
+
+    sampling = Sampling(temperature=temperature, max_tokens=max_tokens, extra=_extra(refine_budget, extra_body))
+    return Subject(model=model, urls=tuple(url or ()), sampling=sampling, seed=seed, in_flight=in_flight)
+
+
+def _extra(refine_budget: int | None, extra_body: str | None) -> dict[str, Any]:
+    try:
+        extra = json.loads(extra_body) if extra_body else {}
+    except ValueError as error:
+        raise ConfigError(f"--extra-body: not JSON ({error})") from error
+    if not isinstance(extra, dict):
+        raise ConfigError("--extra-body: must be a JSON object")
+    return extra if refine_budget is None else {**extra, "refine_budget": refine_budget}
+
+
+def _needed(value: str | None, option: str) -> str:
+    if value is None:
+        raise ConfigError(f"{option} is needed")
+    return value
 
 
 @app.command()
 def world(
     prompts: Annotated[int, typer.Option(min=1, help="Held-out prompts")] = 500,
     budget: Annotated[int, typer.Option(min=1, help="Refinement budget compared with 0")] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of every sampled number")] = 0,
+    seed: Seed = 0,
     pair: Annotated[Path | None, typer.Option(help="Folder with actor/ and refiner/ (default shipped)")] = None,
     split: Annotated[str, typer.Option(help="held_out, or validation for tuning")] = "held_out",
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON here")] = None,
@@ -23,3 +78,53 @@ def world(
     from spar_training.evals.command import run
 
     run(prompts=prompts, budget=budget, seed=seed, pair=pair, split=split, out=out)
+
+
+@app.command()
+def ifeval(
+    url: Url = None,
+    model: Model = None,
+    responses: Annotated[
+        Path | None, typer.Option(help='Score this file of lines {"prompt", "response"}; no model is asked')
+    ] = None,
+    refine_budget: RefineBudget = None,
+    extra_body: ExtraBody = None,
+    temperature: Temperature = 0.0,
+    max_tokens: MaxTokens = 1280,
+    seed: Seed = 0,
+    limit: Limit = None,
+    in_flight: InFlight = 16,
+    data: Data = None,
+    prompts: Annotated[Path | None, typer.Option(help="Another JSONL file of IFEval's form")] = None,
+    out: Out = Path("runs/ifeval"),
+) -> None:
+    """IFEval: four accuracies by verifiable instructions, their mean, and each instruction type."""
+    from spar_training.evals.ifeval_command import run
+
+    subject = None
+    if url or model:
+        subject = _subject(
+            _needed(model, "--model"),
+            url,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            seed=seed,
+            in_flight=in_flight,
+            refine_budget=refine_budget,
+            extra_body=extra_body,
+        )
+    run(subject=subject, responses=responses, data=data, prompts=prompts, limit=limit, out=out)
+
+
+@app.command()
+def agreement(
+    each: Annotated[int, typer.Option(min=1, help="Constructed responses for each of IFEval's instructions")] = 12,
+    answers: Annotated[int, typer.Option(min=0, help="Answers of the shipped actor that are compared as well")] = 300,
+    seed: Seed = 0,
+    data: Data = None,
+    out: Out = Path("runs/agreement"),
+) -> None:
+    """Compare the checks with IFEval's own checker (lm-evaluation-harness), instruction by instruction."""
+    from spar_training.evals.agreement.command import run
+
+    run(data=data, each=each, answers=answers, seed=seed, out=out)

@@ -1,13 +1,15 @@
-"""95% bootstrap intervals of means and of paired differences."""
+"""95% bootstrap intervals of means, of ratios over clusters, of any statistic, and of paired differences."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 _RESAMPLES: Final = 2000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,11 @@ class Interval:
     n: int
 
     def __str__(self) -> str:
-        return f"{100 * self.mean:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}] (n={self.n})"
+        return f"{self.percent()} (n={self.n})"
+
+    def percent(self) -> str:
+        """As `12.3 [10.1, 14.5]`, without the number of items; a dash where there is none."""
+        return f"{100 * self.mean:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]" if self.n else "–"
 
 
 def interval(values: Sequence[float], *, seed: int = 0) -> Interval:
@@ -28,10 +34,26 @@ def interval(values: Sequence[float], *, seed: int = 0) -> Interval:
 
     Give the differences of paired items for a paired interval.
     """
-    n = len(values)
+    return interval_of(values, lambda drawn: sum(drawn) / len(drawn), seed=seed)
+
+
+def clustered(clusters: Sequence[Sequence[float]], *, seed: int = 0) -> Interval:
+    """The mean over all values of all clusters; whole clusters are drawn, for what is in one is not independent.
+
+    `n` is the number of values.
+    """
+    # Its sum and its size are all that a draw needs of a cluster.
+    sums = [(sum(cluster), len(cluster)) for cluster in clusters if cluster]
+    found = interval_of(sums, lambda drawn: sum(s for s, _ in drawn) / sum(n for _, n in drawn), seed=seed)
+    return Interval(found.mean, found.low, found.high, sum(n for _, n in sums))
+
+
+def interval_of(items: Sequence[T], statistic: Callable[[Sequence[T]], float], *, seed: int = 0) -> Interval:
+    """A statistic of independent items with its percentile bootstrap interval; NaN for no items."""
+    n = len(items)
     if n == 0:
         return Interval(float("nan"), float("nan"), float("nan"), 0)
     rng = random.Random(seed)
-    means = sorted(sum(rng.choices(values, k=n)) / n for _ in range(_RESAMPLES))
-    low, high = means[round(0.025 * _RESAMPLES)], means[round(0.975 * _RESAMPLES) - 1]
-    return Interval(sum(values) / n, low, high, n)
+    drawn = sorted(statistic(rng.choices(items, k=n)) for _ in range(_RESAMPLES))
+    low, high = drawn[round(0.025 * _RESAMPLES)], drawn[round(0.975 * _RESAMPLES) - 1]
+    return Interval(statistic(items), low, high, n)
