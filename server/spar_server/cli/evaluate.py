@@ -128,3 +128,74 @@ def agreement(
     from spar_training.evals.agreement.command import run
 
     run(data=data, each=each, answers=answers, seed=seed, out=out)
+
+
+@app.command()
+def llmbar(
+    model: Annotated[str, typer.Option(help="The judge: its name at --url, or without --url its folder")],
+    url: Url = None,
+    votes: Annotated[int, typer.Option(min=1, help="Sampled judgements of one output; odd")] = 5,
+    pairwise: Annotated[
+        bool, typer.Option("--pairwise", help="Compare both outputs of a pair, in both orders")
+    ] = False,
+    templates: Annotated[str, typer.Option(help="Prompt templates: default, compact or a folder")] = "default",
+    extra_body: ExtraBody = None,
+    temperature: Temperature = 0.7,
+    max_tokens: MaxTokens = 2048,
+    seed: Seed = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pairs of each subset")] = None,
+    in_flight: InFlight = 16,
+    data: Data = None,
+    out: Out = Path("runs/llmbar"),
+) -> None:
+    """LLMBar: how often a judge is right about single outputs, by majority of 1, 3, 5, ... votes, and about pairs."""
+    from spar_training.evals.llmbar.command import LLMBar, run
+
+    subject = _subject(
+        model,
+        url,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        seed=seed,
+        in_flight=in_flight,
+        extra_body=extra_body,
+    )
+    run(subject, LLMBar(votes=votes, templates=templates, pairwise=pairwise, limit=limit), data=data, out=out)
+
+
+@app.command()
+def followbench(
+    model: Annotated[str, typer.Option(help="The model's name at --url, or without --url its folder")],
+    url: Url = None,
+    judge_model: Annotated[
+        str | None, typer.Option(help="The judge, likewise; without one only what rules can score is scored")
+    ] = None,
+    judge_url: Annotated[list[str] | None, typer.Option(help="URL of the judge, ending in /v1")] = None,
+    judge_tries: Annotated[int, typer.Option(min=1, help="Most replies asked of the judge until one can be read")] = 3,
+    refine_budget: RefineBudget = None,
+    extra_body: ExtraBody = None,
+    temperature: Temperature = 0.0,
+    max_tokens: MaxTokens = 2048,
+    seed: Seed = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many groups of each kind")] = None,
+    in_flight: InFlight = 16,
+    data: Data = None,
+    out: Out = Path("runs/followbench"),
+) -> None:
+    """FollowBench: SSR and HSR by level and CSL, by rules and by a judge of your choice."""
+    from spar_training.evals.followbench.command import FollowBench, run
+
+    subject = _subject(
+        model,
+        url,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        seed=seed,
+        in_flight=in_flight,
+        refine_budget=refine_budget,
+        extra_body=extra_body,
+    )
+    judge = None
+    if judge_model:
+        judge = _subject(judge_model, judge_url, temperature=0.0, max_tokens=max_tokens, seed=seed, in_flight=in_flight)
+    run(subject, FollowBench(judge=judge, tries=judge_tries, limit=limit), data=data, out=out)

@@ -57,3 +57,21 @@ def interval_of(items: Sequence[T], statistic: Callable[[Sequence[T]], float], *
     drawn = sorted(statistic(rng.choices(items, k=n)) for _ in range(_RESAMPLES))
     low, high = drawn[round(0.025 * _RESAMPLES)], drawn[round(0.975 * _RESAMPLES) - 1]
     return Interval(statistic(items), low, high, n)
+
+
+def mean_of_strata(strata: Sequence[Sequence[Sequence[float]]], *, seed: int = 0) -> Interval:
+    """The mean of the strata's means, each stratum weighing the same; clusters are drawn within each. NaN without any.
+
+    `n` is the number of values.
+    """
+    sums = [[(sum(cluster), len(cluster)) for cluster in stratum if cluster] for stratum in strata]
+    if not sums or not all(sums):
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+
+    def mean(drawn: Sequence[Sequence[tuple[float, int]]]) -> float:
+        return sum(sum(s for s, _ in one) / sum(n for _, n in one) for one in drawn) / len(drawn)
+
+    rng = random.Random(seed)
+    means = sorted(mean([rng.choices(stratum, k=len(stratum)) for stratum in sums]) for _ in range(_RESAMPLES))
+    low, high = means[round(0.025 * _RESAMPLES)], means[round(0.975 * _RESAMPLES) - 1]
+    return Interval(mean(sums), low, high, sum(n for stratum in sums for _, n in stratum))
