@@ -36,7 +36,7 @@ def _subject(
     url: list[str] | None,
     *,
     temperature: float,
-    max_tokens: int,
+    max_tokens: int | None,
     seed: int,
     in_flight: int,
     refine_budget: int | None = None,
@@ -199,3 +199,46 @@ def followbench(
     if judge_model:
         judge = _subject(judge_model, judge_url, temperature=0.0, max_tokens=max_tokens, seed=seed, in_flight=in_flight)
     run(subject, FollowBench(judge=judge, tries=judge_tries, limit=limit), data=data, out=out)
+
+
+@app.command()
+def general(
+    model: Annotated[str, typer.Option(help="The model's name at --url")],
+    url: Annotated[str, typer.Option(help="OpenAI-compatible URL, ending in /v1")],
+    tasks: Annotated[
+        str, typer.Option(help="Of gsm8k, triviaqa, mmlu and humaneval, with commas")
+    ] = "gsm8k,triviaqa,mmlu",
+    allow_code_execution: Annotated[
+        bool, typer.Option("--allow-code-execution", help="Run the code that the model writes (humaneval), bounded")
+    ] = False,
+    baseline: Annotated[Path | None, typer.Option(help="result.json of another model, to compare item by item")] = None,
+    refine_budget: RefineBudget = None,
+    extra_body: ExtraBody = None,
+    temperature: Temperature = 0.0,
+    seed: Seed = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many items of each task")] = None,
+    in_flight: InFlight = 16,
+    data: Data = None,
+    out: Out = Path("runs/general"),
+) -> None:
+    """GSM8K, TriviaQA, MMLU and HumanEval by lm-evaluation-harness, and what changed since a baseline."""
+    from spar_training.evals.harness.command import run
+    from spar_training.evals.harness.evaluation import General
+
+    asked = General(
+        tasks=tuple(task.strip() for task in tasks.split(",") if task.strip()),
+        limit=limit,
+        allow_code=allow_code_execution,
+    )
+    # Each task says how long its answers may be.
+    subject = _subject(
+        model,
+        [url],
+        temperature=temperature,
+        max_tokens=None,
+        seed=seed,
+        in_flight=in_flight,
+        refine_budget=refine_budget,
+        extra_body=extra_body,
+    )
+    run(subject, asked, baseline=baseline, data=data, out=out)

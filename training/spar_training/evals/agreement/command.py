@@ -19,7 +19,6 @@ from spar_training.evals.agreement.compare import Compared, compare
 from spar_training.evals.agreement.reference import opened_reference
 from spar_training.evals.asking import Question, Subject, ask
 from spar_training.evals.data import data_file, data_folder
-from spar_training.evals.intervals import Interval, interval
 from spar_training.evals.run_folder import claim, finish
 from spar_training.reports.page import Report, Section, Table
 from spar_training.reports.result import Result, of_folder
@@ -82,7 +81,7 @@ def _bar(total: int) -> Iterator[Callable[[], None]]:
         yield lambda: bars.advance(task)
 
 
-def _figures(compared: Sequence[Compared]) -> dict[str, Interval]:
+def _figures(compared: Sequence[Compared]) -> dict[str, float]:
     modes = {"strict": False, "loose": True}
     named = {mode: [one for one in compared if one.loose is loose] for mode, loose in modes.items()}
     figures = {mode: _share(ones) for mode, ones in named.items()}
@@ -91,8 +90,8 @@ def _figures(compared: Sequence[Compared]) -> dict[str, Interval]:
     return figures
 
 
-def _share(compared: Sequence[Compared]) -> Interval:
-    return interval([float(one.agree) for one in compared])
+def _share(compared: Sequence[Compared]) -> float:
+    return sum(one.agree for one in compared) / len(compared)
 
 
 def _row(number: int, one: Compared) -> dict[str, object]:

@@ -141,8 +141,8 @@ def _report(result: Result, groups: Sequence[Sequence[Scored]], verdicts: Mappin
     unread = [(id, row["replies"][-1]) for id, row in verdicts.items() if row["satisfied"] is None]
     summary = (
         f"SSR {measured.ssr_mean.percent()}, HSR {measured.hsr_mean.percent()} (percent, means of the five levels), "
-        f"CSL {_levels(measured.csl)} of 5.\n\n{by['rule']} instructions are scored by rule, {by['judge']} by the judge, "
-        f"of which {len(unread)} replies could not be read and are left out."
+        f"CSL {_levels(measured.csl)} of 5.\n\n{by['rule']} instructions are scored by rule, {by['judge']} by the "
+        f"judge, of which {len(unread)} replies could not be read and are left out."
     )
     if by["nobody"]:
         summary += f" {by['nobody']} have no verdict and are left out: give a --judge-model."
