@@ -6,16 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from benchmark_data import REAL, knowing, needs_real_data, write_ifeval, write_lines
 from pairs import scripted_pair
 
-from spar_core.errors import ConfigError, DataError
-from spar_core.types import Sampling
+from spar_core.errors import BackendRejected, ConfigError, DataError
+from spar_core.types import Message, Sampling
 from spar_training.evals import ifeval
 from spar_training.evals.asking import Subject
 from spar_training.evals.ifeval_command import run
@@ -125,6 +126,35 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         run(subject=None, responses=None, data=tmp_path, prompts=None, limit=None, out=tmp_path / "out")
     with pytest.raises(ConfigError, match="give its --url"):
         Subject(model="folder", sampling=Sampling(extra={"refine_budget": 2}))
+
+
+def test_a_prompt_that_is_refused_follows_nothing_and_is_told(tmp_path: Path, serving: Serving) -> None:
+    write_ifeval(tmp_path)
+    too_long = BackendRejected("upstream answered 400: too long", status=400)
+
+    def short(messages: Sequence[Message], sampling: Sampling) -> str | BaseException:
+        return too_long if "lamp" in messages[-1].text else "<<It rains>>"
+
+    with serving(scripted_pair(actor=short)) as url:
+        subject = Subject(model="pair", urls=(f"{url}/v1",), sampling=Sampling(temperature=0))
+        run(subject=subject, responses=None, data=tmp_path, prompts=None, limit=None, out=tmp_path / "out")
+    items = read_result(tmp_path / "out" / "result.json").items
+    assert [item["strict"] for item in items] == [[True], [False, False], [True]]
+    assert "1 prompts have no response" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+def test_when_all_is_refused_the_reason_is_told_and_nothing_is_scored(tmp_path: Path, serving: Serving) -> None:
+    write_ifeval(tmp_path)
+    with serving(scripted_pair(actor=knowing(ANSWERS))) as url:
+        wrong = Sampling(temperature=0, extra={"refine": {"brunch": 2}})
+        subject = Subject(model="pair", urls=(f"{url}/v1",), sampling=wrong)
+        with pytest.raises(BackendRejected, match=r"all 3 items failed.*brunch"):
+            run(subject=subject, responses=None, data=tmp_path, prompts=None, limit=None, out=tmp_path / "out")
+        assert not (tmp_path / "out" / "result.json").exists()
+        # Mended, it may go into the same folder.
+        right = replace(subject, sampling=Sampling(temperature=0))
+        run(subject=right, responses=None, data=tmp_path, prompts=None, limit=None, out=tmp_path / "out")
+    assert len(read_result(tmp_path / "out" / "result.json").items) == 3
 
 
 @needs_real_data

@@ -6,22 +6,24 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 
 from spar_core.backends.base import Backend
-from spar_core.errors import ConfigError
+from spar_core.errors import BackendRejected, ConfigError
 from spar_core.seeds import derive_seed
 from spar_core.types import Message, Sampling
-from spar_training.files import Row
-from spar_training.items import Policy, run_items
+from spar_training.files import Row, read_rows
+from spar_training.items import Failing, I, Policy, Work, failed_file, run_items
 from spar_training.progress import item_progress
 from spar_training.reports.result import of_folder
 from spar_training.upstreams import opened
 
 # A server that says nothing of itself must not hold up a run.
-_ABOUT_S = 3.0
+_ABOUT_S: Final = 3.0
+# Statuses by which a server refuses one request, not all of them.
+REFUSED: Final = frozenset({400, 413, 422})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +74,10 @@ class Question:
 
 
 async def ask(questions: Sequence[Question], backend: Backend, subject: Subject, *, out: Path, label: str) -> list[Row]:
-    """The answers, as rows {id, response, finish_reason, completion_tokens}; the model could not give the ones missing.
+    """The answers, as rows {id, response, finish_reason, completion_tokens}; those missing got none, see `run_asked`.
 
     Raises:
-        BackendUnavailable: the model does not answer; what is finished is kept.
+        BackendError: the model does not answer; what is finished is kept.
     """
 
     async def answer(question: Question) -> dict[str, Any]:
@@ -87,8 +89,38 @@ async def ask(questions: Sequence[Question], backend: Backend, subject: Subject,
             "completion_tokens": completion.usage.completion_tokens,
         }
 
+    return await run_asked(questions, answer, out=out, in_flight=subject.in_flight, label=label)
+
+
+async def run_asked(items: Sequence[I], work: Work[I], *, out: Path, in_flight: int, label: str) -> list[Row]:
+    """`run_items` with progress shown; a request that is refused as such, too long for one, sets its item aside.
+
+    Raises:
+        BackendRejected: all items were refused, so it is the configuration that is wrong.
+        BackendUnavailable: item after item failed; what is finished is kept.
+    """
+
+    async def tried(item: I) -> dict[str, Any]:
+        try:
+            return await work(item)
+        except BackendRejected as error:
+            if error.status not in REFUSED:
+                raise
+            raise Failing(f"refused: {error}") from error
+
     with item_progress(label) as tell:
-        return await run_items(questions, answer, out=out, policy=Policy(in_flight=subject.in_flight), tell=tell)
+        rows = await run_items(items, tried, out=out, policy=Policy(in_flight=in_flight), tell=tell)
+    if items and not rows:
+        raise BackendRejected(f"all {len(items)} items failed, the first because: {_forgotten(out)}")
+    return rows
+
+
+def _forgotten(out: Path) -> str:
+    """The first failure's reason. Nothing of the failures is left: with another configuration they are asked again."""
+    first = next(read_rows(failed_file(out)))
+    for file in (out, failed_file(out)):
+        file.unlink()
+    return str(first["failed"])
 
 
 def by_id(rows: Sequence[Row]) -> Mapping[str, Row]:

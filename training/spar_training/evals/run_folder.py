@@ -23,13 +23,16 @@ _CONFIG: Final = "config.json"
 def claim(folder: Path, config: Mapping[str, Any]) -> None:
     """Make the folder this evaluation's, or find that it is: items are finished where an earlier run stopped.
 
+    A configuration under which nothing was finished gives way.
+
     Raises:
         ConfigError: the folder holds an evaluation with another configuration; names what differs.
     """
     file = folder / _CONFIG
     # As it will be read again.
     wanted = json.loads(json.dumps(config))
-    if file.exists():
+    others = [other for other in folder.iterdir() if other != file] if folder.exists() else []
+    if file.exists() and others:
         try:
             there = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -41,7 +44,7 @@ def claim(folder: Path, config: Mapping[str, Any]) -> None:
                 f"--out {folder} holds another evaluation: {name} is {there.get(name)} there "
                 f"and {wanted.get(name)} now; choose another folder"
             )
-    elif folder.exists() and any(folder.iterdir()):
+    elif others:
         raise ConfigError(f"--out {folder} holds something else; choose another folder")
     else:
         write_json(file, wanted)

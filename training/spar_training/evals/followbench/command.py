@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from spar_training.evals.asking import Question, Subject, ask, by_id
+from spar_training.evals.asking import Question, Subject, ask, by_id, run_asked
 from spar_training.evals.data import data_folder
 from spar_training.evals.followbench import scoring
 from spar_training.evals.followbench.judge import judged
@@ -18,8 +18,6 @@ from spar_training.evals.followbench.rules import rule_of
 from spar_training.evals.followbench.scoring import Scored
 from spar_training.evals.intervals import Interval
 from spar_training.evals.run_folder import claim, finish
-from spar_training.items import Policy, run_items
-from spar_training.progress import item_progress
 from spar_training.reports.page import Figure, Report, Section, Table
 from spar_training.reports.plots import Bars, bar_plot
 from spar_training.reports.result import Result
@@ -91,9 +89,9 @@ async def _asked(
         async def work(row: Row) -> dict[str, Any]:
             return await judged(row, answers[row.id], backend, judge.sampling, tries=asked.tries, seed=judge.seed)
 
-        with item_progress("judgements") as tell:
-            policy = Policy(in_flight=judge.in_flight)
-            verdicts = await run_items(todo, work, out=out / "judgements.jsonl", policy=policy, tell=tell)
+        verdicts = await run_asked(
+            todo, work, out=out / "judgements.jsonl", in_flight=judge.in_flight, label="judgements"
+        )
     return models, answers, by_id(verdicts)
 
 
@@ -101,7 +99,7 @@ def _scored(row: Row, response: str | None, verdict: Mapping[str, Any] | None) -
     """An instruction that got no answer satisfies nothing: leaving out is no way to a better score."""
     rule = rule_of(row)
     if response is None:
-        return Scored(row, None, "rule", (False,) * row.level)
+        return Scored(row, None, "nothing to score", (False,) * row.level)
     if rule is not None:
         return Scored(row, response, "rule", (rule(response, row.target, row.level),))
     if verdict is None:
@@ -139,13 +137,17 @@ def _report(result: Result, groups: Sequence[Sequence[Scored]], verdicts: Mappin
     measured = scoring.figures(groups)
     by = Counter(one.by for group in groups for one in group)
     unread = [(id, row["replies"][-1]) for id, row in verdicts.items() if row["satisfied"] is None]
+    unanswered = sum(one.response is None for group in groups for one in group)
     summary = (
         f"SSR {measured.ssr_mean.percent()}, HSR {measured.hsr_mean.percent()} (percent, means of the five levels), "
         f"CSL {_levels(measured.csl)} of 5.\n\n{by['rule']} instructions are scored by rule, {by['judge']} by the "
         f"judge, of which {len(unread)} replies could not be read and are left out."
     )
     if by["nobody"]:
-        summary += f" {by['nobody']} have no verdict and are left out: give a --judge-model."
+        why = "the judge could not be asked" if result.config["judge"] else "give a --judge-model"
+        summary += f" {by['nobody']} have no verdict and are left out: {why}."
+    if unanswered:
+        summary += f" {unanswered} got no answer from the model and count as not satisfied."
     rows = [
         [f"level {level}", str(measured.hsr[level].n), measured.ssr[level].percent(), measured.hsr[level].percent()]
         for level in LEVELS

@@ -21,7 +21,7 @@ class Scored:
 
     row: Row
     response: str | None
-    by: Literal["rule", "judge", "nobody"]
+    by: Literal["rule", "judge", "nobody", "nothing to score"]
     satisfied: tuple[bool, ...] | None
 
     @property

@@ -12,11 +12,15 @@ _GENERAL: Final = frozenset({401, 403, 404, 407, 408, 409, 425, 429})
 
 
 class ChatClient(LocalChatCompletion):  # type: ignore[misc]
-    """A prompt that is refused, too long for the model for one, has an empty answer; `refused` counts them."""
+    """A prompt that is refused, too long for the model for one, has an empty answer.
+
+    `refused` counts them, `reason` is the first one's.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.refused = 0
+        self.reason = ""
 
     async def amodel_call(self, *given: Any, **named: Any) -> Any:
         try:
@@ -25,4 +29,5 @@ class ChatClient(LocalChatCompletion):  # type: ignore[misc]
             if not 400 <= error.status < 500 or error.status in _GENERAL:
                 raise
             self.refused += 1
+            self.reason = self.reason or f"{error.status} {error.message}"
             return [""]

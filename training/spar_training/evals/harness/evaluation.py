@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from spar_core.errors import BackendUnavailable, ConfigError
+from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
 from spar_training.evals.asking import Subject
 from spar_training.files import Row
 
@@ -45,6 +45,7 @@ def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> tu
     Raises:
         ConfigError: lm-eval is not installed, or a data file is missing.
         BackendUnavailable: the server does not answer.
+        BackendRejected: it refused every prompt.
     """
     if find_spec("lm_eval") is None:
         raise ConfigError("lm-eval is not installed; pip install 'spar-server[eval]'")
@@ -84,7 +85,10 @@ def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> tu
             f"the server does not answer ({type(error).__name__}: {error}); answers are kept, run again"
         ) from error
     assert results is not None
-    return [row for task in asked.tasks for row in _rows(task, results["samples"][task])], client.refused
+    rows = [row for task in asked.tasks for row in _rows(task, results["samples"][task])]
+    if client.refused and not any(row["response"] for row in rows):
+        raise BackendRejected(f"the server refused the prompts, the first because: {client.reason}")
+    return rows, client.refused
 
 
 def _rows(task: str, samples: Sequence[Any]) -> list[Row]:

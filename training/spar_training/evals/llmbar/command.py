@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from spar_core.backends.base import Backend
 from spar_core.errors import ConfigError
 from spar_core.judging import Judge
 from spar_core.prompts import load_templates
-from spar_training.evals.asking import Subject
+from spar_training.evals.asking import Subject, by_id, run_asked
 from spar_training.evals.data import data_folder
 from spar_training.evals.intervals import Interval
 from spar_training.evals.llmbar import pairs, scoring
 from spar_training.evals.run_folder import claim, finish
 from spar_training.files import Row
-from spar_training.items import Policy, run_items
-from spar_training.progress import item_progress
 from spar_training.reports.page import Figure, Report, Section, Table
 from spar_training.reports.plots import Bars, bar_plot
 from spar_training.reports.result import Result
 from spar_training.reports.setup import setup_section
+
+Item = TypeVar("Item", pairs.Output, pairs.Order)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +83,8 @@ async def _rows(subject: Subject, asked: LLMBar, data: Path, out: Path) -> tuple
     orders = pairs.read_orders(data, asked.limit) if asked.pairwise else []
     async with subject.opened() as backend:
         judge = _judge(backend, subject, asked)
-        pointwise = await _run(
-            outputs, lambda one: pairs.judged(one, judge, subject.seed), subject, out / "pointwise.jsonl"
-        )
-        pairwise: list[Row] = []
-        if orders:
-            pairwise = await _run(
-                orders, lambda one: pairs.compared(one, judge, subject.seed), subject, out / "pairwise.jsonl"
-            )
+        pointwise = await _run(outputs, pairs.judged, judge, subject, out / "pointwise.jsonl")
+        pairwise = await _run(orders, pairs.compared, judge, subject, out / "pairwise.jsonl") if orders else []
         return await subject.about(), pointwise, pairwise
 
 
@@ -99,9 +93,15 @@ def _judge(backend: Backend, subject: Subject, asked: LLMBar) -> Judge:
     return Judge(backend=backend, templates=templates, votes=asked.votes, early_stop=False, sampling=subject.sampling)
 
 
-async def _run(items: Sequence[Any], work: Any, subject: Subject, out: Path) -> list[Row]:
-    with item_progress(out.stem) as tell:
-        return await run_items(items, work, out=out, policy=Policy(in_flight=subject.in_flight), tell=tell)
+async def _run(
+    items: Sequence[Item], ask: Callable[[Item, Judge, int], Awaitable[Row]], judge: Judge, subject: Subject, out: Path
+) -> list[Row]:
+    """The rows of all items; what the judge could not be asked, being too long for one, it abstains from."""
+    rows = await run_asked(
+        items, lambda item: ask(item, judge, subject.seed), out=out, in_flight=subject.in_flight, label=out.stem
+    )
+    known = by_id(rows)
+    return [known.get(item.id, {"id": item.id, "good": item.good, "votes": []}) for item in items]
 
 
 def _report(

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from spar_core.errors import BackendUnavailable, DataError
+from spar_core.errors import BackendRejected, BackendUnavailable, DataError
 from spar_core.judging import Judge
 from spar_core.seeds import derive_seed
 from spar_core.types import Message
+from spar_training.evals.asking import REFUSED
 from spar_training.evals.data import data_file, read_list
 from spar_training.files import Row
 
@@ -105,12 +106,15 @@ async def judged(output: Output, judge: Judge, seed: int) -> dict[str, Any]:
     """The row of one output: every vote with its text; a call that fails is no vote, and no abstention either.
 
     Raises:
+        BackendRejected: the prompt was refused as such, being too long for one.
         BackendUnavailable: a call failed.
     """
     conversation = (Message("user", output.instruction),)
     judgement = await judge.judge(conversation, output.text, seed=derive_seed(seed, output.id))
-    if failed := next((vote.error for vote in judgement.votes if vote.error), None):
-        raise BackendUnavailable(failed)
+    for vote in judgement.votes:
+        if vote.error is not None:
+            kind = BackendRejected if vote.status in REFUSED else BackendUnavailable
+            raise kind(vote.error, status=vote.status)
     votes = [{"verdict": vote.verdict, "text": vote.text} for vote in judgement.votes]
     return {"good": output.good, "votes": votes}
 
