@@ -54,13 +54,13 @@ def _subject(file: Path) -> Iterator[dict[str, Any]]:
     with file.open(encoding="utf-8", newline="") as lines:
         for number, row in enumerate(csv.DictReader(lines), start=2):
             try:
-                options = [row[f"choice{place}"] for place in range(4)]
+                options = [row[f"choice{place}"].strip() for place in range(4)]
                 answer = LETTERS[int(row["answer"])]
             except (KeyError, ValueError, IndexError) as error:
                 raise DataError(
                     f"{file}, line {number}: needs question, choice0 to choice3 and answer 0 to 3"
                 ) from error
-            yield {"subject": subject, "question": row["question"], "options": options, "answer": answer}
+            yield {"subject": subject, "question": row["question"].strip(), "options": options, "answer": answer}
 
 
 def humaneval(*, data: str, **_: Any) -> dict[str, Dataset]:

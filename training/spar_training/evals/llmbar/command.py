@@ -112,8 +112,10 @@ def _report(
     summary = (
         f"Right in {average.accuracy.percent()} percent of the judgements (mean of the five subsets, {most} votes), F1 "
         f"{100 * average.f1:.1f}. {100 * average.abstained:.1f} percent of the judgements have no verdict; they count "
-        f"as not right. Over those that have one: {average.decided.percent()}."
+        "as not right."
     )
+    if average.decided.n:
+        summary += f" Over those that have one: {average.decided.percent()}."
     sections = [
         Section(
             "Pointwise",
