@@ -60,7 +60,7 @@ def run(subject: Subject, asked: General, *, baseline: Path | None, data: Path |
         figures={**accuracies, **{f"{name}/difference": value for name, value in differences.items()}},
         items=rows,
     )
-    finish(out, result, _report(result, accuracies, before, differences, refused))
+    finish(out, result, _report(result, accuracies, by_task, before, differences, refused))
 
 
 def _baseline(file: Path) -> dict[str, dict[str, float]]:
@@ -101,6 +101,7 @@ def _with_mean(tasks: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
 def _report(
     result: Result,
     accuracies: Mapping[str, Interval],
+    now: Mapping[str, Mapping[str, float]],
     before: Mapping[str, Mapping[str, float]] | None,
     differences: Mapping[str, Interval],
     refused: int,
@@ -113,7 +114,14 @@ def _report(
     rows = [[name, str(value.n), value.percent()] for name, value in accuracies.items()]
     sections = [Section("Accuracy", _NOTE, [Table(["task", "items", "right, percent"], rows)])]
     if before is not None:
-        was = _with_mean({task: items for task, items in before.items() if task in differences})
+        # Of the items that both have: the difference is theirs.
+        was = _with_mean(
+            {
+                task: {item: right for item, right in before[task].items() if item in now[task]}
+                for task in before
+                if task in differences
+            }
+        )
         compared = [[name, str(d.n), was[name].percent(), _signed(d), _verdict(d)] for name, d in differences.items()]
         header = ["task", "items in both", "baseline", "difference, points", ""]
         text = "Paired differences with 95% bootstrap intervals. An interval below zero is a loss."

@@ -51,7 +51,9 @@ def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> tu
         raise ConfigError("lm-eval is not installed; pip install 'spar-server[eval]'")
     if not subject.urls:
         raise ConfigError("--url is needed: the harness asks a running server")
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    # What fails is told once, below, not once a request and again for each task that nobody awaits any more.
+    for name in ("lm_eval", "lm-eval", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     from lm_eval.evaluator import simple_evaluate
     from lm_eval.tasks import TaskManager
 
