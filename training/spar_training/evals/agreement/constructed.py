@@ -27,6 +27,10 @@ BODIES: Final = (
     "يجري النهر القديم بجانب الطاحونة الهادئة. كل مساء يمشي الناس على طوله، وهذا جميل جدا.",
     "पुरानी नदी शांत चक्की के पास से बहती है। हर शाम लोग उसके किनारे टहलते हैं।",
     "오래된 강은 조용한 방앗간을 지나 흐릅니다. 매일 저녁 사람들이 그 강을 따라 걷습니다.",
+    "பழைய ஆறு அமைதியான ஆலையைக் கடந்து ஓடுகிறது. ஒவ்வொரு மாலையும் மக்கள் அதன் கரையில் நடக்கிறார்கள்.",
+    "แม่น้ำสายเก่าไหลผ่านโรงสีอันเงียบสงบ ทุกเย็นผู้คนเดินเล่นริมน้ำ",
+    "הנהר הישן זורם ליד הטחנה השקטה. בכל ערב אנשים הולכים לאורכו, וזה יפה מאוד.",
+    "Το παλιό ποτάμι κυλά δίπλα στον ήσυχο μύλο. Κάθε βράδυ ο κόσμος περπατά εκεί· δεν είναι όμορφο;",
     "Il vecchio fiume scorre accanto al mulino. Ogni sera la gente ci passeggia, e il signor Rossi pure.",
     "# Title\n\n* first point\n* second point\n\n1. one\n2. two\n\n**bold** and *italic*, `code` and [a link](http://x.y).",
     "NASA AND THE FBI MET IN WASHINGTON D.C. ON MONDAY. I'M SURE THEY CANNOT AGREE, SAID JOE'S FRIEND.",
@@ -130,7 +134,10 @@ def _letters(kwargs: Kwargs, rng: random.Random) -> str:
 
 
 def _words(kwargs: Kwargs, rng: random.Random) -> str:
-    pool = ("river", "it's", "e-mail", "3.5", "Müller", "naïve", "and/or", "word,", "(well)", "x_y", "日本", "end.")
+    pool = (
+        "river", "it's", "e-mail", "3.5", "Müller", "nai\u0308ve", "and/or", "word,", "(well)", "x_y", "日本", "end.",
+        "नदी", "சக்கரம்", "ที่นี่", "שָׁלוֹם", "كِتَاب", "می\u200cروم", "½", "x²", "Ⅷ", "Ⓐ", "№5", "👩\u200d🚀", "a‿b", "١٢",
+    )  # fmt: skip
     return " ".join(rng.choice(pool) for _ in range(_near(int(kwargs["num_words"]), rng)))
 
 
