@@ -16,9 +16,10 @@ nothing is loaded. In short:
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Final
 
 from spar_core.checks.sentence_words import ABBREVIATIONS, AFTER_NUMBER, OPENERS, ORDINARY
@@ -40,8 +41,18 @@ _CLOSING: Final = re.compile(r"""["')\]}‘’“”«»]+?(?:\s+|(?=--)|$)""", 
 
 
 def count_words(text: str) -> int:
-    """Runs of word characters, as IFEval counts them."""
-    return len(_WORD.findall(text))
+    """Runs of word characters in Unicode's sense (UTS #18), as IFEval counts them: vowel signs belong to their word."""
+    if text.isascii():
+        return len(_WORD.findall(text))
+    return sum(in_word for in_word, _ in groupby(text, _in_word))
+
+
+@lru_cache(maxsize=4096)
+def _in_word(character: str) -> bool:
+    """Letters, marks, decimal digits, connectors and joiners; unlike `\\w`, which parts Hindi words at their vowels."""
+    category = unicodedata.category(character)
+    enclosed = character.isupper() or character.islower()
+    return category[0] in "LM" or category in ("Nd", "Nl", "Pc") or character in "\u200c\u200d" or enclosed
 
 
 def split_sentences(text: str) -> list[str]:

@@ -36,6 +36,7 @@ def run(
     go(recipe=recipe, out=out)
 
 
+@app.command()
 def evolve(
     seeds: Annotated[list[Path], typer.Argument(help="JSONL files of seed prompts")],
     model: Annotated[str, typer.Option(help="The model's name at the URL, or its folder")],
@@ -146,6 +147,7 @@ def distill(
     run(settings, teacher=Place(model, url or ()), drafter=drafter, key_env=key_env, in_flight=in_flight)
 
 
+@app.command()
 def model(
     job: Annotated[Path, typer.Argument(help="JSON file of a training job (docs/trainers.md)")],
     launcher: Annotated[

@@ -54,8 +54,9 @@ VERDICTS: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
     (
         "length_constraints:number_words",
         {"num_words": 3, "relation": "at least"},
-        ["one two three", "it's so", "a-b c"],
-        ["one two", "!?"],
+        ["one two three", "it's so", "a-b c", "पुरानी नदी शांत"],
+        # Vowel signs, accents and joiners belong to their word; a fraction is none.
+        ["one two", "!?", "पुरानी नदी", "nai\u0308ve می\u200cروم", "one two ½"],
     ),
     ("length_constraints:number_words", {"num_words": 3, "relation": "less than"}, ["one two"], ["one two three"]),
     (

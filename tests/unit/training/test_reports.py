@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -77,6 +79,12 @@ def test_a_budget_of_zero_has_its_place_on_the_doubling_axis() -> None:
     assert all(label in words for label in ("0", "1", "8", "search", "best of N", "budget"))
 
 
+def test_an_axis_starts_at_zero_even_if_all_is_zero() -> None:
+    zero = Interval(0.0, 0.0, 0.0, 5)
+    words = "".join(ElementTree.fromstring(bar_plot(["a"], [Bars("x", [zero])], y_label="right, %")).itertext())
+    assert "−" not in words
+
+
 def test_a_result_comes_back_as_it_was_kept(tmp_path: Path) -> None:
     (tmp_path / "actor").mkdir()
     (tmp_path / "actor" / "recipe.json").write_text('{"name": "small-pair"}')
@@ -92,6 +100,16 @@ def test_a_result_comes_back_as_it_was_kept(tmp_path: Path) -> None:
     write_result(tmp_path / "result.json", kept)
     assert read_result(tmp_path / "result.json") == kept
     assert kept.versions["spar-server"]
+
+
+def test_a_figure_of_no_items_is_null_to_other_readers(tmp_path: Path) -> None:
+    none = Interval(math.nan, math.nan, math.nan, 0)
+    write_result(tmp_path / "r.json", Result(name="x", config={}, models={}, figures={"a": none}, items=[]))
+    text = (tmp_path / "r.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=pytest.fail)["figures"]["a"]["mean"] is None
+    again = read_result(tmp_path / "r.json").figures["a"]
+    assert isinstance(again, Interval)
+    assert again.percent() == "–"
 
 
 @pytest.mark.parametrize(("text", "says"), [("{", "not JSON"), ("[]", "name is missing"), ('{"name": 1}', "name")])

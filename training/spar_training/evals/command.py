@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-from dataclasses import asdict
-from importlib.metadata import version
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
@@ -21,6 +18,8 @@ from spar_core.errors import ConfigError
 from spar_core.prompts import load_templates
 from spar_training.evals.intervals import Interval
 from spar_training.evals.world import Figures, Outcome, WorldEval, figures
+from spar_training.files import Row
+from spar_training.reports.result import Result, of_folder, write_result
 from spar_training.world.prompt import Split
 
 _ROWS = {
@@ -54,7 +53,14 @@ def run(*, prompts: int, budget: int, seed: int, pair: Path | None, split: str, 
     console.print(_table(measured, f"{prompts} {split} prompts, budget {budget}, seed {seed}; percent [95% interval]"))
     if out:
         config = {"prompts": prompts, "budget": budget, "seed": seed, "split": split, "pair": str(folder)}
-        _write(out, config, measured, outcomes)
+        result = Result(
+            name="world",
+            config=config,
+            models={role: of_folder(folder / role) for role in ("actor", "refiner")},
+            figures={field.name: getattr(measured, field.name) for field in fields(measured)},
+            items=[_row(number, outcome) for number, outcome in enumerate(outcomes)],
+        )
+        write_result(out, result)
 
 
 async def _outcomes(folder: Path, *, prompts: int, budget: int, seed: int, split: Any) -> list[Outcome]:
@@ -95,25 +101,18 @@ def _table(measured: Figures, title: str) -> Table:
     return table
 
 
-def _write(out: Path, config: dict[str, Any], measured: Figures, outcomes: list[Outcome]) -> None:
-    items = [
-        {
-            "prompt": outcome.prompt.text,
-            "checks": [{"id": c.id, "kwargs": dict(c.kwargs)} for c in outcome.prompt.constraints],
-            "draft": outcome.draft.text,
-            "draft_passed": outcome.draft_passed,
-            "judged": outcome.judgement.value,
-            "critique": outcome.judgement.critique,
-            "refined": outcome.refined,
-            "answer": outcome.result.answer.text,
-            "answer_passed": outcome.answer_passed,
-            "stop_reason": outcome.result.stop_reason,
-            "nodes": outcome.result.nodes,
-        }
-        for outcome in outcomes
-    ]
-    data = {"config": config, "version": version("spar-server"), "figures": asdict(measured), "items": items}
-    scratch = out.with_suffix(".tmp")
-    scratch.parent.mkdir(parents=True, exist_ok=True)
-    scratch.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    os.replace(scratch, out)
+def _row(number: int, outcome: Outcome) -> Row:
+    return {
+        "id": str(number),
+        "prompt": outcome.prompt.text,
+        "checks": [{"id": c.id, "kwargs": dict(c.kwargs)} for c in outcome.prompt.constraints],
+        "draft": outcome.draft.text,
+        "draft_passed": outcome.draft_passed,
+        "judged": outcome.judgement.value,
+        "critique": outcome.judgement.critique,
+        "refined": outcome.refined,
+        "answer": outcome.result.answer.text,
+        "answer_passed": outcome.answer_passed,
+        "stop_reason": outcome.result.stop_reason,
+        "nodes": outcome.result.nodes,
+    }

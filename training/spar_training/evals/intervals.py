@@ -1,4 +1,4 @@
-"""95% bootstrap intervals of means and of paired differences."""
+"""95% bootstrap intervals of means, of ratios over clusters, of any statistic, and of paired differences."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final, TypeVar
 
 _RESAMPLES: Final = 2000
 # Above so many items their places are drawn anew each time: kept, they would fill the memory.
 _KEPT_ITEMS: Final = 2000
 
-Resample = Callable[[Sequence[float]], Sequence[float]]
+Resample = Callable[[Sequence[Any]], Sequence[Any]]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,11 @@ class Interval:
     n: int
 
     def __str__(self) -> str:
-        return f"{100 * self.mean:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}] (n={self.n})"
+        return f"{self.percent()} (n={self.n})"
+
+    def percent(self) -> str:
+        """As `12.3 [10.1, 14.5]`, without the number of items; a dash where there is none."""
+        return f"{100 * self.mean:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]" if self.n else "–"
 
 
 def interval(values: Sequence[float], *, seed: int = 0) -> Interval:
@@ -34,13 +40,47 @@ def interval(values: Sequence[float], *, seed: int = 0) -> Interval:
 
     Give the differences of paired items for a paired interval.
     """
-    n = len(values)
+    return interval_of(values, lambda drawn: sum(drawn) / len(drawn), seed=seed)
+
+
+def clustered(clusters: Sequence[Sequence[float]], *, seed: int = 0) -> Interval:
+    """The mean over all values of all clusters; whole clusters are drawn, for what is in one is not independent.
+
+    `n` is the number of values.
+    """
+    # Its sum and its size are all that a draw needs of a cluster.
+    sums = [(sum(cluster), len(cluster)) for cluster in clusters if cluster]
+    found = interval_of(sums, lambda drawn: sum(s for s, _ in drawn) / sum(n for _, n in drawn), seed=seed)
+    return Interval(found.mean, found.low, found.high, sum(n for _, n in sums))
+
+
+def interval_of(items: Sequence[T], statistic: Callable[[Sequence[T]], float], *, seed: int = 0) -> Interval:
+    """A statistic of independent items with its percentile bootstrap interval; NaN for no items."""
+    n = len(items)
     if n == 0:
         return Interval(float("nan"), float("nan"), float("nan"), 0)
-    drawn = _kept_resamples(n, seed) if 1 < n <= _KEPT_ITEMS else _resamples(n, seed)
-    means = sorted(sum(draw(values)) / n for draw in drawn)
+    draws = _kept_resamples(n, seed) if 1 < n <= _KEPT_ITEMS else _resamples(n, seed)
+    drawn = sorted(statistic(draw(items)) for draw in draws)
+    low, high = drawn[round(0.025 * _RESAMPLES)], drawn[round(0.975 * _RESAMPLES) - 1]
+    return Interval(statistic(items), low, high, n)
+
+
+def mean_of_strata(strata: Sequence[Sequence[Sequence[float]]], *, seed: int = 0) -> Interval:
+    """The mean of the strata's means, each stratum weighing the same; clusters are drawn within each. NaN without any.
+
+    `n` is the number of values.
+    """
+    sums = [[(sum(cluster), len(cluster)) for cluster in stratum if cluster] for stratum in strata]
+    if not sums or not all(sums):
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+
+    def mean(drawn: Sequence[Sequence[tuple[float, int]]]) -> float:
+        return sum(sum(s for s, _ in one) / sum(n for _, n in one) for one in drawn) / len(drawn)
+
+    rng = random.Random(seed)
+    means = sorted(mean([rng.choices(stratum, k=len(stratum)) for stratum in sums]) for _ in range(_RESAMPLES))
     low, high = means[round(0.025 * _RESAMPLES)], means[round(0.975 * _RESAMPLES) - 1]
-    return Interval(sum(values) / n, low, high, n)
+    return Interval(mean(sums), low, high, sum(n for stratum in sums for _, n in stratum))
 
 
 def _resamples(n: int, seed: int) -> Iterable[Resample]:

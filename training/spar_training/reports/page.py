@@ -107,7 +107,7 @@ def _html_figure(figure: Figure) -> str:
 
 
 def _html_table(table: Table) -> str:
-    right = _right_aligned(table)
+    right = right_aligned(table)
     classes = [' class="figure"' if is_right else "" for is_right in right]
     head = "".join(
         f'<th scope="col"{c}>{_html_inline(cell)}</th>' for c, cell in zip(classes, table.header, strict=True)
@@ -125,13 +125,13 @@ def _html_table(table: Table) -> str:
 
 
 def _markdown_table(table: Table) -> str:
-    rule = ["--:" if is_right else "---" for is_right in _right_aligned(table)]
+    rule = ["--:" if is_right else "---" for is_right in right_aligned(table)]
     cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (table.header, *table.rows)]
     lines = [cells[0], rule, *cells[1:]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _right_aligned(table: Table) -> list[bool]:
+def right_aligned(table: Table) -> list[bool]:
     """Columns of figures are read down their right edge."""
     columns = [[row[place] for row in table.rows] for place in range(len(table.header))]
     return [bool(cells) and all(_FIGURE.match(cell) for cell in cells if cell) for cells in columns]

@@ -131,9 +131,19 @@ def bar_plot(groups: Sequence[str], bars: Sequence[Bars], *, y_label: str, perce
             else:
                 axes.bar(at, means, width * 0.92, **look)
                 axes.errorbar(at, means, yerr=spread, **whiskers)
+        _from_zero(axes, [value for series in bars for value in series.values if value is not None], flat=flat)
         _name_groups(axes, groups, y_label, flat=flat)
         _legend(axes, len(bars))
         return _svg(drawing)
+
+
+def _from_zero(axes: Axes, values: Sequence[Interval], *, flat: bool) -> None:
+    """Where nothing is below zero the axis starts there, even if all is zero."""
+    if any(value.low < 0 for value in values):
+        return
+    _, most = axes.get_xlim() if flat else axes.get_ylim()
+    bounds = (0.0, most if any(value.high > 0 for value in values) else 1.0)
+    axes.set(**{"xlim" if flat else "ylim": bounds})
 
 
 def _name_groups(axes: Axes, groups: Sequence[str], label: str, *, flat: bool) -> None:

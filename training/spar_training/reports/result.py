@@ -6,6 +6,7 @@ A result is read again by reports and compared with by later runs, so it carries
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -43,7 +44,10 @@ def write_result(path: Path, result: Result) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    write_json(path, asdict(result))
+    figures = {
+        name: _plain(asdict(value)) if isinstance(value, Interval) else value for name, value in result.figures.items()
+    }
+    write_json(path, {**asdict(result), "figures": figures})
 
 
 def read_result(path: Path) -> Result:
@@ -61,8 +65,18 @@ def read_result(path: Path) -> Result:
     for key, kind in _KINDS.items():
         if not isinstance(data, dict) or not isinstance(data.get(key), kind):
             raise DataError(f"{path}: no result: {key} is missing; give a file that `spar eval ... --out` wrote")
-    figures = {name: Interval(**value) if isinstance(value, dict) else value for name, value in data["figures"].items()}
+    figures = {name: _figure(value) if isinstance(value, dict) else value for name, value in data["figures"].items()}
     return Result(**{**{key: data[key] for key in _KINDS}, "figures": figures})
+
+
+def _plain(figure: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN: a figure of no items is null."""
+    return {name: None if math.isnan(value) else value for name, value in figure.items()}
+
+
+def _figure(kept: dict[str, Any]) -> Interval:
+    mean, low, high = (math.nan if kept[name] is None else kept[name] for name in ("mean", "low", "high"))
+    return Interval(mean, low, high, kept["n"])
 
 
 def of_folder(folder: Path) -> dict[str, Any]:

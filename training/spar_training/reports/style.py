@@ -42,6 +42,7 @@ figcaption { color: var(--soft); font-size: .925rem; margin-top: .35rem; max-wid
   h1 { font-size: 1.5rem; }
   /* A plot that shrank with the screen could not be read. */
   figure svg { min-width: 30rem; }
+  td:not(.figure) { overflow-wrap: anywhere; }
 }
 @media print {
   :root { --text: #000; --soft: #444; --page: #fff; --panel: #f5f5f5; --line: #bbb; }

@@ -1,0 +1,163 @@
+"""General ability by lm-evaluation-harness against a real server, the code sandbox, and comparing with a baseline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from benchmark_data import FUNCTION, KNOWN, knowing, write_general
+from pairs import scripted_pair
+
+from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
+from spar_core.types import Message, Sampling
+from spar_training.evals.asking import Subject
+from spar_training.evals.harness import scoring
+from spar_training.evals.harness.command import run
+from spar_training.evals.harness.evaluation import General
+from spar_training.evals.harness.sandbox import isolation, run_program
+from spar_training.reports.result import read_result
+
+# lm-evaluation-harness and what it needs warn of things of their own.
+pytestmark = pytest.mark.filterwarnings("ignore")
+ALL = ("gsm8k", "triviaqa", "mmlu", "humaneval")
+
+
+def measure(url: str, data: Path, out: Path, baseline: Path | None = None) -> dict[str, float]:
+    subject = Subject(model="pair", urls=(f"{url}/v1",), sampling=Sampling(temperature=0, extra={"refine_budget": 0}))
+    run(subject, General(tasks=ALL, limit=None, allow_code=True), baseline=baseline, data=data, out=out)
+    figures = json.loads((out / "result.json").read_text(encoding="utf-8"))["figures"]
+    return {name: figure["mean"] for name, figure in figures.items()}
+
+
+def test_right_answers_score_and_losses_show_against_a_baseline(
+    tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]
+) -> None:
+    write_general(tmp_path)
+    with serving(scripted_pair(actor=knowing())) as url:
+        assert measure(url, tmp_path, tmp_path / "before") == dict.fromkeys((*ALL, "mean"), 1.0)
+    items = read_result(tmp_path / "before" / "result.json").items
+    assert [item["id"] for item in items] == ["gsm8k/0", "triviaqa/0", "mmlu/0", "mmlu/1", "humaneval/0"]
+
+    def forgetful(messages: Sequence[Message], sampling: Sampling) -> str | BaseException:
+        # One prompt is too long for it, too.
+        if "Faust" in messages[-1].text:
+            return BackendRejected("upstream answered 400: too long", status=400)
+        return knowing({**KNOWN, "virology": "A"})(messages, sampling)  # type: ignore[return-value]
+
+    with serving(scripted_pair(actor=forgetful)) as url:
+        after = measure(url, tmp_path, tmp_path / "after", tmp_path / "before" / "result.json")
+    assert {name: after[f"{name}/difference"] for name in ("gsm8k", "triviaqa", "mmlu")} == {
+        "gsm8k": 0.0,
+        "triviaqa": -1.0,
+        "mmlu": -0.5,
+    }
+    told = (tmp_path / "after" / "report.md").read_text(encoding="utf-8")
+    assert "| triviaqa | 1 | 100.0 [100.0, 100.0] | -100.0 [-100.0, -100.0] | loss |" in told
+    assert "The server refused 1 prompts" in told
+
+
+def test_an_interrupted_run_asks_only_what_is_left(
+    tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]
+) -> None:
+    write_general(tmp_path)
+    asked: list[str] = []
+    broken = True
+
+    def counting(messages: Sequence[Message], sampling: Sampling) -> str | BaseException:
+        asked.append(messages[-1].text)
+        if broken and "virology" in messages[-1].text:
+            return BackendUnavailable("upstream answered 500", status=500)
+        return knowing()(messages, sampling)  # type: ignore[return-value]
+
+    with serving(scripted_pair(actor=counting)) as url:
+        with pytest.raises(BackendUnavailable, match="run again"):
+            measure(url, tmp_path, tmp_path / "out")
+        before, broken = len(asked), False
+        assert measure(url, tmp_path, tmp_path / "out")["mean"] == 1.0
+    assert 1 <= len(asked) - before < 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [("#### 18", 1), ("It is 18.", 1), ("$18.00", 1), ("18 of 20", 0), ("eighteen", 0), ("", 0)],
+)
+def test_gsm8k_takes_the_last_number(answer: str, right: int) -> None:
+    assert scoring.gsm8k({"answer": "18"}, [answer]) == {"right": right}
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [("the onion", 1), ("Onion.\nIt is a plant.", 1), ("Allium-cepa", 1), ("an onion skin", 0), ("", 0), ("the", 0)],
+)
+def test_triviaqa_compares_with_every_alias(answer: str, right: int) -> None:
+    assert scoring.triviaqa({"aliases": ["Onion", "Allium cepa"]}, [answer]) == {"right": right}
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("B", 1), ("(B)", 1), ("**B**", 1), ("B. two", 1), ("b", 1), ("The answer is B.", 1), ("Answer: (B)", 1),
+        ("Let me think.\nThe answer is **B**", 1), ("A or B", 0), ("Because of it", 0), ("Between", 0), ("", 0),
+    ],
+)  # fmt: skip
+def test_mmlu_takes_the_letter_that_is_given_as_the_answer(answer: str, right: int) -> None:
+    assert scoring.mmlu({"answer": "B"}, [answer]) == {"right": right}
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("```python\ndef root(x):\n    return math.isqrt(x)\n```", 1),
+        ("def root(x):\n    return int(x ** 0.5)", 1),
+        ("    return math.isqrt(x)", 1),
+        ("Sure:\n```\nimport math\ndef root(x):\n    return math.isqrt(x)\n```\nDone.", 1),
+        ("```python\ndef root(x):\n    return x\n```", 0),
+        ("```python\nimport sys\nsys.exit(0)\n```", 0),
+        ("I do not know.", 0),
+    ],
+)
+def test_humaneval_runs_the_answer_against_its_tests(answer: str, right: int) -> None:
+    assert scoring.humaneval(FUNCTION, [answer]) == {"right": right}
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("while True: pass", "longer than"),
+        ("x = bytearray(4 << 30)", "MemoryError"),
+        ("open('f', 'wb').write(bytes(1 << 22))", "File too large"),
+        ("import os; os._exit(0)", ""),
+        ("import os; assert not os.listdir('.') and 'HOME' not in os.environ; print(os.environ['HOME'])", "KeyError"),
+    ],
+)
+def test_a_program_is_held_in_bounds(program: str, told: str) -> None:
+    ran = run_program(program, wall_s=2)
+    assert not ran.passed
+    assert told in ran.told
+
+
+@pytest.mark.skipif(not isolation(), reason="this system has no namespaces for users")
+def test_a_program_has_no_network_and_leaves_no_process() -> None:
+    ran = run_program("import socket; socket.create_connection(('127.0.0.1', 1), timeout=1)")
+    assert "Network is unreachable" in ran.told
+    left = run_program("import subprocess; subprocess.Popen(['sleep', '30']); print('left')")
+    assert left.passed
+
+
+def test_what_cannot_be_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--allow-code-execution"):
+        General(tasks=("humaneval",), limit=None, allow_code=False)
+    with pytest.raises(ConfigError, match="there is no such task; choose of gsm8k"):
+        General(tasks=("gsm9k",), limit=None, allow_code=False)
+    subject = Subject(model="pair", urls=("http://127.0.0.1:9/v1",), sampling=Sampling(temperature=0))
+    (tmp_path / "r.json").write_text(
+        '{"name": "ifeval", "config": {}, "models": {}, "figures": {}, "items": [], "versions": {}}'
+    )
+    asked = General(tasks=("gsm8k",), limit=None, allow_code=False)
+    with pytest.raises(ConfigError, match="is a result of ifeval"):
+        run(subject, asked, baseline=tmp_path / "r.json", data=tmp_path, out=tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"gsm8k/test\.jsonl"):
+        run(subject, asked, baseline=None, data=tmp_path, out=tmp_path / "out")

@@ -1,0 +1,61 @@
+"""Where the benchmarks' data sets are: in a folder of the user's. Nothing is downloaded.
+
+The folder holds `ifeval/input_data.jsonl`, `followbench/*_constraints.json`,
+`llmbar/{Natural,Adversarial/*}/dataset.json`, `gsm8k/test.jsonl`, `triviaqa/*.jsonl`, `mmlu/{dev,test}/*.csv` and
+`humaneval/HumanEval.jsonl.gz`, as their authors publish them; a benchmark needs its own files only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from spar_core.errors import ConfigError, DataError
+
+VARIABLE = "SPAR_DATA"
+
+
+def data_folder(given: Path | None) -> Path:
+    """The folder that was given, or that of the environment variable SPAR_DATA.
+
+    Raises:
+        ConfigError: neither is there, or it is no folder.
+    """
+    folder = given or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+    if folder is None:
+        raise ConfigError(f"--data is needed: the folder with the data sets (or set {VARIABLE}); none is downloaded")
+    if not folder.is_dir():
+        raise ConfigError(f"--data {folder}: no such folder")
+    return folder
+
+
+def data_file(folder: Path, name: str) -> Path:
+    """A file of the folder.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    file = folder / name
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such file; --data is the folder that holds {name}")
+    return file
+
+
+def read_list(file: Path, needs: tuple[str, ...]) -> list[dict[str, Any]]:
+    """A JSON file that is one list of objects.
+
+    Raises:
+        DataError: it is not, or an object lacks a key of `needs`; names the file and the object's place.
+    """
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{file}: not JSON ({error})") from error
+    if not isinstance(rows, list):
+        raise DataError(f"{file}: must be a list of objects")
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or any(key not in row for key in needs):
+            raise DataError(f"{file}, item {number}: must be an object with {', '.join(needs)}")
+    return rows

@@ -1,0 +1,178 @@
+"""`spar eval followbench`: ask a model, score by rules and by a judge, report."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from spar_training.evals.asking import Question, Subject, ask, by_id, run_asked
+from spar_training.evals.data import data_folder
+from spar_training.evals.followbench import scoring
+from spar_training.evals.followbench.judge import judged
+from spar_training.evals.followbench.rows import KINDS, LEVELS, Row, read_groups
+from spar_training.evals.followbench.rules import rule_of
+from spar_training.evals.followbench.scoring import Scored
+from spar_training.evals.intervals import Interval
+from spar_training.evals.run_folder import claim, finish
+from spar_training.reports.page import Figure, Report, Section, Table
+from spar_training.reports.plots import Bars, bar_plot
+from spar_training.reports.result import Result
+from spar_training.reports.setup import setup_section
+
+_SHOWN: Final = 20
+_EXCERPT: Final = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowBench:
+    """How it is scored: by which judge (None: only what rules can score), asked how often for a reply that can be read.
+
+    Of each kind the first `limit` groups are asked.
+    """
+
+    judge: Subject | None
+    tries: int
+    limit: int | None
+
+
+def run(subject: Subject, asked: FollowBench, *, data: Path | None, out: Path) -> None:
+    """Measure `subject`.
+
+    Raises:
+        ConfigError: a file is missing, or `out` holds another evaluation.
+        DataError: a file is not as FollowBench's are.
+        BackendError: the model or the judge does not answer.
+    """
+    folder = data_folder(data)
+    config = {
+        "benchmark": "followbench",
+        **subject.config(),
+        "judge": asked.judge.config() if asked.judge else None,
+        "judge_tries": asked.tries,
+        "limit": asked.limit,
+        "data": str(folder),
+    }
+    groups = read_groups(folder, asked.limit)
+    claim(out, config)
+    models, answers, verdicts = asyncio.run(_asked([row for group in groups for row in group], subject, asked, out))
+    scored = [[_scored(row, answers.get(row.id), verdicts.get(row.id)) for row in group] for group in groups]
+    result = Result(
+        name="followbench",
+        config=config,
+        models=models,
+        figures=_figures(scored),
+        items=[_item(one, verdicts.get(one.row.id)) for group in scored for one in group],
+    )
+    finish(out, result, _report(result, scored, verdicts))
+
+
+async def _asked(
+    rows: Sequence[Row], subject: Subject, asked: FollowBench, out: Path
+) -> tuple[dict[str, dict[str, Any]], dict[str, str], Mapping[str, dict[str, Any]]]:
+    """The models' lineage, the answers and the judge's verdicts by row."""
+    async with subject.opened() as backend:
+        questions = [Question.of(row.id, row.instruction) for row in rows]
+        found = await ask(questions, backend, subject, out=out / "answers.jsonl", label="answers")
+        models = {"model": await subject.about()}
+    answers: dict[str, str] = {row["id"]: row["response"] for row in found}
+    judge = asked.judge
+    if judge is None:
+        return models, answers, {}
+    async with judge.opened() as backend:
+        models["judge"] = await judge.about()
+        todo = [row for row in rows if rule_of(row) is None and row.id in answers]
+
+        async def work(row: Row) -> dict[str, Any]:
+            return await judged(row, answers[row.id], backend, judge.sampling, tries=asked.tries, seed=judge.seed)
+
+        verdicts = await run_asked(
+            todo, work, out=out / "judgements.jsonl", in_flight=judge.in_flight, label="judgements"
+        )
+    return models, answers, by_id(verdicts)
+
+
+def _scored(row: Row, response: str | None, verdict: Mapping[str, Any] | None) -> Scored:
+    """An instruction that got no answer satisfies nothing: leaving out is no way to a better score."""
+    rule = rule_of(row)
+    if response is None:
+        return Scored(row, None, "nothing to score", (False,) * row.level)
+    if rule is not None:
+        return Scored(row, response, "rule", (rule(response, row.target, row.level),))
+    if verdict is None:
+        return Scored(row, response, "nobody", None)
+    satisfied = verdict["satisfied"]
+    return Scored(row, response, "judge", None if satisfied is None else tuple(satisfied))
+
+
+def _figures(groups: Sequence[Sequence[Scored]]) -> dict[str, Interval | float]:
+    found: dict[str, Interval | float] = {}
+    for name, some in (("all", groups), *_by_kind(groups)):
+        one = scoring.figures(some)
+        found |= {f"{name}/hsr@{level}": value for level, value in one.hsr.items()}
+        found |= {f"{name}/ssr@{level}": value for level, value in one.ssr.items()}
+        found |= {f"{name}/hsr": one.hsr_mean, f"{name}/ssr": one.ssr_mean, f"{name}/csl": one.csl}
+    return found
+
+
+def _by_kind(groups: Sequence[Sequence[Scored]]) -> list[tuple[str, list[Sequence[Scored]]]]:
+    return [(kind, [group for group in groups if group[0].row.kind == kind]) for kind in KINDS]
+
+
+def _item(one: Scored, verdict: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {
+        "id": one.row.id,
+        "source": one.row.source,
+        "by": one.by,
+        "satisfied": None if one.satisfied is None else list(one.satisfied),
+        "response": one.response,
+        "judge": None if verdict is None else verdict["replies"],
+    }
+
+
+def _report(result: Result, groups: Sequence[Sequence[Scored]], verdicts: Mapping[str, Mapping[str, Any]]) -> Report:
+    measured = scoring.figures(groups)
+    by = Counter(one.by for group in groups for one in group)
+    unread = [(id, row["replies"][-1]) for id, row in verdicts.items() if row["satisfied"] is None]
+    unanswered = sum(one.response is None for group in groups for one in group)
+    summary = (
+        f"SSR {measured.ssr_mean.percent()}, HSR {measured.hsr_mean.percent()} (percent, means of the five levels), "
+        f"CSL {_levels(measured.csl)} of 5.\n\n{by['rule']} instructions are scored by rule, {by['judge']} by the "
+        f"judge, of which {len(unread)} replies could not be read and are left out."
+    )
+    if by["nobody"]:
+        why = "the judge could not be asked" if result.config["judge"] else "give a --judge-model"
+        summary += f" {by['nobody']} have no verdict and are left out: {why}."
+    if unanswered:
+        summary += f" {unanswered} got no answer from the model and count as not satisfied."
+    rows = [
+        [f"level {level}", str(measured.hsr[level].n), measured.ssr[level].percent(), measured.hsr[level].percent()]
+        for level in LEVELS
+    ]
+    kinds = []
+    for kind, some in _by_kind(groups):
+        one = scoring.figures(some)
+        kinds.append([kind, str(one.csl.n), one.ssr_mean.percent(), one.hsr_mean.percent(), _levels(one.csl)])
+    bars = [Bars("SSR", list(measured.ssr.values())), Bars("HSR", list(measured.hsr.values()))]
+    figure = Figure(
+        bar_plot([f"level {level}" for level in LEVELS], bars, y_label="satisfied, percent"),
+        "Satisfaction by level; the whiskers are 95% intervals.",
+        "Bars of the soft and hard satisfaction rates at levels one to five",
+    )
+    header = ["kind", "groups with a CSL", "SSR", "HSR", "CSL"]
+    sections = [
+        Section("By level", "", [Table(["", "instructions", "SSR", "HSR"], rows, "Percent [95% interval]")], [figure]),
+        Section("By kind", "", [Table(header, kinds, "SSR and HSR in percent, means of the levels")]),
+    ]
+    if unread:
+        shown = [[id, repr(reply[-_EXCERPT:])] for id, reply in unread[:_SHOWN]]
+        text = f"{len(unread)} of {by['judge']} judgements. All replies are in the result's items."
+        sections.append(Section("Replies that could not be read", text, [Table(["instruction", "reply's end"], shown)]))
+    return Report(f"FollowBench: {result.config['model']}", summary, [*sections, setup_section(result)])
+
+
+def _levels(csl: Interval) -> str:
+    return f"{csl.mean:.2f} [{csl.low:.2f}, {csl.high:.2f}]" if csl.n else "–"

@@ -1,0 +1,139 @@
+"""`spar eval general`: GSM8K, TriviaQA, MMLU and HumanEval, and what was lost or won since a baseline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from spar_core.errors import ConfigError
+from spar_training.evals.asking import Subject
+from spar_training.evals.data import data_folder
+from spar_training.evals.harness.evaluation import General, evaluate
+from spar_training.evals.harness.sandbox import isolation
+from spar_training.evals.intervals import Interval, interval, mean_of_strata
+from spar_training.evals.run_folder import claim, finish
+from spar_training.files import Row
+from spar_training.reports.page import Report, Section, Table
+from spar_training.reports.result import Result, read_result
+from spar_training.reports.setup import setup_section
+
+_NOTE: Final = (
+    "All tasks are zero-shot chats, scored by generation; MMLU too, for a chat API gives no likelihoods of the "
+    "options. The figures are for comparison with each other, not with published few-shot ones."
+)
+
+
+def run(subject: Subject, asked: General, *, baseline: Path | None, data: Path | None, out: Path) -> None:
+    """Measure `subject`, and compare it item by item with the result file `baseline`.
+
+    Raises:
+        ConfigError: a setting is wrong, a file is missing, or the baseline holds none of the items.
+        DataError: the baseline is no result.
+        BackendError: the server does not answer.
+    """
+    folder = data_folder(data)
+    before = _baseline(baseline) if baseline else None
+    config = {
+        "benchmark": "general",
+        **subject.config(),
+        "tasks": list(asked.tasks),
+        "limit": asked.limit,
+        "code": "in namespaces"
+        if asked.allow_code and isolation()
+        else "bounded only"
+        if asked.allow_code
+        else "not run",
+        "data": str(folder),
+    }
+    claim(out, config)
+    rows, refused = evaluate(subject, asked, data=folder, cache=out / "answers")
+    by_task = _by_task(rows)
+    accuracies = _with_mean(by_task)
+    differences = _with_mean(_differences(by_task, before)) if before is not None else {}
+    result = Result(
+        name="general",
+        config={**config, "baseline": str(baseline) if baseline else None},
+        models={"model": asyncio.run(subject.about())},
+        figures={**accuracies, **{f"{name}/difference": value for name, value in differences.items()}},
+        items=rows,
+    )
+    finish(out, result, _report(result, accuracies, by_task, before, differences, refused))
+
+
+def _baseline(file: Path) -> dict[str, dict[str, float]]:
+    result = read_result(file)
+    if result.name != "general":
+        raise ConfigError(f"--baseline {file}: is a result of {result.name}; give one of `spar eval general`")
+    return _by_task(result.items)
+
+
+def _by_task(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    tasks: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in rows:
+        task, _, item = row["id"].partition("/")
+        tasks[task][item] = float(row["right"])
+    return tasks
+
+
+def _differences(
+    now: Mapping[str, Mapping[str, float]], before: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, float]]:
+    """Item by item, over the items that both have."""
+    paired = {
+        task: {item: right - before[task][item] for item, right in items.items() if item in before[task]}
+        for task, items in now.items()
+        if task in before
+    }
+    if not any(paired.values()):
+        raise ConfigError("--baseline: it holds none of these items; give a result with the same --tasks")
+    return {task: items for task, items in paired.items() if items}
+
+
+def _with_mean(tasks: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
+    """The mean of each task, and `mean`: that of the tasks, each weighing the same."""
+    found = {task: interval(list(items.values())) for task, items in tasks.items()}
+    return {**found, "mean": mean_of_strata([[[value] for value in items.values()] for items in tasks.values()])}
+
+
+def _report(
+    result: Result,
+    accuracies: Mapping[str, Interval],
+    now: Mapping[str, Mapping[str, float]],
+    before: Mapping[str, Mapping[str, float]] | None,
+    differences: Mapping[str, Interval],
+    refused: int,
+) -> Report:
+    summary = f"Mean of the tasks: {accuracies['mean'].percent()} percent right."
+    if differences:
+        summary += f" Against the baseline, item by item: {_signed(differences['mean'])} points."
+    if refused:
+        summary += f"\n\nThe server refused {refused} prompts (too long for the model, for one); they count as wrong."
+    rows = [[name, str(value.n), value.percent()] for name, value in accuracies.items()]
+    sections = [Section("Accuracy", _NOTE, [Table(["task", "items", "right, percent"], rows)])]
+    if before is not None:
+        # Of the items that both have: the difference is theirs.
+        was = _with_mean(
+            {
+                task: {item: right for item, right in before[task].items() if item in now[task]}
+                for task in before
+                if task in differences
+            }
+        )
+        compared = [[name, str(d.n), was[name].percent(), _signed(d), _verdict(d)] for name, d in differences.items()]
+        header = ["task", "items in both", "baseline", "difference, points", ""]
+        text = "Paired differences with 95% bootstrap intervals. An interval below zero is a loss."
+        sections.append(Section("Regression", text, [Table(header, compared)]))
+    return Report(f"General ability: {result.config['model']}", summary, [*sections, setup_section(result)])
+
+
+def _signed(value: Interval) -> str:
+    return f"{100 * value.mean:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
+
+
+def _verdict(difference: Interval) -> str:
+    if difference.high < 0:
+        return "loss"
+    return "gain" if difference.low > 0 else "no difference shown"

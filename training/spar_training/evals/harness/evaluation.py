@@ -1,0 +1,100 @@
+"""Run the tasks of this package by lm-evaluation-harness against a running server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
+from spar_training.evals.asking import Subject
+from spar_training.files import Row
+
+TASKS: Final = ("gsm8k", "triviaqa", "mmlu", "humaneval")
+_FOLDER: Final = Path(__file__).parent / "tasks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class General:
+    """Which tasks are run: of each the first `limit` items; code that a model wrote only with `allow_code`."""
+
+    tasks: tuple[str, ...]
+    limit: int | None
+    allow_code: bool
+
+    def __post_init__(self) -> None:
+        if unknown := [task for task in self.tasks if task not in TASKS]:
+            raise ConfigError(f"--tasks {unknown[0]}: there is no such task; choose of {', '.join(TASKS)}")
+        if "humaneval" in self.tasks and not self.allow_code:
+            raise ConfigError(
+                "humaneval runs code that the model writes: allow it by --allow-code-execution, "
+                "or leave it out of --tasks"
+            )
+
+
+def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> tuple[list[Row], int]:
+    """The items {id, right, response} of all tasks, and how many prompts the server refused, too long ones for one.
+
+    `cache` keeps every answer, so that an interrupted run asks only what is left.
+
+    Raises:
+        ConfigError: lm-eval is not installed, or a data file is missing.
+        BackendUnavailable: the server does not answer.
+        BackendRejected: it refused every prompt.
+    """
+    if find_spec("lm_eval") is None:
+        raise ConfigError("lm-eval is not installed; pip install 'spar-server[eval]'")
+    if not subject.urls:
+        raise ConfigError("--url is needed: the harness asks a running server")
+    # What fails is told once, below, not once a request and again for each task that nobody awaits any more.
+    for name in ("lm_eval", "lm-eval", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    from lm_eval.evaluator import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    from spar_training.evals.harness.client import ChatClient
+
+    client = ChatClient(
+        model=subject.model,
+        base_url=f"{subject.urls[0].rstrip('/')}/chat/completions",
+        num_concurrent=max(subject.in_flight, 2),
+        seed=subject.seed,
+    )
+    found: dict[str, Any] = {"data": str(data)}
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        results = simple_evaluate(
+            model=client,
+            tasks=list(asked.tasks),
+            task_manager=TaskManager(include_path=str(_FOLDER), include_defaults=False, metadata=found),
+            metadata=found,
+            use_cache=str(cache),
+            limit=asked.limit,
+            apply_chat_template=True,
+            gen_kwargs={"temperature": subject.sampling.temperature, **subject.sampling.extra},
+            # Our own intervals are drawn from the items.
+            bootstrap_iters=0,
+            confirm_run_unsafe_code=asked.allow_code,
+            random_seed=subject.seed,
+        )
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise BackendUnavailable(
+            f"the server does not answer ({type(error).__name__}: {error}); answers are kept, run again"
+        ) from error
+    assert results is not None
+    rows = [row for task in asked.tasks for row in _rows(task, results["samples"][task])]
+    if client.refused and not any(row["response"] for row in rows):
+        raise BackendRejected(f"the server refused the prompts, the first because: {client.reason}")
+    return rows, client.refused
+
+
+def _rows(task: str, samples: Sequence[Any]) -> list[Row]:
+    return [
+        {"id": f"{task}/{one['doc_id']}", "right": one["right"], "response": one["resps"][0][0]}
+        for one in sorted(samples, key=lambda one: one["doc_id"])
+    ]

@@ -1,0 +1,126 @@
+"""IFEval (arXiv 2311.07911): four accuracies by verifiable instructions, and their mean, the paper's one figure.
+
+Prompt level: all instructions of a prompt are followed; instruction level: over all instructions. Strict takes the
+response as it stands, loose forgives first and last lines and asterisks (`spar_core.checks`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from spar_core.checks import build_check, verify
+from spar_core.checks.base import Check
+from spar_core.errors import DataError, RequestError
+from spar_training.evals.intervals import Interval, clustered, interval, interval_of
+from spar_training.files import Row, read_rows
+
+FILE: Final = "ifeval/input_data.jsonl"
+METRICS: Final = ("prompt_strict", "instruction_strict", "prompt_loose", "instruction_loose")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One prompt with its instructions as checks."""
+
+    key: str
+    text: str
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Which of a prompt's instructions a response follows, in their order. None is a response that is not there."""
+
+    prompt: Prompt
+    response: str | None
+    strict: tuple[bool, ...]
+    loose: tuple[bool, ...]
+
+    def row(self) -> Row:
+        return {
+            "id": self.prompt.key,
+            "instructions": [check.id for check in self.prompt.checks],
+            "strict": list(self.strict),
+            "loose": list(self.loose),
+            "response": self.response,
+        }
+
+
+def read_prompts(file: Path) -> list[Prompt]:
+    """IFEval's prompts in order.
+
+    Raises:
+        DataError: a line is no prompt of IFEval; names file and line.
+    """
+    prompts = []
+    rows = read_rows(file, needs=("key", "prompt", "instruction_id_list", "kwargs"))
+    for number, row in enumerate(rows, start=1):
+        try:
+            pairs = zip(row["instruction_id_list"], row["kwargs"], strict=True)
+            checks = tuple(build_check(id, kwargs) for id, kwargs in pairs)
+        except (RequestError, ValueError) as error:
+            raise DataError(f"{file}, prompt {number} (key {row['key']}): {error}") from error
+        prompts.append(Prompt(str(row["key"]), row["prompt"], checks))
+    return prompts
+
+
+def read_responses(file: Path, prompts: Sequence[Prompt]) -> dict[str, str]:
+    """The responses of a file with lines {"prompt", "response"}, by their prompt's key.
+
+    Raises:
+        DataError: a prompt is none of IFEval's, or stands there twice; names file and line.
+    """
+    keys = {prompt.text.strip(): prompt.key for prompt in prompts}
+    responses: dict[str, str] = {}
+    for number, row in enumerate(read_rows(file, needs=("prompt", "response")), start=1):
+        if (key := keys.get(str(row["prompt"]).strip())) is None:
+            raise DataError(f"{file}, response {number}: its prompt is none of the benchmark's: {row['prompt'][:60]!r}")
+        if key in responses:
+            raise DataError(f"{file}, response {number}: a second response to the prompt {key}; keep one")
+        responses[key] = row["response"]
+    return responses
+
+
+def score(prompts: Sequence[Prompt], responses: Mapping[str, str]) -> list[Scored]:
+    """Every prompt's verdicts. A response that is not there follows nothing, so that leaving out is no way up."""
+    return [_scored(prompt, responses.get(prompt.key)) for prompt in prompts]
+
+
+def _scored(prompt: Prompt, response: str | None) -> Scored:
+    strict = verify(prompt.checks, response or "")
+    loose = verify(prompt.checks, response or "", loose=True)
+    return Scored(prompt, response, tuple(f.passed for f in strict), tuple(f.passed for f in loose))
+
+
+def figures(scored: Sequence[Scored]) -> dict[str, Interval]:
+    """The four metrics and `mean`, with 95% intervals: prompts are drawn, with all their instructions."""
+    return {
+        "prompt_strict": interval([float(all(one.strict)) for one in scored]),
+        "instruction_strict": clustered([[float(passed) for passed in one.strict] for one in scored]),
+        "prompt_loose": interval([float(all(one.loose)) for one in scored]),
+        "instruction_loose": clustered([[float(passed) for passed in one.loose] for one in scored]),
+        "mean": interval_of([_counts(one) for one in scored], _mean),
+    }
+
+
+def _counts(one: Scored) -> tuple[int, int, int, int, int]:
+    return all(one.strict), sum(one.strict), all(one.loose), sum(one.loose), len(one.strict)
+
+
+def _mean(counts: Sequence[tuple[int, int, int, int, int]]) -> float:
+    prompt_strict, strict, prompt_loose, loose, instructions = map(sum, zip(*counts, strict=True))
+    return ((prompt_strict + prompt_loose) / len(counts) + (strict + loose) / instructions) / 4
+
+
+def by_type(scored: Sequence[Scored]) -> dict[str, dict[str, Interval]]:
+    """`strict` and `loose` accuracy of each instruction type, sorted by type."""
+    verdicts: dict[str, dict[str, list[float]]] = defaultdict(lambda: {"strict": [], "loose": []})
+    for one in scored:
+        for check, strict, loose in zip(one.prompt.checks, one.strict, one.loose, strict=True):
+            verdicts[check.id]["strict"].append(float(strict))
+            verdicts[check.id]["loose"].append(float(loose))
+    return {id: {mode: interval(values) for mode, values in of.items()} for id, of in sorted(verdicts.items())}
