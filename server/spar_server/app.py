@@ -8,17 +8,13 @@ from importlib.metadata import version
 from time import time
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from spar_core.errors import BackendError, RequestError
-from spar_server.auth import Auth, key_name
-from spar_server.disconnect import ClientGoneError
+from spar_server.auth import Auth
+from spar_server.direct import Direct
 from spar_server.draining import Drain
-from spar_server.errors import ApiError, api_error
+from spar_server.error_answers import KNOWN, ErrorAnswers
 from spar_server.gate import build_gate
-from spar_server.invalid import invalid_request
 from spar_server.keys import load_keyring
 from spar_server.last_resort import LastResort
 from spar_server.limits import BodyLimit
@@ -48,46 +44,24 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     app.state.metrics = metrics or Metrics()
     app.state.started = int(time())
     gate = app.state.gate = build_gate(settings, app.state.metrics.load)
+    errors = ErrorAnswers(app.state.metrics)
+    modules = (chat, responses, judge, refine, raw, models, ops)
     # The last one added is the outermost.
+    app.add_middleware(Direct, routes=[route for module in modules for route in module.router.routes], errors=errors)
     app.add_middleware(BodyLimit, limits=settings.limits)
     app.add_middleware(Auth, keyring=load_keyring(settings), quotas=gate.quotas)
     app.add_middleware(Drain, draining=gate.draining)
     app.add_middleware(LastResort, metrics=app.state.metrics)
     app.add_middleware(RequestId)
-    for module in (chat, responses, judge, refine, raw, models, ops):
+    for module in modules:
         app.include_router(module.router)
-    _handle_errors(app)
+    _handle_errors(app, errors)
     return app
 
 
-def _handle_errors(app: FastAPI) -> None:
-    def told(request: Request, error: ApiError) -> Response:
-        app.state.metrics.refused(error, key_name(request.scope))
-        return JSONResponse(error.body, status_code=error.status, headers=error.headers)
+def _handle_errors(app: FastAPI, errors: ErrorAnswers) -> None:
+    async def answer(request: Request, error: Exception) -> Response:
+        return errors.answer(error, request.scope)
 
-    async def on_api_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, ApiError)
-        return told(request, error)
-
-    async def on_known(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestError | BackendError)
-        return told(request, api_error(error))
-
-    async def on_invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return told(request, invalid_request(error.errors()))
-
-    async def on_http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return told(request, ApiError(error.status_code, str(error.detail)))
-
-    async def on_gone(_: Request, __: Exception) -> Response:
-        # Nobody reads this; 499 is what access logs call it.
-        return Response(status_code=499)
-
-    app.add_exception_handler(ApiError, on_api_error)
-    app.add_exception_handler(RequestError, on_known)
-    app.add_exception_handler(BackendError, on_known)
-    app.add_exception_handler(RequestValidationError, on_invalid)
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(ClientGoneError, on_gone)
+    for known in KNOWN:
+        app.add_exception_handler(known, answer)

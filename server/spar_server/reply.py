@@ -17,6 +17,7 @@ from spar_server.auth import allow_model, key_of
 from spar_server.deadlines import READ_TIMEOUT_HEADER, answer_within
 from spar_server.disconnect import EventStream, until_disconnect
 from spar_server.gate import Gate
+from spar_server.headers import header_of
 from spar_server.keys import defaults_for
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
@@ -41,10 +42,17 @@ def plan_for(chat: ChatRequest, request: Request) -> Plan:
     settings: Settings = request.app.state.settings
     pair: Pair = request.app.state.pair
     settings.limits.check_messages(chat.messages)
-    plan = make_plan(chat, request.headers.get(BUDGET_HEADER), pair=pair, defaults=defaults_of(request))
+    gate: Gate = request.app.state.gate
+    plan = make_plan(
+        chat,
+        header_of(request.scope, BUDGET_HEADER),
+        pair=pair,
+        defaults=defaults_of(request),
+        cutoff=gate.draining.cutoff,
+    )
     allow_model(key_of(request), pair.name)
     if not chat.stream:
-        plan = plan.due_within(answer_within(request.headers.get(READ_TIMEOUT_HEADER)))
+        plan = plan.due_within(answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)))
     plan.bind_calls()
     return plan
 
