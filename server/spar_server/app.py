@@ -9,6 +9,7 @@ from time import time
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spar_server.auth import Auth
 from spar_server.direct import Direct
@@ -25,7 +26,20 @@ from spar_server.routes import chat, judge, models, ops, raw, refine, responses
 from spar_server.settings import Settings
 
 
-def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -> FastAPI:
+class Gateway(FastAPI):
+    """FastAPI behind `front`, this server's own layers, so that what they answer never goes through the framework's."""
+
+    front: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.front(scope, receive, send)
+
+    async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What FastAPI itself is called for."""
+        await super().__call__(scope, receive, send)
+
+
+def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -> Gateway:
     """The app that answers with `pair`, which it closes when it stops."""
 
     @asynccontextmanager
@@ -33,7 +47,7 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
         yield
         await pair.aclose()
 
-    app = FastAPI(
+    app = Gateway(
         title="SPaR Server",
         version=version("spar-server"),
         description="Chat completions that get better the more compute a request is given.",
@@ -46,16 +60,17 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     gate = app.state.gate = build_gate(settings, app.state.metrics.load)
     errors = ErrorAnswers(app.state.metrics)
     modules = (chat, responses, judge, refine, raw, models, ops)
-    # The last one added is the outermost.
-    app.add_middleware(Direct, routes=[route for module in modules for route in module.router.routes], errors=errors)
-    app.add_middleware(BodyLimit, limits=settings.limits)
-    app.add_middleware(Auth, keyring=load_keyring(settings), quotas=gate.quotas)
-    app.add_middleware(Drain, draining=gate.draining)
-    app.add_middleware(LastResort, metrics=app.state.metrics)
-    app.add_middleware(RequestId)
     for module in modules:
         app.include_router(module.router)
     _handle_errors(app, errors)
+    # From the innermost to the outermost.
+    routes = [route for module in modules for route in module.router.routes]
+    front: ASGIApp = Direct(app.framework, app=app, routes=routes, errors=errors)
+    front = BodyLimit(front, limits=settings.limits)
+    front = Auth(front, keyring=load_keyring(settings), quotas=gate.quotas)
+    front = Drain(front, draining=gate.draining)
+    front = LastResort(front, metrics=app.state.metrics)
+    app.front = RequestId(front)
     return app
 
 

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 from fastapi import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from spar_core.search import Answers
 from spar_core.search.events import Event
@@ -23,7 +23,7 @@ from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.schemas import ChatRequest
 from spar_server.settings import RefineDefaults, Settings
-from spar_server.streaming import Voice, stream_pass_through, stream_search, told
+from spar_server.streaming import Voice, json_answer, stream_pass_through, stream_search, told
 
 
 def defaults_of(request: Request) -> RefineDefaults:
@@ -59,7 +59,7 @@ def plan_for(chat: ChatRequest, request: Request) -> Plan:
 
 async def reply_whole(plan: Plan, request: Request, body: Callable[[Plan, Answers], dict[str, Any]]) -> Response:
     """The answers in one `body`."""
-    return JSONResponse(await until_disconnect(request.receive, _whole(plan, request, body)))
+    return json_answer(await until_disconnect(request.receive, _whole(plan, request, body)))
 
 
 async def reply_stream(plan: Plan, request: Request, voice: Voice) -> Response:

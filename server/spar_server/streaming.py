@@ -15,6 +15,8 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from starlette.responses import Response
+
 from spar_core.errors import BackendError
 from spar_core.search import Answers
 from spar_core.search.events import Event
@@ -72,6 +74,11 @@ _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).enc
 
 def frame(data: dict[str, Any]) -> str:
     return f"data: {_encode(data)}\n\n"
+
+
+def json_answer(data: dict[str, Any]) -> Response:
+    """`data` as a whole answer."""
+    return Response(_encode(data).encode(), media_type="application/json")
 
 
 async def joined(batches: AsyncGenerator[list[str], None]) -> AsyncGenerator[str, None]:

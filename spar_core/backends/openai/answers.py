@@ -37,7 +37,11 @@ def _completion(choice: Mapping[str, Any] | None, usage: Usage) -> Completion:
 
 def delta_of(choice: Mapping[str, Any]) -> Delta | None:
     """The piece in a chunk's choice; None when it holds none."""
-    text, extra = _split(_object(choice.get("delta") or {}, "delta"))
+    delta = _object(choice.get("delta") or {}, "delta")
+    if len(delta) == 1 and isinstance(text := delta.get("content"), str) and not choice.get("logprobs"):
+        # What nearly all of them are.
+        return Delta(text) if text else None
+    text, extra = _split(delta)
     if choice.get("logprobs"):
         extra["logprobs"] = choice["logprobs"]
     return Delta(text, extra=extra) if text or extra else None
