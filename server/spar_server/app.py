@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from time import time
+from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
@@ -20,6 +21,7 @@ from spar_server.keys import load_keyring
 from spar_server.last_resort import LastResort
 from spar_server.limits import BodyLimit
 from spar_server.metrics import Metrics
+from spar_server.openapi import with_keys
 from spar_server.pair import Pair
 from spar_server.request_id import RequestId
 from spar_server.routes import chat, judge, models, ops, raw, refine, responses
@@ -30,6 +32,7 @@ class Gateway(FastAPI):
     """FastAPI behind `front`, this server's own layers, so that what they answer never goes through the framework's."""
 
     front: ASGIApp
+    needs_key = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.front(scope, receive, send)
@@ -37,6 +40,11 @@ class Gateway(FastAPI):
     async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What FastAPI itself is called for."""
         await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = with_keys(super().openapi(), needed=self.needs_key)
+        return self.openapi_schema
 
 
 def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -> Gateway:
@@ -67,7 +75,9 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     routes = [route for module in modules for route in module.router.routes]
     front: ASGIApp = Direct(app.framework, app=app, routes=routes, errors=errors)
     front = BodyLimit(front, limits=settings.limits)
-    front = Auth(front, keyring=load_keyring(settings), quotas=gate.quotas)
+    keyring = load_keyring(settings)
+    app.needs_key = keyring is not None
+    front = Auth(front, keyring=keyring, quotas=gate.quotas)
     front = Drain(front, draining=gate.draining)
     front = LastResort(front, metrics=app.state.metrics)
     app.front = RequestId(front)

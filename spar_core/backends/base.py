@@ -47,9 +47,7 @@ class Readiness(Protocol):
 class Batching(Protocol):
     """What a backend has besides that may learn of several deltas at once."""
 
-    def stream_batches(
-        self, messages: Sequence[Message], sampling: Sampling
-    ) -> AsyncGenerator[Sequence[Delta], None]:
+    def stream_batches(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Sequence[Delta], None]:
         """As `stream`, with the deltas that came together in one piece, which is never empty."""
         ...
 

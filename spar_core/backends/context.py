@@ -32,9 +32,7 @@ def call_context() -> CallContext:
     return _CURRENT.get()
 
 
-def bind_calls(
-    *, request_id: str | None = None, affinity: str | None = None, deadline: float | None = None
-) -> None:
+def bind_calls(*, request_id: str | None = None, affinity: str | None = None, deadline: float | None = None) -> None:
     """Set what is given, for this task and the tasks that it starts from now on."""
     now = _CURRENT.get()
     _CURRENT.set(

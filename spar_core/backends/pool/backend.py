@@ -115,9 +115,7 @@ class PoolBackend:
 
         return await self._whole(partial(conversation_key, messages), ask)
 
-    def stream_batches(
-        self, messages: Sequence[Message], sampling: Sampling
-    ) -> AsyncGenerator[Sequence[Delta], None]:
+    def stream_batches(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Sequence[Delta], None]:
         return self._pieces(partial(conversation_key, messages), lambda r: batches_of(r, messages, sampling))
 
     async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
