@@ -80,7 +80,10 @@ def free_port() -> int:
 
 @contextmanager
 def running(*command: str, **env: str) -> Iterator[None]:
-    process = subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
+    """A process, ended with the context; a peer, which is told things by its environment, is not listened to."""
+    process = subprocess.Popen(
+        command, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL if env else None
+    )
     try:
         yield
     finally:
@@ -149,7 +152,13 @@ async def its_hub(upstream_url: str, calls: Calls, made: int) -> None:
     program = str(installed("its-hub") / "python")
     script = str(HERE / "peers" / "its_hub_best_of_n.py")
     process = await asyncio.create_subprocess_exec(
-        program, script, upstream_url, str(n), str(ROUNDS), stdout=asyncio.subprocess.PIPE
+        program,
+        script,
+        upstream_url,
+        str(n),
+        str(ROUNDS),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     output, _ = await process.communicate()
     taken = [float(line) for line in output.split()]
@@ -169,7 +178,7 @@ async def optillm(upstream_url: str, calls: Calls, made: int) -> None:
         with running(*command, OPENAI_API_KEY="none"):
             timeout = aiohttp.ClientTimeout(total=600)
             async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-                await until_up(session, f"http://127.0.0.1:{port}/v1/models")
+                await until_up(session, f"http://127.0.0.1:{port}/health")
                 await calls.since()
                 began = time.perf_counter()
                 async with session.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=REQUEST) as response:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from spar_core.backends.base import Batching
+from spar_core.backends.base import is_batching
 from spar_core.backends.context import bind_calls
 from spar_core.backends.pool import conversation_key
 from spar_core.budget import LEAST_TOKENS
@@ -165,7 +165,7 @@ class Plan:
     def draft_stream(self, choice: int) -> AsyncGenerator[Sequence[Delta], None]:
         """The `choice`-th draft, untouched, as the actor writes it: what has come together is one batch."""
         actor, sampling = self.pair.actor, self._draft_sampling(choice)
-        if isinstance(actor, Batching):
+        if is_batching(actor):
             return actor.stream_batches(self.conversation, sampling)
         return read_ahead(actor.stream(self.conversation, sampling))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from spar_core.types import Completion, Delta, Message, Sampling
 
@@ -43,13 +43,17 @@ class Readiness(Protocol):
         ...
 
 
-@runtime_checkable
 class Batching(Protocol):
     """What a backend has besides that may learn of several deltas at once."""
 
     def stream_batches(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Sequence[Delta], None]:
         """As `stream`, with the deltas that came together in one piece, which is never empty."""
         ...
+
+
+def is_batching(backend: object) -> TypeGuard[Batching]:
+    """Whether it is one. Asked for every stream: a look at the name costs a tenth of a look at the protocol."""
+    return hasattr(backend, "stream_batches")
 
 
 async def is_ready(backend: Backend) -> bool:
@@ -61,7 +65,7 @@ async def batches_of(
     backend: Backend, messages: Sequence[Message], sampling: Sampling
 ) -> AsyncGenerator[Sequence[Delta], None]:
     """A stream in the batches that its backend knows of, or delta by delta."""
-    if isinstance(backend, Batching):
+    if is_batching(backend):
         async with aclosing(backend.stream_batches(messages, sampling)) as batches:
             async for batch in batches:
                 yield batch

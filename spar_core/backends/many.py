@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 from spar_core.backends.base import Backend
 from spar_core.errors import BackendError, BackendRejected
 from spar_core.types import Completion, Message, Sampling
 
 
-@runtime_checkable
 class ManyCompletions(Protocol):
     """What a backend has besides whose engine completes one chat several times in one request.
 
@@ -28,6 +27,11 @@ class ManyCompletions(Protocol):
         ...
 
 
+def completes_many(backend: object) -> TypeGuard[ManyCompletions]:
+    """Whether it is such a backend."""
+    return hasattr(backend, "complete_many")
+
+
 async def complete_many(
     backend: Backend, messages: Sequence[Message], samplings: Sequence[Sampling]
 ) -> list[Completion | BackendError]:
@@ -37,18 +41,18 @@ async def complete_many(
     by call, and so is everything after that if these calls went well. Any other failure is that of all of them.
     """
     got: list[Completion] = []
-    together = isinstance(backend, ManyCompletions) and backend.takes_many and len(samplings) > 1
-    if isinstance(backend, ManyCompletions) and together:
+    together = backend if len(samplings) > 1 and completes_many(backend) and backend.takes_many else None
+    if together is not None:
         try:
-            got = await backend.complete_many(messages, samplings[0], len(samplings))
+            got = await together.complete_many(messages, samplings[0], len(samplings))
         except BackendRejected:
             # For what it asks, or for how many it asks: the calls for one tell.
             pass
         except BackendError as error:
             return [error] * len(samplings)
     rest = await _one_by_one(backend, messages, samplings[len(got) :])
-    if isinstance(backend, ManyCompletions) and together and any(isinstance(each, Completion) for each in rest):
-        backend.takes_many = False
+    if together is not None and any(isinstance(each, Completion) for each in rest):
+        together.takes_many = False
     return [*got, *rest]
 
 

@@ -112,7 +112,7 @@ def test_a_search_that_is_left_is_aborted_in_both(gateway: Server, fleet: Fleet)
     def at_work(server: Server) -> float:
         return metric(server.url, "vllm:num_requests_running")
 
-    body = {**LONG, "n": 4, "refine_budget": 16, "stream": True, "refine": {"votes": 25, "early_vote_stop": False}}
+    body = {**LONG, "n": 4, "refine_budget": 16, "stream": True}
     with httpx.stream("POST", f"{gateway.url}/v1/chat/completions", json=body, timeout=60):
         until(lambda: at_work(fleet.refiner) > 0, 60)
     until(lambda: at_work(fleet.actor) + at_work(fleet.refiner) == 0, 1)

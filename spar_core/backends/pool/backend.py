@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 from spar_core.backends.base import batches_of
 from spar_core.backends.context import call_context
-from spar_core.backends.many import ManyCompletions
+from spar_core.backends.many import completes_many
 from spar_core.backends.pool.affinity import body_key, conversation_key
 from spar_core.backends.pool.breaker import Breaker, BreakerPolicy, BreakerState
 from spar_core.backends.pool.endpoint import Endpoint
@@ -96,7 +96,7 @@ class PoolBackend:
             )
             for number, replica in enumerate(replicas)
         ]
-        self.takes_many = all(isinstance(replica, ManyCompletions) and replica.takes_many for replica in replicas)
+        self.takes_many = all(completes_many(replica) and replica.takes_many for replica in replicas)
         self._places = Places(self._endpoints, clock=clock)
         for endpoint in self._endpoints:
             self._observer.breaker(endpoint.number, "closed")
@@ -109,7 +109,7 @@ class PoolBackend:
 
     async def complete_many(self, messages: Sequence[Message], sampling: Sampling, count: int) -> list[Completion]:
         async def ask(replica: Replica) -> list[Completion]:
-            if not isinstance(replica, ManyCompletions):
+            if not completes_many(replica):
                 return [await replica.complete(messages, sampling)]
             return await replica.complete_many(messages, sampling, count)
 
