@@ -15,6 +15,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from pydantic_core import to_json
 from starlette.responses import Response
 
 from spar_core.errors import BackendError
@@ -77,8 +78,8 @@ def frame(data: dict[str, Any]) -> str:
 
 
 def json_answer(data: dict[str, Any]) -> Response:
-    """`data` as a whole answer."""
-    return Response(_encode(data).encode(), media_type="application/json")
+    """`data` as a whole answer. A number that JSON has not, as some engines send for a log probability, is null."""
+    return Response(to_json(data, inf_nan_mode="null"), media_type="application/json")
 
 
 async def joined(batches: AsyncGenerator[list[str], None]) -> AsyncGenerator[str, None]:
