@@ -3,9 +3,11 @@
 An upstream in a process of its own takes a set time a call, `spar serve` in another fronts it, one worker. Every
 vote is No, so each search spends its budget.
 
-- one search with the defaults (15 nodes): its critical path is 8 calls, draft and first judgement included;
-- 100 searches of budget 8 at once, against one alone: ideal is that they do not slow each other down;
-- pass-through latency while 50 searches run, against the same without them.
+- one search with the defaults (15 nodes): its critical path is 8 calls, draft and first judgement included; and the
+  nearest techniques of its_hub and OptiLLM, each in an environment of its own, at the same number of calls (the votes
+  of a judgement are one call, as its upstream counts them);
+- 100 searches of budget 8 at once: ideal is the critical path of one;
+- pass-through latency while 50 searches run, against the same without them, in turns.
 """
 
 from __future__ import annotations
@@ -21,32 +23,52 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
+from peers.environment import installed
 
 SLOW_S = 0.5
 QUICK_S = 0.05
 SEARCHES = 100
 BESIDE = 50
 PROBES = 300
+ROUNDS = 3
+HERE = Path(__file__).parent
+REQUEST = {"model": "m", "messages": [{"role": "user", "content": "Write."}]}
 
 
 def upstream(port: int) -> None:
-    """Serve the mock upstream: `/SECONDS/v1` takes that long a call, `/0/v1` answers at once."""
-    numbers = itertools.count()
+    """Serve the mock upstream: `/SECONDS/v1` takes that long a call, `/0/v1` answers at once; `/calls` counts them."""
+    numbers, calls = itertools.count(), itertools.count()
+
+    def say(asked: list[dict[str, Any]]) -> str:
+        if asked[0]["content"].startswith("Score the following conversation"):
+            return '{"score": 1, "reasoning": "none"}'
+        if not asked[0]["content"].startswith("Judge the response."):
+            return f"draft {next(numbers)}"
+        return f"[[start]]\nanswer {next(numbers)}\n[[end]]" if len(asked) > 1 else "Final Judgement: No"
 
     async def answer(request: web.Request) -> web.Response:
-        asked = json.loads(await request.read())["messages"]
+        body = json.loads(await request.read())
+        next(calls)
         await asyncio.sleep(float(request.match_info["seconds"]))
-        judged = asked[0]["content"].startswith("Judge the response.")
-        text = f"[[start]]\nanswer {next(numbers)}\n[[end]]" if len(asked) > 1 else "Final Judgement: No"
-        choice = {"index": 0, "message": {"content": text if judged else "draft"}, "finish_reason": "stop"}
-        return web.json_response({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+        count = body.get("n") or 1
+        said = [{"role": "assistant", "content": say(body["messages"])} for _ in range(count)]
+        choices = [{"index": at, "message": each, "finish_reason": "stop"} for at, each in enumerate(said)]
+        usage = {"prompt_tokens": 1, "completion_tokens": count, "total_tokens": count + 1}
+        head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m"}
+        return web.json_response({**head, "choices": choices, "usage": usage})
+
+    async def count(request: web.Request) -> web.Response:
+        # Asking takes a number too.
+        return web.json_response(next(calls))
 
     app = web.Application()
     app.router.add_post("/{seconds}/v1/chat/completions", answer)
+    app.router.add_get("/calls", count)
     web.run_app(app, host="127.0.0.1", port=port, print=None)
 
 
@@ -58,7 +80,10 @@ def free_port() -> int:
 
 @contextmanager
 def running(*command: str, **env: str) -> Iterator[None]:
-    process = subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
+    """A process, ended with the context; a peer, which is told things by its environment, is not listened to."""
+    process = subprocess.Popen(
+        command, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL if env else None
+    )
     try:
         yield
     finally:
@@ -75,79 +100,162 @@ async def gateway(upstream_port: int, seconds: float) -> AsyncIterator[str]:
     with running(sys.executable, "-m", "spar_server.cli", *serve):
         base = f"http://127.0.0.1:{port}"
         async with aiohttp.ClientSession() as session:
-            for _ in range(300):
-                try:
-                    async with session.get(f"{base}/ready") as response:
-                        if response.status == 200:
-                            break
-                except aiohttp.ClientError:
-                    await asyncio.sleep(0.1)
+            await until_up(session, f"{base}/ready")
         yield base
 
 
 async def ask(session: aiohttp.ClientSession, url: str, **body: Any) -> float:
     """Seconds that one request took."""
     began = time.perf_counter()
-    request = {"model": "m", "messages": [{"role": "user", "content": "Write."}], **body}
-    async with session.post(f"{url}/v1/chat/completions", json=request) as response:
+    async with session.post(f"{url}/v1/chat/completions", json={**REQUEST, **body}) as response:
         data = await response.json()
         assert response.status == 200, data
         assert data["usage"]["refinement"]["nodes"] == body.get("refine_budget", 0), data
     return time.perf_counter() - began
 
 
-async def one_search(url: str) -> None:
+class Calls:
+    """How many calls the upstream was asked for since this was last asked."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/calls"
+        self._last = -1
+
+    async def since(self) -> int:
+        async with aiohttp.ClientSession() as session, session.get(self._url) as response:
+            number = int(await response.json())
+        made, self._last = number - self._last - 1, number
+        return made
+
+
+async def one_search(url: str, calls: Calls) -> int:
+    """Prints what a full search takes; the calls that it makes."""
     async with aiohttp.ClientSession() as session:
         await ask(session, url)
-        took = min([await ask(session, url, refine_budget=15) for _ in range(3)])
+        await calls.since()
+        taken = [await ask(session, url, refine_budget=15) for _ in range(ROUNDS)]
+    made = await calls.since() // ROUNDS
     ideal = 8 * SLOW_S
-    ratio = took / ideal
-    print(f"one search, 15 nodes at {SLOW_S} s a call: {took:.2f} s, critical path {ideal:.2f} s")
+    ratio = statistics.median(taken) / ideal
+    print(f"one search, 15 nodes, {made} calls at {SLOW_S} s each: {told(taken)}, critical path {ideal:.2f} s")
     print(f"  ratio {ratio:.2f} (bar: at most 1.1: {'met' if ratio <= 1.1 else 'MISSED'})")
+    return made
+
+
+def told(taken: list[float]) -> str:
+    return f"median {statistics.median(taken):.2f} s, least {min(taken):.2f} s"
+
+
+async def its_hub(upstream_url: str, calls: Calls, made: int) -> None:
+    n = made // 2
+    await calls.since()
+    program = str(installed("its-hub") / "python")
+    script = str(HERE / "peers" / "its_hub_best_of_n.py")
+    process = await asyncio.create_subprocess_exec(
+        program,
+        script,
+        upstream_url,
+        str(n),
+        str(ROUNDS),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    output, _ = await process.communicate()
+    taken = [float(line) for line in output.split()]
+    print_peer("its_hub, best of n, no refinement", await calls.since() // ROUNDS, taken, depth=2)
+
+
+async def optillm(upstream_url: str, calls: Calls, made: int) -> None:
+    for approach, flags, depth in (
+        # Each of its simulations makes 7 calls, each of which waits for the one before it.
+        ("mcts", ("--mcts-simulations", str(max(1, made // 7))), None),
+        ("bon", ("--best-of-n", str(made - 1)), 2),
+    ):
+        port = free_port()
+        command = (str(installed("optillm") / "optillm"), "--approach", approach, "--base-url", upstream_url,
+                   "--port", str(port), "--log", "error", *flags)  # fmt: skip
+        headers = {"Authorization": "Bearer none"}
+        with running(*command, OPENAI_API_KEY="none"):
+            timeout = aiohttp.ClientTimeout(total=600)
+            async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+                await until_up(session, f"http://127.0.0.1:{port}/health")
+                await calls.since()
+                began = time.perf_counter()
+                async with session.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=REQUEST) as response:
+                    assert response.status == 200, await response.text()
+                taken = time.perf_counter() - began
+        print_peer(f"OptiLLM, {approach}", await calls.since(), [taken], depth=depth)
+
+
+def print_peer(name: str, made: int, taken: list[float], *, depth: int | None) -> None:
+    """`depth` is how many of its calls have to wait for each other; None where all do."""
+    ideal = (depth or made) * SLOW_S
+    ratio = statistics.median(taken) / ideal
+    print(f"{name}: {made} calls, {told(taken)}, its own critical path {ideal:.2f} s, ratio {ratio:.2f}")
+
+
+async def until_up(session: aiohttp.ClientSession, url: str) -> None:
+    for _ in range(1200):
+        try:
+            async with session.get(url) as response:
+                if response.status == 200:
+                    return
+        except aiohttp.ClientError:
+            pass
+        await asyncio.sleep(0.1)
+    raise RuntimeError(f"{url} did not come up")
 
 
 async def many_searches(url: str) -> None:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         await asyncio.gather(*(ask(session, url, refine_budget=8) for _ in range(10)))
-        alone = statistics.median([await ask(session, url, refine_budget=8) for _ in range(5)])
-        began = time.perf_counter()
-        each = await asyncio.gather(*(ask(session, url, refine_budget=8) for _ in range(SEARCHES)))
-        together = time.perf_counter() - began
+        alone, together, each = [], [], []
+        for _ in range(ROUNDS):
+            alone.append(await ask(session, url, refine_budget=8))
+            began = time.perf_counter()
+            each += await asyncio.gather(*(ask(session, url, refine_budget=8) for _ in range(SEARCHES)))
+            together.append(time.perf_counter() - began)
     ideal = 6 * QUICK_S
-    ratio = together / ideal
-    print(f"{SEARCHES} searches of budget 8 at {QUICK_S} s a call: {together:.2f} s in all, ideal {ideal:.2f} s")
-    print(f"  one alone {alone:.2f} s, median of them {statistics.median(each):.2f} s")
-    print(f"  ratio {ratio:.2f} (bar: at most 2: {'met' if ratio <= 2 else 'MISSED'})")
+    ratio = statistics.median(together) / ideal
+    print(f"{SEARCHES} searches of budget 8 at {QUICK_S} s a call: {told(together)} in all, ideal {ideal:.2f} s")
+    print(f"  one alone {told(alone)}; of them all, each {told(each)}")
+    print(
+        f"  ratio {ratio:.2f}, least {min(together) / ideal:.2f} (bar: at most 2: {'met' if ratio <= 2 else 'MISSED'})"
+    )
 
 
 async def probes(session: aiohttp.ClientSession, url: str) -> list[float]:
     taken = []
-    for _ in range(PROBES):
+    for _ in range(PROBES // ROUNDS):
         taken.append(await ask(session, url))
         await asyncio.sleep(0.01)
-    return sorted(taken)
+    return taken
 
 
 async def beside_searches(url: str) -> None:
     connector = aiohttp.TCPConnector(limit=0)
+    quiet: list[float] = []
+    busy: list[float] = []
     async with aiohttp.ClientSession(connector=connector) as session:
-        await probes(session, url)
-        quiet = await probes(session, url)
 
         async def search_on() -> None:
             while True:
                 await ask(session, url, refine_budget=8)
 
-        searches = [asyncio.create_task(search_on()) for _ in range(BESIDE)]
-        await asyncio.sleep(2)
-        busy = await probes(session, url)
-        for task in searches:
-            task.cancel()
-        await asyncio.gather(*searches, return_exceptions=True)
+        await probes(session, url)
+        for _ in range(ROUNDS):
+            quiet += await probes(session, url)
+            searches = [asyncio.create_task(search_on()) for _ in range(BESIDE)]
+            await asyncio.sleep(1)
+            busy += await probes(session, url)
+            for task in searches:
+                task.cancel()
+            await asyncio.gather(*searches, return_exceptions=True)
+            await asyncio.sleep(0.2)
 
     def at(share: float, taken: list[float]) -> float:
-        return taken[int(share * (len(taken) - 1))] * 1000
+        return sorted(taken)[int(share * (len(taken) - 1))] * 1000
 
     for share in (0.5, 0.99):
         print(
@@ -156,11 +264,16 @@ async def beside_searches(url: str) -> None:
         )
 
 
-async def main() -> None:
+async def main(*, peers: bool) -> None:
     port = free_port()
     with running(sys.executable, __file__, "upstream", str(port)):
+        calls = Calls(port)
         async with gateway(port, SLOW_S) as url:
-            await one_search(url)
+            made = await one_search(url, calls)
+        if peers:
+            slow = f"http://127.0.0.1:{port}/{SLOW_S}/v1"
+            await its_hub(slow, calls, made)
+            await optillm(slow, calls, made)
         async with gateway(port, QUICK_S) as url:
             await many_searches(url)
             await beside_searches(url)
@@ -170,4 +283,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["upstream"]:
         upstream(int(sys.argv[2]))
     else:
-        asyncio.run(main())
+        asyncio.run(main(peers="--no-peers" not in sys.argv))

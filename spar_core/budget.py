@@ -12,7 +12,8 @@ from copy import copy
 from dataclasses import dataclass, replace
 
 from spar_core.backends.base import Backend
-from spar_core.errors import SparError
+from spar_core.backends.many import complete_many
+from spar_core.errors import BackendError, SparError
 from spar_core.types import Completion, Message, ModelRole, Sampling, Usage
 
 # A call that may say fewer tokens than this says nothing of use.
@@ -33,8 +34,8 @@ class Budget:
     """One search's account.
 
     `nodes`: most nodes to expand. `tokens`: most completion tokens of all calls together. `seconds`: from
-    now. None is no bound. A cancelled call is counted among the calls; its tokens are not known
-    and not charged.
+    now. None is no bound. A call is one completion that was asked for, whether alone or with others in one request.
+    A cancelled one is counted among the calls; its tokens are not known and not charged.
     """
 
     def __init__(
@@ -106,6 +107,34 @@ class Budget:
         finally:
             if self._left.tokens is not None and reserved is not None:
                 self._left.tokens += reserved - used
+
+    async def complete_many(
+        self, role: ModelRole, backend: Backend, messages: Sequence[Message], samplings: Sequence[Sampling]
+    ) -> list[Completion | BackendError]:
+        """Calls for one chat, in one request where the backend takes that, as `complete_many` of the backends does.
+
+        They have all tokens that are left, in equal parts; where that is too little for all, fewer are made. Each
+        counts as a call, in one request or not.
+
+        Raises:
+            TokensExhausted: the tokens are too few for one.
+        """
+        count = len(samplings) if self._left.tokens is None else min(len(samplings), self._left.tokens // LEAST_TOKENS)
+        reserved = self._reserve(samplings[0].max_tokens, max(1, count))
+        if self._left.tokens is not None and reserved is not None:
+            self._left.tokens -= reserved * (count - 1)
+        self.calls[role] += count
+        used = Usage()
+        try:
+            made = await complete_many(
+                backend, messages, [replace(each, max_tokens=reserved) for each in samplings[:count]]
+            )
+            used = sum((each.usage for each in made if isinstance(each, Completion)), Usage())
+            self.usage[role] = self.usage.get(role, Usage()) + used
+            return made
+        finally:
+            if self._left.tokens is not None and reserved is not None:
+                self._left.tokens += reserved * count - used.completion_tokens
 
     def _reserve(self, wanted: int | None, shares: int) -> int | None:
         if self._left.tokens is None:

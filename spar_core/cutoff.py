@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 
 class Cutoff:
@@ -22,16 +22,30 @@ class Cutoff:
             if not scope.expired():
                 scope.reschedule(moment)
 
-    @asynccontextmanager
-    async def timeout(self, seconds: float | None) -> AsyncIterator[None]:
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[None]:
         """Like `asyncio.timeout`, and no longer than to the cutoff.
 
         Raises:
             TimeoutError: either came first.
         """
-        async with asyncio.timeout(0 if self.reached else seconds) as scope:
-            self._scopes.add(scope)
-            try:
-                yield
-            finally:
-                self._scopes.discard(scope)
+        return _Scope(self._scopes, asyncio.timeout(0 if self.reached else seconds))
+
+
+class _Scope(AbstractAsyncContextManager[None]):
+    """One time-out, among `scopes` while it runs."""
+
+    __slots__ = ("_scopes", "_timeout")
+
+    def __init__(self, scopes: set[asyncio.Timeout], timeout: asyncio.Timeout) -> None:
+        self._scopes = scopes
+        self._timeout = timeout
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+        self._scopes.add(self._timeout)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._scopes.discard(self._timeout)
+        await self._timeout.__aexit__(kind, error, trace)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from spar_core.checks.verify import verify
 from spar_core.errors import BackendError
 from spar_core.prompts import Templates
 from spar_core.seeds import derive_seed
-from spar_core.types import Message, Sampling, Usage
+from spar_core.types import Completion, Message, Sampling, Usage
 
 _HEADING: Final = re.compile(r"final\s+judge?ment", re.IGNORECASE)
 _VERDICT: Final = re.compile(r"(?<![a-z])(yes|no)(?![a-z])", re.IGNORECASE)
@@ -31,7 +30,8 @@ _MARKS: Final = re.compile(r"[*_`~#]+")
 class Vote:
     """One sampled judgement. `verdict` is None when none could be read.
 
-    `error` says why a call failed, and `status` with which HTTP status if there was one.
+    `error` says why a call failed, and `status` with which HTTP status if there was one. Votes that were asked for in
+    one request are counted by their engine as one: `usage` is with the first of them.
     """
 
     text: str
@@ -126,6 +126,12 @@ def _verdict_in(section: str) -> bool | None:
     return None
 
 
+def _vote(made: Completion | BackendError, response: str) -> Vote:
+    if isinstance(made, BackendError):
+        return Vote("", None, error=str(made), status=made.status)
+    return Vote(made.text, parse_verdict(made.text, response), made.usage)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
     """Samples up to `votes` judgements.
@@ -174,27 +180,12 @@ class Judge:
         self, budget: Budget, messages: Sequence[Message], response: str, seed: int, numbers: range
     ) -> list[Vote]:
         """The votes of one round in order; fewer when the token budget ran out."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(
-                    self._vote(budget, messages, response, derive_seed(seed, "vote", n), numbers.stop - n)
-                )
-                for n in numbers
-            ]
-        return [vote for task in tasks if (vote := task.result()) is not None]
-
-    async def _vote(
-        self, budget: Budget, messages: Sequence[Message], response: str, seed: int, shares: int
-    ) -> Vote | None:
+        samplings = [replace(self.sampling, seed=derive_seed(seed, "vote", number)) for number in numbers]
         try:
-            completion = await budget.complete(
-                "judge", self.backend, messages, replace(self.sampling, seed=seed), shares=shares
-            )
+            made = await budget.complete_many("judge", self.backend, messages, samplings)
         except TokensExhausted:
-            return None
-        except BackendError as error:
-            return Vote("", None, error=str(error), status=error.status)
-        return Vote(completion.text, parse_verdict(completion.text, response), completion.usage)
+            return []
+        return [_vote(each, response) for each in made]
 
     def _fewest(self) -> int:
         """The fewest votes that decide if they agree."""

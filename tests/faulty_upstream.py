@@ -32,6 +32,7 @@ class Call:
     messages: list[dict[str, Any]]
     stream: bool
     request_id: str | None
+    n: int = 1
     fault: str = "none"
     aborted: float | None = None
     answered: bool = False
@@ -68,7 +69,7 @@ class FaultyUpstream:
 
     def spoken(self, model: str) -> int:
         """Completion tokens of the answers to `model` that were delivered whole."""
-        return sum(len(call.text.split()) for call in self.calls if call.answered and call.model == model)
+        return sum(call.n * len(call.text.split()) for call in self.calls if call.answered and call.model == model)
 
     def kill(self) -> None:
         """Reset every connection and listen no more, as a process does that is killed."""
@@ -124,7 +125,7 @@ class FaultyUpstream:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         name = request.headers.get("X-Request-Id")
-        call = Call(body["model"], body["messages"], bool(body.get("stream")), name)
+        call = Call(body["model"], body["messages"], bool(body.get("stream")), name, body.get("n", 1))
         self.calls.append(call)
         call.fault = self.fault(call)
         call.text = self.say(call)
@@ -170,15 +171,17 @@ class _Answer:
     def pieces(self) -> list[bytes]:
         """Of a stream the role, each word, the finish, the usage and the end; else the body in four pieces."""
         words = self.call.text.split(" ")
-        usage = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": len(self.call.text.split())}
+        count = self.call.n
+        usage = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": count * len(self.call.text.split())}
         if not self.call.stream:
             message = {"role": "assistant", "content": self.call.text}
-            body = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}).encode()
+            choices = [{"index": index, "message": message, "finish_reason": "stop"} for index in range(count)]
+            body = json.dumps({"choices": choices, "usage": usage}).encode()
             step = len(body) // 4 + 1
             return [body[start : start + step] for start in range(0, len(body), step)]
         deltas = [{"content": word if number == 0 else f" {word}"} for number, word in enumerate(words)]
-        choices = [{"delta": delta, "finish_reason": None} for delta in ({"role": "assistant", "content": ""}, *deltas)]
-        chunks = [{"choices": [choice]} for choice in (*choices, {"delta": {}, "finish_reason": "stop"})]
+        begun = [{"delta": delta, "finish_reason": None} for delta in ({"role": "assistant", "content": ""}, *deltas)]
+        chunks = [{"choices": [choice]} for choice in (*begun, {"delta": {}, "finish_reason": "stop"})]
         return [*(event(chunk) for chunk in (*chunks, {"choices": [], "usage": usage})), b"data: [DONE]\n\n"]
 
     async def until_first_token(self) -> web.StreamResponse:

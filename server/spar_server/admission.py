@@ -36,6 +36,15 @@ class _Waiter(Ticket):
     refused: ApiError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A place in a lane: what it costs, since when it is held and how long it was waited for."""
+
+    cost: int
+    since: float
+    waited_s: float = 0.0
+
+
 class Lane:
     """What runs and waits of one kind. The cost of what runs is never more than `capacity`.
 
@@ -90,21 +99,39 @@ class Lane:
         Raises:
             ApiError: 503; the queue is full, or the wait would be longer than `wait_s`, or was.
         """
-        came, cost = self._clock(), min(cost, self.capacity)
-        await self._enter(Ticket(key, cost, weight), wait_s)
-        began = self._clock()
+        held = self.enter_now(key, cost, weight=weight) or await self.enter(key, cost, weight=weight, wait_s=wait_s)
         try:
-            yield began - came
+            yield held.waited_s
         finally:
-            self._hold.add(self._clock() - began, cost / self.capacity)
-            self._free(cost)
+            self.leave(held)
 
-    async def _enter(self, ticket: Ticket, wait_s: float) -> None:
-        if not self._queue and self.running + ticket.cost <= self.capacity:
-            self._queue.push(ticket)
-            self.running += self._queue.pop().cost
-            self._changed(self.load)
-            return
+    def enter_now(self, key: str, cost: int, *, weight: float) -> Held | None:
+        """A place, if nobody waits and there is one; to be given back by `leave`."""
+        cost = min(cost, self.capacity)
+        if self._queue or self.running + cost > self.capacity:
+            return None
+        self._queue.serve(Ticket(key, cost, weight))
+        self.running += cost
+        self._changed(self.load)
+        return Held(cost, self._clock())
+
+    async def enter(self, key: str, cost: int, *, weight: float, wait_s: float) -> Held:
+        """A place when it is this request's turn, to be given back by `leave`.
+
+        Raises:
+            ApiError: as `slot` does.
+        """
+        came, cost = self._clock(), min(cost, self.capacity)
+        await self._wait(Ticket(key, cost, weight), wait_s)
+        began = self._clock()
+        return Held(cost, began, began - came)
+
+    def leave(self, held: Held) -> None:
+        """The request has ended."""
+        self._hold.add(self._clock() - held.since, held.cost / self.capacity)
+        self._free(held.cost)
+
+    async def _wait(self, ticket: Ticket, wait_s: float) -> None:
         if (expected := self.expected_wait_s(ticket)) > wait_s:
             raise full("the wait would be longer than this request may wait", expected)
         waiter = _Waiter(ticket.key, ticket.cost, ticket.weight)

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from spar_core.backends.base import is_batching
 from spar_core.backends.context import bind_calls
 from spar_core.backends.pool import conversation_key
 from spar_core.budget import LEAST_TOKENS
@@ -21,6 +22,7 @@ from spar_core.search.events import Emit
 from spar_core.types import Completion, Delta, Message, Sampling, Usage
 from spar_server.asked_budget import asked_budget
 from spar_server.pair import Pair
+from spar_server.read_ahead import read_ahead
 from spar_server.schemas import ChatRequest, RefineOptions
 from spar_server.settings import RefineDefaults
 
@@ -88,8 +90,13 @@ class Plan:
     def due_within(self, seconds: float) -> Plan:
         """The same with no more time than this from now."""
         own = self.config.deadline_s
-        deadline_s = max(0.0, seconds if own is None else min(own, seconds))
-        return replace(self, config=replace(self.config, deadline_s=deadline_s))
+        if own is not None and own <= seconds:
+            return self
+        return replace(self, config=replace(self.config, deadline_s=max(0.0, seconds)))
+
+    def until(self, cutoff: Cutoff) -> Plan:
+        """The same, ended by `cutoff` if that comes before its deadline."""
+        return self if cutoff is self.cutoff else replace(self, cutoff=cutoff)
 
     @property
     def judge(self) -> Judge:
@@ -155,9 +162,12 @@ class Plan:
             return usual if asked is None else asked + _MARKER_TOKENS
         return min(usual, asked + _MARKER_TOKENS)
 
-    def draft_stream(self, choice: int) -> AsyncGenerator[Delta, None]:
-        """The `choice`-th draft, untouched, as the actor writes it."""
-        return self.pair.actor.stream(self.conversation, self._draft_sampling(choice))
+    def draft_stream(self, choice: int) -> AsyncGenerator[Sequence[Delta], None]:
+        """The `choice`-th draft, untouched, as the actor writes it: what has come together is one batch."""
+        actor, sampling = self.pair.actor, self._draft_sampling(choice)
+        if is_batching(actor):
+            return actor.stream_batches(self.conversation, sampling)
+        return read_ahead(actor.stream(self.conversation, sampling))
 
     def _draft_sampling(self, choice: int) -> Sampling:
         sampling, most_tokens = choice_sampling(self.sampling, choice), self.config.max_search_tokens
@@ -188,8 +198,10 @@ def _untouched(draft: Completion, seconds: float) -> SearchResult:
     )
 
 
-def make_plan(request: ChatRequest, header: str | None, *, pair: Pair, defaults: RefineDefaults) -> Plan:
-    """Decide what a request gets. `header` is the value of X-Refine-Budget.
+def make_plan(
+    request: ChatRequest, header: str | None, *, pair: Pair, defaults: RefineDefaults, cutoff: Cutoff | None = None
+) -> Plan:
+    """Decide what a request gets. `header` is the value of X-Refine-Budget; `cutoff` is where the server ends searches.
 
     Raises:
         ApiError: the model is unknown.
@@ -216,6 +228,7 @@ def make_plan(request: ChatRequest, header: str | None, *, pair: Pair, defaults:
         checks=_checks(request),
         options=request.refine,
         n=n,
+        cutoff=cutoff,
     )
 
 

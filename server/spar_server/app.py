@@ -6,30 +6,48 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from time import time
+from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from spar_core.errors import BackendError, RequestError
-from spar_server.auth import Auth, key_name
-from spar_server.disconnect import ClientGoneError
+from spar_server.auth import Auth
+from spar_server.direct import Direct
 from spar_server.draining import Drain
-from spar_server.errors import ApiError, api_error
+from spar_server.error_answers import KNOWN, ErrorAnswers
 from spar_server.gate import build_gate
-from spar_server.invalid import invalid_request
 from spar_server.keys import load_keyring
 from spar_server.last_resort import LastResort
 from spar_server.limits import BodyLimit
 from spar_server.metrics import Metrics
+from spar_server.openapi import with_keys
 from spar_server.pair import Pair
 from spar_server.request_id import RequestId
 from spar_server.routes import chat, judge, models, ops, raw, refine, responses
 from spar_server.settings import Settings
 
 
-def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -> FastAPI:
+class Gateway(FastAPI):
+    """FastAPI behind `front`, this server's own layers, so that what they answer never goes through the framework's."""
+
+    front: ASGIApp
+    needs_key = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.front(scope, receive, send)
+
+    async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What FastAPI itself is called for."""
+        await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = with_keys(super().openapi(), needed=self.needs_key)
+        return self.openapi_schema
+
+
+def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -> Gateway:
     """The app that answers with `pair`, which it closes when it stops."""
 
     @asynccontextmanager
@@ -37,7 +55,7 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
         yield
         await pair.aclose()
 
-    app = FastAPI(
+    app = Gateway(
         title="SPaR Server",
         version=version("spar-server"),
         description="Chat completions that get better the more compute a request is given.",
@@ -48,46 +66,27 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     app.state.metrics = metrics or Metrics()
     app.state.started = int(time())
     gate = app.state.gate = build_gate(settings, app.state.metrics.load)
-    # The last one added is the outermost.
-    app.add_middleware(BodyLimit, limits=settings.limits)
-    app.add_middleware(Auth, keyring=load_keyring(settings), quotas=gate.quotas)
-    app.add_middleware(Drain, draining=gate.draining)
-    app.add_middleware(LastResort, metrics=app.state.metrics)
-    app.add_middleware(RequestId)
-    for module in (chat, responses, judge, refine, raw, models, ops):
+    errors = ErrorAnswers(app.state.metrics)
+    modules = (chat, responses, judge, refine, raw, models, ops)
+    for module in modules:
         app.include_router(module.router)
-    _handle_errors(app)
+    _handle_errors(app, errors)
+    # From the innermost to the outermost.
+    routes = [route for module in modules for route in module.router.routes]
+    front: ASGIApp = Direct(app.framework, app=app, routes=routes, errors=errors)
+    front = BodyLimit(front, limits=settings.limits)
+    keyring = load_keyring(settings)
+    app.needs_key = keyring is not None
+    front = Auth(front, keyring=keyring, quotas=gate.quotas)
+    front = Drain(front, draining=gate.draining)
+    front = LastResort(front, metrics=app.state.metrics)
+    app.front = RequestId(front)
     return app
 
 
-def _handle_errors(app: FastAPI) -> None:
-    def told(request: Request, error: ApiError) -> Response:
-        app.state.metrics.refused(error, key_name(request.scope))
-        return JSONResponse(error.body, status_code=error.status, headers=error.headers)
+def _handle_errors(app: FastAPI, errors: ErrorAnswers) -> None:
+    async def answer(request: Request, error: Exception) -> Response:
+        return errors.answer(error, request.scope)
 
-    async def on_api_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, ApiError)
-        return told(request, error)
-
-    async def on_known(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestError | BackendError)
-        return told(request, api_error(error))
-
-    async def on_invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return told(request, invalid_request(error.errors()))
-
-    async def on_http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return told(request, ApiError(error.status_code, str(error.detail)))
-
-    async def on_gone(_: Request, __: Exception) -> Response:
-        # Nobody reads this; 499 is what access logs call it.
-        return Response(status_code=499)
-
-    app.add_exception_handler(ApiError, on_api_error)
-    app.add_exception_handler(RequestError, on_known)
-    app.add_exception_handler(BackendError, on_known)
-    app.add_exception_handler(RequestValidationError, on_invalid)
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(ClientGoneError, on_gone)
+    for known in KNOWN:
+        app.add_exception_handler(known, answer)

@@ -11,7 +11,7 @@ from spar_server.errors import ApiError
 from spar_server.schemas import ChatRequest
 from spar_server.settings import RefineDefaults
 
-BUDGET_HEADER: Final = "x-refine-budget"
+BUDGET_HEADER: Final = b"x-refine-budget"
 _EFFORTS: Final[Mapping[str, int]] = {"none": 0, "minimal": 0, "low": 2, "medium": 6, "high": 15, "xhigh": 15}
 
 

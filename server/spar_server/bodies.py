@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from secrets import token_hex
 from time import time
 from typing import Any, Final
-from uuid import uuid4
 
 from spar_core.judging import Judgement
 from spar_core.search import Answers
@@ -22,7 +22,7 @@ class Envelope:
     """What all parts of one response share."""
 
     model: str
-    id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
+    id: str = field(default_factory=lambda: f"chatcmpl-{token_hex(16)}")
     created: int = field(default_factory=lambda: int(time()))
 
     def completion(self, plan: Plan, answers: Answers) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def judgement_body(model: str, plan: Plan, judgement: Judgement) -> dict[str, An
     """A judgement with its votes and the findings of its checks."""
     usage = sum((vote.usage for vote in judgement.votes), Usage())
     return {
-        "id": f"judge-{uuid4().hex}",
+        "id": f"judge-{token_hex(16)}",
         "object": "judgement",
         "created": int(time()),
         "model": model,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring as _quoted
 from typing import Final
 
 from spar_core.search import Answers
@@ -21,6 +22,12 @@ class ChatVoice:
 
     envelope: Envelope
     include_usage: bool
+    # A text's frame up to its choice's index.
+    _before: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        head = frame(self.envelope.chunk({}, index=0))
+        object.__setattr__(self, "_before", head[: head.rindex('"index":') + len('"index":')])
 
     def opening(self, index: int) -> list[str]:
         return [frame(self.envelope.chunk({"role": "assistant", "content": ""}, index=index))]
@@ -33,6 +40,10 @@ class ChatVoice:
         return frame(self.envelope.chunk({}))
 
     def piece(self, delta: Delta, index: int) -> list[str]:
+        if not delta.extra:
+            # What most of a stream is, worded without going through all that a chunk may be.
+            text = f'"delta":{{"content":{_quoted(delta.text)}}},"finish_reason":null,"logprobs":null'
+            return [f"{self._before}{index},{text}}}]}}\n\n"]
         extra = dict(delta.extra)
         logprobs = extra.pop("logprobs", None)
         if "reasoning" in extra:

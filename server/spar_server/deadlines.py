@@ -8,7 +8,7 @@ from typing import Final
 # Node clients give up on an answer whose headers take 300 s.
 NON_STREAM_S: Final = 285.0
 # OpenAI's Python client says here for how many seconds it waits for anything to read.
-READ_TIMEOUT_HEADER: Final = "x-stainless-read-timeout"
+READ_TIMEOUT_HEADER: Final = b"x-stainless-read-timeout"
 _MARGIN: Final = 0.05
 _MOST_MARGIN_S: Final = 1.0
 
@@ -23,8 +23,10 @@ def answer_within(hint: str | None) -> float:
 
 def first_byte_within(hint: str | None) -> float:
     """Seconds in which something has to reach the client."""
+    if not hint:
+        return math.inf
     try:
-        seconds = float(hint or "inf")
+        seconds = float(hint)
     except ValueError:
         return math.inf
     if not seconds > 0:

@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from spar_core.cutoff import Cutoff
 from spar_server.errors import ApiError
 from spar_server.open_paths import OPEN_PATHS
-from spar_server.read_ahead import read_ahead
 
 # Of the grace time, for answers to be sent in once they have been cut short.
 _RESERVE: Final = 0.2
@@ -59,12 +58,19 @@ class Draining:
 
     async def until_cutoff(self, frames: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
         """`frames`, which have no best-so-far to end with: at the cutoff they end as an error."""
-        try:
-            async with aclosing(read_ahead(frames, within=self.cutoff.timeout(None))) as pieces:
-                async for piece in pieces:
-                    yield piece
-        except TimeoutError as error:
-            raise leaving() from error
+        async with aclosing(frames):
+            while True:
+                if self.cutoff.reached:
+                    raise leaving()
+                try:
+                    # One scope for each: what ends while its reader is slow must not end the reader.
+                    async with self.cutoff.timeout(None):
+                        frame = await anext(frames)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError as error:
+                    raise leaving() from error
+                yield frame
 
 
 class _Leaving(ApiError):
@@ -100,7 +106,7 @@ class Drain:
 
     def _closing(self, send: Send) -> Send:
         async def closing(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._draining.begun:
+            if self._draining.begun and message["type"] == "http.response.start":
                 # A client that kept the connection would send its next request to a port that closes.
                 MutableHeaders(scope=message)["connection"] = "close"
             await send(message)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from spar_core.errors import BackendTimeout
-from spar_server.admission import Lane
+from spar_server.admission import Held, Lane
 from spar_server.answering import Plan
 from spar_server.api_key import ApiKey
 from spar_server.auth import key_of
 from spar_server.brownout import Brownout
 from spar_server.deadlines import READ_TIMEOUT_HEADER, first_byte_within
 from spar_server.draining import Draining, leaving
+from spar_server.headers import header_of
 from spar_server.load_metrics import LoadMetrics
 from spar_server.quotas import Quotas
 from spar_server.settings import Settings
@@ -44,7 +45,7 @@ class Gate:
         deadline, search = plan.config.deadline_s, plan.config.budget > 0
         assert deadline is not None
         async with self.timed_turn(request, deadline, search=search, cost=plan.cost) as left:
-            yield replace(plan.due_within(left), cutoff=self.draining.cutoff)
+            yield plan.due_within(left).until(self.draining.cutoff)
 
     @asynccontextmanager
     async def timed_turn(
@@ -55,33 +56,27 @@ class Gate:
         Raises:
             ApiError: as `turn` does.
         """
-        wait_s = min(deadline_s, first_byte_within(request.headers.get(READ_TIMEOUT_HEADER)))
-        async with self.admit(key_of(request), search=search, cost=cost, wait_s=wait_s) as waited:
-            yield max(0.0, deadline_s - waited)
-
-    @asynccontextmanager
-    async def admit(self, key: ApiKey, *, search: bool, cost: int, wait_s: float) -> AsyncIterator[float]:
-        """Wait no longer than `wait_s` for a turn, and hold it; the value is how long that took.
-
-        Raises:
-            ApiError: as `turn` does.
-        """
-        lane = self.searches if search else self.passed_through
-        async with AsyncExitStack() as held:
-            if search:
-                held.enter_context(self.quotas.search(key, lambda: lane.expected_hold_s))
-            slot = lane.slot(key.name, cost, weight=key.weight, wait_s=min(wait_s, self.max_wait_s))
+        key, lane = key_of(request), self.searches if search else self.passed_through
+        with self.quotas.search(key, lambda: lane.expected_hold_s) if search else nullcontext():
+            held = lane.enter_now(key.name, cost, weight=key.weight)
+            if held is None:
+                hint = header_of(request.scope, READ_TIMEOUT_HEADER)
+                held = await self._wait(lane, key, cost, min(deadline_s, first_byte_within(hint), self.max_wait_s))
+            self.metrics.admitted(key.name, "search" if search else "pass_through", held.waited_s)
             try:
-                async with self.draining.cutoff.timeout(None):
-                    waited = await held.enter_async_context(slot)
-            except TimeoutError as error:
-                raise leaving() from error
-            self.metrics.admitted(key.name, "search" if search else "pass_through", waited)
-            try:
-                yield waited
+                yield max(0.0, deadline_s - held.waited_s)
             except BackendTimeout as error:
                 # Not the upstream's doing: another server may well have the time.
                 raise (leaving() if self.draining.cutoff.reached else error) from error
+            finally:
+                lane.leave(held)
+
+    async def _wait(self, lane: Lane, key: ApiKey, cost: int, wait_s: float) -> Held:
+        try:
+            async with self.draining.cutoff.timeout(None):
+                return await lane.enter(key.name, cost, weight=key.weight, wait_s=wait_s)
+        except TimeoutError as error:
+            raise leaving() from error
 
 
 def build_gate(settings: Settings, metrics: LoadMetrics) -> Gate:

@@ -9,42 +9,63 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Final
+from functools import cached_property
+from typing import Any, Final, get_type_hints
 
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from spar_core.errors import RequestError
 from spar_server.errors import ApiError
+from spar_server.headers import header_of
 
 # More than any schema of a tool or a format has, and far less than what exhausts an interpreter's stack.
 MAX_DEPTH: Final = 100
 
 
-class JsonRoute(APIRoute):
-    """A route whose body is read by `read_json`."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            read = _Read(request.scope, request.receive)
-            if request.method == "POST":
-                _refuse_other_types(request.headers.get("content-type", ""))
-                read.value = read_json(await read.body())
-            return await handler(read)
-
-        return handle
-
-
-class _Read(Request):
-    """A request whose body has been read."""
+class JsonRequest(Request):
+    """A request whose body, once it has been read, is kept as a value."""
 
     value: Any = None
 
     async def json(self) -> Any:
         return self.value
+
+
+class JsonRoute(APIRoute):
+    """A POST route whose body is read by `read_json` and checked by the model that its endpoint takes as `body`.
+
+    The endpoint is called with that and the request, and answers with a response of its own making.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        async def handle(request: Request) -> Response:
+            return await self.answer(JsonRequest(request.scope, request.receive))
+
+        return handle
+
+    @cached_property
+    def _model(self) -> type[BaseModel]:
+        model: type[BaseModel] = get_type_hints(self.endpoint)["body"]
+        return model
+
+    async def answer(self, request: JsonRequest) -> Response:
+        """Have the endpoint answer.
+
+        Raises:
+            ApiError, RequestError, RequestValidationError: the body is no JSON, or not what the endpoint takes.
+        """
+        _refuse_other_types(header_of(request.scope, b"content-type") or "")
+        request.value = read_json(await request.body())
+        try:
+            body = self._model.model_validate(request.value)
+        except ValidationError as error:
+            raise RequestValidationError(error.errors(include_url=False)) from error
+        response: Response = await self.endpoint(body, request)
+        return response
 
 
 def _refuse_other_types(content_type: str) -> None:

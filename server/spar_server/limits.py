@@ -6,11 +6,11 @@ from collections.abc import Sized
 from functools import partial
 
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spar_core.errors import RequestError
+from spar_server.headers import header_of
 
 
 class Limits(BaseModel):
@@ -45,7 +45,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        length = Headers(scope=scope).get("content-length", "")
+        length = header_of(scope, b"content-length") or ""
         announced, received = (int(length) if length.isdigit() else 0), 0
 
         async def counted() -> Message:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -23,10 +23,12 @@ class LoadMetrics:
     """Gauges are read when they are asked for."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._admitted = Counter("spar_admitted", "Requests let in", ["key", "kind"], registry=registry)
+        self._admitted = cache(Counter("spar_admitted", "Requests let in", ["key", "kind"], registry=registry).labels)
         self._refused = Counter("spar_refused", "Requests refused at the gate", ["key", "code"], registry=registry)
-        self._wait = Histogram(
-            "spar_queue_wait_seconds", "Of requests let in", ["kind"], buckets=_SECONDS, registry=registry
+        self._wait = cache(
+            Histogram(
+                "spar_queue_wait_seconds", "Of requests let in", ["kind"], buckets=_SECONDS, registry=registry
+            ).labels
         )
         self._waiting = Gauge("spar_queue_requests", "Requests that wait", ["kind"], registry=registry)
         self._running = Gauge("spar_admission_cost_running", "Cost of what runs", ["kind"], registry=registry)
@@ -43,8 +45,8 @@ class LoadMetrics:
         self._draining.set_function(lambda: draining.begun)
 
     def admitted(self, key: str, kind: str, waited_s: float) -> None:
-        self._admitted.labels(key, kind).inc()
-        self._wait.labels(kind).observe(waited_s)
+        self._admitted(key, kind).inc()
+        self._wait(kind).observe(waited_s)
 
     def refused(self, key: str, code: str | None) -> None:
         """Count a refusal; `key` is a name, or empty where it is not known."""

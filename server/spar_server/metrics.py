@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter as Tally
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from spar_core.judging import Judgement
+from spar_core.judging import Judgement, Vote
 from spar_core.search import Answers, SearchResult
 from spar_core.types import ModelRole, Usage
 from spar_server.answering import Plan
@@ -25,24 +27,35 @@ _DEPTHS: Final = (0, 1, 2, 3, 4, 6, 8, 16)
 
 
 class Metrics:
-    """What the dashboards show."""
+    """What the dashboards show.
+
+    A metric with labels is kept as the function that finds its series by them, which remembers: labels are bounded.
+    """
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "spar_requests", "Requests to models by kind and outcome", ["kind", "outcome"], registry=registry
+        self._requests = cache(
+            Counter(
+                "spar_requests", "Requests to models by kind and outcome", ["kind", "outcome"], registry=registry
+            ).labels
         )
-        self._running = Gauge("spar_requests_running", "Requests to models in flight", ["kind"], registry=registry)
+        self._running = cache(
+            Gauge("spar_requests_running", "Requests to models in flight", ["kind"], registry=registry).labels
+        )
         self._errors = Counter("spar_error_responses", "Responses with an error status", ["status"], registry=registry)
-        self._duration = Histogram(
-            "spar_request_duration_seconds", "To the whole answer", ["kind"], buckets=_SECONDS, registry=registry
+        self._duration = cache(
+            Histogram(
+                "spar_request_duration_seconds", "To the whole answer", ["kind"], buckets=_SECONDS, registry=registry
+            ).labels
         )
-        self._first_token = Histogram(
-            "spar_time_to_first_answer_token_seconds",
-            "Of a stream, to the first piece of the answer",
-            ["kind"],
-            buckets=_SECONDS,
-            registry=registry,
+        self._first_token = cache(
+            Histogram(
+                "spar_time_to_first_answer_token_seconds",
+                "Of a stream, to the first piece of the answer",
+                ["kind"],
+                buckets=_SECONDS,
+                registry=registry,
+            ).labels
         )
         self._stops = Counter("spar_search_stops", "Searches by stop reason", ["reason"], registry=registry)
         self._nodes = Histogram("spar_search_nodes", "Nodes of a search", buckets=_NODES, registry=registry)
@@ -51,26 +64,28 @@ class Metrics:
         )
         self._votes = Counter("spar_votes", "Votes of finished searches by verdict", ["verdict"], registry=registry)
         self._improved = Counter("spar_improved", "Answers that replaced their draft", registry=registry)
-        self._tokens = Counter("spar_tokens", "Tokens by model role and kind", ["role", "kind"], registry=registry)
-        self._calls = Counter("spar_model_calls", "Model calls by role", ["role"], registry=registry)
+        self._tokens = cache(
+            Counter("spar_tokens", "Tokens by model role and kind", ["role", "kind"], registry=registry).labels
+        )
+        self._calls = cache(Counter("spar_model_calls", "Model calls by role", ["role"], registry=registry).labels)
         self.upstreams = UpstreamMetrics(registry)
         self.load = LoadMetrics(registry)
         for kind in ("pass_through", "search", "judge", "completions", "embeddings"):
-            self._running.labels(kind)
+            self._running(kind)
 
     @contextmanager
     def request(self, kind: str) -> Iterator[Meter]:
         """Measure one request to models, from here to the end of its answer."""
         meter = Meter(self, kind)
-        self._running.labels(kind).inc()
+        self._running(kind).inc()
         try:
             yield meter
         except (asyncio.CancelledError, GeneratorExit, ClientGoneError):
             meter.outcome = "cancelled"
             raise
         finally:
-            self._running.labels(kind).dec()
-            self._requests.labels(kind, meter.outcome).inc()
+            self._running(kind).dec()
+            self._requests(kind, meter.outcome).inc()
 
     def refused(self, error: ApiError, key: str) -> None:
         """Count an error response; `key` is the name of the key that it goes to."""
@@ -78,7 +93,7 @@ class Metrics:
         self.load.refused(key, error.code)
 
     def first_token(self, kind: str, seconds: float) -> None:
-        self._first_token.labels(kind).observe(seconds)
+        self._first_token(kind).observe(seconds)
 
     def answered(self, plan: Plan, answers: Answers, seconds: float) -> None:
         """Count what a request's answers took."""
@@ -91,12 +106,12 @@ class Metrics:
         self, kind: str, calls: Mapping[ModelRole, int], usage: Mapping[ModelRole, Usage], seconds: float
     ) -> None:
         """Count the model calls of a request that was answered."""
-        self._duration.labels(kind).observe(seconds)
+        self._duration(kind).observe(seconds)
         for role, count in calls.items():
-            self._calls.labels(role).inc(count)
+            self._calls(role).inc(count)
         for role, used in usage.items():
-            self._tokens.labels(role, "prompt").inc(used.prompt_tokens)
-            self._tokens.labels(role, "completion").inc(used.completion_tokens)
+            self._tokens(role, "prompt").inc(used.prompt_tokens)
+            self._tokens(role, "completion").inc(used.completion_tokens)
 
     def _searched(self, result: SearchResult) -> None:
         self._stops.labels(result.stop_reason).inc()
@@ -111,13 +126,16 @@ class Metrics:
 
     def voted(self, judgement: Judgement) -> None:
         """Count a judgement's votes."""
-        for vote in judgement.votes:
-            verdict = "failed" if vote.error else {True: "yes", False: "no", None: "abstained"}[vote.verdict]
-            self._votes.labels(verdict).inc()
+        for verdict, count in Tally(_verdict(vote) for vote in judgement.votes).items():
+            self._votes.labels(verdict).inc(count)
 
     def render(self) -> bytes:
         """The exposition format."""
         return generate_latest(self._registry)
+
+
+def _verdict(vote: Vote) -> str:
+    return "failed" if vote.error else {True: "yes", False: "no", None: "abstained"}[vote.verdict]
 
 
 class Meter:

@@ -1,4 +1,4 @@
-"""A stream read by a task of its own, as far ahead as it goes, so that what has come is handed on in one piece.
+"""A stream read by a task of its own, as far ahead as it goes, so that what has come is handed on in one batch.
 
 To send costs far more than to make a frame, and a busy upstream's tokens come several at a time.
 """
@@ -7,29 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from typing import Final
+from contextlib import aclosing
+from typing import Final, TypeVar
 
+T = TypeVar("T")
 # Further ahead than this of a slow client the stream is not read.
-_MOST_FRAMES: Final = 256
+_MOST: Final = 256
 
 
-async def read_ahead(
-    frames: AsyncGenerator[str, None], *, within: AbstractAsyncContextManager[None] | None = None
-) -> AsyncGenerator[str, None]:
-    """The frames in as few pieces as waiting for none of them allows. A failure comes after all that was before it.
-
-    `within` is the scope that they are read in, such as a timeout.
-    """
-    waiting: list[str] = []
+async def read_ahead(items: AsyncGenerator[T, None]) -> AsyncGenerator[list[T], None]:
+    """The items in as few batches as waiting for none of them allows. A failure comes after all that was before it."""
+    waiting: list[T] = []
     came, taken = asyncio.Event(), asyncio.Event()
 
     async def read() -> None:
-        async with within or nullcontext(), aclosing(frames):
-            async for frame in frames:
-                waiting.append(frame)
+        async with aclosing(items):
+            async for item in items:
+                waiting.append(item)
                 came.set()
-                if len(waiting) >= _MOST_FRAMES:
+                if len(waiting) >= _MOST:
                     taken.clear()
                     await taken.wait()
 
@@ -41,9 +37,9 @@ async def read_ahead(
             came.clear()
             taken.set()
             if waiting:
-                piece = "".join(waiting)
+                batch = waiting.copy()
                 waiting.clear()
-                yield piece
+                yield batch
         # Raises what went wrong.
         task.result()
     finally:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 from fastapi import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from spar_core.search import Answers
 from spar_core.search.events import Event
@@ -17,12 +17,13 @@ from spar_server.auth import allow_model, key_of
 from spar_server.deadlines import READ_TIMEOUT_HEADER, answer_within
 from spar_server.disconnect import EventStream, until_disconnect
 from spar_server.gate import Gate
+from spar_server.headers import header_of
 from spar_server.keys import defaults_for
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.schemas import ChatRequest
 from spar_server.settings import RefineDefaults, Settings
-from spar_server.streaming import Voice, stream_pass_through, stream_search, told
+from spar_server.streaming import Voice, json_answer, stream_pass_through, stream_search, told
 
 
 def defaults_of(request: Request) -> RefineDefaults:
@@ -41,17 +42,24 @@ def plan_for(chat: ChatRequest, request: Request) -> Plan:
     settings: Settings = request.app.state.settings
     pair: Pair = request.app.state.pair
     settings.limits.check_messages(chat.messages)
-    plan = make_plan(chat, request.headers.get(BUDGET_HEADER), pair=pair, defaults=defaults_of(request))
+    gate: Gate = request.app.state.gate
+    plan = make_plan(
+        chat,
+        header_of(request.scope, BUDGET_HEADER),
+        pair=pair,
+        defaults=defaults_of(request),
+        cutoff=gate.draining.cutoff,
+    )
     allow_model(key_of(request), pair.name)
     if not chat.stream:
-        plan = plan.due_within(answer_within(request.headers.get(READ_TIMEOUT_HEADER)))
+        plan = plan.due_within(answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)))
     plan.bind_calls()
     return plan
 
 
 async def reply_whole(plan: Plan, request: Request, body: Callable[[Plan, Answers], dict[str, Any]]) -> Response:
     """The answers in one `body`."""
-    return JSONResponse(await until_disconnect(request.receive, _whole(plan, request, body)))
+    return json_answer(await until_disconnect(request.receive, _whole(plan, request, body)))
 
 
 async def reply_stream(plan: Plan, request: Request, voice: Voice) -> Response:

@@ -6,15 +6,15 @@ Pure ASGI, so that disconnects stay visible.
 from __future__ import annotations
 
 import re
+from secrets import token_hex
 from typing import Final
-from uuid import uuid4
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spar_core.backends.context import bind_calls
+from spar_server.headers import header_of
 
-HEADER: Final = "x-request-id"
+_NAME: Final = b"x-request-id"
 _SAFE: Final = re.compile(r"[\w.:-]{1,128}")
 
 
@@ -28,13 +28,14 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(HEADER, "")
-        request_id = given if _SAFE.fullmatch(given) else uuid4().hex
+        given = header_of(scope, _NAME) or ""
+        request_id = given if _SAFE.fullmatch(given) else token_hex(16)
         bind_calls(request_id=request_id)
+        tag = (_NAME, request_id.encode())
 
         async def tagged(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = request_id
+                message["headers"] = [*message.get("headers", ()), tag]
             await send(message)
 
         await self._app(scope, receive, tagged)

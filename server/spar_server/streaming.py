@@ -10,10 +10,13 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+
+from pydantic_core import to_json
+from starlette.responses import Response
 
 from spar_core.errors import BackendError
 from spar_core.search import Answers
@@ -35,7 +38,7 @@ STATUS_WITHIN_S: Final = 0.5
 
 
 class Voice(Protocol):
-    """How one API words a stream. Every string is one whole frame; `index` is the choice's."""
+    """How one API words a stream. Every string is whole frames; `index` is the choice's."""
 
     def opening(self, index: int) -> Iterable[str]:
         """An answer is on its way."""
@@ -72,6 +75,18 @@ _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).enc
 
 def frame(data: dict[str, Any]) -> str:
     return f"data: {_encode(data)}\n\n"
+
+
+def json_answer(data: dict[str, Any]) -> Response:
+    """`data` as a whole answer. A number that JSON has not, as some engines send for a log probability, is null."""
+    return Response(to_json(data, inf_nan_mode="null"), media_type="application/json")
+
+
+async def joined(batches: AsyncGenerator[list[str], None]) -> AsyncGenerator[str, None]:
+    """Each batch of frames in one piece."""
+    async with aclosing(batches):
+        async for batch in batches:
+            yield "".join(batch)
 
 
 async def told(
@@ -158,27 +173,22 @@ async def _watch(events: asyncio.Queue[Event | None], voice: Voice, *, progress:
 
 
 async def stream_pass_through(plan: Plan, voice: Voice, metrics: Metrics) -> AsyncGenerator[str, None]:
-    """The actor's tokens as they come; the choices of one request come through each other."""
+    """The actor's tokens as they come; the choices of one request come through each other.
+
+    What came together goes out together, as several frames in one piece: to send costs far more than to word.
+    """
     choices = [_Heard() for _ in range(plan.n)]
     with metrics.request(plan.kind) as meter:
-        async with aclosing(side_by_side([plan.draft_stream(index) for index in range(plan.n)])) as deltas:
-            async for index, delta in deltas:
-                choice = choices[index]
-                if not choice.opened:
-                    choice.opened = True
-                    for piece in voice.opening(index):
-                        yield piece
-                choice.finish, choice.usage = delta.finish_reason or choice.finish, delta.usage or choice.usage
-                if delta.text or delta.extra:
-                    meter.spoke()
-                    choice.text.append(delta.text)
-                    for piece in voice.piece(delta, index):
-                        yield piece
+        async with aclosing(side_by_side([plan.draft_stream(index) for index in range(plan.n)])) as batches:
+            async for index, batch in batches:
+                if frames := choices[index].hear(batch, voice, index):
+                    if choices[index].text:
+                        meter.spoke()
+                    yield "".join(frames)
         drafts = [Completion("".join(choice.text), choice.finish, choice.usage) for choice in choices]
         answers = plan.passed_through(drafts, meter.elapsed_s)
         meter.answered(plan, answers)
-        for piece in voice.ending(plan, answers):
-            yield piece
+        yield "".join(voice.ending(plan, answers))
 
 
 @dataclass
@@ -189,3 +199,16 @@ class _Heard:
     finish: FinishReason = "stop"
     usage: Usage = field(default_factory=Usage)
     opened: bool = False
+
+    def hear(self, batch: Sequence[Delta], voice: Voice, index: int) -> list[str]:
+        """The frames that tell of a batch."""
+        frames: list[str] = []
+        if not self.opened:
+            self.opened = True
+            frames += voice.opening(index)
+        for delta in batch:
+            self.finish, self.usage = delta.finish_reason or self.finish, delta.usage or self.usage
+            if delta.text or delta.extra:
+                self.text.append(delta.text)
+                frames += voice.piece(delta, index)
+        return frames

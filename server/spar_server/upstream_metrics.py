@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -16,8 +17,11 @@ class UpstreamMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         labels = ["role", "endpoint"]
-        self.calls = Counter(
-            "spar_upstream_calls", "Tries of model calls by outcome", [*labels, "outcome"], registry=registry
+        # Remembers the series that it has found.
+        self.calls = cache(
+            Counter(
+                "spar_upstream_calls", "Tries of model calls by outcome", [*labels, "outcome"], registry=registry
+            ).labels
         )
         self.retries = Counter(
             "spar_upstream_retries",
@@ -39,7 +43,7 @@ class _RoleObserver:
         self._role = role
 
     def called(self, endpoint: int, outcome: CallOutcome) -> None:
-        self._metrics.calls.labels(self._role, str(endpoint), outcome).inc()
+        self._metrics.calls(self._role, str(endpoint), outcome).inc()
 
     def retried(self, endpoint: int, outcome: CallOutcome) -> None:
         self._metrics.retries.labels(self._role, str(endpoint), outcome).inc()

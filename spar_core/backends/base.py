@@ -7,7 +7,8 @@ generation upstream. Every failure is a `spar_core.errors.BackendError`.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol, runtime_checkable
+from contextlib import aclosing
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from spar_core.types import Completion, Delta, Message, Sampling
 
@@ -42,6 +43,33 @@ class Readiness(Protocol):
         ...
 
 
+class Batching(Protocol):
+    """What a backend has besides that may learn of several deltas at once."""
+
+    def stream_batches(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Sequence[Delta], None]:
+        """As `stream`, with the deltas that came together in one piece, which is never empty."""
+        ...
+
+
+def is_batching(backend: object) -> TypeGuard[Batching]:
+    """Whether it is one. Asked for every stream: a look at the name costs a tenth of a look at the protocol."""
+    return hasattr(backend, "stream_batches")
+
+
 async def is_ready(backend: Backend) -> bool:
     """Whether a backend takes calls, as far as it can tell."""
     return await backend.ready() if isinstance(backend, Readiness) else True
+
+
+async def batches_of(
+    backend: Backend, messages: Sequence[Message], sampling: Sampling
+) -> AsyncGenerator[Sequence[Delta], None]:
+    """A stream in the batches that its backend knows of, or delta by delta."""
+    if is_batching(backend):
+        async with aclosing(backend.stream_batches(messages, sampling)) as batches:
+            async for batch in batches:
+                yield batch
+        return
+    async with aclosing(backend.stream(messages, sampling)) as deltas:
+        async for delta in deltas:
+            yield (delta,)

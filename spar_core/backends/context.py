@@ -7,8 +7,8 @@ that they are made in, without a parameter on every way.
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,13 @@ def call_context() -> CallContext:
     return _CURRENT.get()
 
 
-def bind_calls(**changes: Any) -> None:
-    """Change it, for this task and the tasks that it starts from now on."""
-    _CURRENT.set(replace(_CURRENT.get(), **changes))
+def bind_calls(*, request_id: str | None = None, affinity: str | None = None, deadline: float | None = None) -> None:
+    """Set what is given, for this task and the tasks that it starts from now on."""
+    now = _CURRENT.get()
+    _CURRENT.set(
+        CallContext(
+            now.request_id if request_id is None else request_id,
+            now.affinity if affinity is None else affinity,
+            now.deadline if deadline is None else deadline,
+        )
+    )

@@ -40,7 +40,9 @@ def test_a_budget_buys_refinement(url: str, model: str, settings: dict[str, Any]
 def test_a_stream_joins_to_the_answer_with_its_usage(url: str, model: str, text: str) -> None:
     chunks = list(ask(url, model=model, stream=True, stream_options={"include_usage": True}))
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == text
-    thoughts = "".join(getattr(chunk.choices[0].delta, "reasoning_content", None) or "" for chunk in chunks)
+    thoughts = "".join(
+        getattr(chunk.choices[0].delta, "reasoning_content", None) or "" for chunk in chunks if chunk.choices
+    )
     assert bool(thoughts) is (model != "pair")
     assert chunks[-1].usage.prompt_tokens == 2
     whole = litellm.stream_chunk_builder(chunks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -234,31 +235,53 @@ def test_a_slow_drip_is_waited_for(
     assert_exact(usage, upstream)
 
 
-@pytest.mark.parametrize("body", [{}, SEARCH])
+def drafts(call: Call) -> bool:
+    return call.model == "actor"
+
+
+def judges(call: Call) -> bool:
+    return call.model == "refiner" and call.messages[-1]["content"] != "Refine the response."
+
+
+def refines(call: Call) -> bool:
+    return call.model == "refiner" and not judges(call)
+
+
+@pytest.mark.parametrize(("body", "meant"), [({}, drafts), (SEARCH, drafts), (SEARCH, judges), (SEARCH, refines)])
 @pytest.mark.parametrize("fault", ["stall", "stall after"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_is_an_abort_upstream_at_once(
-    serving: Serving, upstream: FaultyUpstream, stream: bool, fault: str, body: dict[str, Any]
+    serving: Serving,
+    upstream: FaultyUpstream,
+    stream: bool,
+    fault: str,
+    body: dict[str, Any],
+    meant: Callable[[Call], bool],
 ) -> None:
-    upstream.fault = lambda call: fault
+    """Whatever call its request is at; a passed-through one's own, or a search's draft, votes or refinement."""
+    upstream.fault = lambda call: fault if meant(call) else "none"
     request = {"model": "pair", "messages": [{"role": "user", "content": "Hi"}], "stream": stream, **body}
     sent = json.dumps(request).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(sent)}\r\n"
     waits: list[float] = []
+
+    def stuck() -> list[Call]:
+        return [call for call in upstream.calls if meant(call)]
+
     with gateway(serving, upstream, timeouts=PATIENT) as tested:
-        for turn in range(1, 5):
+        for turn in range(1, 6):
             with socket.create_connection(("127.0.0.1", int(tested.url.rpartition(":")[2]))) as client:
                 client.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + sent)
-                wait_until(lambda turn=turn: len(upstream.calls) == turn)  # type: ignore[misc]
+                wait_until(lambda turn=turn: len(stuck()) == turn)  # type: ignore[misc]
                 # Until the answer is under way, if it will ever be.
                 time.sleep(0.05)
             left = time.monotonic()
-            call = upstream.calls[-1]
+            call = stuck()[-1]
             wait_until(lambda call=call: call.aborted is not None)  # type: ignore[misc]
             assert call.aborted is not None
             waits.append(call.aborted - left)
-    # One wait may be the machine's fault; the gateway's would be in all of them.
-    assert min(waits) < 0.2
+    # One wait, or two, may be the machine's fault; the gateway's would be in all of them.
+    assert statistics.median(waits) < 0.2
     assert max(waits) < 2
 
 
@@ -313,7 +336,7 @@ def test_every_model_call_carries_the_requests_id_and_none_its_siblings(
         tested.http.headers["X-Request-Id"] = "req-7"
         answered(tested.ask(**SEARCH), stream=False)
     names = [call.request_id or "" for call in upstream.calls]
-    assert len(names) == len(set(names)) >= 6
+    assert len(names) == len(set(names)) == 4
     assert all(name.startswith("req-7-") for name in names)
 
 

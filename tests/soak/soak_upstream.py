@@ -92,7 +92,7 @@ class FaultyUpstream:
         else:
             await asyncio.sleep(_SLOW_S if slow else self._random.uniform(0.001, 0.008))
             choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-            response = web.json_response({"choices": [choice], "usage": usage})
+            response = web.json_response({"choices": [choice] * (body.get("n") or 1), "usage": usage})
         record.finished += 1
         record.outlived += slow
         record.tokens[role].update(prompt=usage["prompt_tokens"], completion=usage["completion_tokens"])

@@ -14,9 +14,8 @@ MESSAGES = [{"role": "user", "content": PROMPT}]
 
 def ask(url: str, *, model: str = "pair", **fields: Any) -> dict[str, Any]:
     """A chat completion that is not streamed."""
-    response = httpx.post(
-        f"{url}/v1/chat/completions", json={"model": model, "messages": MESSAGES, **fields}, timeout=120
-    )
+    body = {"model": model, "messages": MESSAGES, **fields}
+    response = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=120)
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
     return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import httpx
@@ -108,11 +109,36 @@ def test_a_request_that_is_left_is_aborted_in_vllm(gateway: Server, fleet: Fleet
 
 
 def test_a_search_that_is_left_is_aborted_in_both(gateway: Server, fleet: Fleet) -> None:
-    body = {**LONG, "n": 4, "refine_budget": 16}
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{gateway.url}/v1/chat/completions", json=body, timeout=0.7)
-    for server in (fleet.actor, fleet.refiner):
-        until(lambda server=server: metric(server.url, "vllm:num_requests_running") == 0, 1)  # type: ignore[misc]
+    def at_work(server: Server) -> float:
+        return metric(server.url, "vllm:num_requests_running")
+
+    body = {**LONG, "n": 4, "refine_budget": 16, "stream": True}
+    with httpx.stream("POST", f"{gateway.url}/v1/chat/completions", json=body, timeout=60):
+        until(lambda: at_work(fleet.refiner) > 0, 60)
+    until(lambda: at_work(fleet.actor) + at_work(fleet.refiner) == 0, 1)
+    said = [metric(server.url, "vllm:generation_tokens_total") for server in (fleet.actor, fleet.refiner)]
+    # Nothing of it comes later either.
+    time.sleep(1)
+    assert said == [metric(server.url, "vllm:generation_tokens_total") for server in (fleet.actor, fleet.refiner)]
+
+
+def test_the_votes_of_a_round_are_one_request(gateway: Server, fleet: Fleet) -> None:
+    def asked() -> float:
+        return metric(gateway.url, 'spar_upstream_calls_total{endpoint="0",outcome="ok",role="refiner"}')
+
+    before, said = asked(), metric(fleet.refiner.url, "vllm:generation_tokens_total")
+    body = {"messages": MESSAGES, "response": "The lamp.", "votes": 7, "early_vote_stop": False, "seed": 3}
+    judgement = httpx.post(f"{gateway.url}/v1/judge", json=body, timeout=60).json()
+    assert asked() - before == 1
+    assert all(vote["error"] is None for vote in judgement["votes"])
+    assert len(judgement["votes"]) == 7
+    assert judgement["usage"]["completion_tokens"] == metric(fleet.refiner.url, "vllm:generation_tokens_total") - said
+
+
+def test_the_choices_of_one_request_are_independent_under_a_seed(fleet: Fleet) -> None:
+    """What votes in one request rest on."""
+    answer = ask(fleet.actor.url, model="actor", n=4, seed=3, temperature=1.5, max_tokens=40)
+    assert len({choice["message"]["content"] for choice in answer["choices"]}) == 4
 
 
 def test_actor_and_refiner_as_two_adapters_on_one_base(folder: Path, fleet: Fleet) -> None:

@@ -169,10 +169,12 @@ async def test_a_prompt_that_does_not_fit_is_refused(base: VllmBackend) -> None:
 async def test_an_adapter_says_something_else_than_its_base_and_than_the_other(
     engine: VllmEngine, adapters: Adapters
 ) -> None:
-    paths = (None, str(adapters.actor), str(adapters.refiner))
-    # At once: one batch serves them all.
+    # At once: one batch serves both. Not the base with them: without a GPU, vLLM 0.32 gives what has no adapter the
+    # last one's of its batch.
+    paths = (str(adapters.actor), str(adapters.refiner))
     asked = (VllmBackend(engine, "one", adapter=path).complete(ASKED, GREEDY) for path in paths)
     texts = [completion.text for completion in await asyncio.gather(*asked)]
+    texts.append((await VllmBackend(engine, "one").complete(ASKED, GREEDY)).text)
     assert len(set(texts)) == 3
 
 

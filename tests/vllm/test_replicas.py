@@ -8,11 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from asking import ask, check_search, text_of
+from asking import PROMPT, ask, check_search, text_of
 from conftest import Fleet
-from processes import metric, spar_serve, until
+from processes import Server, metric, spar_serve, until
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
+
+
+def conversation(number: int) -> list[dict[str, str]]:
+    return [{"role": "user", "content": f"{number}. {PROMPT}"}]
+
+
+def moved(gateway: Server) -> float:
+    """Calls that were tried again after their connection was lost, or could not be had."""
+    return metric(gateway.url, 'spar_upstream_retries_total{endpoint="1",outcome="unavailable",role="actor"}')
 
 
 def test_no_request_is_lost_when_one_of_two_replicas_is_killed(folder: Path, fleet: Fleet) -> None:
@@ -28,7 +37,9 @@ def test_no_request_is_lost_when_one_of_two_replicas_is_killed(folder: Path, fle
             """Tokens of one answer after another, until it is over."""
             said: list[int] = []
             while not over.is_set():
-                answer = ask(gateway.url, seed=first + len(said), max_tokens=120, ignore_eos=True)
+                # Each in a conversation of its own: those of one conversation stay at one replica.
+                messages = conversation(first + len(said))
+                answer = ask(gateway.url, messages=messages, max_tokens=120, ignore_eos=True)
                 said.append(int(answer["usage"]["completion_tokens"]))
             return said
 
@@ -37,7 +48,8 @@ def test_no_request_is_lost_when_one_of_two_replicas_is_killed(folder: Path, fle
             # The load goes on until it has met the replica at work, and for a while after that one is dead.
             until(lambda: metric(fleet.replica.url, "vllm:num_requests_running") > 0, 120)
             fleet.replica.kill()
-            time.sleep(5)
+            until(lambda: moved(gateway) > 0, 60)
+            time.sleep(3)
         finally:
             over.set()
         said = [tokens for asking in load for tokens in asking.result()]
@@ -49,8 +61,11 @@ def test_no_request_is_lost_when_one_of_two_replicas_is_killed(folder: Path, fle
         fleet.replica.wait()
 
         def shared() -> bool:
-            searches = [threads.submit(ask, gateway.url, max_tokens=40, ignore_eos=True) for _ in range(8)]
-            assert all(text_of(search.result()) for search in searches)
+            answers = [
+                threads.submit(ask, gateway.url, messages=conversation(number), max_tokens=40, ignore_eos=True)
+                for number in range(8)
+            ]
+            assert all(text_of(answer.result()) for answer in answers)
             return metric(fleet.replica.url, "vllm:generation_tokens_total") > 0
 
         until(shared, 60)

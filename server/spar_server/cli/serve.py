@@ -152,5 +152,8 @@ def run(flags: Flags, file: str | None) -> None:
         pair = build_pair(settings, metrics.upstreams.of)
         app = create_app(settings, pair, metrics)
         # By then everything has ended but clients that do not read what they are sent.
-        config = uvicorn.Config(app, log_level=settings.log_level, timeout_graceful_shutdown=1)
+        # Nothing here asks who sent a request to a proxy before, and each access is in the metrics.
+        config = uvicorn.Config(
+            app, log_level=settings.log_level, timeout_graceful_shutdown=1, proxy_headers=False, access_log=False
+        )
         _Server(config, pair, app.state.gate.draining).run([bound])

@@ -22,13 +22,15 @@ from spar_server.described import EMBEDDED, TEXT
 from spar_server.disconnect import EventStream, until_disconnect
 from spar_server.errors import ApiError
 from spar_server.gate import Gate
+from spar_server.headers import header_of
 from spar_server.json_body import JsonRoute
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.raw_schemas import CompletionsRequest, EmbeddingsRequest, RawRequest
+from spar_server.read_ahead import read_ahead
 from spar_server.reply import defaults_of
 from spar_server.settings import Settings
-from spar_server.streaming import frame, told
+from spar_server.streaming import frame, joined, told
 
 router = APIRouter(route_class=JsonRoute)
 
@@ -72,7 +74,7 @@ async def _whole(path: str, actor: PassThrough, body: RawRequest, request: Reque
 
 async def _answer(path: str, actor: PassThrough, request: Request) -> dict[str, Any]:
     gate, metrics, deadline_s = _shared(request)
-    deadline_s = min(deadline_s, answer_within(request.headers.get(READ_TIMEOUT_HEADER)))
+    deadline_s = min(deadline_s, answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)))
     async with gate.timed_turn(request, deadline_s) as left:
         with metrics.request(path.removeprefix("/")) as meter:
             bind_calls(deadline=time.monotonic() + left)
@@ -90,7 +92,7 @@ async def _answer(path: str, actor: PassThrough, request: Request) -> dict[str, 
 async def _frames(path: str, actor: PassThrough, body: RawRequest, request: Request) -> AsyncGenerator[str, None]:
     gate, metrics, deadline_s = _shared(request)
     async with gate.timed_turn(request, deadline_s):
-        frames = _chunks(path, actor, body, await request.json(), metrics)
+        frames = joined(read_ahead(_chunks(path, actor, body, await request.json(), metrics)))
         async with aclosing(gate.draining.until_cutoff(frames)) as passed:
             async for each in passed:
                 yield each

@@ -14,6 +14,7 @@ from spar_server.bodies import Envelope
 from spar_server.chat_stream import ChatVoice
 from spar_server.described import BUDGET_PARAMETER, CHAT
 from spar_server.given import RefineRequest, split_answer
+from spar_server.headers import header_of
 from spar_server.json_body import JsonRoute
 from spar_server.pair import Pair
 from spar_server.reply import defaults_of, plan_for, reply_stream, reply_whole
@@ -38,4 +39,4 @@ def _budget(body: RefineRequest, request: Request) -> int:
     pair: Pair = request.app.state.pair
     usual = defaults_of(request)
     defaults = usual.model_copy(update={"refine_budget": max(1, usual.refine_budget)})
-    return asked_budget(body, request.headers.get(BUDGET_HEADER), model=pair.name, defaults=defaults).nodes
+    return asked_budget(body, header_of(request.scope, BUDGET_HEADER), model=pair.name, defaults=defaults).nodes

@@ -14,18 +14,34 @@ _THOUGHTS: Final = ("reasoning_content", "reasoning")
 
 def completion_of(data: Mapping[str, Any]) -> Completion:
     """An answer that is not streamed."""
-    choice = first_choice(data)
+    return _completion(first_choice(data), usage_of(data))
+
+
+def completions_of(data: Mapping[str, Any]) -> list[Completion]:
+    """All choices of an answer that is not streamed; the first has the usage, which is counted for all together."""
+    choices, usage = _choices(data) or [None], usage_of(data)
+    return [
+        _completion(None if choice is None else _object(choice, "choice"), usage if number == 0 else Usage())
+        for number, choice in enumerate(choices)
+    ]
+
+
+def _completion(choice: Mapping[str, Any] | None, usage: Usage) -> Completion:
     if choice is None or choice.get("message") is None:
         raise BackendProtocol("upstream's answer has no choices")
     text, extra = _split(_object(choice["message"], "message"))
     if choice.get("logprobs"):
         extra["logprobs"] = choice["logprobs"]
-    return Completion(text, finish_of(choice) or "stop", usage_of(data), extra)
+    return Completion(text, finish_of(choice) or "stop", usage, extra)
 
 
 def delta_of(choice: Mapping[str, Any]) -> Delta | None:
     """The piece in a chunk's choice; None when it holds none."""
-    text, extra = _split(_object(choice.get("delta") or {}, "delta"))
+    delta = _object(choice.get("delta") or {}, "delta")
+    if len(delta) == 1 and isinstance(text := delta.get("content"), str) and not choice.get("logprobs"):
+        # What nearly all of them are.
+        return Delta(text) if text else None
+    text, extra = _split(delta)
     if choice.get("logprobs"):
         extra["logprobs"] = choice["logprobs"]
     return Delta(text, extra=extra) if text or extra else None
@@ -33,10 +49,15 @@ def delta_of(choice: Mapping[str, Any]) -> Delta | None:
 
 def first_choice(data: Mapping[str, Any]) -> dict[str, Any] | None:
     """The only choice there is: calls ask for one."""
-    choices = data.get("choices") or ()
-    if not isinstance(choices, list | tuple):
-        raise BackendProtocol("upstream's choices are no list")
+    choices = _choices(data)
     return _object(choices[0], "choice") if choices else None
+
+
+def _choices(data: Mapping[str, Any]) -> list[Any]:
+    choices = data.get("choices") or []
+    if not isinstance(choices, list):
+        raise BackendProtocol("upstream's choices are no list")
+    return choices
 
 
 def finish_of(choice: Mapping[str, Any]) -> FinishReason | None:

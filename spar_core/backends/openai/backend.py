@@ -6,22 +6,24 @@ Cancelling a call closes its HTTP response, which is how such servers learn of a
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from secrets import token_hex
 from typing import Any, Final
-from uuid import uuid4
 
 import aiohttp
 
 from spar_core.backends.context import call_context
-from spar_core.backends.openai.answers import completion_of, delta_of, finish_of, first_choice, usage_of
+from spar_core.backends.openai.answers import completion_of, completions_of
+from spar_core.backends.openai.deltas import Deltas
 from spar_core.backends.openai.failures import failure, read_object
 from spar_core.backends.openai.reading import TimedBody, TokenClock, read_rest
 from spar_core.backends.openai.sse import data_lines
 from spar_core.backends.openai.timeouts import Timeouts
 from spar_core.errors import BackendTimeout, BackendUnavailable
-from spar_core.types import Completion, Delta, FinishReason, Message, Sampling, Usage
+from spar_core.types import Completion, Delta, Message, Sampling
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ _KEEP_ALIVE_S: Final = 4.0
 _CHAT: Final = "/chat/completions"
 # A server that takes longer to say that it lives is in no state to be sent work.
 _PROBE_S: Final = 2.0
+# dumps() would make an encoder for each call.
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class OpenAIBackend:
@@ -43,43 +47,46 @@ class OpenAIBackend:
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._timeouts = timeouts or Timeouts()
         self._session: aiohttp.ClientSession | None = None
+        self.takes_many = True
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        within = min(self._timeouts.answer, self._timeouts.total)
-        async with self._post(_CHAT, self._body(messages, sampling), answer_s=within, total_s=within) as response:
+        async with self._whole(_CHAT, self._body(messages, sampling)) as response:
             return completion_of(read_object(await response.read()))
 
+    async def complete_many(self, messages: Sequence[Message], sampling: Sampling, count: int) -> list[Completion]:
+        async with self._whole(_CHAT, {**self._body(messages, sampling), "n": count}) as response:
+            return completions_of(read_object(await response.read()))[:count]
+
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
+        async with aclosing(self.stream_batches(messages, sampling)) as batches:
+            async for batch in batches:
+                for delta in batch:
+                    yield delta
+
+    async def stream_batches(
+        self, messages: Sequence[Message], sampling: Sampling
+    ) -> AsyncGenerator[Sequence[Delta], None]:
         body = {**self._body(messages, sampling), "stream": True, "stream_options": {"include_usage": True}}
-        clock = TokenClock(self._timeouts)
-        finish: FinishReason | None = None
-        usage: Usage | None = None
-        done = False
+        clock, deltas = TokenClock(self._timeouts), Deltas()
         within = self._timeouts
         async with self._post(_CHAT, body, answer_s=within.first_token, total_s=within.total) as response:
-            async with aclosing(data_lines(TimedBody(response.content, clock))) as lines:
-                async for data in lines:
-                    if done := data == "[DONE]":
-                        break
-                    chunk = read_object(data)
-                    usage = usage_of(chunk) if chunk.get("usage") else usage
-                    if (choice := first_choice(chunk)) is None:
-                        continue
-                    finish = finish_of(choice) or finish
-                    if (delta := delta_of(choice)) is not None:
-                        yield delta
-                    if delta is not None or finish is not None:
-                        clock.ticked()
-            # With neither of them the usage may have been cut off, and what was said would count as nothing.
-            if finish is None or not (done or usage):
-                raise BackendUnavailable("upstream broke off its stream")
-            yield Delta(finish_reason=finish, usage=usage or Usage())
+            async for piece in TimedBody(response.content, clock):
+                if batch := deltas.read(piece):
+                    yield batch
+                if batch or deltas.finished:
+                    clock.ticked()
+                if deltas.done or deltas.broken:
+                    break
+            else:
+                if batch := deltas.end():
+                    yield batch
+            if deltas.broken:
+                raise deltas.broken
+            yield (deltas.last(),)
             await read_rest(response.content)
 
     async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        within = min(self._timeouts.answer, self._timeouts.total)
-        body = {**body, "model": self.model}
-        async with self._post(path, body, answer_s=within, total_s=within) as response:
+        async with self._whole(path, {**body, "model": self.model}) as response:
             return read_object(await response.read())
 
     async def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
@@ -111,7 +118,10 @@ class OpenAIBackend:
         """The session, made on first use because it belongs to the running loop."""
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
-            self._session = aiohttp.ClientSession(connector=connector, headers=self._headers)
+            # No cookies: what a server sets for one client's call is not for the next one's.
+            self._session = aiohttp.ClientSession(
+                connector=connector, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar()
+            )
         return self._session
 
     async def _get(self, url: str) -> int | None:
@@ -122,16 +132,24 @@ class OpenAIBackend:
         except (TimeoutError, aiohttp.ClientError):
             return None
 
+    def _whole(self, path: str, body: Mapping[str, Any]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Ask for an answer in one piece."""
+        return self._post(path, body, answer_s=None, total_s=min(self._timeouts.answer, self._timeouts.total))
+
     @asynccontextmanager
     async def _post(
-        self, path: str, body: Mapping[str, Any], *, answer_s: float, total_s: float
+        self, path: str, body: Mapping[str, Any], *, answer_s: float | None, total_s: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request; every failure of the exchange, also while its body is read, is a BackendError."""
+        """Send a request; every failure of the exchange, also while its body is read, is a BackendError.
+
+        `answer_s` bounds the time to the answer's headers, where that is less than the time for everything.
+        """
         url = f"{self.name}{path}"
         timeout = aiohttp.ClientTimeout(total=total_s, connect=self._timeouts.connect)
+        data, headers = _encode(body).encode(), {"Content-Type": "application/json", **_request_id()}
         try:
-            async with asyncio.timeout(answer_s):
-                response = await self._client().post(url, json=body, headers=_request_id(), timeout=timeout)
+            async with asyncio.timeout(answer_s) if answer_s is not None else nullcontext():
+                response = await self._client().post(url, data=data, headers=headers, timeout=timeout)
             try:
                 if response.status >= 400:
                     raise failure(response.status, await response.read(), response.headers)
@@ -164,4 +182,4 @@ class OpenAIBackend:
 def _request_id() -> dict[str, str]:
     """The request's id, made this call's own: engines name their work by it, and one request makes many calls."""
     request_id = call_context().request_id
-    return {"X-Request-Id": f"{request_id}-{uuid4().hex[:12]}"} if request_id else {}
+    return {"X-Request-Id": f"{request_id}-{token_hex(6)}"} if request_id else {}

@@ -5,17 +5,35 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable
 
 
-async def data_lines(chunks: AsyncIterable[bytes]) -> AsyncGenerator[str, None]:
+class DataLines:
     """The text after `data:` of every line that has it; comments and other fields are passed over.
 
-    `chunks` may break anywhere, also inside a character or a line end.
+    The pieces of the body may break anywhere, also inside a character or a line end.
     """
-    pending = b""
-    async for chunk in chunks:
-        pending += chunk
-        *lines, pending = pending.split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:"):
-                yield line[5:].strip().decode("utf-8", errors="replace")
-    if pending.startswith(b"data:"):
-        yield pending[5:].strip().decode("utf-8", errors="replace")
+
+    def __init__(self) -> None:
+        self._pending = b""
+
+    def feed(self, piece: bytes) -> list[str]:
+        """What the lines hold that end in this piece."""
+        *lines, self._pending = (self._pending + piece).split(b"\n")
+        return [_text(line) for line in lines if line.startswith(b"data:")]
+
+    def end(self) -> list[str]:
+        """What a last line without an end holds."""
+        line, self._pending = self._pending, b""
+        return [_text(line)] if line.startswith(b"data:") else []
+
+
+async def data_lines(pieces: AsyncIterable[bytes]) -> AsyncGenerator[str, None]:
+    """The data of a body that comes in pieces."""
+    lines = DataLines()
+    async for piece in pieces:
+        for data in lines.feed(piece):
+            yield data
+    for data in lines.end():
+        yield data
+
+
+def _text(line: bytes) -> str:
+    return line[5:].strip().decode("utf-8", errors="replace")

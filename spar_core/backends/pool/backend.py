@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from spar_core.backends.base import batches_of
 from spar_core.backends.context import call_context
+from spar_core.backends.many import completes_many
 from spar_core.backends.pool.affinity import body_key, conversation_key
 from spar_core.backends.pool.breaker import Breaker, BreakerPolicy, BreakerState
 from spar_core.backends.pool.endpoint import Endpoint
@@ -94,6 +96,7 @@ class PoolBackend:
             )
             for number, replica in enumerate(replicas)
         ]
+        self.takes_many = all(completes_many(replica) and replica.takes_many for replica in replicas)
         self._places = Places(self._endpoints, clock=clock)
         for endpoint in self._endpoints:
             self._observer.breaker(endpoint.number, "closed")
@@ -103,6 +106,17 @@ class PoolBackend:
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
         return self._pieces(partial(conversation_key, messages), lambda r: r.stream(messages, sampling))
+
+    async def complete_many(self, messages: Sequence[Message], sampling: Sampling, count: int) -> list[Completion]:
+        async def ask(replica: Replica) -> list[Completion]:
+            if not completes_many(replica):
+                return [await replica.complete(messages, sampling)]
+            return await replica.complete_many(messages, sampling, count)
+
+        return await self._whole(partial(conversation_key, messages), ask)
+
+    def stream_batches(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Sequence[Delta], None]:
+        return self._pieces(partial(conversation_key, messages), lambda r: batches_of(r, messages, sampling))
 
     async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return await self._whole(partial(body_key, body), lambda r: r.forward(path, body))

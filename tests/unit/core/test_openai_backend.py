@@ -395,3 +395,26 @@ async def test_nobody_listening_is_not_alive() -> None:
     backend = OpenAIBackend(base_url="http://127.0.0.1:9/v1", model="m")
     assert not await backend.alive()
     await backend.aclose()
+
+
+async def test_what_comes_in_one_piece_is_one_batch_and_a_broken_end_comes_after_it() -> None:
+    def said(text: str) -> bytes:
+        return b"data: " + json.dumps({"choices": [{"delta": {"content": text}}]}).encode() + b"\n\n"
+
+    go = asyncio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(said("a") + said("b") + said("c")[:10])
+        await go.wait()
+        await response.write(said("c")[10:] + b"data: {broken\n\n" + said("d"))
+        return response
+
+    async with upstream(handle) as backend:
+        batches = backend.stream_batches(HELLO, Sampling())
+        assert [delta.text for delta in await anext(batches)] == ["a", "b"]
+        go.set()
+        assert [delta.text for delta in await anext(batches)] == ["c"]
+        with pytest.raises(BackendProtocol):
+            await anext(batches)

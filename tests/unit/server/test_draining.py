@@ -102,9 +102,19 @@ async def test_a_reader_that_is_busy_is_told_when_it_reads_on() -> None:
     draining, source = Draining(grace_s=1, delay_s=0), Source(count=2)
     async with aclosing(draining.until_cutoff(source.frames())) as frames:
         # By one task, as the first piece of a stream is; the rest is read by another.
-        assert await asyncio.create_task(anext(frames)) == "01"
+        assert await asyncio.create_task(anext(frames)) == "0"
         draining.cutoff.now()
         await asyncio.sleep(0)
+        with pytest.raises(ApiError):
+            await anext(frames)
+    assert source.closed
+
+
+async def test_a_stream_that_never_waits_ends_at_the_cutoff_too() -> None:
+    draining, source = Draining(grace_s=1, delay_s=0), Source(count=1000, silent=False)
+    async with aclosing(draining.until_cutoff(source.frames())) as frames:
+        assert await anext(frames) == "0"
+        draining.cutoff.now()
         with pytest.raises(ApiError):
             await anext(frames)
     assert source.closed

@@ -22,6 +22,8 @@ from schemathesis.specs.openapi.checks import (
 
 from spar_core.backends.scripted import always
 from spar_server.app import create_app
+from spar_server.keys import sha256_of
+from spar_server.open_paths import OPEN_PATHS
 from spar_server.settings import Settings
 
 Serving = Callable[..., AbstractContextManager[str]]
@@ -108,3 +110,15 @@ def test_the_extensions_are_described(url: str) -> None:
         assert "nodes" in properties["refine_budget"]["description"]
         assert "RefineOptions" in json.dumps(properties["refine"])
     assert "stop_reason" in schemas["Refinement"]["properties"]
+
+
+def test_the_key_is_described_where_one_is_asked_for() -> None:
+    key = {"name": "team-a", "sha256": sha256_of("secret")}
+    for document, needed in (
+        (DOCUMENT, [{"bearer": []}, {}]),
+        (create_app(Settings(keys=[key]), scripted_pair()).openapi(), [{"bearer": []}]),  # type: ignore[list-item]
+    ):
+        scheme = document["components"]["securitySchemes"]["bearer"]
+        assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+        for path, _, operation in operations(document):
+            assert operation.get("security") == (None if path in OPEN_PATHS else needed), path

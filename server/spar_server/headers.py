@@ -1,0 +1,13 @@
+"""A request's headers, looked at without building anything: every request's are, several times."""
+
+from __future__ import annotations
+
+from starlette.types import Scope
+
+
+def header_of(scope: Scope, name: bytes) -> str | None:
+    """The first header of that name, which is in lower case; None when there is none."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return None
