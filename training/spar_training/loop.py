@@ -1,4 +1,4 @@
-"""The self-play loop (arXiv 2412.11605): sample, judge, search, train both models, measure, and again with the new pair.
+"""The self-play loop (arXiv 2412.11605): sample, judge, search, train both models, measure; again with the new pair.
 
 Everything is in the run's folder, step by step; a run that was stopped, however hard, goes on at the first item that is
 not finished.
