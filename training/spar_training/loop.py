@@ -70,6 +70,10 @@ class Loop:
         for role in ("actor", "refiner"):
             train_role(self.run.recipe, iteration, role, start=before.of(role), console=self.console)
         pair = Pair(iteration.actor, iteration.refiner)
+        # With it, `spar serve --pair` serves the iteration's folder as it was trained.
+        recipe = self.run.recipe
+        settings = {"name": recipe.name, "templates": recipe.templates, "max_tokens": recipe.search.max_tokens}
+        write_json(iteration.file("pair.json"), settings)
         await self._measure(iteration, pair)
         return pair
 

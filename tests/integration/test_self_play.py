@@ -1,0 +1,94 @@
+"""The self-play loop over the real pair: one small iteration, stopped and gone on with."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from spar_core.errors import ConfigError
+from spar_core.prompts import load_templates
+from spar_training.executors.local import LocalExecutor
+from spar_training.loop import Loop
+from spar_training.recipe import Recipe, load_recipe
+from spar_training.runs import open_run
+
+pytestmark = pytest.mark.real
+
+JOB = {"learning_rate": 1e-4, "batch_size": 8, "cutoff": 512, "dtype": "fp32", "max_steps": 1, "threads": 1}
+SHORT = {"max_tokens": 160}
+
+
+def recipe(**changes: object) -> Recipe:
+    values = {
+        "name": "small",
+        "templates": "compact",
+        "iterations": 1,
+        "prompts": {"source": "world", "per_iteration": 24},
+        "sample": {**SHORT, "responses": 2},
+        "judge": {**SHORT, "votes": 3},
+        "search": {**SHORT, "budget": 6},
+        "training": {"actor": JOB, "refiner": JOB},
+    }
+    return Recipe.model_validate({**values, **changes})
+
+
+def loop(folder: Path, chosen: Recipe) -> Loop:
+    return Loop(run=open_run(folder, chosen), executor=LocalExecutor(), console=Console(file=StringIO()))
+
+
+async def test_an_iteration_makes_a_pair_from_what_the_refiner_said_and_is_not_done_twice(tmp_path: Path) -> None:
+    pair = await loop(tmp_path, recipe()).go()
+    iteration = tmp_path / "iteration-1"
+    steps = json.loads((iteration / "steps.json").read_text())
+    assert list(steps) == ["prompts", "sample", "judge", "search", "data", "actor", "refiner"]
+    assert steps["judge"]["votes"] == 3 * steps["judge"]["judgements"]
+    judgements = [json.loads(line) for line in (iteration / "judgements.jsonl").read_text().splitlines()]
+    assert all(not judgement["findings"] for row in judgements for judgement in row["judgements"])
+    pairs = [json.loads(line) for line in (iteration / "dpo.jsonl").read_text().splitlines()]
+    assert len(pairs) == steps["data"]["pairs"] == steps["search"]["accepted"]
+    for name in ("actor", "refiner"):
+        assert (iteration / name / "model.safetensors").exists()
+    before = (pair.actor / "model.safetensors").stat().st_mtime_ns
+    assert await loop(tmp_path, recipe()).go() == pair
+    assert (pair.actor / "model.safetensors").stat().st_mtime_ns == before
+    assert_refinements_are_asked_for_as_at_inference(iteration)
+
+
+def assert_refinements_are_asked_for_as_at_inference(iteration: Path) -> None:
+    prompts = {row["id"]: row for row in map(json.loads, (iteration / "prompts.jsonl").read_text().splitlines())}
+    rows = [json.loads(line) for line in (iteration / "rft.jsonl").read_text().splitlines()]
+    refinements = [row for row in rows if row["kind"] == "refinement"]
+    assert refinements
+    refine = load_templates("compact").texts["refine"]
+    for row in refinements:
+        asked, critique, turn, reply = (message["content"] for message in row["messages"])
+        assert prompts[row["id"].split("/")[0]]["messages"][0]["content"] in asked
+        assert critique.endswith("Final Judgement: No")
+        assert turn == refine
+        assert reply.startswith("[[start]]")
+
+
+async def test_a_run_does_not_go_on_with_another_recipe(tmp_path: Path) -> None:
+    open_run(tmp_path, recipe())
+    with pytest.raises(ConfigError, match=r"begun with search"):
+        open_run(tmp_path, recipe(search={**SHORT, "budget": 9}))
+
+
+async def test_a_start_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"start\.actor: no model in"):
+        await loop(tmp_path, recipe(start={"actor": str(tmp_path)})).go()
+
+
+def test_a_recipe_with_an_unknown_key_is_refused_by_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text("name: wrong\nprompts: {source: world, per_iteration: 5, of: 3}\n")
+    with pytest.raises(ConfigError, match=r"prompts\.of"):
+        load_recipe(str(file))
+
+
+def test_the_shipped_recipe_is_well() -> None:
+    assert load_recipe("small-pair").iterations == 3
