@@ -186,3 +186,11 @@ def export(
         typer.echo(f"The data is in {out}.")
     else:
         raise ConfigError(f"--format {format}: must be llama-factory or trl")
+
+
+@app.command()
+def status(folder: Annotated[Path, typer.Argument(help="Folder of a self-play run")]) -> None:
+    """Tell how far a run is: its steps, what each counted, and how long it took."""
+    from spar_training.status import show
+
+    show(folder)
