@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from spar_core.cores import usable_cores
 from spar_core.seeds import derive_seed
 from spar_training.files import Row
 from spar_training.recipe import Recipe
@@ -33,7 +33,7 @@ def job_for(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path) ->
         "out": str(iteration.file(role)),
         "seed": derive_seed(recipe.seed, "train", role, iteration.number),
     }
-    return parse_job({"threads": os.cpu_count(), **given, **fixed}, source=f"training.{role}")
+    return parse_job({"threads": usable_cores(), **given, **fixed}, source=f"training.{role}")
 
 
 def train_role(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path, console: Console) -> None:

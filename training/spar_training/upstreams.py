@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from spar_core.backends.base import Backend
+from spar_core.cores import usable_cores
 from spar_core.errors import ConfigError
 
 
@@ -48,5 +49,5 @@ def _in_process(model: str, in_flight: int) -> Backend:
     if not Path(model).is_dir():
         raise ConfigError(f"{model}: no such folder; give the --url of a server for a model by name")
     disable_progress_bar()
-    threads = os.cpu_count() or 1
-    return LocalBackend(LocalEngine(model, max_slots=in_flight, threads=threads), Path(model).name)
+    engine = LocalEngine(model, max_slots=in_flight, threads=usable_cores())
+    return LocalBackend(engine, Path(model).name)

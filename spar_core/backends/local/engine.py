@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import queue
 import random
 import threading
@@ -25,6 +24,7 @@ from spar_core.backends.local.request import Request
 from spar_core.backends.local.sampler import sample_tokens
 from spar_core.backends.local.text import TextStream
 from spar_core.backends.prompt import PromptEncoder
+from spar_core.cores import usable_cores
 from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
 from spar_core.types import FinishReason, Message, Sampling, Usage
 
@@ -120,7 +120,7 @@ class LocalEngine:
 
     def _usual_threads(self) -> int:
         small = sum(parameter.numel() for parameter in self._model.parameters()) < _SMALL_MODEL
-        return 1 if small else max(1, (os.cpu_count() or 1))
+        return 1 if small else usable_cores()
 
     def _end_tokens(self) -> frozenset[int]:
         ends = self._model.generation_config.eos_token_id

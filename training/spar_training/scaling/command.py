@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import platform
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from typing import Any, Final, get_args
 
 from rich.console import Console
 
+from spar_core.cores import usable_cores
 from spar_core.errors import ConfigError
 from spar_core.prompts import load_templates
 from spar_training.files import Row, read_rows, write_text
@@ -113,7 +113,7 @@ def run(options: Options, *, command: str) -> None:
         "methods": list(options.methods),
         "pair": str(options.pair or "the shipped pair"),
         "timed_prompts": options.timed,
-        "machine": f"{os.cpu_count()} cores ({platform.machine()})",
+        "machine": f"{usable_cores()} cores ({platform.machine()})",
         "load": round(times.load, 2) if times else None,
         "command": command,
     }
@@ -177,7 +177,7 @@ async def _opened(folder: Path, digests: Sequence[str], *, slots: int | None) ->
     from spar_core.backends.local import LocalBackend, LocalEngine
 
     disable_progress_bar()
-    wide: dict[str, Any] = {"max_slots": slots, "threads": os.cpu_count() or 1} if slots else {}
+    wide: dict[str, Any] = {"max_slots": slots, "threads": usable_cores()} if slots else {}
     tokenizer = AutoTokenizer.from_pretrained(folder / "refiner")
     actor = LocalBackend(LocalEngine(folder / "actor", **wide), "actor")
     refiner = LocalBackend(LocalEngine(folder / "refiner", **wide), "refiner")
