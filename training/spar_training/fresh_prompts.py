@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count, islice
 from typing import Final
 
 from spar_core.errors import DataError
@@ -26,8 +28,7 @@ def fresh_prompts(recipe: Recipe, iteration: int) -> list[PromptRecord]:
     wanted = recipe.prompts.per_iteration
     first = (iteration - 1) * wanted
     if recipe.prompts.file is None:
-        start = _FIRST_INDEX + recipe.seed * _PER_SEED + first
-        return [world_prompt("train", start + number) for number in range(wanted)]
+        return list(islice(_of_world(recipe), first, first + wanted))
     prompts = read_prompts(recipe.prompts.file)
     if len(prompts) < first + wanted:
         raise DataError(
@@ -35,6 +36,13 @@ def fresh_prompts(recipe: Recipe, iteration: int) -> list[PromptRecord]:
             f"{first + wanted}; add prompts or lower prompts.per_iteration"
         )
     return prompts[first : first + wanted]
+
+
+def _of_world(recipe: Recipe) -> Iterator[PromptRecord]:
+    for index in count(_FIRST_INDEX + recipe.seed * _PER_SEED):
+        prompt = world_prompt("train", index)
+        if len(prompt.checks) >= recipe.prompts.constraints:
+            yield prompt
 
 
 def world_prompt(split: Split, index: int) -> PromptRecord:
