@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from spar_core.errors import DataError
+from spar_core.errors import ConfigError, DataError
 from spar_training.files import read_rows, write_rows
 from spar_training.trainers.job import Job, parse_job
 from spar_training.trainers.llama_factory import export
@@ -60,3 +60,9 @@ def test_rows_that_llama_factory_would_skip_are_refused(tmp_path: Path) -> None:
     assert list(read_rows(tmp_path / "trl" / "sft.jsonl")) == [{"messages": rows[0]["messages"]}]
     with pytest.raises(DataError, match=r"rows.jsonl, row b: messages.1: the assistant says nothing"):
         export(job_of(tmp_path, "sft", [{"id": "b", "messages": [ASK, {**GOOD, "content": ""}]}]), tmp_path, form="trl")
+
+
+@pytest.mark.parametrize(("kind", "key", "value"), [("dpo", "length_normalized", True), ("sft", "departure_weight", 5)])
+def test_what_llama_factory_cannot_do_is_refused_by_name(tmp_path: Path, kind: str, key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{key}: LLaMA-Factory has no such setting"):
+        export(job_of(tmp_path, kind, [], **{key: value}), tmp_path / "lf", form="llama-factory")

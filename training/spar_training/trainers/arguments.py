@@ -54,10 +54,11 @@ def training_arguments(job: Job) -> DPOConfig | SFTConfig:
     if job.kind == "sft":
         return SFTConfig(**common, dataset_kwargs={"skip_prepare_dataset": True})
     supervised = job.sft_weight > 0
+    preference = "sigmoid_norm" if job.length_normalized else "sigmoid"
     return DPOConfig(
         **common,
         beta=job.beta,
-        loss_type=["sigmoid", "sft"] if supervised else ["sigmoid"],
+        loss_type=[preference, "sft"] if supervised else [preference],
         loss_weights=[1.0, job.sft_weight] if supervised else None,
         precompute_ref_log_probs=job.precompute_reference,
         # Without gradients there is room for more.

@@ -172,7 +172,8 @@ def _revision() -> str | None:
 def _card(job: Job, prepared: Prepared, trained: Trained, versions: Mapping[str, Any]) -> str:
     method = "supervised fine-tuning on the assistant's turns"
     if job.kind == "dpo":
-        method = f"DPO (beta {job.beta:g}, {job.sft_weight:g} of the supervised loss on the chosen answers)"
+        per_token = ", log-probabilities per token" if job.length_normalized else ""
+        method = f"DPO (beta {job.beta:g}{per_token}, {job.sft_weight:g} of the supervised loss on the chosen answers)"
     losses = [entry["loss"] for entry in trained.log if "loss" in entry]
     lora = job.lora
     return _CARD.format(

@@ -36,6 +36,8 @@ class Job(_Strict):
     """One training. Lengths are in tokens; a path that is not absolute counts from the working directory.
 
     `beta` and `sft_weight` are DPO's: its temperature, and the weight of the supervised loss on the chosen answers.
+    With `length_normalized` DPO compares log-probabilities per token, so that an answer is not preferred for its length;
+    `beta` is then larger by about an answer's length.
     `departure_weight` is SFT's: how much more than any other token one weighs at which the last turn of a row departs
     from the row's `departs_from`. `cutoff` bounds a row, prompt and answer together.
     """
@@ -57,6 +59,7 @@ class Job(_Strict):
     seed: int = Field(default=0, ge=0)
     beta: float = Field(default=0.1, gt=0)
     sft_weight: float = Field(default=0.1, ge=0)
+    length_normalized: bool = False
     precompute_reference: bool = True
     departure_weight: float = Field(default=1.0, ge=1)
     lora: Lora | None = None
@@ -72,7 +75,10 @@ class Job(_Strict):
 
     @model_validator(mode="after")
     def _keys_of_its_kind(self) -> Job:
-        others = {"dpo": {"departure_weight"}, "sft": {"beta", "sft_weight", "precompute_reference"}}[self.kind]
+        others = {
+            "dpo": {"departure_weight"},
+            "sft": {"beta", "sft_weight", "length_normalized", "precompute_reference"},
+        }[self.kind]
         if wrong := sorted(others & self.model_fields_set):
             raise ValueError(f"{', '.join(wrong)}: not of a job of kind {self.kind}; remove it")
         return self

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from spar_core.errors import DataError
+from spar_core.errors import ConfigError, DataError
 from spar_training.files import Row, read_rows, write_json, write_rows, write_text
 from spar_training.trainers.job import Job
 from spar_training.trainers.rows import dpo_problem, sft_problem
@@ -30,11 +30,15 @@ def export(job: Job, folder: Path, *, form: Format, template: str | None = None)
     `template` is LLaMA-Factory's name of the chat format; without, it reads the tokenizer's own.
 
     Raises:
+        ConfigError: the job has a key that LLaMA-Factory does not know.
         DataError: a row is malformed, or of a shape that LLaMA-Factory would skip without an error.
     """
     if form == "trl":
         write_rows(folder / f"{job.kind}.jsonl", (_plain(job, row) for row in _rows(job)))
         return
+    for key, asked in (("length_normalized", job.length_normalized), ("departure_weight", job.departure_weight != 1)):
+        if asked:
+            raise ConfigError(f"{key}: LLaMA-Factory has no such setting; leave it out, or train with spar train model")
     write_rows(folder / f"{job.kind}.jsonl", [_sharegpt(job, row) for row in _rows(job)])
     write_json(folder / "dataset_info.json", {f"spar_{job.kind}": _description(job)})
     write_text(folder / "train.yaml", yaml.safe_dump(settings(job, folder, template=template), sort_keys=False))
