@@ -36,7 +36,7 @@ class Job(_Strict):
     """One training. Lengths are in tokens; a path that is not absolute counts from the working directory.
 
     `beta` and `sft_weight` are DPO's: its temperature, and the weight of the supervised loss on the chosen answers.
-    With `length_normalized` DPO compares log-probabilities per token, so that an answer is not preferred for its length;
+    With `length_normalized` DPO compares log-probabilities per token, so that no answer is preferred for its length;
     `beta` is then larger by about an answer's length.
     `departure_weight` is SFT's: how much more than any other token one weighs at which the last turn of a row departs
     from the row's `departs_from`. `cutoff` bounds a row, prompt and answer together.
