@@ -27,13 +27,16 @@ def bootstrap(
 
 @app.command()
 def run(
-    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file")] = "small-pair",
+    recipe: Annotated[
+        str, typer.Option(help="A shipped recipe's name, a YAML file, or a run's folder to run again")
+    ] = "small-pair",
+    set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the recipe, e.g. start.actor=FOLDER")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; an unfinished one goes on")] = None,
 ) -> None:
     """Run the self-play loop: sample, judge, search, train actor and refiner, measure; again with the new pair."""
     from spar_training.command import run as go
 
-    go(recipe=recipe, out=out)
+    go(recipe=recipe, changes=set or (), out=out)
 
 
 @app.command()
