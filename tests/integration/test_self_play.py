@@ -88,7 +88,3 @@ def test_a_recipe_with_an_unknown_key_is_refused_by_its_name(tmp_path: Path) -> 
     file.write_text("name: wrong\nprompts: {source: world, per_iteration: 5, of: 3}\n")
     with pytest.raises(ConfigError, match=r"prompts\.of"):
         load_recipe(str(file))
-
-
-def test_the_shipped_recipe_is_well() -> None:
-    assert load_recipe("small-pair").iterations == 3

@@ -104,9 +104,7 @@ def read_run(folder: Path) -> Run:
     """
     path = folder / MANIFEST
     if not path.exists():
-        raise ConfigError(
-            f"{folder}: no run here ({MANIFEST} is missing); begin one: spar train run --out {folder}"
-        )
+        raise ConfigError(f"{folder}: no run here ({MANIFEST} is missing); begin one: spar train run --out {folder}")
     return Run(folder, Recipe.model_validate(read_manifest(path)["recipe"]))
 
 

@@ -19,10 +19,10 @@ def show(folder: Path, *, console: Console | None = None) -> None:
         ConfigError: there is no run in it.
     """
     run = read_run(folder)
-    (console or Console()).print(_table(run))
+    (console or Console()).print(step_table(run))
 
 
-def _table(run: Run) -> Table:
+def step_table(run: Run) -> Table:
     table = Table(title=f"{run.recipe.name}: {run.recipe.iterations} iterations, in {run.folder}")
     for name in ("iteration", "step", "seconds", "counted"):
         table.add_column(name, justify="right" if name == "seconds" else "left", overflow="fold")

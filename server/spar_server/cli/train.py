@@ -197,3 +197,14 @@ def status(folder: Annotated[Path, typer.Argument(help="Folder of a self-play ru
     from spar_training.status import show
 
     show(folder)
+
+
+@app.command()
+def show(
+    path: Annotated[Path, typer.Argument(help="Folder of a self-play run, of a pair or of a model")],
+    check: Annotated[bool, typer.Option("--check", help="Rehash weights and data, and say what changed")] = False,
+) -> None:
+    """Draw a run with its figures by iteration, and a model's chain of parents back to where it started."""
+    from spar_training.show import show as draw
+
+    draw(path, check=check)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from spar_core.errors import SparError
+from spar_core.errors import DataError, SparError
 from spar_training.files import write_json
-from spar_training.trainers.job import load_job
+from spar_training.trainers.job import Job, load_job
 from spar_training.trainers.launch import FAILURE, LEASH
 
 
@@ -26,15 +29,35 @@ def main(arguments: list[str]) -> int:
         from spar_training.trainers.run import run
 
         try:
-            print(f"The model is in {run(job)}.")
+            print(f"The model is in {_with_room(run, job)}.")
         except SparError as error:
-            if job.work.is_dir():
-                write_json(job.work / FAILURE, {"error": type(error).__name__, "message": str(error)})
+            # Where the disk is full, the log's end has to do.
+            with suppress(DataError):
+                if job.work.is_dir():
+                    write_json(job.work / FAILURE, {"error": type(error).__name__, "message": str(error)})
             raise
     except SparError as error:
         print(f"spar_training.trainers: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _with_room(run: Callable[[Job], Path], job: Job) -> Path:
+    """The model's folder.
+
+    Raises:
+        DataError: the disk is full.
+    """
+    try:
+        return run(job)
+    except Exception as error:
+        # Of several libraries, each with an error of its own.
+        if any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)):
+            raise DataError(
+                f"{job.work}: cannot be written ({str(error).splitlines()[0]}); make room, and the same job goes on "
+                "from its last checkpoint"
+            ) from error
+        raise
 
 
 def _end_with_launcher() -> None:

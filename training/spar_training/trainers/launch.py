@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Final
 import spar_core
 import spar_training
 from spar_core import errors
-from spar_core.errors import SparError, TrainingError
+from spar_core.errors import ConfigError, SparError, TrainingError
 from spar_training.files import Row, write_json
 from spar_training.trainers.finished import PROGRESS, is_finished
 from spar_training.trainers.job import Job
@@ -48,6 +49,8 @@ def train(job: Job, *, tell: Tell | None = None, launcher: Sequence[str] | None 
     (job.work / FAILURE).unlink(missing_ok=True)
     log = job.work / "train.log"
     command = [*(launcher or (sys.executable, "-m")), "spar_training.trainers", str(given)]
+    if shutil.which(command[0]) is None:
+        raise ConfigError(f"launcher: {command[0]} is no command here; install it, or say where it is")
     with (
         log.open("a", encoding="utf-8") as out,
         subprocess.Popen(
