@@ -208,3 +208,19 @@ def show(
     from spar_training.show import show as draw
 
     draw(path, check=check)
+
+
+@app.command()
+def size(
+    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, a YAML file, or a run's folder")] = "llama-3-8b",
+    set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the recipe, e.g. resources.gpus=16")] = None,
+    measured: Annotated[Path | None, typer.Option(help="Folder of a run whose counts are taken (default none)")] = None,
+    prompt_tokens: Annotated[float, typer.Option(min=1, help="Mean length of a prompt")] = 49,
+    answer_tokens: Annotated[float, typer.Option(min=1, help="Mean length of an answer")] = 460,
+) -> None:
+    """Reckon what an iteration costs: calls, tokens and GPU-hours, from a measured run's counts."""
+    from spar_training.recipe import load_recipe
+    from spar_training.size import page
+
+    chosen = load_recipe(recipe, set or ())
+    typer.echo(page(chosen, measured, prompt_tokens=prompt_tokens, answer_tokens=answer_tokens))
