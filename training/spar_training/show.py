@@ -31,7 +31,7 @@ def show(path: Path, *, check: bool = False, console: Console | None = None) -> 
     screen = console or Console()
     if (path / MANIFEST).exists():
         run = read_run(path)
-        screen.print(_head(run, read_manifest(path / MANIFEST)), step_table(run))
+        screen.print(_head(run, read_manifest(path / MANIFEST)), step_table(run, figures=False))
         if (figures := _figures(run)) is not None:
             screen.print(figures)
         models = _newest_pair(run)
@@ -88,7 +88,7 @@ def _told(ancestor: Ancestor, check: bool) -> Iterator[str]:
     yield ancestor.name + (f", weights {_short(ancestor.sha256)}" if ancestor.sha256 else "")
     lineage = ancestor.lineage
     if lineage is None:
-        yield "where it starts: no training of this package made it" if ancestor.folder else "is not here any more"
+        yield _beginning(ancestor.folder)
     else:
         files = ", ".join(
             f"{file['path']} ({file['rows']:,} rows, {_short(file['sha256'])})" for file in lineage["data"]
@@ -104,6 +104,15 @@ def _told(ancestor: Ancestor, check: bool) -> Iterator[str]:
         yield _made_by(lineage)
     if check:
         yield from list(changes_of(ancestor)) or ["checked: nothing changed since"]
+
+
+def _beginning(folder: Path | None) -> str:
+    if folder is None:
+        return "is not here any more"
+    bootstrap = folder / "recipe.json"
+    if bootstrap.is_file():
+        return f"where it starts: made from nothing by spar train bootstrap ({bootstrap})"
+    return "where it starts: no training of this package made it"
 
 
 def _made_by(data: Mapping[str, Any]) -> str:

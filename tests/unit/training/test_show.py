@@ -71,8 +71,8 @@ def test_a_run_is_shown_with_its_figures_by_iteration_and_its_newest_models_pare
     said = told(run)
     assert "mine in" in said
     assert "seed 4" in said
-    figures = next(line for line in said.splitlines() if "draft prompt strict" in line and "0.625" in line)
-    assert figures.index("0.500") < figures.index("0.625")
+    (figures,) = (line for line in said.splitlines() if "0.500" in line and "0.625" in line)
+    assert figures.index("draft prompt strict") < figures.index("0.500") < figures.index("0.625")
     places = [
         said.rindex(str(part)) for part in (run / "iteration-2/actor", run / "iteration-1/actor", run.parent / "start")
     ]
