@@ -22,7 +22,7 @@ RECIPES: Final = Path(__file__).parent / "recipes"
 # What a run's folder keeps its recipe in.
 MANIFEST: Final = "run.json"
 # What these say changes how a run is done and described, and not what an iteration of it makes.
-_INCIDENTAL: Final = frozenset({"iterations", "in_flight", "paper", "resources"})
+_INCIDENTAL: Final = frozenset({"name", "iterations", "in_flight", "paper", "resources"})
 
 
 class _Strict(BaseModel):

@@ -10,7 +10,7 @@ generate or read, 6 to train (8 where activations are computed again), over the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,8 +27,9 @@ _TOKENS_A_WORD: Final = 4 / 3
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a run showed. Rows and negatives are for each prompt; lengths are shares of an answer's."""
+    """What a run showed. Responses, negatives and rows are for each prompt; lengths are shares of an answer's."""
 
+    responses: float
     negatives: float
     nodes: float
     accepted: float
@@ -87,6 +88,7 @@ def measured(run: Path) -> Shape:
     refinements = [tokens for each in done for tokens in _refinement_tokens(each)]
     kinds = [row["kind"] for each in done for row in read_rows(each.file("rft.jsonl"), needs=("kind",))]
     return Shape(
+        responses=_sum(done, "sample", "responses") / prompts,
         negatives=searches / prompts,
         nodes=_sum(done, "search", "nodes") / searches,
         accepted=_sum(done, "search", "accepted") / searches,
@@ -105,11 +107,13 @@ def steps_of(recipe: Recipe, shape: Shape | None, *, prompt_tokens: float, answe
     answers = prompts * recipe.sample.responses
     searches = prompts * (shape.negatives if shape else 1)
     nodes = searches * (shape.nodes if shape else recipe.search.budget)
+    # In a tree it is refinements that are judged and refined.
+    deep = lengths if shape else replace(lengths, answer=float(recipe.search.max_tokens))
     return [
         _asked("sample", answers, answers * lengths.prompt, lengths.answer),
         _asked("judge", answers * votes, answers * lengths.judge_prompt, lengths.judgement),
-        _asked("search: refinements", nodes, nodes * lengths.refine_prompt, lengths.refinement),
-        _asked("search: judgements", nodes * votes, nodes * lengths.judge_prompt, lengths.judgement),
+        _asked("search: refinements", nodes, nodes * deep.refine_prompt, deep.refinement),
+        _asked("search: judgements", nodes * votes, nodes * deep.judge_prompt, deep.judgement),
         _actor(recipe, searches * (shape.accepted if shape else 1), lengths),
         _refiner(recipe, shape, lengths),
     ]
@@ -186,9 +190,10 @@ def _told(recipe: Recipe, shape: Shape | None, run: Path | None, prompt: float, 
     if shape:
         rows = ", ".join(f"{kind} {count:.3f}" for kind, count in shape.rows.items())
         yield (
-            f"Measured in {run}: {shape.negatives:.3f} of the prompts have a negative, {shape.nodes:.2f} nodes a "
-            f"search, {shape.accepted:.3f} of the searches accepted, a judgement {shape.judgement:.2f} and a "
-            f"refinement {shape.refinement:.2f} times as long as an answer; refiner's rows for each prompt: {rows}."
+            f"Measured in {run}: of {shape.responses:g} answers to a prompt, {shape.negatives:.3f} of the prompts have "
+            f"a negative; {shape.nodes:.2f} nodes a search, {shape.accepted:.3f} of the searches accepted; a judgement is "
+            f"{shape.judgement:.2f} and a refinement {shape.refinement:.2f} times as long as an answer; the refiner's "
+            f"rows for each prompt: {rows}."
         )
     resources = recipe.resources
     if resources.parameters and resources.peak_flops:
