@@ -191,9 +191,9 @@ def _told(recipe: Recipe, shape: Shape | None, run: Path | None, prompt: float, 
         rows = ", ".join(f"{kind} {count:.3f}" for kind, count in shape.rows.items())
         yield (
             f"Measured in {run}: of {shape.responses:g} answers to a prompt, {shape.negatives:.3f} of the prompts have "
-            f"a negative; {shape.nodes:.2f} nodes a search, {shape.accepted:.3f} of the searches accepted; a judgement is "
-            f"{shape.judgement:.2f} and a refinement {shape.refinement:.2f} times as long as an answer; the refiner's "
-            f"rows for each prompt: {rows}."
+            f"a negative; {shape.nodes:.2f} nodes a search, {shape.accepted:.3f} of the searches accepted; a judgement "
+            f"is {shape.judgement:.2f} and a refinement {shape.refinement:.2f} times as long as an answer; the "
+            f"refiner's rows for each prompt: {rows}."
         )
     resources = recipe.resources
     if resources.parameters and resources.peak_flops:

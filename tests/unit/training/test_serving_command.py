@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,13 +18,16 @@ from spar_training.serving import served
 
 # Says what it was started with and answers OpenAI's list of models; replica 1 may be told to die at once.
 SERVER = """
-import http.server, json, os, sys
+import http.server, json, os, sys, time
 model, name, port, replica, dying = sys.argv[1:]
 if replica == dying:
     print("loading", model); print("CUDA error: no such device"); sys.exit(3)
 class Models(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(b"{}")
+    def do_POST(self):
+        # It never answers.
+        time.sleep(600)
     def log_message(self, *parts): pass
 print(json.dumps({"pid": os.getpid(), "model": model, "name": name, "gpus": os.environ["GPUS"]}), flush=True)
 http.server.HTTPServer(("127.0.0.1", int(port)), Models).serve_forever()
@@ -74,6 +79,23 @@ async def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> No
     with pytest.raises(BackendUnavailable, match="not ready in time"):
         async with served("m", slow, name="actor", logs=tmp_path):
             pytest.fail("it was not ready")
+
+
+def test_a_run_that_is_told_to_end_ends_its_servers(tmp_path: Path) -> None:
+    recipe = {"name": "mine", "prompts": {"source": "world", "per_iteration": 2}, "iterations": 1}
+    told = serving().model_dump(mode="json")
+    (tmp_path / "mine.yaml").write_text(json.dumps({**recipe, "serving": told}))
+    words = ["-m", "spar_server.cli", "train", "run", "--recipe", str(tmp_path / "mine.yaml"), "--out", str(tmp_path)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    log = tmp_path / "iteration-1" / "logs" / "mine-actor-0.log"
+    with subprocess.Popen([sys.executable, *words], env=env, stderr=subprocess.DEVNULL) as run:
+        for _ in range(1200):
+            if log.exists() and log.read_text().endswith("\n"):
+                break
+            time.sleep(0.05)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(30) != 0
+    assert gone(json.loads(log.read_text().splitlines()[0])["pid"])
 
 
 @pytest.mark.parametrize(
