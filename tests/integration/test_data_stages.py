@@ -37,7 +37,8 @@ def recipe(**changes: object) -> Recipe:
         "name": "small",
         "seed": 3,
         "templates": "compact",
-        "prompts": {"source": "world", "per_iteration": 8},
+        "in_flight": 8,
+        "prompts": {"source": "world", "per_iteration": 6},
         "sample": {**SHORT, "responses": 2},
         "judge": {**SHORT, "votes": 3},
         "search": {**SHORT, "budget": 3},
@@ -67,7 +68,7 @@ async def test_the_stages_run_over_two_servers_of_each_model_that_end_with_them(
     serving = {"engine": "command", "command": SERVE, "environment": environment, "replicas": 2}
     found = await collect(tmp_path, recipe(serving=serving))
     steps = json.loads((tmp_path / "iteration-1" / "steps.json").read_text())
-    assert (steps["sample"]["items"], steps["sample"]["failed"]) == (8, 0)
+    assert (steps["sample"]["items"], steps["sample"]["failed"]) == (6, 0)
     assert steps["judge"]["votes"] == 3 * steps["judge"]["judgements"] > 0
     assert steps["judge"]["votes_without_verdict"] < steps["judge"]["votes"] / 10
     assert len(found.searches) == steps["search"]["items"]
