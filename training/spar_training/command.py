@@ -28,8 +28,10 @@ def run(*, recipe: str, changes: Sequence[str], out: Path | None) -> None:
     chosen = load_recipe(recipe, changes)
     folder = out or Path("runs") / chosen.name
     console = Console(stderr=True)
-    for manifest in {path for path in (folder / MANIFEST, _manifest(recipe)) if path and path.is_file()}:
-        for difference in differences(read_manifest(manifest)):
+    begun, again = folder / MANIFEST, _manifest(recipe)
+    for manifest in {path for path in (begun, again) if path and path.is_file()}:
+        # A run that goes on has used its inputs, and each model that it made has told their digests.
+        for difference in differences(read_manifest(manifest), inputs=manifest != begun):
             console.print(Text(f"warning: since {manifest} was written: {difference}"), soft_wrap=True)
     loop = Loop(run=open_run(folder, chosen), executor=LocalExecutor(), console=console)
     before = signal.signal(signal.SIGTERM, _end)

@@ -52,20 +52,25 @@ def read_manifest(path: Path) -> Manifest:
     return {**manifest, "recipe": recipe.model_dump(mode="json")}
 
 
-def differences(before: Mapping[str, Any]) -> Iterator[str]:
-    """What is not as it was when the manifest was written, a line each; None of it need change what comes out.
+def differences(before: Mapping[str, Any], *, inputs: bool = True) -> Iterator[str]:
+    """What is not as it was when the manifest was written, a line each; none of it need change what comes out.
+
+    `inputs` rehashes the models and prompts too, which takes minutes where they are large.
 
     Raises:
         ConfigError: a model or the prompts' file is missing.
     """
-    now = manifest_of(Recipe.model_validate(before["recipe"]))
+    installed, code = versions(), code_revision()
     for name, version in before["versions"].items():
-        if now["versions"].get(name) != version:
-            yield f"{name} was {version}, is {now['versions'].get(name, 'not installed')}"
-    if before["code"] != now["code"]:
-        yield f"the code was at {before['code']}, is at {now['code']}"
-    for name, was in before.get("start", {}).items():
-        if was.get("sha256") != now["start"].get(name, {}).get("sha256"):
+        if installed.get(name) != version:
+            yield f"{name} was {version}, is {installed.get(name, 'not installed')}"
+    if before["code"] != code:
+        yield f"the code was at {before['code']}, is at {code}"
+    if not inputs or "start" not in before:
+        return
+    now = _inputs(Recipe.model_validate(before["recipe"]))
+    for name, was in before["start"].items():
+        if was.get("sha256") != now.get(name, {}).get("sha256"):
             yield f"{name}: what is in {was.get('model') or was.get('file')} is not what it was"
 
 
