@@ -20,9 +20,10 @@ from spar_server.pair_folder import PairFolder, load_folder
 from spar_server.settings import Served, Settings, Upstream, VllmModel
 from spar_server.vllm_models import VllmModels
 
+_MODELS: Final = Path(str(files("spar_core"))) / "models"
 # 256 tokens: the small pair's longest judgement and answer, with room to spare.
 _SHIPPED: Final = PairFolder(
-    Path(str(files("spar_core"))) / "models", "spar-small", "compact",
+    _MODELS / "actor", _MODELS / "refiner", "spar-small", "compact",
     answer_tokens=256, judge_tokens=256, refine_tokens=256,
 )  # fmt: skip
 _NO_MODEL_HERE: Final = (
@@ -124,8 +125,9 @@ def _embedded(settings: Settings) -> Pair:
     name = settings.model or models.name
     # Before any model is loaded.
     templates = load_templates(settings.templates or models.templates)
-    actor = LocalEngine(models.folder / "actor", device=settings.device)
-    refiner = LocalEngine(models.folder / "refiner", device=settings.device)
+    actor = LocalEngine(models.actor, device=settings.device)
+    # Weights and batch are shared where one model is both.
+    refiner = actor if models.refiner == models.actor else LocalEngine(models.refiner, device=settings.device)
     return Pair(
         name=name,
         actor=LocalBackend(actor, f"{name}-actor"),

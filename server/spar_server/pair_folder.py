@@ -1,4 +1,7 @@
-"""A pair in a folder: `actor/`, `refiner/` and, where it says how it wants to be served, `pair.json`."""
+"""A pair in a folder: `actor/`, `refiner/` and, where it says how it wants to be served, `pair.json`.
+
+A folder that is a model itself is a pair too: an actor that refines its own answers.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,13 @@ class _PairFile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class PairFolder:
-    """Models for the embedded engine. The lengths are the most tokens of one call where nothing else is said."""
+    """Models for the embedded engine, the same folder twice where one is both.
 
-    folder: Path
+    The lengths are the most tokens of one call where nothing else is said.
+    """
+
+    actor: Path
+    refiner: Path
     name: str
     templates: str
     answer_tokens: int | None
@@ -38,9 +45,11 @@ def load_folder(folder: Path) -> PairFolder:
     Raises:
         ConfigError: a model is missing in it, or its `pair.json` is wrong.
     """
-    for role in ("actor", "refiner"):
-        if not (folder / role / "config.json").is_file():
-            raise ConfigError(f"pair: {folder / role} holds no model; the folder needs actor/ and refiner/")
+    alone = (folder / "config.json").is_file()
+    actor, refiner = (folder, folder) if alone else (folder / "actor", folder / "refiner")
+    for model in (actor, refiner):
+        if not (model / "config.json").is_file():
+            raise ConfigError(f"pair: {model} holds no model; the folder needs actor/ and refiner/, or to be a model")
     said = _PairFile()
     told = folder / "pair.json"
     if told.exists():
@@ -50,7 +59,8 @@ def load_folder(folder: Path) -> PairFolder:
             problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg']}" for item in error.errors())
             raise ConfigError(f"{told}: {problems}") from error
     return PairFolder(
-        folder=folder,
+        actor=actor,
+        refiner=refiner,
         name=said.name or folder.resolve().name,
         templates=said.templates,
         answer_tokens=said.max_tokens,

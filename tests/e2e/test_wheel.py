@@ -73,6 +73,8 @@ def test_the_wheel_holds_all_package_data_and_nothing_else_of_the_house(wheel: P
         "spar_core/models/actor/model.safetensors",
         "spar_core/models/refiner/tokenizer.json",
         "spar_training/recipes/bootstrap/small-pair.yaml",
+        "spar_training/recipes/llama-3-8b.yaml",
+        "spar_training/recipes/accelerate/zero3-offload.yaml",
         "spar_core/py.typed",
     ):
         assert wanted in names

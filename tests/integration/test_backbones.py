@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,21 @@ from families import FAMILIES, build_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from spar_core.prompts import load_templates
+from spar_core.types import Message
 from spar_server.pair import build_pair
 from spar_server.settings import RefineDefaults, Settings
-from spar_training.trainers.job import parse_job
+from spar_training.files import write_rows
+from spar_training.recipe import Recipe, Training, load_recipe
+from spar_training.runs import Iteration
+from spar_training.stages.base import Role
 from spar_training.trainers.run import run
+from spar_training.training_step import job_for
 
 Serving = Callable[[Any], AbstractContextManager[str]]
+# The recipe of each family.
+RECIPES = {"llama3-8b": "llama-3-8b", "llama3-70b": "llama-3-70b", "glm4-9b": "glm-4-9b", "mistral-7b": "mistral-7b"}
+COMPACT = load_templates("compact")
 ASKED = ("Tell me about the river.", "Say Yes or No.")
 SHORT = RefineDefaults(judge_max_tokens=12, refine_max_tokens=12)
 
@@ -55,15 +63,32 @@ def generated(folder: Path, question: str) -> str:
     return str(tokenizer.decode(made[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))
 
 
-def write(path: Path, rows: Sequence[object]) -> str:
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    return str(path)
+def refinement(question: str, response: str, refined: str) -> list[Message]:
+    """What a refiner is trained on: the judge's chat, its critique, the request to refine, and the refinement."""
+    asked = COMPACT.refine([Message("user", question)], response, "Final Judgement: No")
+    return [*asked, Message("assistant", f"[[start]]\n{refined}\n[[end]]")]
 
 
-def train(kind: str, parent: Path, data: str, out: Path, lora: object) -> None:
-    """Two steps; the weights have moved after them."""
-    values = {"kind": kind, "model": str(parent), "data": [data], "out": str(out), "lora": lora, "max_steps": 2}
-    run(parse_job({**values, "learning_rate": 1e-2, "warmup": 0, "dtype": "fp32", "cutoff": 256}, source="test"))
+def small(name: str, lora: object) -> Recipe:
+    """The shipped recipe with its own training keys, but for what makes it large."""
+    recipe = load_recipe(name)
+    keys = {
+        "max_steps": 2,
+        "learning_rate": 1e-2,
+        "warmup": 0,
+        "cutoff": 512,
+        "dtype": "fp32",
+        "lora": lora,
+        "threads": 1,
+    }
+    training = {role: {**getattr(recipe.training, role), **keys} for role in ("actor", "refiner")}
+    return recipe.model_copy(update={"training": Training.model_validate(training)})
+
+
+def train(role: Role, recipe: Recipe, parent: Path, folder: Path) -> None:
+    """Two steps by the recipe's own keys, but small; the weights have moved after them."""
+    job = job_for(recipe, Iteration(1, folder), role, start=parent)
+    out = run(job)
     before, after = load_file(parent / "model.safetensors"), load_file(out / "model.safetensors")
     assert before.keys() == after.keys()
     assert any(not before[key].equal(after[key]) for key in before)
@@ -82,14 +107,13 @@ def test_a_backbone_is_served_trained_and_served_again(name: str, tmp_path: Path
         {"id": q, "prompt": [turn("user", q)], "chosen": [turn("assistant", a)], "rejected": [turn("assistant", b)]}
         for q, a, b in sampled
     ]
-    chats = [
-        {"id": q, "messages": [turn("user", q), turn("assistant", a), turn("user", "No?"), turn("assistant", b)]}
-        for q, a, b in sampled
-    ]
-    dpo, sft = write(tmp_path / "dpo.jsonl", pairs), write(tmp_path / "sft.jsonl", chats)
+    chats = [{"id": q, "messages": [message.to_openai() for message in refinement(q, a, b)]} for q, a, b in sampled]
     for way, lora in (("full", None), ("lora", {"r": 4, "alpha": 8})):
-        train("dpo", start / "actor", dpo, tmp_path / way / "actor", lora)
-        train("sft", start / "refiner", sft, tmp_path / way / "refiner", lora)
+        write_rows(tmp_path / way / "dpo.jsonl", pairs)
+        write_rows(tmp_path / way / "rft.jsonl", chats)
+        recipe = small(RECIPES[name], lora)
+        train("actor", recipe, start / "actor", tmp_path / way)
+        train("refiner", recipe, start / "refiner", tmp_path / way)
         with serving(build_pair(Settings(pair=tmp_path / way, model="pair", refine=SHORT))) as url:
             told = ask(url, ASKED[0], seed=1, refine_budget=2, refine={"votes": 1})
             assert told["usage"]["refinement"]["calls"]["judge"] >= 1

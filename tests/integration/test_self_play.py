@@ -11,6 +11,7 @@ from rich.console import Console
 
 from spar_core.errors import ConfigError
 from spar_core.prompts import load_templates
+from spar_training.digests import data_digest
 from spar_training.executors.local import LocalExecutor
 from spar_training.loop import Loop
 from spar_training.recipe import Recipe, load_recipe
@@ -56,6 +57,13 @@ async def test_an_iteration_makes_a_pair_from_what_the_refiner_said_and_is_not_d
     assert await loop(tmp_path, recipe()).go() == pair
     assert (pair.actor / "model.safetensors").stat().st_mtime_ns == before
     assert_refinements_are_asked_for_as_at_inference(iteration)
+    told = json.loads((pair.actor / "lineage.json").read_text())
+    assert told["recipe"] == {
+        "name": "small",
+        "sha256": data_digest(recipe().essence()),
+        "seed": 0,
+        "iteration": 1,
+    }
 
 
 def assert_refinements_are_asked_for_as_at_inference(iteration: Path) -> None:
@@ -88,7 +96,3 @@ def test_a_recipe_with_an_unknown_key_is_refused_by_its_name(tmp_path: Path) -> 
     file.write_text("name: wrong\nprompts: {source: world, per_iteration: 5, of: 3}\n")
     with pytest.raises(ConfigError, match=r"prompts\.of"):
         load_recipe(str(file))
-
-
-def test_the_shipped_recipe_is_well() -> None:
-    assert load_recipe("small-pair").iterations == 3

@@ -27,6 +27,7 @@ from spar_training.trainers.run import run
 
 pytestmark = pytest.mark.real
 MODELS = files("spar_core") / "models"
+RECIPE = {"name": "mine", "sha256": "ab" * 32, "seed": 4, "iteration": 2}
 WORDS = ("river", "mill", "lamp", "bell", "garden", "market", "harbour", "bridge")
 
 
@@ -123,8 +124,11 @@ def test_a_training_ends_with_whoever_started_it(data: Path, tmp_path: Path) -> 
 
 
 def test_a_model_says_where_it_comes_from(data: Path, tmp_path: Path) -> None:
-    made = run(job_of(data, tmp_path / "out", "sft", max_steps=2, seed=7, dtype="bf16", departure_weight=2.0))
+    made = run(
+        job_of(data, tmp_path / "out", "sft", max_steps=2, seed=7, dtype="bf16", departure_weight=2.0, recipe=RECIPE)
+    )
     told = lineage(made)
+    assert told["recipe"] == RECIPE
     assert told["parent"]["model"].endswith("actor")
     assert len(told["parent"]["sha256"]) == 64
     data_file = data / "sft.jsonl"

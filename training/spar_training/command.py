@@ -3,25 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
+from rich.text import Text
 
 from spar_training.executors.local import LocalExecutor
 from spar_training.loop import Loop
-from spar_training.recipe import load_recipe
+from spar_training.manifest import differences, read_manifest
+from spar_training.recipe import MANIFEST, load_recipe
 from spar_training.runs import open_run
 
 
-def run(*, recipe: str, out: Path | None) -> None:
-    """Run what is not done yet.
+def run(*, recipe: str, changes: Sequence[str], out: Path | None) -> None:
+    """Run what is not done yet. Told to end, by Ctrl-C or SIGTERM, it ends the servers and trainings that it started.
 
     Raises:
         ConfigError: the recipe is missing or wrong, or the folder holds the run of another.
         DataError, BackendError, TrainingError: as `Loop.go` says.
     """
-    chosen = load_recipe(recipe)
+    chosen = load_recipe(recipe, changes)
+    folder = out or Path("runs") / chosen.name
     console = Console(stderr=True)
-    loop = Loop(run=open_run(out or Path("runs") / chosen.name, chosen), executor=LocalExecutor(), console=console)
-    pair = asyncio.run(loop.go())
+    begun, again = folder / MANIFEST, _manifest(recipe)
+    for manifest in {path for path in (begun, again) if path and path.is_file()}:
+        # A run that goes on has used its inputs, and each model that it made has told their digests.
+        for difference in differences(read_manifest(manifest), inputs=manifest != begun):
+            console.print(Text(f"warning: since {manifest} was written: {difference}"), soft_wrap=True)
+    loop = Loop(run=open_run(folder, chosen), executor=LocalExecutor(), console=console)
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        pair = asyncio.run(loop.go())
+    finally:
+        signal.signal(signal.SIGTERM, before)
     console.print(f"The pair is in {pair.actor} and {pair.refiner}.")
+
+
+def _manifest(recipe: str) -> Path | None:
+    """The manifest that the recipe is taken from, where it is a run's."""
+    path = Path(recipe)
+    if (path / MANIFEST).is_file():
+        return path / MANIFEST
+    return path if path.name == MANIFEST else None
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from spar_core.errors import DataError
 from spar_core.seeds import derive_seed
 from spar_core.trace import read_judgement
 from spar_training.data.searched import Searched, read_searches
-from spar_training.executors.base import Executor, ModelPlace
+from spar_training.executors.base import Executor
 from spar_training.files import Row, read_rows
 from spar_training.fresh_prompts import fresh_prompts
 from spar_training.items import Policy, Progress, failed_file
+from spar_training.kept import Kept, Served
 from spar_training.progress import item_progress
 from spar_training.recipe import Recipe
 from spar_training.records import PromptRecord, read_prompts, write_prompts
 from spar_training.runs import Iteration
-from spar_training.stages.base import Role, Stage
+from spar_training.stages.base import Stage
 from spar_training.stages.judge import JudgeResponses, Sampled
 from spar_training.stages.negatives import Judged, choose_negatives
 from spar_training.stages.sample import Sample
 from spar_training.stages.search import Search
-
-Served = Callable[[Role], AbstractAsyncContextManager[ModelPlace]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +44,34 @@ class DataStages:
     served: Served
 
     async def run(self) -> Collected:
-        """Do what is not done yet; everything is read back from the files."""
+        """Do what is not done yet; everything is read back from the files.
+
+        Raises:
+            DataError: the refiner said no verdict at all, or a file cannot be used.
+        """
+        async with Kept(self.served) as models:
+            return await self._collect(models)
+
+    async def _collect(self, models: Kept) -> Collected:
         prompts = self._prompts()
-        sampled = self._sampled(prompts, await self._stage(self._sample(), prompts, "samples.jsonl"))
-        rows = await self._stage(self._judge(), sampled, "judgements.jsonl", live=_accepted_samples())
+        sampled = self._sampled(prompts, await self._stage(models, self._sample(), prompts, "samples.jsonl"))
+        rows = await self._stage(models, self._judge(), sampled, "judgements.jsonl", live=_accepted_samples())
         judged = self._judged(sampled, rows)
+        self._some_verdict(judged)
         if self.recipe.actor_data.pairs == "sampled":
             return Collected(judged=judged, searches=[])
         negatives = choose_negatives(judged, seed=self._seed)
-        found = await self._stage(self._search(), negatives, "searches.jsonl", live=_accepted_searches())
+        found = await self._stage(models, self._search(), negatives, "searches.jsonl", live=_accepted_searches())
         return Collected(judged=judged, searches=read_searches(found, {item.id: item for item in negatives}))
+
+    def _some_verdict(self, judged: list[Judged]) -> None:
+        votes = [vote for item in judged for judgement in item.judgements if judgement for vote in judgement.votes]
+        if votes and all(vote.verdict is None for vote in votes):
+            raise DataError(
+                f"{self.iteration.file('judgements.jsonl')}: none of the refiner's {len(votes):,} votes says a "
+                f"verdict; the first ends in {votes[0].text[-80:]!r}. It must be a model that was trained to judge by "
+                f"the templates {self.recipe.templates!r}, and judge.max_tokens long enough for it"
+            )
 
     @property
     def _seed(self) -> int:
@@ -70,15 +87,20 @@ class DataStages:
         return read_prompts(path)
 
     async def _stage(
-        self, stage: Stage[Any], items: list[Any], file: str, live: Callable[[Progress], str] | None = None
+        self,
+        models: Kept,
+        stage: Stage[Any],
+        items: list[Any],
+        file: str,
+        live: Callable[[Progress], str] | None = None,
     ) -> list[Row]:
         path = self.iteration.file(file)
         if stage.name in self.iteration.steps():
             return list(read_rows(path, needs=("id",)))
         policy = Policy(in_flight=self.recipe.in_flight)
         with self.iteration.step(stage.name) as counts, item_progress(self._label(stage), live=live) as tell:
-            async with self.served(stage.role) as model:
-                rows = await self.executor.run(stage, items, model=model, out=path, policy=policy, tell=tell)
+            model = await models.of(stage.role)
+            rows = await self.executor.run(stage, items, model=model, out=path, policy=policy, tell=tell)
             counts |= {"items": len(items), "failed": len(list(read_rows(failed_file(path)))), **_counted(stage, rows)}
         return rows
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Mapping
+from io import SEEK_END, FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from spar_core.errors import DataError
 from spar_training.files import Row, read_rows, to_line
@@ -22,16 +23,20 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: dict[str, Row] = {}
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
 
     def __enter__(self) -> Journal:
         """Open for appending, and read what is there.
 
         Raises:
-            DataError: another process has it open, or a line in it is damaged.
+            DataError: another process has it open, it cannot be written, or a line in it is damaged.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("ab+")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Unbuffered: a row that could not be written must not come after all when the file is closed.
+            self._file = self.path.open("ab+", buffering=0)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written ({error.strerror}); make room and run again") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -54,16 +59,20 @@ class Journal:
             DataError: it cannot be written, for one because the disk is full; the rows before it are kept.
         """
         assert self._file is not None
+        line = to_line(row).encode()
+        whole = self._file.seek(0, SEEK_END)
         try:
-            self._file.write(to_line(row).encode())
-            self._file.flush()
+            while line:
+                line = line[self._file.write(line) :]
         except OSError as error:
+            # What could be written of it; cutting needs no room.
+            self._file.truncate(whole)
             raise DataError(
                 f"{self.path}: cannot be written ({error.strerror}); what is finished is kept, make room and run again"
             ) from error
         self.rows[row["id"]] = dict(row)
 
     @staticmethod
-    def _cut_torn_line(file: IO[bytes]) -> None:
+    def _cut_torn_line(file: FileIO) -> None:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)

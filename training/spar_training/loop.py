@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from spar_core.errors import ConfigError, DataError
+from spar_core.errors import DataError
 from spar_core.prompts import load_templates
 from spar_core.seeds import derive_seed
 from spar_training.data.card import card_markdown, card_of
@@ -28,18 +26,8 @@ from spar_training.files import write_json, write_rows, write_text
 from spar_training.runs import Iteration, Run
 from spar_training.serving import served
 from spar_training.stages.base import Role
+from spar_training.start import Pair, start_pair
 from spar_training.training_step import train_role
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """The two models' folders."""
-
-    actor: Path
-    refiner: Path
-
-    def of(self, role: Role) -> Path:
-        return self.actor if role == "actor" else self.refiner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +47,7 @@ class Loop:
             BackendError: an upstream failed for good; run again when it is mended.
             TrainingError: a training ended without a model.
         """
-        pair = start_pair(self.run)
+        pair = start_pair(self.run.recipe)
         await self._measure(self.run.iteration(0), pair)
         for number in range(1, self.run.recipe.iterations + 1):
             pair = await self._iterate(self.run.iteration(number), pair)
@@ -136,24 +124,6 @@ class Loop:
                 actor=pair.actor, refiner=pair.refiner, label=f"iteration {iteration.number}"
             )
         self.console.print(f"iteration {iteration.number}: {_told(counts)}")
-
-
-def start_pair(run: Run) -> Pair:
-    """The pair that the run starts from.
-
-    Raises:
-        ConfigError: there is no model where the recipe says.
-    """
-    shipped = Path(str(files("spar_core"))) / "models"
-    start = run.recipe.start
-    pair = Pair(
-        shipped / "actor" if start.actor == "shipped" else Path(start.actor),
-        shipped / "refiner" if start.refiner == "shipped" else Path(start.refiner),
-    )
-    for role in ("actor", "refiner"):
-        if not (pair.of(role) / "config.json").is_file():
-            raise ConfigError(f"start.{role}: no model in {pair.of(role)} (config.json is missing)")
-    return pair
 
 
 def _something(iteration: Iteration, pairs: list[Any], conversations: list[Any]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -14,9 +15,14 @@ from spar_core.search import SearchConfig
 from spar_core.search.config import Algorithm
 from spar_core.types import Sampling
 from spar_training.data.conversations import Kind
+from spar_training.validation import told
 from spar_training.world.prompt import Split
 
-_SHIPPED = Path(__file__).parent / "recipes"
+RECIPES: Final = Path(__file__).parent / "recipes"
+# What a run's folder keeps its recipe in.
+MANIFEST: Final = "run.json"
+# What these say changes how a run is done and described, and not what an iteration of it makes.
+_INCIDENTAL: Final = frozenset({"name", "iterations", "in_flight", "paper", "resources"})
 
 
 class _Strict(BaseModel):
@@ -133,25 +139,30 @@ class RefinerData(_Strict):
 
 
 class Training(_Strict):
-    """`actor` and `refiner` are the keys of a `spar_training.trainers` job; `launcher` is what starts it."""
+    """`actor` and `refiner` are the keys of a `spar_training.trainers` job.
+
+    `launcher` is what starts it: `python` is this one, alone; anything else gets {recipes}, the folder of the shipped
+    recipes, filled in, and ends in `-m`.
+    """
 
     actor: Mapping[str, Any] = {}
     refiner: Mapping[str, Any] = {}
-    launcher: tuple[str, ...] = ("python",)
+    launcher: tuple[str, ...] = Field(default=("python",), min_length=1)
 
 
 class Serving(_Strict):
     """How the models of a run are served to its data stages.
 
-    `embedded`: in this process. `command`: a server for each of `replicas`, started before a stage and stopped after
-    it, with {model} (its folder), {name} (what it is called), {port} and {replica} filled in; it must have OpenAI's
-    API under /v1.
+    `embedded`: in this process. `command`: a server for each of `replicas`, started before the stages that call it and
+    stopped after them, with {model} (its folder), {name} (what it is called), {port}, {replica} (from 0) and {gpus}
+    (the replica's own, `gpus_per_replica` of them: "2,3") filled in; it must have OpenAI's API under /v1.
     """
 
     engine: Literal["embedded", "command"] = "embedded"
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = {}
     replicas: int = Field(default=1, gt=0)
+    gpus_per_replica: int = Field(default=1, gt=0)
     ready_within_s: float = Field(default=900, gt=0)
 
     @model_validator(mode="after")
@@ -170,8 +181,25 @@ class Evaluation(_Strict):
     budget: int = Field(default=8, ge=0)
 
 
+class Resources(_Strict):
+    """What the recipe is written for, and what `spar train size` reckons with. `parameters` are those of one model.
+
+    `peak_flops` is a GPU's, a second. `serving_utilization` and `training_utilization` are the shares of it that
+    generation and training are assumed to reach. `note` says where the figures come from.
+    """
+
+    parameters: float | None = Field(default=None, gt=0)
+    gpu: str | None = None
+    gpus: int = Field(default=1, gt=0)
+    peak_flops: float | None = Field(default=None, gt=0)
+    serving_utilization: float = Field(default=0.1, gt=0, le=1)
+    training_utilization: float = Field(default=0.4, gt=0, le=1)
+    host_memory_gb: float | None = Field(default=None, gt=0)
+    note: str = ""
+
+
 class Recipe(_Strict):
-    """One self-play run. `paper` and `resources` are for people: what was reported, and what it costs."""
+    """One self-play run. `paper` is for people: what was reported."""
 
     name: str = Field(pattern=r"^[\w.-]+$")
     seed: int = 0
@@ -189,7 +217,11 @@ class Recipe(_Strict):
     serving: Serving = Serving()
     evaluation: Evaluation = Evaluation()
     paper: Mapping[str, Any] = {}
-    resources: Mapping[str, Any] = {}
+    resources: Resources = Resources()
+
+    def essence(self) -> dict[str, Any]:
+        """The keys that decide what an iteration makes."""
+        return self.model_dump(mode="json", exclude=set(_INCIDENTAL))
 
     @model_validator(mode="after")
     def _cap_for_each(self) -> Recipe:
@@ -200,25 +232,48 @@ class Recipe(_Strict):
 
 
 def shipped_recipes() -> list[str]:
-    return sorted(file.stem for file in _SHIPPED.glob("*.yaml"))
+    return sorted(file.stem for file in RECIPES.glob("*.yaml"))
 
 
-def load_recipe(name_or_file: str) -> Recipe:
-    """A shipped recipe by name, or one from a YAML file.
+def load_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
+    """A shipped recipe by name, one from a YAML file, or that of a run by its folder or `run.json`.
+
+    Each change is a `KEY=VALUE`, such as `start.actor=models/mine`, and goes before what stands there.
 
     Raises:
         ConfigError: there is none, it is not YAML, or a key or a value is wrong; names it.
     """
-    shipped = _SHIPPED / f"{name_or_file}.yaml"
+    shipped = RECIPES / f"{name_or_file}.yaml"
     file = shipped if shipped.is_file() else Path(name_or_file)
+    if (file / MANIFEST).is_file():
+        file /= MANIFEST
     try:
-        return Recipe.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        text = file.read_text(encoding="utf-8")
+        # YAML reads 2e-07, as JSON writes it, as a text.
+        values = json.loads(text)["recipe"] if file.name == MANIFEST else yaml.safe_load(text)
+        return Recipe.model_validate(_changed(values, changes))
     except (FileNotFoundError, IsADirectoryError) as error:
         raise ConfigError(
-            f"{name_or_file}: neither a shipped recipe ({', '.join(shipped_recipes())}) nor a file"
+            f"{name_or_file}: neither a shipped recipe ({', '.join(shipped_recipes())}), a file nor a run's folder"
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not YAML: {error}") from error
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}" for item in error.errors())
-        raise ConfigError(f"{file}: {problems}") from error
+        raise ConfigError(f"{file}: {told(error, whole='recipe')}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file}: not the manifest of a run ({error})") from error
+
+
+def _changed(values: Any, changes: Sequence[str]) -> Any:
+    for change in changes:
+        key, given, value = change.partition("=")
+        if not given:
+            raise ConfigError(f"{change!r}: a change to a recipe is KEY=VALUE, such as start.actor=models/mine")
+        at = values
+        *parts, last = key.split(".")
+        for part in parts:
+            at = at.setdefault(part, {}) if isinstance(at, dict) else None
+        if not isinstance(at, dict):
+            raise ConfigError(f"{key}: no such key, since what it is under has none")
+        at[last] = yaml.safe_load(value)
+    return values

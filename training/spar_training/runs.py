@@ -1,6 +1,6 @@
 """A run's folder: its recipe, what each step counted and took, and what was made.
 
-`run.json` holds the recipe and the versions that began the run; `iteration-N/` the files of the N-th iteration, and its
+`run.json` is its manifest; `iteration-N/` the files of the N-th iteration, and its
 `steps.json`. A step that is in `steps.json` is finished and is not done again.
 """
 
@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spar_core.errors import ConfigError, DataError
+from spar_core.errors import ConfigError
 from spar_training.files import write_json
-from spar_training.recipe import Recipe
-from spar_training.versions import code_revision, versions
+from spar_training.manifest import manifest_of, read_manifest
+from spar_training.recipe import MANIFEST, Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,13 @@ class Iteration:
 
     def _spent(self, name: str) -> float:
         path = self.file(f".{name}.seconds")
-        return float(path.read_text()) if path.exists() else 0.0
+        return float(path.read_text() or 0) if path.exists() else 0.0
 
     def _spend(self, name: str, seconds: float) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.file(f".{name}.seconds").write_text(f"{seconds:.1f}")
+        # Where the disk is full, the error that ends the step says so; the time of this try is all that is lost.
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.file(f".{name}.seconds").write_text(f"{seconds:.1f}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +81,17 @@ class Run:
 
 
 def open_run(folder: Path, recipe: Recipe) -> Run:
-    """Begin a run, or go on with one.
+    """Begin a run, or go on with one: with more iterations than it was begun with, if these are wanted.
 
     Raises:
-        ConfigError: the folder's run has another recipe; names the first key that differs.
+        ConfigError: the folder's run has another recipe, names the first key that differs; or what the run begins with
+            is missing.
     """
-    path = folder / "run.json"
+    path = folder / MANIFEST
     if path.exists():
-        begun = _read(path)
-        _same(folder, begun["recipe"], recipe.model_dump(mode="json"))
+        _same(folder, Recipe.model_validate(read_manifest(path)["recipe"]).essence(), recipe.essence())
     else:
-        data = {"recipe": recipe.model_dump(mode="json"), "versions": versions(), "code": code_revision()}
-        write_json(path, data)
+        write_json(path, manifest_of(recipe))
     return Run(folder, recipe)
 
 
@@ -99,25 +100,17 @@ def read_run(folder: Path) -> Run:
 
     Raises:
         ConfigError: there is none in the folder.
+        DataError: its manifest is damaged.
     """
-    path = folder / "run.json"
+    path = folder / MANIFEST
     if not path.exists():
-        raise ConfigError(f"{folder}: no run here (run.json is missing); begin one with spar train run --out {folder}")
-    return Run(folder, Recipe.model_validate(_read(path)["recipe"]))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise DataError(f"{path}: damaged ({error})") from error
+        raise ConfigError(f"{folder}: no run here ({MANIFEST} is missing); begin one: spar train run --out {folder}")
+    return Run(folder, Recipe.model_validate(read_manifest(path)["recipe"]))
 
 
 def _same(folder: Path, begun: dict[str, Any], wanted: dict[str, Any]) -> None:
-    # Where more iterations are wanted than the run was begun with, it goes on; a name changes nothing that is made.
-    ignored = {"name", "iterations", "in_flight", "paper", "resources"}
-    for key in {**begun, **wanted}:
-        if key not in ignored and begun.get(key) != wanted.get(key):
+    for key in wanted:
+        if begun[key] != wanted[key]:
             raise ConfigError(
                 f"{folder}: its run was begun with {key}: {begun.get(key)}, the recipe now says {wanted.get(key)}; "
                 "give another --out, or the recipe that it was begun with"

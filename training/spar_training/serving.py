@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from subprocess import STDOUT, Popen, TimeoutExpired
@@ -40,13 +40,27 @@ async def served(model: Path | str, serving: Serving, *, name: str, logs: Path) 
         return
     with contextlib.ExitStack() as stack:
         servers = [
-            stack.enter_context(_server(serving, str(model), name, number, logs / f"{name}-{number}.log"))
-            for number in range(serving.replicas)
+            stack.enter_context(_server(serving, str(model), name, number, port, logs / f"{name}-{number}.log"))
+            for number, port in enumerate(_free_ports(serving.replicas))
         ]
+        try:
+            await _all_ready(servers, serving.ready_within_s)
+            yield ModelPlace(name, tuple(server.url for server in servers))
+        finally:
+            # All at once, before any is waited for.
+            for server in servers:
+                server.tell_to_end()
+
+
+async def _all_ready(servers: Sequence[_Server], within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    try:
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
             for server in servers:
-                group.create_task(server.ready(session, time.monotonic() + serving.ready_within_s))
-        yield ModelPlace(name, tuple(server.url for server in servers))
+                group.create_task(server.ready(session, deadline))
+    except ExceptionGroup as errors:
+        # One server's reason is enough.
+        raise errors.exceptions[0] from None
 
 
 class _Server:
@@ -56,6 +70,7 @@ class _Server:
         self.process = process
         self.url = f"http://127.0.0.1:{port}/v1"
         self._log = log
+        self._told_to_end = False
 
     async def ready(self, session: aiohttp.ClientSession, deadline: float) -> None:
         while not await self._answers(session):
@@ -72,20 +87,40 @@ class _Server:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
+    def tell_to_end(self) -> None:
+        """Once: a second signal would mean at once."""
+        if not self._told_to_end:
+            self._told_to_end = True
+            self._signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        self.tell_to_end()
+        try:
+            self.process.wait(_STOP_WITHIN_S)
+        except TimeoutExpired:
+            self._signal(signal.SIGKILL)
+            self.process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
     def _told(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join([f"{self._log}:", *lines[-_TOLD_LINES:]])
 
 
 @contextmanager
-def _server(serving: Serving, model: str, name: str, replica: int, log: Path) -> Iterator[_Server]:
-    port = _free_port()
-    fields = {"model": model, "name": name, "port": port, "replica": replica}
+def _server(serving: Serving, model: str, name: str, replica: int, port: int, log: Path) -> Iterator[_Server]:
+    first = replica * serving.gpus_per_replica
+    gpus = ",".join(map(str, range(first, first + serving.gpus_per_replica)))
+    fields = {"model": model, "name": name, "port": port, "replica": replica, "gpus": gpus}
     try:
         command = [part.format(**fields) for part in serving.command]
         environment = {key: value.format(**fields) for key, value in serving.environment.items()}
     except (KeyError, IndexError, ValueError) as error:
-        raise ConfigError(f"serving.command: {error} is none of {{model}}, {{name}}, {{port}}, {{replica}}") from error
+        known = ", ".join(f"{{{field}}}" for field in fields)
+        raise ConfigError(f"serving: {error} in command or environment is none of {known}") from error
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
         try:
@@ -95,24 +130,17 @@ def _server(serving: Serving, model: str, name: str, replica: int, log: Path) ->
             )
         except OSError as error:
             raise ConfigError(f"serving.command: {command[0]} cannot be started ({error.strerror})") from error
+    server = _Server(process, port, log)
     try:
-        yield _Server(process, port, log)
+        yield server
     finally:
-        _stop(process)
+        server.end()
 
 
-def _stop(process: Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(_STOP_WITHIN_S)
-    except TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        # All held before the first is let go, so that no two are the same.
+        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in held:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in held]

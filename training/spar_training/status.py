@@ -19,22 +19,24 @@ def show(folder: Path, *, console: Console | None = None) -> None:
         ConfigError: there is no run in it.
     """
     run = read_run(folder)
-    (console or Console()).print(_table(run))
+    (console or Console()).print(step_table(run))
 
 
-def _table(run: Run) -> Table:
+def step_table(run: Run, *, figures: bool = True) -> Table:
+    """A row a step; without `figures` the evaluation's have their time alone."""
     table = Table(title=f"{run.recipe.name}: {run.recipe.iterations} iterations, in {run.folder}")
     for name in ("iteration", "step", "seconds", "counted"):
         table.add_column(name, justify="right" if name == "seconds" else "left", overflow="fold")
     for number in range(run.recipe.iterations + 1):
-        for row in _rows(run.iteration(number)):
+        for row in _rows(run.iteration(number), figures):
             table.add_row(*row)
     return table
 
 
-def _rows(iteration: Iteration) -> Iterator[tuple[str, str, str, str]]:
+def _rows(iteration: Iteration, figures: bool) -> Iterator[tuple[str, str, str, str]]:
     for name, counts in iteration.steps().items():
-        yield str(iteration.number), name, f"{counts['seconds']:,.1f}", _told(counts)
+        told = _told(counts) if figures or name != "evaluation" else ""
+        yield str(iteration.number), name, f"{counts['seconds']:,.1f}", told
     for journal in sorted(iteration.folder.glob("*.jsonl.journal")):
         # Whole lines: the last one may be half written.
         done = journal.read_bytes().count(b"\n")

@@ -9,9 +9,11 @@ from typing import Any
 from rich.console import Console
 
 from spar_core.cores import usable_cores
+from spar_core.errors import ConfigError
 from spar_core.seeds import derive_seed
+from spar_training.digests import data_digest
 from spar_training.files import Row
-from spar_training.recipe import Recipe
+from spar_training.recipe import RECIPES, Recipe
 from spar_training.runs import Iteration
 from spar_training.stages.base import Role
 from spar_training.trainers.job import Job, parse_job
@@ -32,6 +34,12 @@ def job_for(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path) ->
         "data": [str(iteration.file(data))],
         "out": str(iteration.file(role)),
         "seed": derive_seed(recipe.seed, "train", role, iteration.number),
+        "recipe": {
+            "name": recipe.name,
+            "sha256": data_digest(recipe.essence()),
+            "seed": recipe.seed,
+            "iteration": iteration.number,
+        },
     }
     return parse_job({"threads": usable_cores(), **given, **fixed}, source=f"training.{role}")
 
@@ -49,13 +57,24 @@ def train_role(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path,
 
     with iteration.step(role) as counts:
         console.print(f"iteration {iteration.number}, {role}: training by {job.kind} from {start}")
-        train(job, tell=hear, launcher=_launcher(recipe.training.launcher))
+        train(job, tell=hear, launcher=launcher_of(recipe))
         counts |= {"steps": last.get("step"), "loss": last.get("loss"), **_accuracy(last)}
 
 
-def _launcher(words: tuple[str, ...]) -> tuple[str, ...]:
-    """`python` is this one."""
-    return (sys.executable, "-m") if words == ("python",) else words
+def launcher_of(recipe: Recipe) -> tuple[str, ...]:
+    """What starts a training: `python` is this one, and what is installed beside it is found without a PATH.
+
+    Raises:
+        ConfigError: a word of it has a field that is not known.
+    """
+    if recipe.training.launcher == ("python",):
+        return (sys.executable, "-m")
+    try:
+        first, *more = (word.format(recipes=RECIPES) for word in recipe.training.launcher)
+    except (KeyError, IndexError, ValueError) as error:
+        raise ConfigError(f"training.launcher: {error} is not {{recipes}}") from error
+    beside = Path(sys.executable).with_name(first)
+    return (str(beside) if beside.is_file() else first, *more)
 
 
 def _accuracy(row: Row) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Annotated
 
 import typer
@@ -116,9 +117,15 @@ def new(name: Annotated[str, typer.Argument(help="Whose key it is; it stands in 
 
 
 def main() -> None:
-    """Run the command; an error of this project's own is one line, not a traceback."""
+    """Run the command; an error of this project's own, or a full disk, is one line and not a traceback."""
     try:
         app()
     except SparError as error:
         typer.secho(f"spar: {error}", fg="red", err=True)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        where = error.filename or "a file"
+        typer.secho(f"spar: {where}: cannot be written ({error.strerror}); make room and run again", fg="red", err=True)
         raise SystemExit(2) from None

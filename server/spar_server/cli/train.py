@@ -27,13 +27,16 @@ def bootstrap(
 
 @app.command()
 def run(
-    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file")] = "small-pair",
+    recipe: Annotated[
+        str, typer.Option(help="A shipped recipe's name, a YAML file, or a run's folder to run again")
+    ] = "small-pair",
+    set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the recipe, e.g. start.actor=FOLDER")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; an unfinished one goes on")] = None,
 ) -> None:
     """Run the self-play loop: sample, judge, search, train actor and refiner, measure; again with the new pair."""
     from spar_training.command import run as go
 
-    go(recipe=recipe, out=out)
+    go(recipe=recipe, changes=set or (), out=out)
 
 
 @app.command()
@@ -194,3 +197,30 @@ def status(folder: Annotated[Path, typer.Argument(help="Folder of a self-play ru
     from spar_training.status import show
 
     show(folder)
+
+
+@app.command()
+def show(
+    path: Annotated[Path, typer.Argument(help="Folder of a self-play run, of a pair or of a model")],
+    check: Annotated[bool, typer.Option("--check", help="Rehash weights and data, and say what changed")] = False,
+) -> None:
+    """Draw a run with its figures by iteration, and a model's chain of parents back to where it started."""
+    from spar_training.show import show as draw
+
+    draw(path, check=check)
+
+
+@app.command()
+def size(
+    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, a YAML file, or a run's folder")] = "llama-3-8b",
+    set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the recipe, e.g. resources.gpus=16")] = None,
+    measured: Annotated[Path | None, typer.Option(help="Folder of a run whose counts are taken (default none)")] = None,
+    prompt_tokens: Annotated[float, typer.Option(min=1, help="Mean length of a prompt")] = 49,
+    answer_tokens: Annotated[float, typer.Option(min=1, help="Mean length of an answer")] = 460,
+) -> None:
+    """Reckon what an iteration costs: calls, tokens and GPU-hours, from a measured run's counts."""
+    from spar_training.recipe import load_recipe
+    from spar_training.size import page
+
+    chosen = load_recipe(recipe, set or ())
+    typer.echo(page(chosen, measured, prompt_tokens=prompt_tokens, answer_tokens=answer_tokens))

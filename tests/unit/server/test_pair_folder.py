@@ -33,8 +33,13 @@ def test_a_folder_may_say_how_it_wants_to_be_served(tmp_path: Path) -> None:
     assert (found.answer_tokens, found.judge_tokens, found.refine_tokens) == (256, 256, 256)
 
 
+def test_a_folder_that_is_a_model_is_both_actor_and_refiner(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert load_folder(tmp_path).actor == load_folder(tmp_path).refiner == tmp_path
+
+
 def test_a_wrong_folder_is_refused_by_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="actor holds no model; the folder needs actor/ and refiner/"):
+    with pytest.raises(ConfigError, match="actor holds no model; the folder needs actor"):
         load_folder(tmp_path)
     with pytest.raises(ConfigError, match=r"pair.json: template: Extra inputs"):
         load_folder(folder_of(tmp_path / "a", '{"template": "compact"}'))

@@ -11,6 +11,8 @@ from transformers import AutoTokenizer
 
 from spar_core.backends.prompt import PromptEncoder
 from spar_core.errors import DataError
+from spar_core.prompts import load_templates
+from spar_core.prompts.templates import SHIPPED_SETS
 from spar_core.types import Message
 from spar_training.trainers.rendering import Renderer
 
@@ -70,6 +72,20 @@ def test_a_prompt_has_the_very_tokens_that_it_is_served_with(name: str, content:
     assert whole.ids == [*served, *renderer.answer(turns, SAID["content"])]
     if tokenizer.bos_token_id is not None:
         assert whole.ids.count(tokenizer.bos_token_id) == 1
+
+
+@pytest.mark.parametrize("templates", SHIPPED_SETS)
+@pytest.mark.parametrize("name", ["ours", "llama3-8b", "glm4-9b", "mistral-7b"])
+def test_a_refiners_conversation_has_the_tokens_that_it_is_served_with(name: str, templates: str) -> None:
+    tokenizer = tokenizer_of(name)
+    # A system text is part of what is judged, so that templates without a system role, or with one that must stand
+    # first or last, take it too.
+    asked = [Message("system", "Be brief."), Message("user", ASKED["content"])]
+    turns = load_templates(templates).refine(asked, SAID["content"], "1. brief -> no\nFinal Judgement: No")
+    reply = {"role": "assistant", "content": "[[start]]\nIt runs.\n[[end]]"}
+    rendered = renderer_of(name, tokenizer).conversation([*(turn.to_openai() for turn in turns), reply])
+    assert rendered.ids[: rendered.last] == list(PromptEncoder(tokenizer, engine="test").encode(turns))
+    assert [turn.role for turn in turns] == ["user", "assistant", "user"]
 
 
 def test_what_a_template_writes_after_the_end_mark_is_no_target() -> None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import platform
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +20,7 @@ from spar_training.files import write_json, write_text
 from spar_training.trainers.finished import LINEAGE, PROGRESS
 from spar_training.trainers.job import Job
 from spar_training.trainers.tokens import Prepared
+from spar_training.versions import code_revision, versions
 
 DTYPES: Final = {"bf16": torch.bfloat16, "fp32": torch.float32}
 # Taken from the parent as they are: a tokenizer that is saved anew may not load in other engines' versions.
@@ -31,7 +28,6 @@ _KEPT: Final = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "generation_config.json",
 )  # fmt: skip
-_PACKAGES: Final = ("torch", "transformers", "trl", "peft", "accelerate", "spar-server")
 _CARD: Final = """---
 base_model: {parent}
 library_name: transformers
@@ -59,20 +55,6 @@ class Trained:
     log: Sequence[Mapping[str, Any]]
     steps: int
     processes: int
-
-
-def parent_of(model: str) -> dict[str, str]:
-    """A model by what cannot change under its name: its weights' hash for a folder, else the name."""
-    folder = Path(model)
-    if not folder.is_dir():
-        return {"model": model}
-    digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-    return {"model": model, "sha256": digest.hexdigest()}
 
 
 def finish(job: Job, saved: Path, prepared: Prepared, trained: Trained, parent: Mapping[str, str]) -> None:
@@ -146,30 +128,13 @@ def _lineage(job: Job, prepared: Prepared, trained: Trained, parent: Mapping[str
         "seed": job.seed,
         "steps": trained.steps,
         "processes": trained.processes,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-        "code": _revision(),
+        "recipe": job.recipe.model_dump() if job.recipe else None,
+        "versions": versions(),
+        "code": code_revision(),
     }
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _revision() -> str | None:
-    """The commit that this code stands at, where it stands in a repository."""
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()
-
-
-def _card(job: Job, prepared: Prepared, trained: Trained, versions: Mapping[str, Any]) -> str:
+def _card(job: Job, prepared: Prepared, trained: Trained, made_with: Mapping[str, Any]) -> str:
     method = "supervised fine-tuning on the assistant's turns"
     if job.kind == "dpo":
         per_token = ", log-probabilities per token" if job.length_normalized else ""
@@ -192,6 +157,6 @@ def _card(job: Job, prepared: Prepared, trained: Trained, versions: Mapping[str,
         tuning=f"LoRA, rank {lora.r}, alpha {lora.alpha:g}" if lora else "Full fine-tuning",
         steps=trained.steps,
         loss=f"{losses[-1]:.4f}" if losses else "none",
-        python=versions["python"],
-        **{name: versions[name] for name in ("torch", "transformers", "trl")},
+        python=made_with["python"],
+        **{name: made_with[name] for name in ("torch", "transformers", "trl")},
     )

@@ -9,9 +9,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spar_core.errors import ConfigError
+from spar_training.validation import told
 
 # What these say changes how a job runs and not what it makes, so a job may go on with others than it began with.
-_INCIDENTAL = frozenset({"threads", "log_to", "log_every", "save_every"})
+_INCIDENTAL = frozenset({"threads", "log_to", "log_every", "save_every", "recipe"})
 
 
 class _Strict(BaseModel):
@@ -30,6 +31,15 @@ class Lora(_Strict):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
     merge: bool = True
+
+
+class Origin(_Strict):
+    """The recipe that a job is a step of; `sha256` is that of the keys that decide what is made."""
+
+    name: str
+    sha256: str
+    seed: int
+    iteration: int
 
 
 class Job(_Strict):
@@ -72,6 +82,7 @@ class Job(_Strict):
     log_every: int = Field(default=10, gt=0, description="steps")
     log_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
     threads: int | None = Field(default=None, gt=0)
+    recipe: Origin | None = Field(default=None, description="told on in lineage.json")
 
     @model_validator(mode="after")
     def _keys_of_its_kind(self) -> Job:
@@ -102,8 +113,7 @@ def parse_job(values: object, *, source: str) -> Job:
     try:
         return Job.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'job'}: {item['msg']}" for item in error.errors())
-        raise ConfigError(f"{source}: {problems}") from error
+        raise ConfigError(f"{source}: {told(error, whole='job')}") from error
 
 
 def load_job(path: Path) -> Job:

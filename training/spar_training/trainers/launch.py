@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,13 +14,15 @@ from typing import Any, Final
 import spar_core
 import spar_training
 from spar_core import errors
-from spar_core.errors import SparError, TrainingError
+from spar_core.errors import ConfigError, DataError, SparError, TrainingError
 from spar_training.files import Row, write_json
 from spar_training.trainers.finished import PROGRESS, is_finished
 from spar_training.trainers.job import Job
 from spar_training.trainers.told import read_progress
 
 FAILURE: Final = "failure.json"
+# The status of a process that found the disk full.
+NO_ROOM: Final = os.EX_IOERR
 # Set for a process that must end when its standard input does: when whoever launched it is gone.
 LEASH: Final = "SPAR_TRAINING_LEASH"
 _POLL_S: Final = 0.2
@@ -48,6 +51,8 @@ def train(job: Job, *, tell: Tell | None = None, launcher: Sequence[str] | None 
     (job.work / FAILURE).unlink(missing_ok=True)
     log = job.work / "train.log"
     command = [*(launcher or (sys.executable, "-m")), "spar_training.trainers", str(given)]
+    if shutil.which(command[0]) is None:
+        raise ConfigError(f"launcher: {command[0]} is no command here; install it, or say where it is")
     with (
         log.open("a", encoding="utf-8") as out,
         subprocess.Popen(
@@ -64,6 +69,11 @@ def train(job: Job, *, tell: Tell | None = None, launcher: Sequence[str] | None 
         raise _failure(job, process.returncode, log)
     _tell_on(job.out / PROGRESS, told, tell)
     return job.out
+
+
+def no_room(job: Job) -> str:
+    """What to say of a training that found the disk full."""
+    return f"{job.work}: cannot be written (the disk is full); make room: the same job goes on from its last checkpoint"
 
 
 def _environment(job: Job) -> dict[str, str]:
@@ -114,6 +124,8 @@ def _failure(job: Job, code: int, log: Path) -> SparError:
         left: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
         kind: type[SparError] = getattr(errors, left["error"])
         return kind(left["message"])
+    if code == NO_ROOM:
+        return DataError(no_room(job))
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
     how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
     return TrainingError(

@@ -25,11 +25,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from transformers.utils import logging as transformers_logging
 
 from spar_core.errors import ConfigError, DataError
+from spar_training.digests import parent_of
 from spar_training.files import write_json
 from spar_training.trainers import checkpoints
 from spar_training.trainers.arguments import adapter, training_arguments
 from spar_training.trainers.finished import PROGRESS, is_finished
-from spar_training.trainers.finishing import DTYPES, Trained, finish, parent_of
+from spar_training.trainers.finishing import DTYPES, Trained, finish
 from spar_training.trainers.job import Job
 from spar_training.trainers.progress import ProgressWriter
 from spar_training.trainers.rendering import Renderer

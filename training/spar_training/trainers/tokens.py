@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from spar_core.errors import DataError
+from spar_training.digests import file_digest
 from spar_training.files import Row, read_rows
 from spar_training.trainers.departures import departures
 from spar_training.trainers.job import Job
@@ -45,7 +45,7 @@ def describe_files(paths: Sequence[Path]) -> list[DataFile]:
         DataError: a file is missing, or a line is no JSON object with an id.
     """
     return [
-        DataFile(str(path), hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "", rows)
+        DataFile(str(path), file_digest(path) if path.is_file() else "", rows)
         for path in paths
         for rows in [sum(1 for _ in read_rows(path, needs=("id",)))]
     ]

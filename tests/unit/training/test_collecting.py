@@ -1,0 +1,174 @@
+"""The data stages of an iteration with a refiner that is of no use, and with a disk that is full."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pairs import refiner_script
+
+from spar_core.backends.base import Backend
+from spar_core.backends.scripted import Script, ScriptedBackend
+from spar_core.errors import DataError
+from spar_core.types import Message, Sampling
+from spar_training.data_stages import Collected, DataStages
+from spar_training.executors.base import ModelPlace
+from spar_training.files import Row, write_rows
+from spar_training.items import Policy, Progress, run_items
+from spar_training.recipe import Recipe
+from spar_training.runs import Iteration
+from spar_training.stages.base import Role, Stage
+
+PROMPTS = [{"id": f"p{n}", "messages": [{"role": "user", "content": f"Say {n}."}]} for n in range(6)]
+
+
+class Scripted:
+    """An executor whose models are scripts, by role."""
+
+    def __init__(self, actor: Script, refiner: Script) -> None:
+        self.models: dict[Role, Backend] = {"actor": ScriptedBackend(actor), "refiner": ScriptedBackend(refiner)}
+        self.asked: list[str] = []
+
+    async def run(
+        self,
+        stage: Stage[Any],
+        items: Sequence[Any],
+        *,
+        model: ModelPlace,
+        out: Path,
+        policy: Policy,
+        tell: Callable[[Progress], None],
+    ) -> list[Row]:
+        return await run_items(items, partial(self._work, stage), out=out, policy=policy, tell=tell)
+
+    async def _work(self, stage: Stage[Any], item: Any) -> dict[str, Any]:
+        self.asked.append(f"{stage.name} {item.id}")
+        return await stage.work(item, self.models[stage.role])
+
+
+def draft(messages: Sequence[Message], sampling: Sampling) -> str:
+    return "" if "Say 3" in messages[-1].text else "a plain draft " * 50
+
+
+def silent(messages: Sequence[Message], sampling: Sampling) -> str:
+    return "I like this response."
+
+
+async def collected(
+    folder: Path, executor: Scripted, opened: list[Role] | None = None, prompts: Sequence[object] = PROMPTS
+) -> Collected:
+    write_rows(folder / "prompts.jsonl", prompts)  # type: ignore[arg-type]
+    recipe = Recipe.model_validate(
+        {
+            "name": "r",
+            "templates": "compact",
+            "in_flight": 1,
+            "sample": {"responses": 2},
+            "judge": {"votes": 3},
+            "prompts": {"source": "file", "file": str(folder / "prompts.jsonl"), "per_iteration": len(PROMPTS)},
+        }
+    )
+
+    @asynccontextmanager
+    async def of(role: Role) -> AsyncIterator[ModelPlace]:
+        (opened if opened is not None else []).append(role)
+        yield ModelPlace(role)
+
+    return await DataStages(
+        recipe=recipe, iteration=Iteration(1, folder / "iteration-1"), executor=executor, served=of
+    ).run()
+
+
+def steps(folder: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads((folder / "iteration-1" / "steps.json").read_text())
+    return found
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """What a disk with no more room is to a process that writes: an error after so many bytes of a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_empty_responses_are_counted_and_not_judged(tmp_path: Path) -> None:
+    found = await collected(tmp_path, Scripted(draft, refiner_script))
+    assert steps(tmp_path)["sample"]["empty_or_cut_off"] == 2
+    assert [item.responses for item in found.judged if item.id == "p3"] == [(None, None)]
+    assert steps(tmp_path)["judge"]["judgements"] == 10
+    assert len(found.searches) == 5
+
+
+async def test_a_model_stays_served_for_all_stages_in_a_row_that_call_it(tmp_path: Path) -> None:
+    opened: list[Role] = []
+    await collected(tmp_path, Scripted(draft, refiner_script), opened)
+    assert opened == ["actor", "refiner"]
+    # All is done: none is served again.
+    await collected(tmp_path, Scripted(draft, refiner_script), opened)
+    assert opened == ["actor", "refiner"]
+
+
+async def test_a_refiner_that_never_says_a_verdict_is_named_by_what_it_says(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none of the refiner's 30 votes says a verdict; .*I like this response"):
+        await collected(tmp_path, Scripted(draft, silent))
+    assert steps(tmp_path)["judge"]["votes_without_verdict"] == 30
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"id": "x"}, r"prompts\.jsonl, line 7: lacks messages"),
+        ({"id": "x", "messages": []}, r"row 7 \('x'\): messages: must be a list"),
+        ({"id": "p1", "messages": [{"role": "user", "content": "Hi"}]}, r"row 7: id 'p1' stands in row 2 too"),
+        ({"id": "x", "messages": [{"role": "user", "content": " "}]}, r"messages\[0\]\.content: must be text"),
+        ({"id": "x", "messages": [{"role": "assistant", "content": "a"}]}, "the last one must be the user's"),
+    ],
+)
+async def test_a_malformed_prompt_is_named_before_any_model_is_called(
+    row: dict[str, object], told: str, tmp_path: Path
+) -> None:
+    executor = Scripted(draft, refiner_script)
+    with pytest.raises(DataError, match=told):
+        await collected(tmp_path, executor, prompts=[*PROMPTS, row])
+    assert executor.asked == []
+
+
+async def test_a_full_disk_loses_nothing_and_the_run_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    executor = Scripted(draft, refiner_script)
+    # Room for the samples of some prompts and not of all.
+    with files_of_at_most(6000), pytest.raises(DataError, match=r"samples\.jsonl\.journal: cannot be written"):
+        await collected(tmp_path, executor)
+    journal = (tmp_path / "iteration-1" / "samples.jsonl.journal").read_text()
+    kept = [json.loads(line)["id"] for line in journal.splitlines()]
+    assert 0 < len(kept) < len(PROMPTS)
+    executor.asked.clear()
+    await collected(tmp_path, executor)
+    again = {asked.split()[1] for asked in executor.asked if asked.startswith("sample")}
+    assert again == {prompt["id"] for prompt in PROMPTS} - {*kept}
+    await collected(tmp_path / "whole", Scripted(draft, refiner_script))
+    for name in ("samples", "judgements", "searches"):
+        file = f"iteration-1/{name}.jsonl"
+        assert (tmp_path / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+async def test_a_stages_file_that_finds_no_room_leaves_its_journal(tmp_path: Path) -> None:
+    executor = Scripted(draft, refiner_script)
+    whole = await collected(tmp_path / "whole", executor)
+    size = (tmp_path / "whole/iteration-1/samples.jsonl").stat().st_size
+    assert whole.judged
+    # The journal fits, and on a disk that is nearly full its copy does not.
+    journal = tmp_path / "iteration-1" / "samples.jsonl.journal"
+    with files_of_at_most(size - 10), pytest.raises(DataError, match="samples"):
+        await collected(tmp_path, executor)
+    assert journal.exists()
+    assert not (tmp_path / "iteration-1" / "samples.jsonl").exists()

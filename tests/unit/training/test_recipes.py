@@ -1,0 +1,115 @@
+"""The recipes that ship, and how a recipe is read and changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from spar_core.errors import ConfigError
+from spar_training.digests import data_digest
+from spar_training.recipe import Recipe, load_recipe, shipped_recipes
+from spar_training.runs import Iteration, open_run
+from spar_training.start import start_pair
+from spar_training.training_step import job_for, launcher_of
+
+BACKBONES = ("glm-4-9b", "llama-3-70b", "llama-3-8b", "mistral-7b")
+PAPERS = Recipe.model_validate({"name": "p", "prompts": {"source": "file", "file": "p.jsonl", "per_iteration": 10_000}})
+
+
+def test_a_recipe_ships_for_each_backbone_and_for_the_small_pair() -> None:
+    assert shipped_recipes() == [*BACKBONES, "small-pair"]
+    assert load_recipe("small-pair").iterations == 3
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_a_shipped_recipe_makes_jobs_that_the_trainer_takes(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    actor, refiner = (
+        job_for(recipe, Iteration(2, tmp_path), role, start=tmp_path / "before") for role in ("actor", "refiner")
+    )
+    assert (actor.kind, refiner.kind) == ("dpo", "sft")
+    assert actor.recipe is not None
+    assert (actor.recipe.name, actor.recipe.iteration) == (name, 2)
+    assert actor.recipe.sha256 == data_digest(recipe.essence())
+    assert actor.seed != refiner.seed
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_backbones_recipe_says_the_papers_settings(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    for key in ("iterations", "sample", "judge", "search", "actor_data", "refiner_data"):
+        assert getattr(recipe, key) == getattr(PAPERS, key), key
+    assert recipe.prompts.per_iteration == 10_000
+    actor, refiner = (job_for(recipe, Iteration(1, tmp_path), role, start=tmp_path) for role in ("actor", "refiner"))
+    assert (actor.learning_rate, actor.schedule, actor.beta, actor.sft_weight) == (2e-7, "linear", 0.1, 0.1)
+    assert (actor.epochs, actor.cutoff, actor.lora, actor.dtype) == (1, 2048, None, "bf16")
+    assert (refiner.learning_rate, refiner.schedule, refiner.epochs, refiner.cutoff) == (2e-6, "constant", 5, 4096)
+    assert recipe.paper["ifeval_average"]
+    assert recipe.resources.parameters
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_launchers_configuration_ships_with_the_recipe(name: str) -> None:
+    words = launcher_of(load_recipe(name))
+    config = Path(words[words.index("--config_file") + 1])
+    assert yaml.safe_load(config.read_text(encoding="utf-8"))["deepspeed_config"]["zero_stage"] == 3
+    assert words[-1] == "-m"
+
+
+def test_a_replica_has_gpus_of_its_own() -> None:
+    serving = load_recipe("llama-3-70b").serving
+    assert (serving.replicas, serving.gpus_per_replica) == (2, 4)
+    assert serving.environment == {"CUDA_VISIBLE_DEVICES": "{gpus}"}
+
+
+def test_a_missing_model_is_named_with_the_way_to_give_one() -> None:
+    with pytest.raises(
+        ConfigError, match=r"start\.actor: no model in models/llama-3-8b-sft-actor .* --set start\.actor"
+    ):
+        start_pair(load_recipe("llama-3-8b"))
+
+
+def test_missing_prompts_are_named_before_anything_is_begun(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        "glm-4-9b", ["start.actor=shipped", "start.refiner=shipped", f"prompts.file={tmp_path}/p.jsonl"]
+    )
+    with pytest.raises(ConfigError, match=r"prompts\.file: no such file"):
+        open_run(tmp_path / "run", recipe)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_change_goes_before_what_the_recipe_says() -> None:
+    changed = load_recipe("small-pair", ["search.budget=6", "training.actor.lora={r: 4}", "prompts.per_iteration=9"])
+    assert (changed.search.budget, changed.prompts.per_iteration) == (6, 9)
+    assert changed.training.actor["lora"] == {"r": 4}
+    assert changed.search.branch == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("search.budgets=6", r"search\.budgets: Extra inputs"),
+        ("budget", "KEY=VALUE"),
+        ("seed.of=3", "no such key"),
+        ("judge.votes=none", r"judge\.votes: Input should be a valid integer"),
+    ],
+)
+def test_a_wrong_change_is_named(change: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_recipe("small-pair", [change])
+
+
+def test_a_launcher_with_an_unknown_field_is_named() -> None:
+    recipe = load_recipe("small-pair", ["training.launcher=[accelerate, '{configs}/zero3.yaml', -m]"])
+    with pytest.raises(ConfigError, match=r"training\.launcher: 'configs' is not {recipes}"):
+        launcher_of(recipe)
+
+
+def test_what_is_no_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="neither a shipped recipe"):
+        load_recipe("nothing")
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ConfigError, match="not the manifest of a run"):
+        load_recipe(str(tmp_path))

@@ -1,0 +1,134 @@
+"""`spar train show`: a run with its figures by iteration, or a model with all that it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from spar_training.digests import data_digest
+from spar_training.lineage import Ancestor, chain_of, changes_of
+from spar_training.manifest import read_manifest
+from spar_training.recipe import MANIFEST
+from spar_training.runs import Run, read_run
+from spar_training.status import step_table
+
+_DIGITS: Final = 12
+
+
+def show(path: Path, *, check: bool = False, console: Console | None = None) -> None:
+    """Print a run, a pair or a model. `check` rehashes every file of a lineage and says which changed.
+
+    Raises:
+        ConfigError: the folder holds none of these.
+        DataError: a file of it is damaged.
+    """
+    screen = console or Console()
+    if (path / MANIFEST).exists():
+        run = read_run(path)
+        screen.print(_head(run, read_manifest(path / MANIFEST)), step_table(run, figures=False))
+        if (figures := _figures(run)) is not None:
+            screen.print(figures)
+        models = _newest_pair(run)
+    elif (path / "actor").is_dir() and (path / "refiner").is_dir():
+        models = [path / "actor", path / "refiner"]
+    else:
+        models = [path]
+    for model in models:
+        screen.print(_tree(chain_of(model), check=check))
+
+
+def _head(run: Run, manifest: Mapping[str, Any]) -> Text:
+    recipe = run.recipe
+    lines = [
+        f"{recipe.name} in {run.folder}: recipe {_short(data_digest(recipe.essence()))}, seed {recipe.seed}",
+        _made_by(manifest),
+        *(f"{name}: {_origin(origin)}" for name, origin in manifest.get("start", {}).items()),
+    ]
+    return Text("\n".join(lines))
+
+
+def _figures(run: Run) -> Table | None:
+    """What each iteration's pair was measured at, an iteration a row."""
+    steps = {number: run.iteration(number).steps() for number in range(run.recipe.iterations + 1)}
+    measured = {number: found["evaluation"] for number, found in steps.items() if "evaluation" in found}
+    if not measured:
+        return None
+    names = [name for name in next(iter(measured.values())) if name != "seconds"]
+    table = Table(title=f"{run.recipe.evaluation.benchmark}, {run.recipe.evaluation.split} split")
+    table.add_column("figure", overflow="fold")
+    for number in measured:
+        table.add_column(f"iteration {number}" if number else "start", justify="right")
+    for name in names:
+        table.add_row(name.replace("_", " "), *(_figure(found.get(name)) for found in measured.values()))
+    return table
+
+
+def _newest_pair(run: Run) -> list[Path]:
+    """The last iteration's models that are finished."""
+    folders = [run.iteration(number).folder for number in range(run.recipe.iterations, 0, -1)]
+    newest = (next((f / role for f in folders if (f / role).is_dir()), None) for role in ("actor", "refiner"))
+    return [model for model in newest if model is not None]
+
+
+def _tree(chain: list[Ancestor], *, check: bool) -> Tree:
+    root = Tree(Text("\n".join(_told(chain[0], check))))
+    at = root
+    for ancestor in chain[1:]:
+        at = at.add(Text("\n".join(_told(ancestor, check))))
+    return root
+
+
+def _told(ancestor: Ancestor, check: bool) -> Iterator[str]:
+    yield ancestor.name + (f", weights {_short(ancestor.sha256)}" if ancestor.sha256 else "")
+    lineage = ancestor.lineage
+    if lineage is None:
+        yield _beginning(ancestor.folder)
+    else:
+        files = ", ".join(
+            f"{file['path']} ({file['rows']:,} rows, {_short(file['sha256'])})" for file in lineage["data"]
+        )
+        left_out = sum(found["rows"] for found in lineage["excluded"].values())
+        yield f"by {lineage['kind']} on {files}" + (f", {left_out:,} rows left out" if left_out else "")
+        yield f"{lineage['steps']:,} steps, seed {lineage['seed']}, learning rate {lineage['job']['learning_rate']:g}"
+        if recipe := lineage.get("recipe"):
+            yield (
+                f"iteration {recipe['iteration']} of the recipe {recipe['name']} ({_short(recipe['sha256'])}), "
+                f"seed {recipe['seed']}"
+            )
+        yield _made_by(lineage)
+    if check:
+        yield from list(changes_of(ancestor)) or ["checked: nothing changed since"]
+
+
+def _beginning(folder: Path | None) -> str:
+    if folder is None:
+        return "is not here any more"
+    bootstrap = folder / "recipe.json"
+    if bootstrap.is_file():
+        return f"where it starts: made from nothing by spar train bootstrap ({bootstrap})"
+    return "where it starts: no training of this package made it"
+
+
+def _made_by(data: Mapping[str, Any]) -> str:
+    told = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+    return f"made with {told}, code {_short(data['code']) if data['code'] else 'unknown'}"
+
+
+def _origin(origin: Mapping[str, str]) -> str:
+    digest = origin.get("sha256")
+    return (origin.get("model") or origin.get("file") or "") + (f" ({_short(digest)})" if digest else "")
+
+
+def _short(digest: str) -> str:
+    """Enough to tell it from others, with the `+` of a checkout that was changed."""
+    return digest[:_DIGITS] + ("+" if digest.endswith("+") else "")
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else f"{value:,}"

@@ -1,0 +1,43 @@
+"""What a run starts from: the two models of the recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from spar_core.errors import ConfigError
+from spar_training.recipe import Recipe
+from spar_training.stages.base import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two models' folders."""
+
+    actor: Path
+    refiner: Path
+
+    def of(self, role: Role) -> Path:
+        return self.actor if role == "actor" else self.refiner
+
+
+def start_pair(recipe: Recipe) -> Pair:
+    """The pair that the first iteration starts from.
+
+    Raises:
+        ConfigError: there is no model where the recipe says.
+    """
+    shipped = Path(str(files("spar_core"))) / "models"
+    start = recipe.start
+    pair = Pair(
+        shipped / "actor" if start.actor == "shipped" else Path(start.actor),
+        shipped / "refiner" if start.refiner == "shipped" else Path(start.refiner),
+    )
+    for role in ("actor", "refiner"):
+        if not (pair.of(role) / "config.json").is_file():
+            raise ConfigError(
+                f"start.{role}: no model in {pair.of(role)} (config.json is missing); put one there, or say where one "
+                f"is: --set start.{role}=FOLDER"
+            )
+    return pair
