@@ -102,7 +102,7 @@ class Loop:
                 if recipe.actor_data.pairs == "refined"
                 else sampled_pairs(collected.judged, seed=seed)
             )
-            pairs = capped(pairs, recipe.actor_data.most, seed=seed)
+            pairs = capped(pairs, recipe.actor_data.most_in(iteration.number), seed=seed)
             conversations, left_out = refiner_conversations(
                 collected.judged,
                 collected.searches,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -98,11 +98,21 @@ class SearchSettings(SamplingSettings):
         )
 
 
+Cap = Annotated[int, Field(gt=0)]
+
+
 class ActorData(_Strict):
-    """`pairs`: refined (SPaR's) or sampled (its ablation without refinement). `most` is a cap; None is none."""
+    """`pairs`: refined (SPaR's) or sampled (its ablation without refinement).
+
+    `most` caps the pairs of an iteration: one number for all, or one for each; None is none.
+    """
 
     pairs: Literal["refined", "sampled"] = "refined"
-    most: int | None = Field(default=None, gt=0)
+    most: Cap | tuple[Cap, ...] | None = None
+
+    def most_in(self, iteration: int) -> int | None:
+        """The cap of the `iteration`-th iteration, counted from 1."""
+        return self.most[iteration - 1] if isinstance(self.most, tuple) else self.most
 
 
 class RefinerData(_Strict):
@@ -176,6 +186,13 @@ class Recipe(_Strict):
     evaluation: Evaluation = Evaluation()
     paper: Mapping[str, Any] = {}
     resources: Mapping[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _cap_for_each(self) -> Recipe:
+        most = self.actor_data.most
+        if isinstance(most, tuple) and len(most) < self.iterations:
+            raise ValueError(f"actor_data.most: has {len(most)} numbers for {self.iterations} iterations")
+        return self
 
 
 def shipped_recipes() -> list[str]:

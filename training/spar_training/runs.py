@@ -114,8 +114,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _same(folder: Path, begun: dict[str, Any], wanted: dict[str, Any]) -> None:
-    # Where more iterations are wanted than the run was begun with, it goes on.
-    ignored = {"iterations", "in_flight", "paper", "resources"}
+    # Where more iterations are wanted than the run was begun with, it goes on; a name changes nothing that is made.
+    ignored = {"name", "iterations", "in_flight", "paper", "resources"}
     for key in {**begun, **wanted}:
         if key not in ignored and begun.get(key) != wanted.get(key):
             raise ConfigError(
