@@ -21,7 +21,8 @@ def contrast_section(outcomes: Outcomes, findings: Findings) -> Section | None:
     compared = [arm for arm in outcomes.study.arms if arm is outcomes.study.reference or arm.name in arms]
     text = (
         f"{contrast(findings, outcomes.study.reference.label)} A refined pair is a response judged No and its own "
-        "accepted refinement; a sampled one is a response judged Yes and one judged No to the same prompt."
+        "accepted refinement; a sampled one is a response judged Yes and one judged No to the same prompt. "
+        "Similarity, within a pair, is the share of words in common and in order."
         f"{_budget(compared)}"
     )
     return Section(
@@ -70,22 +71,14 @@ def _accuracies(outcomes: Outcomes, findings: Findings) -> Table:
                 other.accuracy["prompt strict"].percent(),
                 one.prompt.signed(),
                 one.instruction.signed(),
-                f"{ours.words:.1f}",
-                f"{other.words:.1f}",
+                f"{ours.words:.1f} / {other.words:.1f}",
                 listed(one.seeds),
             ]
         )
-    header = [
-        "iteration",
-        "refined",
-        "sampled",
-        "sampled − refined",
-        "by instruction",
-        "words, refined",
-        "words, sampled",
-        "seeds",
-    ]
-    return Table(header, rows, "Strict accuracy by prompt, percent; differences are paired, with 95% intervals")
+    header = ["iteration", "refined", "sampled", "sampled − refined", "by instruction", "words", "seeds"]
+    return Table(
+        header, rows, "Strict accuracy, percent, and paired differences, with 95% intervals; words of an answer"
+    )
 
 
 def pairs_table(outcomes: Outcomes, pairs: Sequence[PairsMade], arms: Sequence[str]) -> Table:
@@ -99,26 +92,13 @@ def pairs_table(outcomes: Outcomes, pairs: Sequence[PairsMade], arms: Sequence[s
             f"{one.similarity.mean:.2f} [{one.similarity.low:.2f}, {one.similarity.high:.2f}]",
             one.chosen_right.percent(),
             one.rejected_wrong.percent(),
-            one.both.percent(),
-            f"{one.chosen_words:.1f}",
-            f"{one.rejected_words:.1f}",
+            f"{one.chosen_words:.1f} / {one.rejected_words:.1f}",
         ]
         for one in pairs
         if one.arm in arms
     ]
-    header = [
-        "arm",
-        "iteration",
-        "pairs by seed",
-        "similarity",
-        "chosen right",
-        "rejected wrong",
-        "both",
-        "words, chosen",
-        "words, rejected",
-    ]
+    header = ["arm", "iteration", "pairs, by seed", "similarity", "chosen right", "rejected wrong", "words"]
     caption = (
-        "The training pairs as the verifiers see them, percent: measured afterwards, used for nothing. "
-        "Similarity is the share of words in common and in order"
+        "The training pairs, by verifiers that chose none of them: percent; words of the chosen / the rejected side"
     )
     return Table(header, rows, caption)

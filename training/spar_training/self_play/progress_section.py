@@ -27,12 +27,13 @@ def progress_section(outcomes: Outcomes, findings: Findings) -> Section:
         "The actor answers each prompt once, at the paper's temperature of 0.9; the search starts from that very "
         f"answer with a budget of {budget}. Judges and refiners of all iterations see the same answers, those of the "
         "start's actor. Verifiers decide what is right; what a refiner's own judge thinks of its refinements stands "
-        "beside, and counts for nothing."
+        "beside, and counts for nothing. `of all bad drafts` counts by the verifiers, with the drafts that the judge "
+        "let pass as not mended."
     )
     return Section(
         "Iteration by iteration",
         text,
-        [_accuracies(points), _gains(points), _refiners(refiners), _by_seed(points)],
+        [_accuracies(points), _gains(points), _judges(refiners), _refiners(refiners), _by_seed(points)],
         [_actors_figure(points), _refiners_figure(refiners)],
     )
 
@@ -59,23 +60,25 @@ def _gains(points: Sequence[Point]) -> Table:
     return Table(["pair", *METRICS], rows, "Points above the start's actor alone, paired, with 95% intervals")
 
 
-def _refiners(refiners: Sequence[Refining]) -> Table:
-    header = [
-        "refiner",
-        "judge right",
-        "change",
-        "F1 on bad",
-        "refinements right, by verifiers",
-        "by its own judge",
-        "of all bad drafts",
-        "change of that",
-    ]
+def _judges(refiners: Sequence[Refining]) -> Table:
     rows = [
         [
             place(one.iteration),
             one.accuracy.percent(),
             one.accuracy_gain.signed() if one.iteration else "–",
             one.f1.percent(),
+            one.f1_gain.signed() if one.iteration else "–",
+        ]
+        for one in refiners
+    ]
+    header = ["judge", "accuracy", "change", "F1 on bad ones", "change"]
+    return Table(header, rows, "Judging the start's drafts; percent and points with 95% intervals")
+
+
+def _refiners(refiners: Sequence[Refining]) -> Table:
+    rows = [
+        [
+            place(one.iteration),
             one.success.percent(),
             one.success_by_own_judge.percent(),
             one.mended.percent(),
@@ -83,10 +86,8 @@ def _refiners(refiners: Sequence[Refining]) -> Table:
         ]
         for one in refiners
     ]
-    caption = (
-        "Judging and refining the start's drafts, percent with 95% intervals; a refinement is of a bad draft judged No"
-    )
-    return Table(header, rows, caption)
+    header = ["refiner", "right, by verifiers", "right, by its own judge", "of all bad drafts", "change"]
+    return Table(header, rows, "One refinement of each bad draft judged No; percent and points with 95% intervals")
 
 
 def _by_seed(points: Sequence[Point]) -> Table:
@@ -118,8 +119,8 @@ def _actors_figure(points: Sequence[Point]) -> Figure:
 def _refiners_figure(refiners: Sequence[Refining]) -> Figure:
     kinds: list[tuple[str, Callable[[Refining], Interval]]] = [
         ("judge right", lambda one: one.accuracy),
-        ("refinements right, by verifiers", lambda one: one.success),
-        ("refinements right, by its own judge", lambda one: one.success_by_own_judge),
+        ("refined right, by verifiers", lambda one: one.success),
+        ("by its own judge", lambda one: one.success_by_own_judge),
     ]
     xs = [one.iteration for one in refiners]
     lines = [Line(label, xs, [of(one) for one in refiners]) for label, of in kinds]

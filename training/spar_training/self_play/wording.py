@@ -29,24 +29,24 @@ def listed(numbers: Sequence[int]) -> str:
 
 
 def summary(outcomes: Outcomes, findings: Findings) -> str:
-    """The study in a paragraph."""
+    """The study in short."""
     name = outcomes.study.reference.name
     start, end = findings.point(name, 0), findings.point(name, findings.last)
-    sentences: list[str] = []
+    actor: list[str] = []
     if start:
-        sentences.append(f"The start's actor meets all constraints of {_strict(start)} percent of the prompts.")
+        actor.append(f"The start's actor meets all constraints of {_strict(start)} percent of the prompts.")
     if end and findings.last:
-        sentences.append(f"After iteration {findings.last} it is {_strict(end)}: {told(end.gains['prompt strict'])}.")
-    sentences += _searched(outcomes, findings)
+        actor.append(f"After iteration {findings.last} it is {_strict(end)}: {told(end.gains['prompt strict'])}.")
+    paragraphs = [" ".join([*actor, *_searched(outcomes, findings)])]
     if refiner := findings.refiner(name, findings.last) if findings.last else None:
-        sentences.append(
+        paragraphs.append(
             f"The judge is right about {refiner.accuracy.percent()} percent of the start's drafts: "
             f"{told(refiner.accuracy_gain)} since the start."
         )
-    sentences += [_ablated(outcomes, one) for one in findings.ablations]
+    paragraphs.append("\n".join(f"- {_ablated(outcomes, one)}" for one in findings.ablations))
     if outcomes.missing() or outcomes.differing():
-        sentences.append("The study is not complete: what is missing stands at the end.")
-    return " ".join(sentences)
+        paragraphs.append("The study is not complete: what is missing stands at the end.")
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
 def _searched(outcomes: Outcomes, findings: Findings) -> list[str]:
