@@ -35,7 +35,7 @@ def contrast_section(outcomes: Outcomes, findings: Findings) -> Section | None:
 
 def _budget(compared: Sequence[Arm]) -> str:
     if any(arm.equal_pairs_to for arm in compared):
-        return " Neither has more pairs to train on than the other where the study could make as many."
+        return " Each iteration trains on at most as many sampled pairs as there were refined ones."
     return ""
 
 
