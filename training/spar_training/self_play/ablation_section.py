@@ -16,11 +16,11 @@ def ablation_section(outcomes: Outcomes, findings: Findings) -> Section | None:
     if not findings.ablations:
         return None
     study = outcomes.study
-    sentences = [f"{study.arm(one.arm).label}: {told(one.prompt)} by prompt" for one in findings.ablations]
+    sentences = [f"- {study.arm(one.arm).label}: {told(one.prompt)} by prompt" for one in findings.ablations]
     text = (
         f"Each arm is {study.reference.label} without one of its parts, after its last iteration, less "
         f"{study.reference.label} after iteration {study.reference.recipe.iterations}; below zero, the part is worth "
-        "something. " + "; ".join(sentences) + ".\n\n"
+        "something.\n\n" + "\n".join(sentences) + "\n\n"
         "Accuracies are strict; `judge` is the judge's accuracy, `mended` the bad drafts that one refinement mends. In "
         "the paper: LLaMA3-8B on IFEval, by prompt / by instruction."
     )
