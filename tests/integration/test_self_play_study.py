@@ -18,7 +18,7 @@ RECIPE = {
     "name": "small",
     "templates": "compact",
     "iterations": 1,
-    "prompts": {"source": "world", "per_iteration": 20},
+    "prompts": {"source": "world", "per_iteration": 40},
     "sample": {**SHORT, "responses": 3},
     "judge": {**SHORT, "votes": 3},
     "search": {**SHORT, "budget": 6},

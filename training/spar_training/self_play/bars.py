@@ -63,7 +63,7 @@ def _verdict(gain: Interval, least: float) -> Verdict:
 
 def _removed(claim: str, findings: Findings) -> Bar:
     removed = findings.search.errors_removed if findings.search else None
-    if removed is None or not removed.n or removed.mean != removed.mean:
+    if removed is None or not removed.n:
         return Bar(claim, "–", "not measured")
     if removed.low <= 0 <= removed.high:
         return Bar(claim, f"{removed.percent()} %", "not shown")

@@ -67,9 +67,10 @@ def removed(ours: Values, base: Values) -> Interval:
 
     def share(drawn: Sequence[tuple[float, float]]) -> float:
         before = sum(b for _, b in drawn)
-        return 1 - sum(a for a, _ in drawn) / before if before else float("nan")
+        # A resample without errors has none to remove.
+        return 1 - sum(a for a, _ in drawn) / before if before else 0.0
 
-    return interval_of(both, share)
+    return interval_of(both if any(b for _, b in both) else [], share)
 
 
 def judged_right(row: Row) -> Sequence[float]:
