@@ -52,6 +52,24 @@ def scaling(
     command.run(command.quick(options) if quick else options, command=shlex.join(["spar", *sys.argv[1:]]))
 
 
+@app.command()
+def self_play(
+    study: Annotated[str, typer.Option(help="A shipped study's name, or a YAML file")] = "small-pair",
+    out: Annotated[Path, typer.Option(help="Folder of the runs; unfinished ones are resumed")] = Path("runs/self-play"),
+    docs: Annotated[Path | None, typer.Option(help="Also write self-play.md and img/ into this folder")] = None,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Run nothing: report on what is there")] = False,
+) -> None:
+    """Train by self-play with and without each of its parts, and report what each iteration and each part brings."""
+    import shlex
+    import sys
+
+    from spar_training.self_play import command
+
+    # What makes the report's figures, not only the report.
+    called = shlex.join(["spar", *(word for word in sys.argv[1:] if word != "--report-only")])
+    command.run(study=study, out=out, docs=docs, report_only=report_only, command=called)
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(sorted({int(part) for part in text.split(",")}))

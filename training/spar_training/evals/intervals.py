@@ -34,6 +34,13 @@ class Interval:
         """As `12.3 [10.1, 14.5]`, without the number of items; a dash where there is none."""
         return f"{100 * self.mean:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]" if self.n else "–"
 
+    def signed(self) -> str:
+        """A difference in percentage points, as `+2.3 [−0.1, +4.5]`; a dash where there is none."""
+        if not self.n:
+            return "–"
+        told = f"{100 * self.mean:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+        return told.replace("-", "−")
+
 
 def interval(values: Sequence[float], *, seed: int = 0) -> Interval:
     """The mean of `values` with its percentile bootstrap interval; NaN for none.

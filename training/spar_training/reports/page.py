@@ -64,13 +64,16 @@ def write_report(report: Report, folder: Path, name: str = "report") -> None:
     write_text(folder / f"{name}.html", to_html(report))
 
 
-def to_markdown(report: Report, figures_dir: Path) -> str:
-    """The report for a README's reader. Writes each figure into `figures_dir`, which shall lie beside the file."""
+def to_markdown(report: Report, figures_dir: Path, *, prefix: str = "") -> str:
+    """The report for a README's reader.
+
+    Writes each figure into `figures_dir`, which shall lie beside the file; its name begins with `prefix`.
+    """
     parts = [f"# {report.title}", report.summary.strip()]
     for section in report.sections:
         parts += [f"## {section.heading}", section.text.strip("\n")]
         for number, figure in enumerate(section.figures, start=1):
-            file = figures_dir / f"{_slug(section.heading)}-{number}.svg"
+            file = figures_dir / f"{prefix}{_slug(section.heading)}-{number}.svg"
             write_text(file, figure.svg)
             parts += [f"![{figure.alt}]({figures_dir.name}/{file.name})", _emphasized(figure.caption)]
         for table in section.tables:

@@ -69,11 +69,19 @@ class Bars:
     values: Sequence[Interval | None]
 
 
-def line_plot(lines: Sequence[Line], *, x_label: str, y_label: str, percent: bool = True, log2: bool = True) -> str:
+def line_plot(
+    lines: Sequence[Line],
+    *,
+    x_label: str,
+    y_label: str,
+    percent: bool = True,
+    log2: bool = True,
+    counted: bool = False,
+) -> str:
     """Lines with their 95% bands, as SVG.
 
-    With `log2` the x-axis doubles at each step, and 0 stands one step before the first. With `percent` the values are
-    shares of 1 and shown as percent.
+    With `log2` the x-axis doubles at each step, and 0 stands one step before the first. With `counted` the axis has a
+    tick at each x and none between. With `percent` the values are shares of 1 and shown as percent.
     """
     scale = 100.0 if percent else 1.0
     ticks = sorted({x for line in lines for x in line.xs})
@@ -99,7 +107,7 @@ def line_plot(lines: Sequence[Line], *, x_label: str, y_label: str, percent: boo
                 markersize=5,
                 linestyle=_DASHES[style],
             )
-        if log2:
+        if log2 or counted:
             axes.set_xticks([places[x] for x in ticks], [f"{x:g}" for x in ticks])
         axes.set(xlabel=x_label, ylabel=y_label)
         _legend(axes, len(lines))

@@ -27,11 +27,11 @@ NAMES = {
 
 
 def percent(value: Interval) -> str:
-    return "–" if not value.n else f"{100 * value.mean:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+    return value.percent()
 
 
 def signed(value: Interval) -> str:
-    return f"{100 * value.mean:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]".replace("-", "−")
+    return value.signed()
 
 
 def summary(findings: Findings) -> str:

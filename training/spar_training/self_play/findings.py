@@ -1,0 +1,95 @@
+"""All that a study says, computed from what its runs measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from spar_training.evals.intervals import Interval
+from spar_training.self_play import pooled
+from spar_training.self_play.against import Against, against
+from spar_training.self_play.outcomes import Outcomes
+from spar_training.self_play.point import Point, gain, point
+from spar_training.self_play.pooled import METRICS, Metric, met
+from spar_training.self_play.preference import PairsMade, pairs_made
+from spar_training.self_play.refining import Refining, refining
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What the search adds to the last pair, and what self-play adds to the search; strict by prompt for errors."""
+
+    over_draft: Mapping[Metric, Interval]
+    over_first_search: Mapping[Metric, Interval]
+    errors_removed: Interval
+    errors_removed_by_search_alone: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """`last` is the reference's last iteration that was measured; `search` is None where no search was.
+
+    `contrasts` are the arms with sampled pairs, iteration by iteration; `ablations` all arms after their last one.
+    """
+
+    last: int
+    points: Sequence[Point]
+    refining: Sequence[Refining]
+    pairs: Sequence[PairsMade]
+    contrasts: Sequence[Against]
+    ablations: Sequence[Against]
+    search: Search | None
+
+    def point(self, arm: str, iteration: int, *, searched: bool = False) -> Point | None:
+        wanted = (arm, iteration, searched)
+        return next((one for one in self.points if (one.arm, one.iteration, one.searched) == wanted), None)
+
+    def refiner(self, arm: str, iteration: int) -> Refining | None:
+        return next((one for one in self.refining if (one.arm, one.iteration) == (arm, iteration)), None)
+
+
+def find(outcomes: Outcomes) -> Findings:
+    """The findings of what is there."""
+    study = outcomes.study
+    measured = outcomes.iterations(study.reference.name)
+    last = max(measured, default=0)
+    ours = [(arm.name, number) for arm in study.arms for number in outcomes.iterations(arm.name)]
+    made = [(arm.name, number) for arm in study.arms for number in range(1, arm.recipe.iterations + 1)]
+    sampled = [arm.name for arm in study.arms[1:] if arm.recipe.actor_data.pairs == "sampled"]
+    final = study.reference.recipe.iterations
+    return Findings(
+        last=last,
+        points=_there(point(outcomes, *one, searched=searched) for one in ours for searched in (False, True)),
+        refining=[refining(outcomes, *one) for one in ours],
+        pairs=[pairs_made(*one, by_seed) for one in made if (by_seed := outcomes.pairs(*one))],
+        contrasts=_there(
+            against(outcomes, arm, number, reference_iteration=number) for arm in sampled for number in measured[1:]
+        ),
+        ablations=_there(
+            against(outcomes, arm.name, arm.recipe.iterations, reference_iteration=final) for arm in study.arms[1:]
+        ),
+        search=_search(outcomes, last),
+    )
+
+
+def _there(found: Iterable[T | None]) -> list[T]:
+    return [one for one in found if one is not None]
+
+
+def _search(outcomes: Outcomes, last: int) -> Search | None:
+    reference = outcomes.study.reference.name
+    start, end = outcomes.at(reference, 0), outcomes.at(reference, last)
+    first, searched = pooled.searches(start), pooled.searches(end)
+    if not last or not searched:
+        return None
+    strict = met("prompt strict")
+    drafts = pooled.values_of(pooled.drafts(start), strict)
+    return Search(
+        over_draft={metric: gain(searched, pooled.drafts(end), metric) for metric in METRICS},
+        over_first_search={metric: gain(searched, first, metric) for metric in METRICS},
+        errors_removed=pooled.removed(pooled.values_of(searched, strict), drafts),
+        errors_removed_by_search_alone=pooled.removed(pooled.values_of(first, strict), drafts),
+    )
