@@ -91,7 +91,7 @@ async def test_a_server_that_cannot_load_its_model_says_why(tmp_path: Path) -> N
 
 async def test_a_run_made_again_from_its_manifest_has_the_same_bytes(tmp_path: Path) -> None:
     first, again = tmp_path / "first", tmp_path / "again"
-    await collect(first, recipe())
+    await collect(first, recipe(prompts={"source": "world", "per_iteration": 4}))
     await collect(again, load_recipe(str(first / "run.json")))
     for name in ("prompts", "samples", "judgements", "searches"):
         file = f"iteration-1/{name}.jsonl"
