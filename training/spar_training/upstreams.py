@@ -13,17 +13,22 @@ from spar_core.errors import ConfigError
 
 @asynccontextmanager
 async def opened(
-    model: str, *, urls: Sequence[str] = (), key_env: str = "OPENAI_API_KEY", in_flight: int = 256
+    model: str,
+    *,
+    urls: Sequence[str] = (),
+    key_env: str = "OPENAI_API_KEY",
+    in_flight: int = 256,
+    threads: int | None = None,
 ) -> AsyncIterator[Backend]:
     """The model as a backend, closed at the end; at most `in_flight` calls at once at each place.
 
     With `urls` (each ends in `/v1` or the like), `model` is its name there, and the environment variable `key_env`
-    holds the API key if one is needed. Without, `model` is a folder.
+    holds the API key if one is needed. Without, `model` is a folder, run on `threads` CPU cores (default all).
 
     Raises:
         ConfigError: there are no URLs and no model in the folder.
     """
-    backend = _by_url(model, urls, key_env, in_flight) if urls else _in_process(model, in_flight)
+    backend = _by_url(model, urls, key_env, in_flight) if urls else _in_process(model, in_flight, threads)
     try:
         yield backend
     finally:
@@ -40,7 +45,7 @@ def _by_url(model: str, urls: Sequence[str], key_env: str, in_flight: int) -> Ba
     )
 
 
-def _in_process(model: str, in_flight: int) -> Backend:
+def _in_process(model: str, in_flight: int, threads: int | None) -> Backend:
     from transformers.utils.logging import disable_progress_bar
 
     from spar_core.backends.local import LocalBackend, LocalEngine
@@ -48,5 +53,5 @@ def _in_process(model: str, in_flight: int) -> Backend:
     if not Path(model).is_dir():
         raise ConfigError(f"{model}: no such folder; give the --url of a server for a model by name")
     disable_progress_bar()
-    threads = os.cpu_count() or 1
-    return LocalBackend(LocalEngine(model, max_slots=in_flight, threads=threads), Path(model).name)
+    cores = threads or os.cpu_count() or 1
+    return LocalBackend(LocalEngine(model, max_slots=in_flight, threads=cores), Path(model).name)

@@ -29,11 +29,18 @@ def bootstrap(
 def run(
     recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file")] = "small-pair",
     out: Annotated[Path | None, typer.Option(help="Folder of the run; an unfinished one goes on")] = None,
+    executor: Annotated[str, typer.Option(help="Where the data stages run: local, or on a ray cluster")] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the cluster (default RAY_ADDRESS, else one of this machine)")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Ray workers (default one a server of the model, GPU or node)")
+    ] = None,
 ) -> None:
     """Run the self-play loop: sample, judge, search, train actor and refiner, measure; again with the new pair."""
     from spar_training.command import run as go
 
-    go(recipe=recipe, out=out)
+    go(recipe=recipe, out=out, executor=executor, ray_address=ray_address, workers=workers)
 
 
 @app.command()
