@@ -29,7 +29,7 @@ from spar_training.executors.local import LocalExecutor
 from spar_training.executors.ray import RayExecutor, ray_executor
 from spar_training.items import Policy, Progress, failed_file
 from spar_training.recipe import Recipe
-from spar_training.records import PromptRecord
+from spar_training.records import PromptRecord, write_prompts
 from spar_training.runs import open_run
 from spar_training.stages.base import Role
 from spar_training.stages.sample import Sample
@@ -198,8 +198,10 @@ from test_ray import PROMPTS, SAMPLE, ModelPlace, Policy, ray_executor
 
 with ray_executor(address={address!r}, workers=2) as executor:
     model = ModelPlace("small-actor", ({url!r},))
-    work = executor.run(SAMPLE, PROMPTS, model=model, out=Path({out!r}), policy=Policy(in_flight=8), tell=lambda _: None)
-    asyncio.run(work)
+    policy = Policy(in_flight=8)
+    asyncio.run(
+        executor.run(SAMPLE, PROMPTS, model=model, out=Path({out!r}), policy=policy, tell=lambda progress: None)
+    )
 """
 
 
