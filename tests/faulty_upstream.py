@@ -33,6 +33,7 @@ class Call:
     stream: bool
     request_id: str | None
     n: int = 1
+    seed: int | None = None
     fault: str = "none"
     aborted: float | None = None
     answered: bool = False
@@ -125,7 +126,7 @@ class FaultyUpstream:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         name = request.headers.get("X-Request-Id")
-        call = Call(body["model"], body["messages"], bool(body.get("stream")), name, body.get("n", 1))
+        call = Call(body["model"], body["messages"], bool(body.get("stream")), name, body.get("n", 1), body.get("seed"))
         self.calls.append(call)
         call.fault = self.fault(call)
         call.text = self.say(call)

@@ -11,18 +11,26 @@ from types import FrameType
 from rich.console import Console
 from rich.text import Text
 
-from spar_training.executors.local import LocalExecutor
+from spar_training.executors.choice import chosen_executor
 from spar_training.loop import Loop
 from spar_training.manifest import differences, read_manifest
 from spar_training.recipe import MANIFEST, load_recipe
 from spar_training.runs import open_run
 
 
-def run(*, recipe: str, changes: Sequence[str], out: Path | None) -> None:
+def run(
+    *,
+    recipe: str,
+    changes: Sequence[str],
+    out: Path | None,
+    executor: str,
+    ray_address: str | None,
+    workers: int | None,
+) -> None:
     """Run what is not done yet. Told to end, by Ctrl-C or SIGTERM, it ends the servers and trainings that it started.
 
     Raises:
-        ConfigError: the recipe is missing or wrong, or the folder holds the run of another.
+        ConfigError: the recipe or the executor is missing or wrong, or the folder holds the run of another.
         DataError, BackendError, TrainingError: as `Loop.go` says.
     """
     chosen = load_recipe(recipe, changes)
@@ -33,10 +41,10 @@ def run(*, recipe: str, changes: Sequence[str], out: Path | None) -> None:
         # A run that goes on has used its inputs, and each model that it made has told their digests.
         for difference in differences(read_manifest(manifest), inputs=manifest != begun):
             console.print(Text(f"warning: since {manifest} was written: {difference}"), soft_wrap=True)
-    loop = Loop(run=open_run(folder, chosen), executor=LocalExecutor(), console=console)
     before = signal.signal(signal.SIGTERM, _end)
     try:
-        pair = asyncio.run(loop.go())
+        with chosen_executor(executor, ray_address=ray_address, workers=workers) as doing:
+            pair = asyncio.run(Loop(run=open_run(folder, chosen), executor=doing, console=console).go())
     finally:
         signal.signal(signal.SIGTERM, before)
     console.print(f"The pair is in {pair.actor} and {pair.refiner}.")

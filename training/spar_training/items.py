@@ -34,7 +34,8 @@ Work = Callable[[I], Awaitable[dict[str, Any]]]
 class Policy:
     """`in_flight` items at once; an item is tried `tries` times before it is set aside.
 
-    When `give_up_after` items in a row fail, the upstream is broken, not the items: the run ends with an error.
+    When `give_up_after` items in a row fail, the upstream is broken, not the items: the run ends with an error. So it
+    does when the last ones fail and one that was done before cannot be done again either.
     """
 
     in_flight: int = 64
@@ -69,7 +70,7 @@ async def run_items(
     If `out` is there, the work was done before and is read. Until then `OUT.journal` holds what is finished.
 
     Raises:
-        BackendUnavailable: item after item failed; run again when the upstream is back.
+        BackendUnavailable: item after item failed, or all the last ones; run again when the upstream is back.
         DataError: a file cannot be written or read.
     """
     if (before := _finished(out)) is not None:
@@ -98,6 +99,8 @@ class _Run:
         self, items: Sequence[I], work: Work[I], journal: Journal, policy: Policy, tell: Callable[[Progress], None]
     ) -> None:
         self._todo: Iterator[I] = iter([item for item in items if item.id not in journal.rows])
+        # An item that can be done, as far as is known.
+        self._done = next((i for i in reversed(items) if "failed" not in journal.rows.get(i.id, {"failed": ""})), None)
         self._work: Work[Any] = work
         self._journal = journal
         self._policy = policy
@@ -115,7 +118,8 @@ class _Run:
         except ExceptionGroup as errors:
             # One reason is enough, and siblings that fail with it fail alike.
             raise errors.exceptions[0] from None
-        self._set_suspects_aside()
+        if self._suspects:
+            await self._convict()
 
     async def _worker(self) -> None:
         # A shared iterator deals each item once.
@@ -128,6 +132,7 @@ class _Run:
                 self._suspect(item, f"{type(error).__name__}: {error}")
             else:
                 self._set_suspects_aside()
+                self._done = item
                 self._journal.append({"id": item.id, **row})
                 self._report(self._journal.rows[item.id])
 
@@ -141,10 +146,27 @@ class _Run:
         """Keep an item whose failure may be the upstream's; too many in a row end the run, and none is set aside."""
         self._suspects.append((item, reason))
         if len(self._suspects) >= self._policy.give_up_after:
-            raise BackendUnavailable(
-                f"{len(self._suspects)} items in a row failed, the last with {reason}; "
-                "what is finished is kept: mend the upstream and run again"
-            )
+            raise self._broken(f"{len(self._suspects)} items in a row failed")
+
+    async def _convict(self) -> None:
+        """Tell whose fault it is that the last items failed: the upstream's, unless it still does what it did before.
+
+        Without this an upstream that dies just before the end would cost items that nothing is wrong with.
+        """
+        what = "the last item failed" if len(self._suspects) == 1 else f"the last {len(self._suspects)} items failed"
+        if self._done is None:
+            raise self._broken(what)
+        try:
+            await self._tried(self._done)
+        except (BackendError, Failing):
+            raise self._broken(what) from None
+        self._set_suspects_aside()
+
+    def _broken(self, what: str) -> BackendUnavailable:
+        reason = self._suspects[-1][1]
+        return BackendUnavailable(
+            f"{what}, the last with {reason}; what is finished is kept: mend the upstream and run again"
+        )
 
     def _set_suspects_aside(self) -> None:
         for item, reason in self._suspects:

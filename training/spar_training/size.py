@@ -164,7 +164,7 @@ def _asked(name: str, calls: float, prompt_tokens: float, each: float) -> Step:
 
 def _actor(recipe: Recipe, rows: float, lengths: Lengths) -> Step:
     job = job_for(recipe, Iteration(1, Path("run")), "actor", start=Path("start"))
-    rows = min(rows, recipe.actor_data.most or rows)
+    rows = min(rows, recipe.actor_data.most_in(1) or rows)
     # Both sides of a pair, each with the prompt; the reference reads them once.
     tokens = rows * 2 * min(lengths.prompt + lengths.answer, job.cutoff)
     flops = tokens * (job.epochs * (8 if job.gradient_checkpointing else 6) + 2)

@@ -14,17 +14,22 @@ from spar_core.errors import ConfigError
 
 @asynccontextmanager
 async def opened(
-    model: str, *, urls: Sequence[str] = (), key_env: str = "OPENAI_API_KEY", in_flight: int = 256
+    model: str,
+    *,
+    urls: Sequence[str] = (),
+    key_env: str = "OPENAI_API_KEY",
+    in_flight: int = 256,
+    threads: int | None = None,
 ) -> AsyncIterator[Backend]:
     """The model as a backend, closed at the end; at most `in_flight` calls at once at each place.
 
     With `urls` (each ends in `/v1` or the like), `model` is its name there, and the environment variable `key_env`
-    holds the API key if one is needed. Without, `model` is a folder.
+    holds the API key if one is needed. Without, `model` is a folder, run on `threads` CPU cores (default all).
 
     Raises:
         ConfigError: there are no URLs and no model in the folder.
     """
-    backend = _by_url(model, urls, key_env, in_flight) if urls else _in_process(model, in_flight)
+    backend = _by_url(model, urls, key_env, in_flight) if urls else _in_process(model, in_flight, threads)
     try:
         yield backend
     finally:
@@ -41,7 +46,7 @@ def _by_url(model: str, urls: Sequence[str], key_env: str, in_flight: int) -> Ba
     )
 
 
-def _in_process(model: str, in_flight: int) -> Backend:
+def _in_process(model: str, in_flight: int, threads: int | None) -> Backend:
     from transformers.utils.logging import disable_progress_bar
 
     from spar_core.backends.local import LocalBackend, LocalEngine
@@ -49,5 +54,5 @@ def _in_process(model: str, in_flight: int) -> Backend:
     if not Path(model).is_dir():
         raise ConfigError(f"{model}: no such folder; give the --url of a server for a model by name")
     disable_progress_bar()
-    engine = LocalEngine(model, max_slots=in_flight, threads=usable_cores())
+    engine = LocalEngine(model, max_slots=in_flight, threads=threads or usable_cores())
     return LocalBackend(engine, Path(model).name)

@@ -32,11 +32,18 @@ def run(
     ] = "small-pair",
     set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the recipe, e.g. start.actor=FOLDER")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; an unfinished one goes on")] = None,
+    executor: Annotated[str, typer.Option(help="Where the data stages run: local, or on a ray cluster")] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the cluster (default RAY_ADDRESS, else one of this machine)")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Ray workers (default one a server of the model, GPU or node)")
+    ] = None,
 ) -> None:
     """Run the self-play loop: sample, judge, search, train actor and refiner, measure; again with the new pair."""
     from spar_training.command import run as go
 
-    go(recipe=recipe, changes=set or (), out=out)
+    go(recipe=recipe, changes=set or (), out=out, executor=executor, ray_address=ray_address, workers=workers)
 
 
 @app.command()

@@ -121,3 +121,30 @@ async def test_a_dead_upstream_ends_the_run_and_sets_nothing_aside(tmp_path: Pat
 def test_a_journal_has_one_writer(tmp_path: Path) -> None:
     with Journal(tmp_path / "j"), pytest.raises(DataError, match="another run"), Journal(tmp_path / "j"):
         pass
+
+
+async def test_an_upstream_that_dies_near_the_end_ends_the_run_and_sets_nothing_aside(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    async def dying(item: Numbered) -> dict[str, Any]:
+        if len(done) >= 7:
+            raise BackendUnavailable("refused")
+        done.append(item.id)
+        return await double(item)
+
+    with pytest.raises(BackendUnavailable, match=r"the last 3 items failed.*run again"):
+        await run_items(ITEMS, dying, out=tmp_path / "out.jsonl", policy=Policy(in_flight=1))
+    rows = await run_items(ITEMS, double, out=tmp_path / "out.jsonl")
+    assert [row["id"] for row in rows] == [item.id for item in ITEMS]
+    assert failed_file(tmp_path / "out.jsonl").read_text() == ""
+
+
+async def test_the_last_item_is_set_aside_when_another_can_be_done_again(tmp_path: Path) -> None:
+    async def work(item: Numbered) -> dict[str, Any]:
+        if item.id == "9":
+            raise BackendUnavailable("502")
+        return await double(item)
+
+    rows = await run_items(ITEMS, work, out=tmp_path / "out.jsonl", policy=Policy(in_flight=1))
+    assert [row["id"] for row in rows] == [item.id for item in ITEMS[:9]]
+    assert failed_file(tmp_path / "out.jsonl").read_text() == '{"id": "9", "failed": "BackendUnavailable: 502"}\n'

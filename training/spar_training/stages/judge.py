@@ -45,17 +45,19 @@ class JudgeResponses:
         distinct = list(dict.fromkeys(text for text in item.responses if text is not None))
         async with asyncio.TaskGroup() as group:
             tasks = {text: group.create_task(self._judged(judge, item, text, n)) for n, text in enumerate(distinct)}
-        return {
-            "judgements": [None if text is None else write_judgement(tasks[text].result()) for text in item.responses]
-        }
+        judgements = {text: _whole(task.result()) for text, task in tasks.items()}
+        return {"judgements": [None if text is None else write_judgement(judgements[text]) for text in item.responses]}
 
     async def _judged(self, judge: Judge, item: Sampled, text: str, number: int) -> Judgement:
         seed = derive_seed(self.seed, "judge", item.id, number)
-        judgement = await judge.judge(item.prompt.conversation, text, seed=seed)
-        # Serving does with the votes it gets; training keeps whole judgements or none.
-        if failed := [vote for vote in judgement.votes if vote.error is not None]:
-            raise BackendUnavailable(failed[0].error or "a vote failed", status=failed[0].status)
-        return judgement
+        return await judge.judge(item.prompt.conversation, text, seed=seed)
+
+
+def _whole(judgement: Judgement) -> Judgement:
+    # Serving does with the votes it gets; training keeps whole judgements or none.
+    if failed := [vote for vote in judgement.votes if vote.error is not None]:
+        raise BackendUnavailable(failed[0].error or "a vote failed", status=failed[0].status)
+    return judgement
 
 
 def voting(backend: Backend, templates: str, votes: int, sampling: Sampling) -> Judge:

@@ -50,7 +50,8 @@ class Search:
         )
         if result.degraded:
             raise BackendUnavailable(_problem(result.tree) or "a vote failed")
-        return {"place": item.place, "trace": write_trace(result), "replies": replies}
+        # They came in any order; the file is the same every time.
+        return {"place": item.place, "trace": write_trace(result), "replies": dict(sorted(replies.items()))}
 
 
 def _keeping(replies: dict[str, str]) -> Callable[[Event], None]:

@@ -1,0 +1,204 @@
+"""Items a second of the self-play loop's data stages, against one call after the other and against the ideal.
+
+An upstream in a process of its own takes 50 ms a call; its own count of requests is what "calls" means here. Responses
+to a prompt and votes on a response are one request each.
+
+- serial: the same stages, one call at a time, as the paper's released script makes them. Measured on few prompts, and
+  scaled to all by the number of calls.
+- ideal: calls x 50 ms / in-flight limit, or the longest chain of calls that wait for each other in one item if that is
+  more: a lower bound for any schedule. For a search the chain is a refinement and a judgement for each level of its
+  tree; what is lost at the end, when the last searches no longer fill the limit, counts against us.
+
+Both processes need their CPU: where a call costs the client more than 50 ms / limit of it, or the machine is busy with
+something else, the ideal is out of reach. The CPU time of a call is printed beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from spar_core.backends.many import completes_many
+from spar_core.types import Completion, Message, Sampling
+from spar_training.data_stages import DataStages
+from spar_training.executors.base import Executor, ModelPlace
+from spar_training.executors.local import LocalExecutor
+from spar_training.files import Row
+from spar_training.items import Policy, Progress, run_items
+from spar_training.recipe import Recipe
+from spar_training.records import PromptRecord, write_prompts
+from spar_training.runs import open_run
+from spar_training.stages.base import Role, Stage
+from spar_training.upstreams import opened
+
+CALL_S = 0.05
+SERIAL_PROMPTS = 6
+BAR = 0.9
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one stage; `chain` is the most calls of an item that wait for each other."""
+
+    items: int
+    calls: int
+    chain: int
+    seconds: float
+    cpu_s: float
+
+
+class OneCallAtATime:
+    """Runs a stage as a script without concurrency does."""
+
+    async def run(
+        self,
+        stage: Stage[Any],
+        items: Sequence[Any],
+        *,
+        model: ModelPlace,
+        out: Path,
+        policy: Policy,
+        tell: Callable[[Progress], None],
+    ) -> list[Row]:
+        async with opened(model.model, urls=model.urls) as backend:
+            return await run_items(items, partial(_work, stage, Serial(backend)), out=out, policy=Policy(in_flight=1))
+
+
+async def _work(stage: Stage[Any], backend: Any, item: Any) -> dict[str, Any]:
+    return await stage.work(item, backend)
+
+
+class Serial:
+    """A backend that makes one call at a time."""
+
+    def __init__(self, backend: Any) -> None:
+        assert completes_many(backend)
+        self.model = backend.model
+        self.takes_many = backend.takes_many
+        self._backend = backend
+        self._turn = asyncio.Lock()
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        async with self._turn:
+            made: Completion = await self._backend.complete(messages, sampling)
+        return made
+
+    async def complete_many(self, messages: Sequence[Message], sampling: Sampling, count: int) -> list[Completion]:
+        async with self._turn:
+            made: list[Completion] = await self._backend.complete_many(messages, sampling, count)
+        return made
+
+
+@dataclass
+class Measured:
+    """An executor that keeps what each stage took."""
+
+    executor: Executor
+    count_calls: Callable[[], int]
+    figures: dict[str, Figures] = field(default_factory=dict)
+
+    async def run(
+        self,
+        stage: Stage[Any],
+        items: Sequence[Any],
+        *,
+        model: ModelPlace,
+        out: Path,
+        policy: Policy,
+        tell: Callable[[Progress], None],
+    ) -> list[Row]:
+        before, cpu, began = self.count_calls(), time.process_time(), time.perf_counter()
+        rows = await self.executor.run(stage, items, model=model, out=out, policy=policy, tell=tell)
+        seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
+        calls = self.count_calls() - before - 1
+        if len(rows) != len(items):
+            raise RuntimeError(f"{stage.name}: {len(items) - len(rows)} of {len(items)} items failed")
+        chain = 2 * max(depth_of(row) for row in rows) if stage.name == "search" else 1
+        self.figures[stage.name] = Figures(len(items), calls, chain, seconds, cpu_s)
+        return rows
+
+
+def depth_of(row: Row) -> int:
+    return max(len(node["path"]) for node in row["trace"]["nodes"])
+
+
+@contextmanager
+def upstream() -> Iterator[int]:
+    """The port of the running upstream."""
+    command = [sys.executable, str(Path(__file__).parent / "peers" / "judging_upstream.py"), str(CALL_S)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def count_calls(port: int) -> int:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/calls", timeout=30) as answer:
+        return int(answer.read())
+
+
+async def stages(folder: Path, executor: Executor, port: int, *, prompts: int, in_flight: int) -> None:
+    """All data stages on so many prompts, as an iteration of the loop runs them."""
+    asked = folder / "asked.jsonl"
+    subjects = [PromptRecord(f"p{n}", (Message("user", f"Write a paragraph on {n}. " * 8),)) for n in range(prompts)]
+    write_prompts(asked, subjects)
+    source = {"source": "file", "file": asked, "per_iteration": prompts}
+    recipe = Recipe.model_validate({"name": "bench", "in_flight": in_flight, "prompts": source})
+
+    @asynccontextmanager
+    async def served(role: Role) -> AsyncIterator[ModelPlace]:
+        yield ModelPlace(role, (f"http://127.0.0.1:{port}/v1",))
+
+    iteration = open_run(folder / "run", recipe).iteration(1)
+    await DataStages(recipe=recipe, iteration=iteration, executor=executor, served=served).run()
+
+
+async def measured(executor: Executor, port: int, *, prompts: int, in_flight: int) -> dict[str, Figures]:
+    with tempfile.TemporaryDirectory() as folder:
+        measuring = Measured(executor, partial(count_calls, port))
+        await stages(Path(folder), measuring, port, prompts=prompts, in_flight=in_flight)
+    return measuring.figures
+
+
+def row(name: str, ours: Figures, serial: Figures, in_flight: int) -> str:
+    ideal_s = CALL_S * max(ours.calls / in_flight, ours.chain)
+    serial_s = serial.seconds / serial.calls * ours.calls
+    share = ideal_s / ours.seconds
+    return (
+        f"{name:7} {ours.items:6,} {ours.calls:7,} {ours.items / ours.seconds:9,.1f} {ours.items / serial_s:9,.2f} "
+        f"{serial_s / ours.seconds:9.1f}x {ours.items / ideal_s:9,.1f} {share:9.1%} "
+        f"{1000 * ours.cpu_s / ours.calls:8.2f} ms  (bar: at least {BAR:.0%}: {'met' if share >= BAR else 'MISSED'})"
+    )
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--prompts", type=int, default=640)
+    parser.add_argument("--in-flight", type=int, default=32)
+    wanted = parser.parse_args()
+    with upstream() as port:
+        serial = await measured(OneCallAtATime(), port, prompts=SERIAL_PROMPTS, in_flight=1)
+        ours = await measured(LocalExecutor(), port, prompts=wanted.prompts, in_flight=wanted.in_flight)
+    print(f"{CALL_S * 1000:.0f} ms a call, at most {wanted.in_flight} in flight; serial measured on {SERIAL_PROMPTS} "
+          f"prompts ({sum(each.calls for each in serial.values())} calls) and scaled by calls")  # fmt: skip
+    print("stage    items   calls   items/s    serial  to serial     ideal  of ideal  CPU a call")
+    for name, figures in ours.items():
+        print(row(name, figures, serial[name], wanted.in_flight))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,287 @@
+"""The data stages on a real Ray cluster of this machine: the files of a run in one process, whoever is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty_upstream import Call, FaultyUpstream
+from typer.testing import CliRunner
+
+from spar_core.errors import BackendUnavailable, ConfigError
+from spar_core.types import Message, Sampling
+from spar_server.cli.main import app
+from spar_training.data_stages import Collected, DataStages
+from spar_training.executors.base import Executor, ModelPlace
+from spar_training.executors.local import LocalExecutor
+from spar_training.executors.ray import RayExecutor, ray_executor
+from spar_training.items import Policy, Progress, failed_file
+from spar_training.recipe import Recipe
+from spar_training.records import PromptRecord, write_prompts
+from spar_training.runs import open_run
+from spar_training.stages.base import Role
+from spar_training.stages.sample import Sample
+
+SHIPPED = Path(__file__).parents[2] / "spar_core" / "models"
+ROOT = Path(__file__).parents[2]
+PROMPTS = [PromptRecord(f"p{n}", (Message("user", f"Say {n}."),)) for n in range(40)]
+SAMPLE = Sample(responses=1, sampling=Sampling(max_tokens=24), seed=3)
+FILES = ("samples.jsonl", "samples.failed.jsonl", "judgements.jsonl", "searches.jsonl", "searches.failed.jsonl")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """A cluster for these tests; its address."""
+    # Workers import what is tested here, wherever it is installed.
+    paths = os.pathsep.join(str(ROOT / part) for part in (".", "server", "training"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", paths)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        ray.init(
+            address="local",
+            num_cpus=2,
+            object_store_memory=100 * 2**20,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+        try:
+            yield ray.get_runtime_context().gcs_address
+        finally:
+            ray.shutdown()
+
+
+def drawn(call: Call) -> int:
+    """A number that the call decides, and no other call has."""
+    return zlib.crc32(f"{call.messages}{call.seed}".encode())
+
+
+def say(call: Call) -> str:
+    """Answers by their prompt, judges a third of everything good, and refines to something new."""
+    if call.model == "small-actor":
+        return f"answer {drawn(call)}"
+    if len(call.messages) > 1:
+        return f"[[start]]\nbetter {drawn(call)}\n[[end]]"
+    good = zlib.crc32(call.messages[0]["content"].encode()) % 3 == 0
+    return f"Final Judgement: {'Yes' if good else 'No'}"
+
+
+def refuse_one(call: Call) -> str:
+    return "500" if "Say 7." in call.messages[0]["content"] and call.model != "small-refiner" else "none"
+
+
+@pytest.fixture
+def upstreams() -> Iterator[list[FaultyUpstream]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(FaultyUpstream(say=say, fault=refuse_one).serving()) for _ in range(2)]
+
+
+def recipe(prompts: Path) -> Recipe:
+    short = {"max_tokens": 24}
+    return Recipe.model_validate(
+        {
+            "name": "small",
+            "templates": "compact",
+            "in_flight": 8,
+            "prompts": {"source": "file", "file": prompts, "per_iteration": 24},
+            "sample": {**short, "responses": 3},
+            "judge": {**short, "votes": 3},
+            "search": short,
+        }
+    )
+
+
+async def collected(folder: Path, executor: Executor, upstreams: list[FaultyUpstream]) -> Collected:
+    prompts = folder / "prompts.jsonl"
+    write_prompts(prompts, PROMPTS[:24])
+
+    @asynccontextmanager
+    async def served(role: Role) -> AsyncIterator[ModelPlace]:
+        yield ModelPlace(f"small-{role}", tuple(upstream.url for upstream in upstreams))
+
+    chosen = recipe(prompts)
+    run = open_run(folder / "run", chosen)
+    return await DataStages(recipe=chosen, iteration=run.iteration(1), executor=executor, served=served).run()
+
+
+async def test_the_stages_make_the_files_that_one_process_makes(
+    tmp_path: Path, cluster: str, upstreams: list[FaultyUpstream]
+) -> None:
+    here = await collected(tmp_path / "here", LocalExecutor(), upstreams)
+    for upstream in upstreams:
+        upstream.calls.clear()
+    there = await collected(tmp_path / "there", RayExecutor(workers=2), upstreams)
+    assert there == here
+    folders = [tmp_path / folder / "run" / "iteration-1" for folder in ("here", "there")]
+    for name in FILES:
+        mine, others = contents(*(folder / name for folder in folders))
+        assert mine == others, name
+    assert [row["id"] for row in rows_of(folders[1] / "samples.failed.jsonl")] == ["p7"]
+    accepted = Counter(searched.accepted for searched in here.searches)
+    assert accepted[True]
+    assert max(len(searched.tree) for searched in here.searches) > 3
+    # Both servers had their part of the workers' calls.
+    assert all(upstream.calls for upstream in upstreams)
+
+
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def contents(*files: Path) -> list[bytes]:
+    return [file.read_bytes() for file in files]
+
+
+async def sampled(
+    out: Path, executor: Executor, upstream: FaultyUpstream, tell: Callable[[Progress], None] = lambda progress: None
+) -> list[bytes]:
+    model = ModelPlace("small-actor", (upstream.url,))
+    await executor.run(SAMPLE, PROMPTS, model=model, out=out, policy=Policy(in_flight=8), tell=tell)
+    return contents(out, failed_file(out))
+
+
+def workers() -> set[int]:
+    """The processes of this cluster's workers that have a stage: children of a child of this one."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (process / "cmdline").read_bytes()
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+            grandparent = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if title.startswith(b"ray::Worker") and int(grandparent) == os.getpid():
+            found.add(int(process.name))
+    return found
+
+
+async def test_a_worker_that_is_killed_costs_no_item(tmp_path: Path, cluster: str) -> None:
+    killed: list[int] = []
+
+    def kill(progress: Progress) -> None:
+        if progress.done in (10, 20):
+            killed.append(min(workers() - set(killed)))
+            os.kill(killed[-1], signal.SIGKILL)
+
+    with FaultyUpstream(say=say).serving() as upstream:
+        whole = await sampled(tmp_path / "whole.jsonl", LocalExecutor(), upstream)
+        assert len(upstream.calls) == len(PROMPTS)
+        upstream.delay_s = 0.1
+        cut = await sampled(tmp_path / "cut.jsonl", RayExecutor(workers=2), upstream, kill)
+        again = len(upstream.calls) - 2 * len(PROMPTS)
+    assert len(killed) == 2
+    # What the two had in hand was asked for again, and nothing else.
+    assert 0 < again <= 8
+    assert cut == whole
+
+
+DRIVER = """
+import asyncio
+from pathlib import Path
+from test_ray import PROMPTS, SAMPLE, ModelPlace, Policy, ray_executor
+
+with ray_executor(address={address!r}, workers=2) as executor:
+    model = ModelPlace("small-actor", ({url!r},))
+    policy = Policy(in_flight=8)
+    asyncio.run(
+        executor.run(SAMPLE, PROMPTS, model=model, out=Path({out!r}), policy=policy, tell=lambda progress: None)
+    )
+"""
+
+
+def run_driver_and_kill_it(code: str, journal: Path) -> None:
+    """Run it in a process of its own until ten items are done."""
+    paths = os.pathsep.join(str(ROOT / part) for part in (".", "server", "training", "tests", "tests/integration"))
+    driver = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths})
+    while not (journal.exists() and len(journal.read_text().splitlines()) >= 10):
+        assert driver.poll() is None, "the driver ended before it was killed"
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+
+
+async def test_a_driver_that_is_killed_goes_on_where_it_was(tmp_path: Path, cluster: str) -> None:
+    with FaultyUpstream(say=say).serving() as upstream:
+        whole = await sampled(tmp_path / "whole.jsonl", LocalExecutor(), upstream)
+        out, journal = tmp_path / "cut.jsonl", tmp_path / "cut.jsonl.journal"
+        upstream.delay_s = 0.1
+        code = DRIVER.format(address=cluster, url=upstream.url, out=str(out))
+        await asyncio.to_thread(run_driver_and_kill_it, code, journal)
+        kept = {f"Say {row['id'][1:]}." for row in rows_of(journal)}
+        before = len(upstream.calls)
+        upstream.delay_s = 0.0
+        assert await sampled(out, RayExecutor(workers=2), upstream) == whole
+        # Its workers have ended with it, so that what is asked for since then is this run's.
+        asked = {call.messages[0]["content"] for call in upstream.calls[before:]}
+    assert 10 <= len(kept) < len(PROMPTS)
+    assert not asked & kept
+    assert not journal.exists()
+
+
+async def test_a_dead_upstream_ends_the_run_and_a_model_that_is_not_there_is_named(
+    tmp_path: Path, cluster: str
+) -> None:
+    broken = FaultyUpstream(fault=lambda call: "500")
+    with broken.serving(), pytest.raises(BackendUnavailable, match="run again"):
+        await sampled(tmp_path / "out.jsonl", RayExecutor(workers=1), broken)
+    nowhere = ModelPlace(str(tmp_path / "nowhere"))
+    with pytest.raises(ConfigError, match="nowhere: no such folder"):
+        await RayExecutor().run(
+            SAMPLE, PROMPTS, model=nowhere, out=tmp_path / "o", policy=Policy(), tell=lambda progress: None
+        )
+
+
+@pytest.mark.real
+async def test_the_embedded_engine_says_the_same_in_a_worker(tmp_path: Path, cluster: str) -> None:
+    model = ModelPlace(str(SHIPPED / "actor"))
+    made = []
+    for executor in (LocalExecutor(), RayExecutor()):
+        out = tmp_path / f"{type(executor).__name__}.jsonl"
+        made.append(
+            await executor.run(
+                SAMPLE, PROMPTS[:6], model=model, out=out, policy=Policy(in_flight=6), tell=lambda progress: None
+            )
+        )
+    assert made[0] == made[1]
+    assert all(row["responses"][0]["usage"]["completion_tokens"] for row in made[0])
+
+
+def refused(*flags: str) -> str:
+    return str(CliRunner().invoke(app, ["train", "run", "--out", "/nowhere", *flags]).exception)
+
+
+def test_settings_that_cannot_be_are_named() -> None:
+    assert refused("--executor", "slurm") == "--executor slurm: must be local or ray"
+    assert "give them with --executor ray" in refused("--workers", "2")
+
+
+def test_a_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()
+    ray_at = ["--executor", "ray", "--ray-address"]
+    assert "--ray-address: no Ray cluster answers at 127.0.0.1:1" in refused(*ray_at, "127.0.0.1:1")
+    assert "must be HOST:PORT" in refused(*ray_at, "ray://somewhere:10001")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert refused("--executor", "ray").startswith("RAY_ADDRESS: no Ray cluster answers")
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'spar-server\[ray\]'"), ray_executor():
+        pass

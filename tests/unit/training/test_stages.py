@@ -1,0 +1,59 @@
+"""The data stages, each on one item: what is asked for, and what a failed call does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from faulty_upstream import FaultyUpstream
+
+from spar_core.backends.scripted import ScriptedBackend, always
+from spar_core.errors import BackendError, BackendUnavailable
+from spar_core.types import Message, Sampling
+from spar_training.records import PromptRecord
+from spar_training.stages.judge import JudgeResponses, Sampled
+from spar_training.stages.sample import Sample
+from spar_training.upstreams import opened
+
+PROMPT = PromptRecord("p", (Message("user", "Say hello."),))
+SAMPLE = Sample(responses=3, sampling=Sampling(max_tokens=9), seed=1)
+JUDGE = JudgeResponses("compact", votes=2, sampling=Sampling(max_tokens=9), seed=1)
+SAMPLED = Sampled(PROMPT, ("hello", None, "good day", "hello"))
+
+
+async def test_an_engine_that_answers_once_a_call_is_asked_for_each_response_by_a_seed_of_its_own() -> None:
+    backend = ScriptedBackend(always("hello"))
+    row = await SAMPLE.work(PROMPT, backend)
+    assert [answer["text"] for answer in row["responses"]] == ["hello"] * 3
+    assert len({sampling.seed for _, sampling in backend.calls}) == 3
+
+
+async def test_a_server_is_asked_for_all_responses_to_a_prompt_in_one_request() -> None:
+    with FaultyUpstream().serving() as upstream:
+        async with opened("actor", urls=[upstream.url]) as backend:
+            row = await SAMPLE.work(PROMPT, backend)
+    assert [call.n for call in upstream.calls] == [3]
+    assert [answer["text"] for answer in row["responses"]] == ["one two three four"] * 3
+
+
+async def test_equal_responses_share_a_judgement_and_one_that_is_unusable_has_none() -> None:
+    backend = ScriptedBackend(always("Final Judgement: Yes"))
+    row = await JUDGE.work(SAMPLED, backend)
+    first, unusable, other, again = row["judgements"]
+    assert len(backend.calls) == 2 * JUDGE.votes
+    assert unusable is None
+    assert first == again
+    assert len(other["votes"]) == len(first["votes"]) == JUDGE.votes
+
+
+@pytest.mark.parametrize(("stage", "item"), [(SAMPLE, PROMPT), (JUDGE, SAMPLED)])
+async def test_an_item_of_which_one_call_failed_has_failed_as_a_model_call_does(
+    stage: Sample | JudgeResponses, item: PromptRecord | Sampled
+) -> None:
+    left = iter(["Final Judgement: Yes"])
+
+    def once(messages: Sequence[Message], sampling: Sampling) -> str | BackendError:
+        return next(left, BackendUnavailable("502"))
+
+    with pytest.raises(BackendUnavailable, match="502"):
+        await stage.work(item, ScriptedBackend(once))  # type: ignore[arg-type]

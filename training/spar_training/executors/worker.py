@@ -1,0 +1,39 @@
+"""One process of a cluster that works on a stage's items."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack
+from typing import Any
+
+from spar_core.backends.base import Backend
+from spar_training.executors.base import ModelPlace
+from spar_training.stages.base import Stage
+from spar_training.upstreams import opened
+
+
+class Worker:
+    """Has the stage's model open, at most `in_flight` calls at each place. `on_a_node` workers share its CPU cores."""
+
+    def __init__(self, stage: Stage[Any], model: ModelPlace, in_flight: int, on_a_node: int) -> None:
+        self._stage = stage
+        self._model = model
+        self._in_flight = in_flight
+        self._threads = max(1, (os.cpu_count() or 1) // on_a_node)
+        # Its end is that of the process.
+        self._open = AsyncExitStack()
+        self._backend: Backend | None = None
+
+    async def open(self) -> None:
+        """Open the model.
+
+        Raises:
+            ConfigError: it is not here.
+        """
+        model = opened(self._model.model, urls=self._model.urls, in_flight=self._in_flight, threads=self._threads)
+        self._backend = await self._open.enter_async_context(model)
+
+    async def work(self, item: Any) -> dict[str, Any]:
+        """As `Stage.work`."""
+        assert self._backend is not None
+        return await self._stage.work(item, self._backend)
