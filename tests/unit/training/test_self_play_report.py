@@ -273,11 +273,11 @@ def test_a_bar_is_met_only_beyond_chance(tmp_path: Path) -> None:
     complete(chosen, tmp_path)
     outcomes = read_outcomes(chosen, tmp_path)
     found = {bar.claim: bar.verdict for bar in bars(outcomes, find(outcomes))}
-    # One of four prompts is better: a resample may well miss it.
+    # One of four prompts is better, and two have errors: a resample may well miss them.
     assert found == {
         "iteration 2 is at least 5 points above the start": "not shown",
         "the search adds more on top of iteration 2": "not shown",
-        "together they remove at least 50% of the start's errors": "met",
+        "together they remove at least 50% of the start's errors": "not shown",
         "the judge's accuracy does not fall by iteration 2": "met",
         "refined pairs beat sampled ones after iteration 2": "not shown",
     }
