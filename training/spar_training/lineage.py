@@ -36,7 +36,7 @@ def chain_of(model: Path) -> list[Ancestor]:
     while (told := chain[-1].lineage) is not None:
         parent = told["parent"]
         folder = _found(parent["model"], chain[-1].folder)
-        before = _lineage(folder) if folder else None
+        before = _lineage(folder) if folder else _kept(told)
         chain.append(Ancestor(parent["model"], folder, before, parent.get("sha256")))
     return chain
 
@@ -63,6 +63,12 @@ def _lineage(folder: Path) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error})") from error
     return dict(found)
+
+
+def _kept(told: dict[str, Any]) -> dict[str, Any] | None:
+    """What a shipped model tells of its parent."""
+    before = told.get("before", [])
+    return {**before[0], "before": before[1:]} if before else None
 
 
 def _found(told: str, child: Path | None) -> Path | None:

@@ -30,10 +30,13 @@ class _Strict(BaseModel):
 
 
 class Start(_Strict):
-    """The pair that the first iteration starts from: folders, or `shipped` for the embedded one."""
+    """The pair that the first iteration starts from: folders, or `bootstrap` or `shipped`.
 
-    actor: str = "shipped"
-    refiner: str = "shipped"
+    Self-play made the embedded pair, which is shipped, of the bootstrap's.
+    """
+
+    actor: str = "bootstrap"
+    refiner: str = "bootstrap"
 
 
 class Prompts(_Strict):

@@ -28,12 +28,8 @@ def start_pair(recipe: Recipe) -> Pair:
     Raises:
         ConfigError: there is no model where the recipe says.
     """
-    shipped = Path(str(files("spar_core"))) / "models"
     start = recipe.start
-    pair = Pair(
-        shipped / "actor" if start.actor == "shipped" else Path(start.actor),
-        shipped / "refiner" if start.refiner == "shipped" else Path(start.refiner),
-    )
+    pair = Pair(_named(start.actor, "actor"), _named(start.refiner, "refiner"))
     for role in ("actor", "refiner"):
         if not (pair.of(role) / "config.json").is_file():
             raise ConfigError(
@@ -41,3 +37,11 @@ def start_pair(recipe: Recipe) -> Pair:
                 f"is: --set start.{role}=FOLDER"
             )
     return pair
+
+
+def _named(model: str, role: Role) -> Path:
+    if model == "shipped":
+        return Path(str(files("spar_core"))) / "models" / role
+    if model == "bootstrap":
+        return Path(str(files("spar_training"))) / "models" / "bootstrap" / role
+    return Path(model)

@@ -218,6 +218,18 @@ def show(
 
 
 @app.command()
+def ship(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished self-play run")],
+    out: Annotated[Path, typer.Option(help="Folder for the pair: actor/, refiner/ and pair.json")],
+) -> None:
+    """Write a run's last pair as one folder to serve or to publish: weights, cards, lineage and logs."""
+    from spar_training.shipping import ship as write
+
+    write(folder, out)
+    typer.echo(f"The pair is in {out}; serve it with: spar serve --pair {out}")
+
+
+@app.command()
 def size(
     recipe: Annotated[str, typer.Option(help="A shipped recipe's name, a YAML file, or a run's folder")] = "llama-3-8b",
     set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the recipe, e.g. resources.gpus=16")] = None,

@@ -9,6 +9,7 @@ from spar_core.errors import ConfigError
 from spar_training.trainers.job import Job
 
 LINEAGE: Final = "lineage.json"
+LOG: Final = "training_log.json"
 PROGRESS: Final = "progress.jsonl"
 
 

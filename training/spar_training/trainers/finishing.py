@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import cached_file
 
 from spar_training.files import write_json, write_text
-from spar_training.trainers.finished import LINEAGE, PROGRESS
+from spar_training.trainers.finished import LINEAGE, LOG, PROGRESS
 from spar_training.trainers.job import Job
 from spar_training.trainers.tokens import Prepared
 from spar_training.versions import code_revision, versions
@@ -68,7 +68,7 @@ def finish(job: Job, saved: Path, prepared: Prepared, trained: Trained, parent: 
     for leftover in ("training_args.bin", "README.md"):
         (staged / leftover).unlink(missing_ok=True)
     lineage = _lineage(job, prepared, trained, parent)
-    write_json(staged / "training_log.json", list(trained.log))
+    write_json(staged / LOG, list(trained.log))
     write_text(staged / "README.md", _card(job, prepared, trained, lineage["versions"]))
     shutil.copyfile(job.work / PROGRESS, staged / PROGRESS)
     write_json(staged / LINEAGE, lineage)
