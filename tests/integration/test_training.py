@@ -140,7 +140,8 @@ def test_a_model_says_where_it_comes_from(data: Path, tmp_path: Path) -> None:
     log = json.loads((made / "training_log.json").read_text(encoding="utf-8"))
     assert [entry["step"] for entry in log if "loss" in entry] == [1, 2]
     assert {str(tensor.dtype) for tensor in load_file(made / "model.safetensors").values()} == {"torch.bfloat16"}
-    assert json.loads((made / "config.json").read_text())["dtype"] == "bfloat16"
+    config = json.loads((made / "config.json").read_text())
+    assert (config["dtype"], config["use_cache"]) == ("bfloat16", True)
 
 
 async def test_a_model_learns_its_answers_and_to_stop(data: Path, tmp_path: Path) -> None:

@@ -107,7 +107,8 @@ def _cast(folder: Path, dtype: str) -> None:
     config = folder / "config.json"
     if config.exists():
         values = json.loads(config.read_text(encoding="utf-8"))
-        write_json(config, {**values, "dtype": str(DTYPES[dtype]).removeprefix("torch.")})
+        # Trainers keep no cache, and say so for good.
+        write_json(config, {**values, "dtype": str(DTYPES[dtype]).removeprefix("torch."), "use_cache": True})
 
 
 def _umask() -> int:
