@@ -7,43 +7,15 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from trained_models import model, trained
 
 from spar_core.errors import ConfigError, DataError
-from spar_training.digests import file_digest, parent_of
-from spar_training.files import write_json, write_rows
 from spar_training.lineage import chain_of
 from spar_training.recipe import Recipe
 from spar_training.runs import open_run
 from spar_training.show import show
 
 RECIPE = Recipe.model_validate({"name": "mine", "seed": 4, "prompts": {"source": "world", "per_iteration": 5}})
-
-
-def model(folder: Path) -> Path:
-    write_json(folder / "config.json", {})
-    (folder / "model.safetensors").write_bytes(folder.name.encode())
-    return folder
-
-
-def trained(folder: Path, parent: Path, data: Path) -> Path:
-    """A folder as a training leaves it."""
-    write_rows(data, [{"id": "1"}])
-    write_json(
-        model(folder) / "lineage.json",
-        {
-            "kind": "dpo",
-            "parent": parent_of(str(parent)),
-            "data": [{"path": str(data), "sha256": file_digest(data), "rows": 1}],
-            "excluded": {"too_long": {"rows": 2, "ids": ["a", "b"]}},
-            "job": {"learning_rate": 2e-7},
-            "seed": 9,
-            "steps": 30,
-            "recipe": {"name": "mine", "sha256": "ab" * 32, "seed": 4, "iteration": 2},
-            "versions": {"python": "3.11.7", "torch": "2.13.0"},
-            "code": "c0de" * 10,
-        },
-    )
-    return folder
 
 
 @pytest.fixture
