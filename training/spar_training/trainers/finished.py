@@ -10,6 +10,8 @@ from spar_training.trainers.job import Job
 
 LINEAGE: Final = "lineage.json"
 PROGRESS: Final = "progress.jsonl"
+# Where the weights of a job's `keep_steps` are, each step's a folder of its own.
+STEPS: Final = "steps"
 
 
 def is_finished(job: Job) -> bool:
