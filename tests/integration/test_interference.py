@@ -19,7 +19,7 @@ from spar_training.reports.result import read_result
 
 pytestmark = pytest.mark.real
 
-JOB = {"learning_rate": 1e-4, "batch_size": 4, "cutoff": 256, "dtype": "fp32", "log_every": 1}
+JOB = {"learning_rate": 1e-4, "batch_size": 4, "cutoff": 256, "dtype": "fp32"}
 
 
 def experiment(folder: Path, **changes: Any) -> str:

@@ -85,7 +85,7 @@ def test_the_sections_are_made_of_the_result_file_alone(tmp_path: Path) -> None:
     for section in made:
         ends, along = section.tables
         assert {"refined − start", "interfering − start", "refined − interfering"} <= set(ends.header)
-        assert [row[0] for row in along.rows][0] == "0"
+        assert along.rows[0][0] == "0"
         assert section.figures
     page = to_html(to_report(result()))
     assert "copies of a letter" in page

@@ -95,7 +95,13 @@ class Study:
             ConfigError: the recipe has a wrong key for it.
         """
         steps = self.settings.preference.steps
-        fixed = {"max_steps": steps[-1], "keep_steps": steps, "seed": self._seed("train", training.seed)}
+        # Each step is logged: the margins belong to the figures.
+        fixed = {
+            "max_steps": steps[-1],
+            "keep_steps": steps,
+            "log_every": 1,
+            "seed": self._seed("train", training.seed),
+        }
         return self._job("dpo", self.folder / "start", self._pairs(training), training.name, fixed)
 
     def measured(self, name: str) -> Path:

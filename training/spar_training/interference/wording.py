@@ -23,8 +23,8 @@ TITLES: Final = {"letters": "copies of a letter", "story": "a story between two 
 
 
 def moved(change: Interval) -> str:
-    """A change as a verb, by whether its interval leaves zero out."""
-    return "raise" if change.low > 0 else "lower" if change.high < 0 else "do not move for certain"
+    """What pairs do to a share, by whether the change's interval leaves zero out."""
+    return "raise it to" if change.low > 0 else "lower it to" if change.high < 0 else "leave it near"
 
 
 def percent(value: Interval) -> str:
@@ -39,8 +39,8 @@ def outcome(figures: Figures, task: str, measure: str, last: int) -> str:
     """How a measure began and ended in both arms."""
     name = f"{task}/{measure}"
     parts = [
-        f"{arm} pairs {moved(figures[f'{name}/{arm} - start'])} it "
-        f"({percent(figures[f'{name}/{arm}/{last}'])}; change {signed(figures[f'{name}/{arm} - start'])})"
+        f"{arm} pairs {moved(figures[f'{name}/{arm} - start'])} {percent(figures[f'{name}/{arm}/{last}'])} "
+        f"({signed(figures[f'{name}/{arm} - start'])})"
         for arm in ("refined", "interfering")
     ]
     return f"{measure.capitalize()}: {percent(figures[f'{name}/start'])} at the start; {parts[0]}, {parts[1]}."
