@@ -14,7 +14,7 @@ from spar_core.errors import ConfigError
 from spar_training.evals.run_folder import claim, finish
 from spar_training.interference.findings import figures_of, items_of
 from spar_training.interference.report import to_report
-from spar_training.interference.settings import Experiment, load_experiment
+from spar_training.interference.settings import Experiment, TaskName, load_experiment
 from spar_training.interference.study import Study
 from spar_training.interference.tasks import TASKS
 from spar_training.reports.result import Result, of_folder
@@ -67,10 +67,10 @@ def _model(experiment: Experiment) -> Path:
     return folder
 
 
-def _study(experiment: Experiment, name: str, model: Path, out: Path, console: Console) -> Study:
+def _study(experiment: Experiment, name: TaskName, model: Path, out: Path, console: Console) -> Study:
     return Study(
         task=TASKS[name],
-        settings=experiment.tasks[name],  # type: ignore[index]
+        settings=experiment.tasks[name],
         evaluation=experiment.evaluation,
         model=model,
         seed=experiment.seed,
