@@ -32,7 +32,9 @@ def figures_of(study: Study) -> dict[str, Interval]:
                 shares[f"{arm}/{step}"] = _shares(study, names, measure)
         found |= {f"{name}/{what}": interval(values) for what, values in shares.items()}
         last = study.settings.preference.steps[-1]
-        ends = {"start": shares["start"], **{arm: shares[f"{arm}/{last}"] for arm in ARMS}}
+        ends = {"start": shares["start"]}
+        for arm in ARMS:
+            ends[arm] = shares[f"{arm}/{last}"]
         for one, other in (("refined", "start"), ("interfering", "start"), ("refined", "interfering")):
             found[f"{name}/{one} - {other}"] = interval(
                 [a - b for a, b in zip(ends[one], ends[other], strict=True)]

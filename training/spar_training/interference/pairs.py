@@ -24,18 +24,15 @@ def start_rows(task: Task, prompts: Sequence[Asked], count: int, rng: random.Ran
 
 
 def wrong_answers(task: Task, prompts: Sequence[Asked], sampled: Sequence[Row]) -> list[tuple[Asked, str]]:
-    """The different answers that can be rejected, from rows of a prompt's `id` and its `texts`."""
+    """The answers that can be rejected, each as often as it was given; rows are of a prompt's `id` and its `texts`."""
     by_id = {asked.id: asked for asked in prompts}
     return [
-        (by_id[row["id"]], text)
-        for row in sampled
-        for text in dict.fromkeys(row["texts"])
-        if task.rejectable(by_id[row["id"]], text)
+        (by_id[row["id"]], text) for row in sampled for text in row["texts"] if task.rejectable(by_id[row["id"]], text)
     ]
 
 
 def pair_rows(task: Task, arm: Arm, wrong: Sequence[tuple[Asked, str]], count: int, rng: random.Random) -> list[Row]:
-    """`count` pairs of an arm, each of another wrong answer. Generators that are alike give both arms the same ones.
+    """`count` pairs of an arm, each of another sample of a wrong answer. Generators that are alike give both arms the same ones.
 
     Raises:
         DataError: there are fewer wrong answers.

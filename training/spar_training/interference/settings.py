@@ -42,8 +42,8 @@ class StartSettings(_Strict):
 class PreferenceSettings(_Strict):
     """DPO from the start model, for both arms alike.
 
-    The start answers each of `prompts` training prompts `tries` times; each of `pairs` has another wrong answer of
-    these. After each of `steps`, the last of which ends the training, the model is measured.
+    The start answers each of `prompts` training prompts `tries` times; each of `pairs` is of another of the
+    samples that were wrong. After each of `steps`, the last of which ends the training, the model is measured.
     """
 
     prompts: int = Field(gt=0)
