@@ -32,7 +32,7 @@ def wrong_answers(task: Task, prompts: Sequence[Asked], sampled: Sequence[Row]) 
 
 
 def pair_rows(task: Task, arm: Arm, wrong: Sequence[tuple[Asked, str]], count: int, rng: random.Random) -> list[Row]:
-    """`count` pairs of an arm, each of another sample of a wrong answer. Generators that are alike give both arms the same ones.
+    """`count` pairs of an arm, each of another wrong sample; generators that are alike give both arms the same ones.
 
     Raises:
         DataError: there are fewer wrong answers.
