@@ -22,6 +22,15 @@ class Pair:
         return self.actor if role == "actor" else self.refiner
 
 
+def named_model(model: str, role: Role) -> Path:
+    """The folder of the `shipped` pair's model of a role, of the `bootstrap`'s, or the one that is given."""
+    if model == "shipped":
+        return Path(str(files("spar_core"))) / "models" / role
+    if model == "bootstrap":
+        return Path(str(files("spar_training"))) / "models" / "bootstrap" / role
+    return Path(model)
+
+
 def start_pair(recipe: Recipe) -> Pair:
     """The pair that the first iteration starts from.
 
@@ -29,7 +38,7 @@ def start_pair(recipe: Recipe) -> Pair:
         ConfigError: there is no model where the recipe says.
     """
     start = recipe.start
-    pair = Pair(_named(start.actor, "actor"), _named(start.refiner, "refiner"))
+    pair = Pair(named_model(start.actor, "actor"), named_model(start.refiner, "refiner"))
     for role in ("actor", "refiner"):
         if not (pair.of(role) / "config.json").is_file():
             raise ConfigError(
@@ -37,11 +46,3 @@ def start_pair(recipe: Recipe) -> Pair:
                 f"is: --set start.{role}=FOLDER"
             )
     return pair
-
-
-def _named(model: str, role: Role) -> Path:
-    if model == "shipped":
-        return Path(str(files("spar_core"))) / "models" / role
-    if model == "bootstrap":
-        return Path(str(files("spar_training"))) / "models" / "bootstrap" / role
-    return Path(model)

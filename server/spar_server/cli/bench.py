@@ -70,6 +70,20 @@ def self_play(
     command.run(study=study, out=out, docs=docs, report_only=report_only, command=called)
 
 
+@app.command()
+def interference(
+    recipe: Annotated[str, typer.Option(help="A shipped experiment's name, or a YAML file")] = "small-pair",
+    split: Annotated[str | None, typer.Option(help="validation for tuning (default the recipe's)")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed")] = Path(
+        "runs/interference"
+    ),
+) -> None:
+    """Compare refined pairs with interfering ones on two synthetic tasks, along the steps of DPO."""
+    from spar_training.interference.command import run
+
+    run(recipe=recipe, split=split, out=out)
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(sorted({int(part) for part in text.split(",")}))

@@ -54,6 +54,8 @@ def prepared(folder: Path, rows: Sequence[object], kind: str, **more: Any) -> Pr
         ({"lora": {"rank": 4}}, "lora.rank: "),
         ({"kind": "sft", "beta": 0.2}, "beta: not of a job of kind sft"),
         ({"departure_weight": 2}, "departure_weight: not of a job of kind dpo"),
+        ({"keep_steps": [0]}, "keep_steps.0: "),
+        ({"keep_steps": [5], "lora": {}}, "keep_steps: whole weights only"),
     ],
 )
 def test_a_wrong_job_is_refused_by_the_name_of_its_key(tmp_path: Path, change: dict[str, Any], says: str) -> None:
@@ -70,6 +72,9 @@ def test_the_defaults_are_the_papers() -> None:
         0.1, 0.1, "linear", 0.1, 1, 2048,
     )  # fmt: skip
     assert (job.dtype, job.lora, job.departure_weight) == ("bf16", None, 1.0)
+    # What was trained before steps could be kept is still the same job.
+    assert "keep_steps" not in job.essence()
+    assert job.model_copy(update={"keep_steps": (5,)}).essence()["keep_steps"] == [5]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from spar_training.trainers.job import Job
 LINEAGE: Final = "lineage.json"
 LOG: Final = "training_log.json"
 PROGRESS: Final = "progress.jsonl"
+# Where the weights of a job's `keep_steps` are, each step's a folder of its own.
+STEPS: Final = "steps"
 
 
 def is_finished(job: Job) -> bool:

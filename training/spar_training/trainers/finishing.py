@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import cached_file
 
 from spar_training.files import write_json, write_text
-from spar_training.trainers.finished import LINEAGE, LOG, PROGRESS
+from spar_training.trainers.finished import LINEAGE, LOG, PROGRESS, STEPS
 from spar_training.trainers.job import Job
 from spar_training.trainers.tokens import Prepared
 from spar_training.versions import code_revision, versions
@@ -60,19 +60,31 @@ class Trained:
 def finish(job: Job, saved: Path, prepared: Prepared, trained: Trained, parent: Mapping[str, str]) -> None:
     """Make `job.out` of what the trainer saved in `saved`, whole weights or an adapter."""
     staged = _merged(job, saved) if job.lora and job.lora.merge else saved
-    _cast(staged, job.dtype)
-    for name in _KEPT:
-        source = cached_file(job.model, name, _raise_exceptions_for_missing_entries=False)
-        if source:
-            shutil.copyfile(source, staged / name)
-    for leftover in ("training_args.bin", "README.md"):
-        (staged / leftover).unlink(missing_ok=True)
+    _make_servable(job, staged)
+    for step in job.keep_steps:
+        kept = job.work / STEPS / str(step)
+        # A training may have had fewer steps.
+        if kept.exists():
+            _make_servable(job, kept)
+    if (job.work / STEPS).exists():
+        shutil.copytree(job.work / STEPS, staged / STEPS, dirs_exist_ok=True)
     lineage = _lineage(job, prepared, trained, parent)
     write_json(staged / LOG, list(trained.log))
     write_text(staged / "README.md", _card(job, prepared, trained, lineage["versions"]))
     shutil.copyfile(job.work / PROGRESS, staged / PROGRESS)
     write_json(staged / LINEAGE, lineage)
     os.replace(staged, job.out)
+
+
+def _make_servable(job: Job, folder: Path) -> None:
+    """Weights in the job's precision with the parent's other files, and nothing of the trainer's."""
+    _cast(folder, job.dtype)
+    for name in _KEPT:
+        source = cached_file(job.model, name, _raise_exceptions_for_missing_entries=False)
+        if source:
+            shutil.copyfile(source, folder / name)
+    for leftover in ("training_args.bin", "README.md"):
+        (folder / leftover).unlink(missing_ok=True)
 
 
 def _merged(job: Job, saved: Path) -> Path:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from spar_core.errors import ConfigError
 from spar_training.validation import told
@@ -82,6 +82,7 @@ class Job(_Strict):
     log_every: int = Field(default=10, gt=0, description="steps")
     log_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
     threads: int | None = Field(default=None, gt=0)
+    keep_steps: tuple[PositiveInt, ...] = Field(default=(), description="steps whose weights stay in OUT/steps/STEP")
     recipe: Origin | None = Field(default=None, description="told on in lineage.json")
 
     @model_validator(mode="after")
@@ -92,6 +93,8 @@ class Job(_Strict):
         }[self.kind]
         if wrong := sorted(others & self.model_fields_set):
             raise ValueError(f"{', '.join(wrong)}: not of a job of kind {self.kind}; remove it")
+        if self.keep_steps and self.lora:
+            raise ValueError("keep_steps: whole weights only are kept along the way; remove it, or lora")
         return self
 
     @property
@@ -101,7 +104,8 @@ class Job(_Strict):
 
     def essence(self) -> dict[str, Any]:
         """The keys that decide what comes out."""
-        return self.model_dump(mode="json", exclude=set(_INCIDENTAL))
+        # Without kept steps a job is what it was before there were any.
+        return self.model_dump(mode="json", exclude=set(_INCIDENTAL) | (set() if self.keep_steps else {"keep_steps"}))
 
 
 def parse_job(values: object, *, source: str) -> Job:

@@ -29,9 +29,10 @@ from spar_training.digests import parent_of
 from spar_training.files import write_json
 from spar_training.trainers import checkpoints
 from spar_training.trainers.arguments import adapter, training_arguments
-from spar_training.trainers.finished import PROGRESS, is_finished
+from spar_training.trainers.finished import PROGRESS, STEPS, is_finished
 from spar_training.trainers.finishing import DTYPES, Trained, finish
 from spar_training.trainers.job import Job
+from spar_training.trainers.keeping import StepKeeper
 from spar_training.trainers.progress import ProgressWriter
 from spar_training.trainers.rendering import Renderer
 from spar_training.trainers.tokens import DataFile, Prepared, describe_files, prepare
@@ -56,6 +57,7 @@ def run(job: Job) -> Path:
         with args.main_process_first(local=False):
             prepared, parent = _begin(job) if first else _begun(job)
         trainer = _trainer(job, args, Dataset.load_from_disk(str(job.work / "tokens")))
+        trainer.add_callback(StepKeeper(trainer, job.work / STEPS, job.keep_steps))
         newest = checkpoints.newest_whole(job.work / "checkpoints")
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
         saved = job.work / "saved"

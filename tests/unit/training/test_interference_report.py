@@ -1,0 +1,92 @@
+"""What the interference report says of figures: the paired intervals decide, whichever way they point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spar_training.evals.intervals import Interval
+from spar_training.interference import wording
+from spar_training.interference.report import sections, to_report
+from spar_training.interference.settings import load_experiment
+from spar_training.interference.tasks import ARMS, TASKS
+from spar_training.reports.page import to_html
+from spar_training.reports.result import Result, write_result
+
+UP, DOWN, OPEN = Interval(0.2, 0.1, 0.3, 72), Interval(-0.2, -0.3, -0.1, 72), Interval(0.01, -0.1, 0.1, 72)
+SHARE = Interval(0.5, 0.4, 0.6, 72)
+
+
+def letters(*, ahead: Interval, length: Interval, case: Interval) -> dict[str, Interval]:
+    return {
+        "letters/right length/refined - interfering": ahead,
+        "letters/right length/interfering - start": length,
+        "letters/lower case/interfering - start": case,
+    }
+
+
+@pytest.mark.parametrize(
+    ("ahead", "length", "case", "says"),
+    [
+        (UP, OPEN, DOWN, ("As in the paper, refined pairs end ahead", "teach capitals and not the length.")),
+        (UP, UP, DOWN, ("As in the paper", "teach capitals and the length as well.")),
+        (OPEN, UP, OPEN, ("The paper's order does not show", "do not teach capitals and the length as well.")),
+        (DOWN, UP, DOWN, ("Against the paper, interfering pairs end ahead", "teach capitals and the length as well.")),
+    ],
+)
+def test_letters_verdict(ahead: Interval, length: Interval, case: Interval, says: tuple[str, str]) -> None:
+    told = wording.verdict(letters(ahead=ahead, length=length, case=case), "letters")
+    assert told.startswith(says[0])
+    assert told.endswith(says[1])
+
+
+@pytest.mark.parametrize(
+    ("ahead", "change", "says"),
+    [
+        (UP, DOWN, ("As in the paper", "so they do here.")),
+        (UP, UP, ("As in the paper", "here they end above it (+20.0 [+10.0, +30.0]).")),
+        (OPEN, OPEN, ("The paper's order does not show", "here the change is open (+1.0 [-10.0, +10.0]).")),
+    ],
+)
+def test_story_verdict(ahead: Interval, change: Interval, says: tuple[str, str]) -> None:
+    told = wording.verdict(
+        {"story/both/refined - interfering": ahead, "story/both/interfering - start": change}, "story"
+    )
+    assert told.startswith(says[0])
+    assert told.endswith(says[1])
+
+
+def result() -> Result:
+    """A result with every figure that the shipped experiment has."""
+    experiment = load_experiment("small-pair")
+    figures: dict[str, Interval | float] = {}
+    for task, settings in experiment.tasks.items():
+        for measure in TASKS[task].measures:
+            name = f"{task}/{measure}"
+            figures[f"{name}/start"] = SHARE
+            figures |= {f"{name}/{arm}/{step}": SHARE for arm in ARMS for step in settings.preference.steps}
+            for pair in ("refined - start", "interfering - start", "refined - interfering"):
+                figures[f"{name}/{pair}"] = UP
+        figures |= {
+            f"{task}/margin/{arm}/{step}": Interval(1, 0.9, 1.1, 3)
+            for arm in ARMS
+            for step in settings.preference.steps
+        }
+    return Result(name="interference", config=experiment.model_dump(mode="json"), models={}, figures=figures, items=[])
+
+
+def test_the_sections_are_made_of_the_result_file_alone(tmp_path: Path) -> None:
+    write_result(tmp_path / "result.json", result())
+    made = sections(tmp_path)
+    assert [section.heading for section in made] == [
+        f"Refined and interfering pairs: {wording.TITLES[task]}" for task in ("letters", "story")
+    ]
+    for section in made:
+        ends, along = section.tables
+        assert {"refined − start", "interfering − start", "refined − interfering"} <= set(ends.header)
+        assert along.rows[0][0] == "0"
+        assert section.figures
+    page = to_html(to_report(result()))
+    assert "copies of a letter" in page
+    assert "How it was measured" in page

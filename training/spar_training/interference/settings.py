@@ -1,0 +1,109 @@
+"""An experiment's recipe: everything that decides its result, read from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+
+from spar_core.errors import ConfigError
+from spar_core.types import Sampling
+from spar_training.world.prompt import Split
+
+_SHIPPED: Final = Path(__file__).parents[1] / "recipes" / "interference"
+TaskName = Literal["letters", "story"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SamplingSettings(_Strict):
+    """How answers are sampled, the rejected ones as well as those that are measured."""
+
+    temperature: float = Field(default=0.9, ge=0, le=2)
+    top_p: float = Field(default=0.9, gt=0, le=1)
+    max_tokens: int = Field(gt=0)
+
+    def sampling(self, seed: int) -> Sampling:
+        return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens, seed=seed)
+
+
+class StartSettings(_Strict):
+    """The start model: the recipe's model after a few steps on `rows` right answers. `job` are a trainer's keys."""
+
+    rows: int = Field(gt=0)
+    job: Mapping[str, Any]
+
+
+class PreferenceSettings(_Strict):
+    """DPO from the start model, for both arms alike.
+
+    The start answers each of `prompts` training prompts `tries` times; each of `pairs` is of another of the
+    samples that were wrong. After each of `steps`, the last of which ends the training, the model is measured.
+    """
+
+    prompts: int = Field(gt=0)
+    tries: int = Field(gt=0)
+    pairs: int = Field(gt=0)
+    steps: tuple[PositiveInt, ...] = Field(min_length=1)
+    job: Mapping[str, Any]
+
+    @field_validator("steps")
+    @classmethod
+    def _in_order(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+        if list(steps) != sorted(set(steps)):
+            raise ValueError("must grow from one to the next")
+        return steps
+
+
+class TaskSettings(_Strict):
+    """One task's model and pairs."""
+
+    sampling: SamplingSettings
+    start: StartSettings
+    preference: PreferenceSettings
+
+
+class EvaluationSettings(_Strict):
+    """`prompts` of the split, each answered `samples` times."""
+
+    split: Split = "held_out"
+    prompts: int = Field(gt=0)
+    samples: int = Field(gt=0)
+
+
+class Experiment(_Strict):
+    """`model` is a folder, or `bootstrap` or `shipped` for that pair's actor; each arm is trained once for each of `seeds`."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    model: str = "bootstrap"
+    seed: int = 0
+    seeds: int = Field(default=3, gt=0)
+    tasks: Mapping[TaskName, TaskSettings] = Field(min_length=1)
+    evaluation: EvaluationSettings
+
+
+def load_experiment(name_or_file: str) -> Experiment:
+    """A shipped experiment by name, or one from a YAML file.
+
+    Raises:
+        ConfigError: there is none, it is not YAML, or a key or a value is wrong; names it.
+    """
+    shipped = _SHIPPED / f"{name_or_file}.yaml"
+    file = shipped if shipped.is_file() else Path(name_or_file)
+    try:
+        return Experiment.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        names = ", ".join(sorted(one.stem for one in _SHIPPED.glob("*.yaml")))
+        raise ConfigError(f"{name_or_file}: neither a shipped experiment ({names}) nor a file") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: not YAML: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'experiment'}: {item['msg']}" for item in error.errors()
+        )
+        raise ConfigError(f"{file}: {problems}") from error
