@@ -77,7 +77,10 @@ class EvaluationSettings(_Strict):
 
 
 class Experiment(_Strict):
-    """`model` is a folder, or `bootstrap` or `shipped` for that pair's actor; each arm is trained once for each of `seeds`."""
+    """`model` is a folder, or `bootstrap` or `shipped`: that pair's actor.
+
+    Each arm is trained once for each of `seeds`.
+    """
 
     name: str = Field(pattern=r"^[\w.-]+$")
     model: str = "bootstrap"
