@@ -112,6 +112,8 @@ class LocalEngine:
         self._end(BackendUnavailable("the embedded engine is closed"))
         self._incoming.put(None)
         self._worker.join()
+        # Its layers refer back to it, so its memory would stay until garbage is next collected.
+        self._cache.layers.clear()
 
     def _end(self, error: BackendUnavailable) -> None:
         """Take no more requests. The first reason stands."""
