@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import yaml
 from rich.console import Console
 
 from spar_core.errors import ConfigError, DataError
+from spar_training.files import read_rows
 from spar_training.interference.command import run
 from spar_training.interference.report import sections
 from spar_training.interference.settings import load_experiment
@@ -46,9 +46,7 @@ def test_both_arms_are_trained_measured_and_told_and_what_is_done_is_kept(tmp_pa
     items = read_result(out / "result.json").items
     assert len(items) == (1 + 2 * 2) * 6
     assert all(len(item["texts"]) == len(item["both"]) == 2 for item in items)
-    arms = [
-        [json.loads(line) for line in (out / f"story/pairs/{arm}-0.jsonl").open()] for arm in ("refined", "interfering")
-    ]
+    arms = [list(read_rows(out / f"story/pairs/{arm}-0.jsonl")) for arm in ("refined", "interfering")]
     assert [row["rejected"] for row in arms[0]] == [row["rejected"] for row in arms[1]]
     (section,) = sections(out)
     assert "a story between two sentences" in section.heading
