@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from interference_result import UP, result
 
 from spar_training.evals.intervals import Interval
 from spar_training.interference import wording
 from spar_training.interference.report import sections, to_report
-from spar_training.interference.settings import load_experiment
-from spar_training.interference.tasks import ARMS, TASKS
 from spar_training.reports.page import to_html
-from spar_training.reports.result import Result, write_result
+from spar_training.reports.result import write_result
 
-UP, DOWN, OPEN = Interval(0.2, 0.1, 0.3, 72), Interval(-0.2, -0.3, -0.1, 72), Interval(0.01, -0.1, 0.1, 72)
-SHARE = Interval(0.5, 0.4, 0.6, 72)
+DOWN, OPEN = Interval(-0.2, -0.3, -0.1, 72), Interval(0.01, -0.1, 0.1, 72)
 
 
 def letters(*, ahead: Interval, length: Interval, case: Interval) -> dict[str, Interval]:
@@ -55,25 +53,6 @@ def test_story_verdict(ahead: Interval, change: Interval, says: tuple[str, str])
     )
     assert told.startswith(says[0])
     assert told.endswith(says[1])
-
-
-def result() -> Result:
-    """A result with every figure that the shipped experiment has."""
-    experiment = load_experiment("small-pair")
-    figures: dict[str, Interval | float] = {}
-    for task, settings in experiment.tasks.items():
-        for measure in TASKS[task].measures:
-            name = f"{task}/{measure}"
-            figures[f"{name}/start"] = SHARE
-            figures |= {f"{name}/{arm}/{step}": SHARE for arm in ARMS for step in settings.preference.steps}
-            for pair in ("refined - start", "interfering - start", "refined - interfering"):
-                figures[f"{name}/{pair}"] = UP
-        figures |= {
-            f"{task}/margin/{arm}/{step}": Interval(1, 0.9, 1.1, 3)
-            for arm in ARMS
-            for step in settings.preference.steps
-        }
-    return Result(name="interference", config=experiment.model_dump(mode="json"), models={}, figures=figures, items=[])
 
 
 def test_the_sections_are_made_of_the_result_file_alone(tmp_path: Path) -> None:

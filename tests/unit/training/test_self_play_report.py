@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from interference_result import result
 from rich.console import Console
 
-from spar_core.errors import ConfigError, DataError
+from spar_core.errors import ConfigError
 from spar_training.files import write_json, write_rows
-from spar_training.reports.kept_sections import read_sections, write_sections
-from spar_training.reports.page import Figure, Section, Table
-from spar_training.reports.result import read_result
+from spar_training.reports.result import read_result, write_result
 from spar_training.runs import Run, open_run, read_run
 from spar_training.self_play.bars import bars
 from spar_training.self_play.command import report_on
@@ -290,8 +289,7 @@ def test_the_report_tells_what_is_there_and_what_is_missing(tmp_path: Path) -> N
     begun = json.loads((run.folder / "run.json").read_text())
     begun["recipe"]["evaluation"]["split"] = "held_out"
     write_json(run.folder / "run.json", begun)
-    extra = Section("Interference", "Copies.", [Table(["a"], [["1"]])], [Figure("<svg></svg>", "", "a plot")])
-    write_sections(tmp_path / "out/interference/sections.json", [extra])
+    write_result(tmp_path / "out/interference/result.json", result())
     report_on(
         chosen,
         out=tmp_path / "out",
@@ -303,7 +301,7 @@ def test_the_report_tells_what_is_there_and_what_is_missing(tmp_path: Path) -> N
     assert "After iteration 1 it is 75.0" in page
     assert "(no difference shown)" in page
     assert "| refined pairs beat sampled ones | – | not measured |" in page
-    assert "## Interference" in page
+    assert "## Refined and interfering pairs: copies of a letter" in page
     for line in (
         "- refined, seed 2: not begun",
         "- refined, seed 1: iteration 2 is not finished",
@@ -314,24 +312,18 @@ def test_the_report_tells_what_is_there_and_what_is_missing(tmp_path: Path) -> N
         assert line in page
     assert "Refined against sampled" not in page
     assert "What each part is worth" not in page
-    for image in ("iteration-by-iteration-1", "iteration-by-iteration-2", "interference-1"):
+    for image in (
+        "iteration-by-iteration-1",
+        "iteration-by-iteration-2",
+        "refined-and-interfering-pairs-copies-of-a-letter-1",
+    ):
         assert f"img/self-play-{image}.svg" in page
         assert (tmp_path / f"docs/img/self-play-{image}.svg").exists()
-    result = read_result(tmp_path / "out/result.json")
-    assert [item["strict"] for item in result.items] == ["1001", "1101"]
+    kept = read_result(tmp_path / "out/result.json")
+    assert [item["strict"] for item in kept.items] == ["1001", "1101"]
     assert (tmp_path / "out/report.html").read_text().startswith("<!doctype html>")
 
 
 def test_a_report_on_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing of the study tiny has been measured here; leave out --report-only"):
         read_outcomes(study(tmp_path), tmp_path / "out")
-
-
-def test_kept_sections_come_back_and_a_damaged_file_is_named(tmp_path: Path) -> None:
-    sections = [Section("A", "text", [Table(["x"], [["1"]], "c")], [Figure("<svg/>", "caption", "alt")])]
-    write_sections(tmp_path / "kept.json", sections)
-    assert read_sections(tmp_path / "kept.json") == sections
-    assert read_sections(tmp_path / "none.json") == []
-    (tmp_path / "kept.json").write_text('[{"text": "no heading"}]')
-    with pytest.raises(DataError, match=r"kept\.json: holds no sections of a report"):
-        read_sections(tmp_path / "kept.json")

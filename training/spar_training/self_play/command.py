@@ -9,8 +9,8 @@ from rich.console import Console
 
 from spar_training.executors.local import LocalExecutor
 from spar_training.files import write_text
+from spar_training.interference.report import sections
 from spar_training.loop import Loop
-from spar_training.reports.kept_sections import read_sections
 from spar_training.reports.page import to_html, to_markdown
 from spar_training.reports.result import write_result
 from spar_training.runs import Run
@@ -22,7 +22,8 @@ from spar_training.self_play.report import to_report
 from spar_training.self_play.study import Study, load_study
 
 # Where another experiment's sections lie, which are to stand in the report too.
-_EXTRA = Path("interference") / "sections.json"
+# Another experiment, whose sections stand in the report too.
+_EXTRA = "interference"
 
 
 def run(*, study: str, out: Path, docs: Path | None, report_only: bool, command: str) -> None:
@@ -65,7 +66,8 @@ def report_on(study: Study, *, out: Path, docs: Path | None, command: str, conso
         "differing": outcomes.differing(),
         "command": command,
     }
-    report = to_report(outcomes, findings, config=config, extra=read_sections(out / _EXTRA))
+    extra = sections(out / _EXTRA) if (out / _EXTRA).exists() else []
+    report = to_report(outcomes, findings, config=config, extra=extra)
     write_result(out / "result.json", to_result(outcomes, findings, config=config))
     write_text(out / "report.html", to_html(report))
     if docs:
