@@ -87,7 +87,7 @@ def _ends(figures: Figures, task: str, last: int) -> Table:
             figures[f"{task}/{measure}/start"].percent(),
             *(figures[f"{task}/{measure}/{arm}/{last}"].percent() for arm in ARMS),
             *(
-                wording.signed(figures[f"{task}/{measure}/{one} - {other}"])
+                figures[f"{task}/{measure}/{one} - {other}"].signed()
                 for one, other in (("refined", "start"), ("interfering", "start"), ("refined", "interfering"))
             ),
         ]

@@ -31,16 +31,12 @@ def percent(value: Interval) -> str:
     return f"{100 * value.mean:.1f}%"
 
 
-def signed(value: Interval) -> str:
-    return f"{100 * value.mean:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
-
-
 def outcome(figures: Figures, task: str, measure: str, last: int) -> str:
     """How a measure began and ended in both arms."""
     name = f"{task}/{measure}"
     parts = [
         f"{arm} pairs {moved(figures[f'{name}/{arm} - start'])} {percent(figures[f'{name}/{arm}/{last}'])} "
-        f"({signed(figures[f'{name}/{arm} - start'])})"
+        f"({figures[f'{name}/{arm} - start'].signed()})"
         for arm in ("refined", "interfering")
     ]
     return f"{measure.capitalize()}: {percent(figures[f'{name}/start'])} at the start; {parts[0]}, {parts[1]}."
@@ -69,19 +65,19 @@ def _story(figures: Figures) -> str:
     below = (
         "so they do here"
         if change.high < 0
-        else f"here they end above it ({signed(change)})"
+        else f"here they end above it ({change.signed()})"
         if change.low > 0
-        else f"here the change is open ({signed(change)})"
+        else f"here the change is open ({change.signed()})"
     )
     return f"{_ahead(ahead, 'both sentences')} In the paper interfering pairs end below the start model: {below}."
 
 
 def _ahead(difference: Interval, what: str) -> str:
     if difference.low > 0:
-        return f"As in the paper, refined pairs end ahead of interfering ones in {what}: {signed(difference)}."
+        return f"As in the paper, refined pairs end ahead of interfering ones in {what}: {difference.signed()}."
     if difference.high < 0:
-        return f"Against the paper, interfering pairs end ahead of refined ones in {what}: {signed(difference)}."
+        return f"Against the paper, interfering pairs end ahead of refined ones in {what}: {difference.signed()}."
     return (
-        f"The paper's order does not show: refined less interfering pairs in {what} is {signed(difference)}, "
+        f"The paper's order does not show: refined less interfering pairs in {what} is {difference.signed()}, "
         "which leaves zero in."
     )

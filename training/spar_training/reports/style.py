@@ -29,7 +29,7 @@ pre { background: var(--panel); border-radius: 4px; padding: .75rem 1rem; margin
 .scroll:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 table { border-collapse: collapse; margin: 0 0 1.25rem; font-size: .925rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding: 0 0 .4rem; }
-th, td { padding: .35rem .8rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 td:first-child, th:first-child { padding-left: 0; }
 th { font-weight: 600; border-bottom: 2px solid var(--line); vertical-align: bottom; }
 td:not(.figure) { min-width: 7rem; max-width: 30rem; overflow-wrap: break-word; }

@@ -12,11 +12,11 @@ from spar_training.scaling import wording
 from spar_training.scaling.arm import ABLATION_BUDGET, DEFAULT_METHOD, REFERENCE
 from spar_training.scaling.curves import Point
 from spar_training.scaling.findings import Findings
-from spar_training.scaling.wording import NAMES, percent, signed
+from spar_training.scaling.wording import NAMES, percent
 
 _BANDED: Final = (DEFAULT_METHOD, REFERENCE)
-# Where no text repeats its line is that of one sample, along the x-axis; it stands in the table.
-_NOT_DRAWN: Final = "self_consistency"
+# Answers of samples alone: lines of one sample, along the x-axis. They stand in the table.
+_NOT_DRAWN: Final = ("self_consistency", "similarity")
 _STRICT: Final = "all constraints met, strict, %"
 
 
@@ -73,7 +73,7 @@ def _scaling(findings: Findings) -> Section:
             f"One line a method: accuracy by the verifiers against {name}",
         )
         for label, name, x in axes
-        if (lines := _lines(findings, [arm for arm in _methods(findings) if arm != _NOT_DRAWN], x))
+        if (lines := _lines(findings, [arm for arm in _methods(findings) if arm not in _NOT_DRAWN], x))
     ]
     text = (
         "Every method starts from the same draft of each prompt and seed. A budget is the most nodes that may be "
@@ -124,7 +124,7 @@ def _best_of_n(findings: Findings) -> Section | None:
                     str(c.n),
                     f"{c.spent:.1f}",
                     f"{c.reference_spent:.1f}{'' if c.equal else ' (its most)'}",
-                    signed(c.difference),
+                    c.difference.signed(),
                     verdicts[c.verdict],
                 ]
                 for c in findings.comparisons
@@ -189,7 +189,7 @@ def _ablations(findings: Findings) -> Section | None:
             row.factor,
             row.setting,
             percent(row.point.strict),
-            signed(row.difference) if row.factor != "default" else "–",
+            row.difference.signed() if row.factor != "default" else "–",
             percent(row.point.accepted),
             f"{row.point.calls:.2f}",
             f"{row.point.tokens:.0f}",

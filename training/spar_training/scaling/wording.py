@@ -11,7 +11,7 @@ from spar_training.scaling.comparison import Comparison
 from spar_training.scaling.findings import Findings
 
 NAMES = {
-    "greedy": "greedy (temperature 0)",
+    "greedy": "greedy",
     "bfs": "breadth first",
     "dfs": "depth first",
     "best_first": "best first",
@@ -28,10 +28,6 @@ NAMES = {
 
 def percent(value: Interval) -> str:
     return value.percent()
-
-
-def signed(value: Interval) -> str:
-    return value.signed()
 
 
 def summary(findings: Findings) -> str:
@@ -62,7 +58,7 @@ def _against(comparison: Comparison) -> str:
     given = "equal tokens" if comparison.equal else "the most tokens that it ever spends"
     return (
         f"Against best of N at {given} (N = {comparison.n}, {comparison.reference_spent:.0f} tokens): "
-        f"{signed(comparison.difference)} points, {_STANDS[comparison.verdict]}."
+        f"{comparison.difference.signed()} points, {_STANDS[comparison.verdict]}."
     )
 
 
@@ -100,7 +96,7 @@ def saving(one: VoteSaving) -> str:
     equal = "no difference in accuracy shown" if one.equal_accuracy else "accuracy differs"
     return (
         f"{one.votes} votes: {100 * one.tokens_saved:.1f}% of the judge's tokens and {100 * one.calls_saved:.1f}% of "
-        f"its calls saved, accuracy {signed(one.difference)} points ({equal}); the bar of {100 * SAVING_BAR:.0f}% is "
+        f"its calls saved, accuracy {one.difference.signed()} points ({equal}); the bar of {100 * SAVING_BAR:.0f}% is "
         f"{'met' if one.met else 'missed'}."
     )
 
@@ -114,7 +110,7 @@ def self_consistency(findings: Findings) -> str:
         "Elsewhere the most common text is simply the first, so its line is that of one sample, at more cost. The most "
         "similar sample (highest overlap of words with the others) is the consensus that free text admits; it asks no "
         "judge, so it cannot know which constraint was missed. Both draw all their samples, up to budget 8, are not "
-        "timed, and the majority is not drawn in the plots."
+        "timed, and stand in the table only."
     )
 
 
