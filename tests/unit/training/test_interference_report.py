@@ -44,7 +44,7 @@ def test_letters_verdict(ahead: Interval, length: Interval, case: Interval, says
     [
         (UP, DOWN, ("As in the paper", "so they do here.")),
         (UP, UP, ("As in the paper", "here they end above it (+20.0 [+10.0, +30.0]).")),
-        (OPEN, OPEN, ("The paper's order does not show", "here the change is open (+1.0 [-10.0, +10.0]).")),
+        (OPEN, OPEN, ("The paper's order does not show", "here the change is open (+1.0 [−10.0, +10.0]).")),
     ],
 )
 def test_story_verdict(ahead: Interval, change: Interval, says: tuple[str, str]) -> None:

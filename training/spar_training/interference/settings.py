@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
-from spar_core.errors import ConfigError
 from spar_core.types import Sampling
+from spar_training.shipped import load_shipped
 from spar_training.world.prompt import Split
 
 _SHIPPED: Final = Path(__file__).parents[1] / "recipes" / "interference"
@@ -96,17 +95,4 @@ def load_experiment(name_or_file: str) -> Experiment:
     Raises:
         ConfigError: there is none, it is not YAML, or a key or a value is wrong; names it.
     """
-    shipped = _SHIPPED / f"{name_or_file}.yaml"
-    file = shipped if shipped.is_file() else Path(name_or_file)
-    try:
-        return Experiment.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        names = ", ".join(sorted(one.stem for one in _SHIPPED.glob("*.yaml")))
-        raise ConfigError(f"{name_or_file}: neither a shipped experiment ({names}) nor a file") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not YAML: {error}") from error
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'experiment'}: {item['msg']}" for item in error.errors()
-        )
-        raise ConfigError(f"{file}: {problems}") from error
+    return load_shipped(Experiment, name_or_file, folder=_SHIPPED, what="experiment")[1]

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spar_core.errors import ConfigError
 from spar_training.recipe import Recipe, load_recipe, shipped_recipes
+from spar_training.shipped import load_shipped
 from spar_training.validation import told
 
 _SHIPPED = Path(__file__).parent.parent / "recipes" / "studies"
@@ -83,28 +83,13 @@ def folder_of(out: Path, arm: Arm, seed: int) -> Path:
     return out / f"{arm.name}-{seed}"
 
 
-def shipped_studies() -> list[str]:
-    return sorted(file.stem for file in _SHIPPED.glob("*.yaml"))
-
-
 def load_study(name_or_file: str) -> Study:
     """A shipped study by name, or one from a YAML file.
 
     Raises:
         ConfigError: there is none, it is not YAML, or a key or a value is wrong; names it.
     """
-    shipped = _SHIPPED / f"{name_or_file}.yaml"
-    file = shipped if shipped.is_file() else Path(name_or_file)
-    try:
-        read = _StudyFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise ConfigError(
-            f"{name_or_file}: neither a shipped study ({', '.join(shipped_studies())}) nor a file"
-        ) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not YAML: {error}") from error
-    except ValidationError as error:
-        raise ConfigError(f"{file}: {told(error, whole='study')}") from error
+    file, read = load_shipped(_StudyFile, name_or_file, folder=_SHIPPED, what="study")
     return _study(file, read)
 
 
