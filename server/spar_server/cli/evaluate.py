@@ -20,7 +20,7 @@ Url = Annotated[
     typer.Option("--url", help="OpenAI-compatible URL of the model, ending in /v1; once for each of its servers"),
 ]
 Model = Annotated[str | None, typer.Option(help="The model's name there, or without --url a model's folder")]
-Data = Annotated[Path | None, typer.Option(envvar="SPAR_DATA", help="Folder of the data sets; none is downloaded")]
+Data = Annotated[Path | None, typer.Option(envvar="SPAR_DATA", help="Folder of the data sets, or hf:OWNER/NAME")]
 Out = Annotated[Path, typer.Option(help="Folder for items, result and report; an unfinished run in it is resumed")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many items")]
 RefineBudget = Annotated[int | None, typer.Option(min=0, help="`refine_budget` of every request")]

@@ -1,6 +1,6 @@
-"""Where the benchmarks' data sets are: in a folder of the user's. Nothing is downloaded.
+"""Where the benchmarks' data sets are: in a folder of the user's, or in a data set repository named as such.
 
-The folder holds `ifeval/input_data.jsonl`, `followbench/*_constraints.json`,
+Nothing else is downloaded. The folder or repository holds `ifeval/input_data.jsonl`, `followbench/*_constraints.json`,
 `llmbar/{Natural,Adversarial/*}/dataset.json`, `gsm8k/test.jsonl`, `triviaqa/*.jsonl`, `mmlu/{dev,test}/*.csv` and
 `humaneval/HumanEval.jsonl.gz`, as their authors publish them; a benchmark needs its own files only.
 """
@@ -10,25 +10,45 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from spar_core.errors import ConfigError, DataError
 
 VARIABLE = "SPAR_DATA"
+_HUB: Final = "hf:"
 
 
 def data_folder(given: Path | None) -> Path:
     """The folder that was given, or that of the environment variable SPAR_DATA.
 
+    `hf:OWNER/NAME`, with `@REVISION` if one is wanted, is a data set repository at the Hugging Face Hub, or at
+    `HF_ENDPOINT`; it is fetched into the Hub's own cache, and not again.
+
     Raises:
-        ConfigError: neither is there, or it is no folder.
+        ConfigError: neither is there, it is no folder, or the repository cannot be fetched.
     """
     folder = given or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
     if folder is None:
-        raise ConfigError(f"--data is needed: the folder with the data sets (or set {VARIABLE}); none is downloaded")
+        raise ConfigError(f"--data is needed: the folder with the data sets, or hf:OWNER/NAME (or set {VARIABLE})")
+    if str(folder).startswith(_HUB):
+        return _fetched(str(folder).removeprefix(_HUB))
     if not folder.is_dir():
         raise ConfigError(f"--data {folder}: no such folder")
     return folder
+
+
+def _fetched(repository: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise ConfigError("--data hf:...: needs pip install 'spar-server[training]'") from error
+    name, _, revision = repository.partition("@")
+    try:
+        return Path(snapshot_download(name, repo_type="dataset", revision=revision or None))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"--data {_HUB}{repository}: cannot be fetched ({reason})") from error
 
 
 def data_file(folder: Path, name: str) -> Path:
