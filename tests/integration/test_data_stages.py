@@ -97,10 +97,10 @@ async def test_a_run_made_again_from_its_manifest_has_the_same_bytes(tmp_path: P
         file = f"iteration-1/{name}.jsonl"
         assert (first / file).read_bytes() == (again / file).read_bytes(), name
     manifest = read_manifest(first / "run.json")
-    assert list(differences(manifest)) == []
+    assert list(differences(manifest, load_recipe(str(first)))) == []
     changed = {**manifest["versions"], "torch": "0.1"}
     start = {**manifest["start"], "actor": {"model": "shipped", "sha256": "0"}}
-    told = list(differences({**manifest, "versions": changed, "start": start}))
+    told = list(differences({**manifest, "versions": changed, "start": start}, load_recipe(str(first))))
     assert told[0].startswith("torch was 0.1, is ")
     assert told[1:] == ["actor: what is in shipped is not what it was"]
 

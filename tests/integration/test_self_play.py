@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -89,6 +90,23 @@ async def test_a_run_does_not_go_on_with_another_recipe(tmp_path: Path) -> None:
 async def test_a_start_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"start\.actor: no model in"):
         await loop(tmp_path, recipe(start={"actor": str(tmp_path)})).go()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"training": {"actor": {"learning_rat": 1}}}, r"training\.actor: .*learning_rat"),
+        ({"training": {"actor": {"learning_rate": 1}, "refiner": {"cutof": 1}}}, r"training\.refiner: .*cutof"),
+        ({"training": {"launcher": ["{nothing}"]}}, r"training\.launcher"),
+        ({"templates": "nonesuch"}, "nonesuch"),
+    ],
+)
+async def test_what_the_trainings_would_stumble_over_is_told_before_anything_is_called(
+    tmp_path: Path, wrong: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        await loop(tmp_path, recipe(**wrong)).go()
+    assert not (tmp_path / "iteration-1").exists()
 
 
 def test_a_recipe_with_an_unknown_key_is_refused_by_its_name(tmp_path: Path) -> None:

@@ -39,14 +39,16 @@ def run(
     begun, again = folder / MANIFEST, _manifest(recipe)
     for manifest in {path for path in (begun, again) if path and path.is_file()}:
         # A run that goes on has used its inputs, and each model that it made has told their digests.
-        for difference in differences(read_manifest(manifest), inputs=manifest != begun):
+        for difference in differences(read_manifest(manifest), None if manifest == begun else chosen):
             console.print(Text(f"warning: since {manifest} was written: {difference}"), soft_wrap=True)
-    before = signal.signal(signal.SIGTERM, _end)
+    # Also for Ctrl-C: asyncio's own way of ending waits for a training that is under way.
+    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with chosen_executor(executor, ray_address=ray_address, workers=workers) as doing:
             pair = asyncio.run(Loop(run=open_run(folder, chosen), executor=doing, console=console).go())
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     console.print(f"The pair is in {pair.actor} and {pair.refiner}.")
 
 

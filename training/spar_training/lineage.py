@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from spar_core.errors import ConfigError, DataError
 from spar_training.digests import file_digest, parent_of
 from spar_training.trainers.finished import LINEAGE
+
+# A shipped model tells of a parent in these by its place in the package.
+_PACKAGES: Final = ("spar_core", "spar_training")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ def _kept(told: dict[str, Any]) -> dict[str, Any] | None:
 
 def _found(told: str, child: Path | None) -> Path | None:
     """Where it was, or where it is if its run's folder was moved or is seen from elsewhere."""
-    path = Path(told)
+    package, _, inside = told.partition("/")
+    path = Path(str(files(package))) / inside if package in _PACKAGES else Path(told)
     moved = [child.absolute().parents[1] / path.parent.name / path.name] if child else []
     return next((each for each in (path, *moved) if each.exists()), None)

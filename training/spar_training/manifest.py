@@ -52,10 +52,11 @@ def read_manifest(path: Path) -> Manifest:
     return {**manifest, "recipe": recipe.model_dump(mode="json")}
 
 
-def differences(before: Mapping[str, Any], *, inputs: bool = True) -> Iterator[str]:
+def differences(before: Mapping[str, Any], chosen: Recipe | None) -> Iterator[str]:
     """What is not as it was when the manifest was written, a line each; none of it need change what comes out.
 
-    `inputs` rehashes the models and prompts too, which takes minutes where they are large.
+    With `chosen`, the recipe that is run now, its models and prompts are rehashed too, which takes minutes where they
+    are large.
 
     Raises:
         ConfigError: a model or the prompts' file is missing.
@@ -66,9 +67,9 @@ def differences(before: Mapping[str, Any], *, inputs: bool = True) -> Iterator[s
             yield f"{name} was {version}, is {installed.get(name, 'not installed')}"
     if before["code"] != code:
         yield f"the code was at {before['code']}, is at {code}"
-    if not inputs or "start" not in before:
+    if chosen is None or "start" not in before:
         return
-    now = _inputs(Recipe.model_validate(before["recipe"]))
+    now = _inputs(chosen)
     for name, was in before["start"].items():
         if was.get("sha256") != now.get(name, {}).get("sha256"):
             yield f"{name}: what is in {was.get('model') or was.get('file')} is not what it was"

@@ -54,6 +54,8 @@ class Prompts(_Strict):
     def _file_where_needed(self) -> Prompts:
         if (self.source == "file") is (self.file is None):
             raise ValueError("file: give it with source: file, and with that only")
+        if self.file is not None and self.constraints != 1:
+            raise ValueError("constraints: of source: world only; take it out")
         return self
 
 
@@ -278,5 +280,8 @@ def _changed(values: Any, changes: Sequence[str]) -> Any:
             at = at.setdefault(part, {}) if isinstance(at, dict) else None
         if not isinstance(at, dict):
             raise ConfigError(f"{key}: no such key, since what it is under has none")
-        at[last] = yaml.safe_load(value)
+        try:
+            at[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {change}: the value is not YAML: {error}") from error
     return values

@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, get_args
 
 from spar_core.errors import ConfigError, DataError
@@ -30,12 +31,7 @@ Made by {iterations} iterations of self-play (arXiv 2412.11605) from {start}.
 Recipe: `{name}`, seed {seed}, run by `spar train run`. The judgements that decide what it learnt are
 the refiner's own votes; verifiers only measured.
 
-| | {heads} |
-|---|{rule}|
-{rows}
-
-- Measured on {measured}, by verifiers, as shares of 1; a prompt counts when all of it is met{search}
-- Template set: `{templates}`
+{measured}- Template set: `{templates}`
 - Made with {versions}
 - Every training's job, data and weights by hash: `lineage.json`; figures by step: `training_log.json`
 """
@@ -64,49 +60,41 @@ def ship(folder: Path, out: Path) -> None:
     for role in get_args(Role):
         if (out / role).exists():
             raise ConfigError(f"--out {out}: {role} is there already; give a folder without one")
-    for role in get_args(Role):
-        _ship_model(run, role, chain_of(last.file(role)), out / role)
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".ship-", dir=out) as scratch:
+        for role in get_args(Role):
+            _ship_model(run, role, chain_of(last.file(role)), Path(scratch) / role)
+        for role in get_args(Role):
+            (Path(scratch) / role).rename(out / role)
     shutil.copyfile(last.file("pair.json"), out / "pair.json")
 
 
 def _ship_model(run: Run, role: Role, chain: Sequence[Ancestor], target: Path) -> None:
-    made = [ancestor for ancestor in chain if ancestor.lineage is not None and ancestor.folder is not None]
-    if len(made) < run.recipe.iterations:
-        raise DataError(f"{made[-1].folder}: its parent is not where lineage.json says, or has no lineage.json")
-    source = made[0].folder
-    assert source is not None
-    scratch = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(scratch, ignore_errors=True)
-    shutil.copytree(source, scratch, ignore=shutil.ignore_patterns(*_NOT_SERVED))
-    lineages = [_inside(run.folder, ancestor.lineage) for ancestor in made]
-    write_json(scratch / LINEAGE, {**lineages[0], "before": lineages[1:]})
-    logs = {f"iteration-{run.recipe.iterations - place}": _log(ancestor) for place, ancestor in enumerate(made)}
-    write_json(scratch / LOG, dict(reversed(logs.items())))
-    write_text(scratch / "README.md", _card(run, role, chain[-1], lineages[0]))
-    scratch.rename(target)
+    made, start = chain[: run.recipe.iterations], chain[run.recipe.iterations :]
+    folders = [ancestor.folder for ancestor in made if ancestor.lineage is not None and ancestor.folder is not None]
+    if len(folders) < run.recipe.iterations or not start:
+        raise DataError(f"{folders[-1]}: its parent is not where lineage.json says, or has no lineage.json")
+    shutil.copytree(folders[0], target, ignore=shutil.ignore_patterns(*_NOT_SERVED))
+    lineages = [_inside(run, ancestor.lineage) for ancestor in chain if ancestor.lineage is not None]
+    write_json(target / LINEAGE, {**lineages[0], "before": lineages[1:]})
+    logs = [json.loads((folder / LOG).read_text(encoding="utf-8")) for folder in reversed(folders)]
+    write_json(target / LOG, {f"iteration-{number}": log for number, log in enumerate(logs, start=1)})
+    write_text(target / "README.md", _card(run, role, start[0], lineages[0]))
 
 
-def _inside(folder: Path, lineage: Any) -> dict[str, Any]:
+def _inside(run: Run, lineage: Any) -> dict[str, Any]:
     """The lineage, with paths as they are inside the run's folder or inside a package."""
     told = json.dumps(lineage)
-    for prefix in (f"{folder.absolute()}/", f"{folder}/"):
-        told = told.replace(json.dumps(prefix)[1:-1], "")
+    for folder in (run.folder.absolute(), run.folder):
+        if folder != Path():
+            told = told.replace(f'"{json.dumps(str(folder))[1:-1]}/', '"')
     return dict(json.loads(re.sub(r'"[^"]*/(spar_core|spar_training)/models/', r'"\1/models/', told)))
-
-
-def _log(ancestor: Ancestor) -> Any:
-    assert ancestor.folder is not None
-    return json.loads((ancestor.folder / LOG).read_text(encoding="utf-8"))
 
 
 def _card(run: Run, role: Role, start: Ancestor, lineage: Mapping[str, Any]) -> str:
     recipe = run.recipe
-    measured = [run.iteration(number).steps().get("evaluation", {}) for number in range(recipe.iterations + 1)]
-    rows = [
-        [label, *(f"{found[name]:.3f}" if name in found else "" for found in measured)]
-        for name, label in _FIGURES[role].items()
-    ]
     front, prose = _of_start(start.folder)
+    weights = f" (weights {start.sha256[:12]})" if start.sha256 else ""
     return _CARD.format(
         front=front or f"tags: [spar, {role}]",
         name=recipe.name,
@@ -114,15 +102,35 @@ def _card(run: Run, role: Role, start: Ancestor, lineage: Mapping[str, Any]) -> 
         prose=prose or f"A model trained further from {start.name}.",
         iterations=recipe.iterations,
         seed=recipe.seed,
-        start=f"`{_inside(run.folder, {'at': start.name})['at']}` (weights {str(start.sha256)[:12]})",
-        heads=" | ".join(["start", *(f"iteration {number}" for number in range(1, recipe.iterations + 1))]),
-        rule="|".join(["--:"] * (recipe.iterations + 1)),
-        rows="\n".join(f"| {' | '.join(row)} |" for row in rows),
-        measured=f"{recipe.evaluation.prompts:,} prompts ({recipe.evaluation.split})",
-        search=f"; the search has a budget of {recipe.evaluation.budget}" if role == "actor" else "",
+        start=f"`{_inside(run, {'at': start.name})['at']}`{weights}",
+        measured=_measured(run, role),
         templates=recipe.templates,
         versions=", ".join(f"{name} {version}" for name, version in lineage["versions"].items()),
     )
+
+
+def _measured(run: Run, role: Role) -> str:
+    """The table of the iterations' figures; nothing where the run measured none."""
+    recipe = run.recipe
+    measured = [run.iteration(number).steps().get("evaluation", {}) for number in range(recipe.iterations + 1)]
+    if not any(measured):
+        return ""
+    search = f"; the search has a budget of {recipe.evaluation.budget}" if role == "actor" else ""
+    rows = [
+        ["", "start", *(f"iteration {number}" for number in range(1, recipe.iterations + 1))],
+        ["---", *(["--:"] * len(measured))],
+        *(
+            [label, *(f"{found[name]:.3f}" if name in found else "" for found in measured)]
+            for name, label in _FIGURES[role].items()
+        ),
+    ]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"""{table}
+
+Measured on {recipe.evaluation.prompts:,} prompts ({recipe.evaluation.split}), by verifiers, as shares of 1;
+a prompt counts when all of it is met{search}.
+
+"""
 
 
 def _of_start(folder: Path | None) -> tuple[str, str]:

@@ -88,7 +88,7 @@ def _told(ancestor: Ancestor, check: bool) -> Iterator[str]:
     yield ancestor.name + (f", weights {_short(ancestor.sha256)}" if ancestor.sha256 else "")
     lineage = ancestor.lineage
     if lineage is None:
-        yield _beginning(ancestor.folder)
+        yield _beginning(ancestor)
     else:
         files = ", ".join(
             f"{file['path']} ({file['rows']:,} rows, {_short(file['sha256'])})" for file in lineage["data"]
@@ -106,9 +106,10 @@ def _told(ancestor: Ancestor, check: bool) -> Iterator[str]:
         yield from list(changes_of(ancestor)) or ["checked: nothing changed since"]
 
 
-def _beginning(folder: Path | None) -> str:
+def _beginning(ancestor: Ancestor) -> str:
+    folder = ancestor.folder
     if folder is None:
-        return "is not here any more"
+        return "is not here any more" if ancestor.sha256 else "where it starts: a name at Hugging Face, not looked up"
     bootstrap = folder / "recipe.json"
     if bootstrap.is_file():
         return f"where it starts: made from nothing by spar train bootstrap ({bootstrap})"

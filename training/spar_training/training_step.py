@@ -73,7 +73,7 @@ def launcher_of(recipe: Recipe) -> tuple[str, ...]:
         first, *more = (word.format(recipes=RECIPES) for word in recipe.training.launcher)
     except (KeyError, IndexError, ValueError) as error:
         raise ConfigError(f"training.launcher: {error} is not {{recipes}}") from error
-    beside = Path(sys.executable).with_name(first)
+    beside = Path(sys.executable).parent / first
     return (str(beside) if beside.is_file() else first, *more)
 
 

@@ -62,6 +62,19 @@ def test_its_cards_hold_the_figures_of_each_iteration_and_what_the_start_said_of
     assert "| judgements that are right | 0.500 | 0.375 | 0.250 |" in (tmp_path / "pair/refiner/README.md").read_text()
 
 
+def test_a_run_that_measured_nothing_and_began_with_a_trained_model_tells_just_that(run: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        (run / f"iteration-{number}" / "steps.json").write_text('{"actor": {"seconds": 1}, "refiner": {"seconds": 1}}')
+    trained(tmp_path / "start" / "actor", model(tmp_path / "base"), tmp_path / "sft.jsonl")
+    ship(run, tmp_path / "pair")
+    card = (tmp_path / "pair" / "actor" / "README.md").read_text()
+    assert f"2 iterations of self-play (arXiv 2412.11605) from `{tmp_path}/start/actor`" in card
+    assert "Measured on" not in card
+    names = [ancestor.name for ancestor in chain_of(tmp_path / "pair" / "actor")]
+    assert names[2:] == [str(tmp_path / "start" / "actor"), str(tmp_path / "base")]
+    assert list(json.loads((tmp_path / "pair/actor/training_log.json").read_text())) == ["iteration-1", "iteration-2"]
+
+
 def test_what_cannot_be_shipped_is_named(run: Path, tmp_path: Path) -> None:
     ship(run, tmp_path / "pair")
     with pytest.raises(ConfigError, match="actor is there already"):

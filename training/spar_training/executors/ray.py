@@ -104,7 +104,7 @@ class _Cluster:
     def usual_workers(self, model: ModelPlace) -> int:
         if _is_here(model):
             return len(model.urls)
-        return max(self._nodes, len(model.urls) if model.urls else self._gpus)
+        return len(model.urls) or self._gpus or self._nodes
 
     def maker(self, stage: Stage[Any], model: ModelPlace, *, share: int, size: int) -> Callable[[], Any]:
         """What starts one of `size` workers, which makes at most `share` calls at each place."""

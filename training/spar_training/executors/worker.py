@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AsyncExitStack
 from typing import Any
 
 from spar_core.backends.base import Backend
+from spar_core.cores import usable_cores
 from spar_training.executors.base import ModelPlace
 from spar_training.stages.base import Stage
 from spar_training.upstreams import opened
@@ -19,7 +19,7 @@ class Worker:
         self._stage = stage
         self._model = model
         self._in_flight = in_flight
-        self._threads = max(1, (os.cpu_count() or 1) // on_a_node)
+        self._threads = max(1, usable_cores() // on_a_node)
         # Its end is that of the process.
         self._open = AsyncExitStack()
         self._backend: Backend | None = None

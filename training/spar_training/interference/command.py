@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any, Final, get_args
 
 from rich.console import Console
 
+from spar_core.cores import usable_cores
 from spar_core.errors import ConfigError
 from spar_training.evals.run_folder import claim, finish
 from spar_training.interference.findings import figures_of, items_of
@@ -76,6 +76,6 @@ def _study(experiment: Experiment, name: TaskName, model: Path, out: Path, conso
         seed=experiment.seed,
         seeds=experiment.seeds,
         folder=out / name,
-        workers=max(1, min(_MOST_WORKERS, os.cpu_count() or 1)),
+        workers=max(1, min(_MOST_WORKERS, usable_cores())),
         console=console,
     )

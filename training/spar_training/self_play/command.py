@@ -21,7 +21,6 @@ from spar_training.self_play.playing import Playing
 from spar_training.self_play.report import to_report
 from spar_training.self_play.study import Study, load_study
 
-# Where another experiment's sections lie, which are to stand in the report too.
 # Another experiment, whose sections stand in the report too.
 _EXTRA = "interference"
 

@@ -104,8 +104,9 @@ class Job(_Strict):
 
     def essence(self) -> dict[str, Any]:
         """The keys that decide what comes out."""
-        # Without kept steps a job is what it was before there were any.
-        return self.model_dump(mode="json", exclude=set(_INCIDENTAL) | (set() if self.keep_steps else {"keep_steps"}))
+        # Without these a job is what it was before there were any.
+        unused = {name for name in ("keep_steps", "length_normalized") if not getattr(self, name)}
+        return self.model_dump(mode="json", exclude=set(_INCIDENTAL) | unused)
 
 
 def parse_job(values: object, *, source: str) -> Job:
