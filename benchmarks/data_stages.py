@@ -187,7 +187,7 @@ def row(name: str, ours: Figures, serial: Figures, in_flight: int) -> str:
 
 async def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--prompts", type=int, default=640)
+    parser.add_argument("--prompts", type=int, default=1600)
     parser.add_argument("--in-flight", type=int, default=32)
     wanted = parser.parse_args()
     with upstream() as port:
