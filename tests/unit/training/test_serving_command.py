@@ -84,7 +84,8 @@ async def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> No
 def test_a_run_that_is_told_to_end_ends_its_servers(tmp_path: Path) -> None:
     recipe = {"name": "mine", "prompts": {"source": "world", "per_iteration": 2}, "iterations": 1}
     told = serving().model_dump(mode="json")
-    (tmp_path / "mine.yaml").write_text(json.dumps({**recipe, "serving": told}))
+    training = {"actor": {"learning_rate": 1}, "refiner": {"learning_rate": 1}}
+    (tmp_path / "mine.yaml").write_text(json.dumps({**recipe, "serving": told, "training": training}))
     words = ["-m", "spar_server.cli", "train", "run", "--recipe", str(tmp_path / "mine.yaml"), "--out", str(tmp_path)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     log = tmp_path / "iteration-1" / "logs" / "mine-actor-0.log"
