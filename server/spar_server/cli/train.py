@@ -13,9 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="Train pairs of actor and refiner."
 @app.command()
 def bootstrap(
     recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file")] = "small-pair",
-    out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed")] = Path(
-        "runs/bootstrap"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed")] = Path("runs/bootstrap"),
     ship: Annotated[Path | None, typer.Option(help="Folder for the finished pair (default OUT/pair)")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads (default all cores)")] = None,
 ) -> None:
