@@ -6,8 +6,6 @@ import asyncio
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 from typing import Final
 
 from spar_core.backends.base import Backend, is_ready
@@ -15,12 +13,13 @@ from spar_core.backends.openai import OpenAIBackend, Timeouts
 from spar_core.backends.pool import PoolBackend, PoolObserver, RetryPolicy, SilentObserver
 from spar_core.errors import ConfigError
 from spar_core.prompts import Templates, load_templates
+from spar_core.shipped_pair import shipped_pair
 from spar_core.types import Sampling
 from spar_server.pair_folder import PairFolder, load_folder
 from spar_server.settings import Served, Settings, Upstream, VllmModel
 from spar_server.vllm_models import VllmModels
 
-_MODELS: Final = Path(str(files("spar_core"))) / "models"
+_MODELS: Final = shipped_pair()
 # 256 tokens: the small pair's longest judgement and answer, with room to spare.
 _SHIPPED: Final = PairFolder(
     _MODELS / "actor", _MODELS / "refiner", "spar-small", "compact",

@@ -16,6 +16,7 @@ from typing import Any, Final, get_args
 from spar_core.errors import ConfigError, DataError
 from spar_training.files import write_json, write_text
 from spar_training.lineage import Ancestor, chain_of
+from spar_training.reports.page import Table, markdown_table
 from spar_training.runs import Run, read_run
 from spar_training.stages.base import Role
 from spar_training.trainers.finished import LINEAGE, LOG, PROGRESS
@@ -73,7 +74,10 @@ def _ship_model(run: Run, role: Role, chain: Sequence[Ancestor], target: Path) -
     made, start = chain[: run.recipe.iterations], chain[run.recipe.iterations :]
     folders = [ancestor.folder for ancestor in made if ancestor.lineage is not None and ancestor.folder is not None]
     if len(folders) < run.recipe.iterations or not start:
-        raise DataError(f"{folders[-1]}: its parent is not where lineage.json says, or has no lineage.json")
+        raise DataError(
+            f"{chain[0].name}: its lineage ends at {chain[-1].name}, before {run.recipe.iterations} iterations are "
+            "told; a parent is not where lineage.json says, or has no lineage.json"
+        )
     shutil.copytree(folders[0], target, ignore=shutil.ignore_patterns(*_NOT_SERVED))
     lineages = [_inside(run, ancestor.lineage) for ancestor in chain if ancestor.lineage is not None]
     write_json(target / LINEAGE, {**lineages[0], "before": lineages[1:]})
@@ -116,16 +120,12 @@ def _measured(run: Run, role: Role) -> str:
     if not any(measured):
         return ""
     search = f"; the search has a budget of {recipe.evaluation.budget}" if role == "actor" else ""
+    header = ["", "start", *(f"iteration {number}" for number in range(1, recipe.iterations + 1))]
     rows = [
-        ["", "start", *(f"iteration {number}" for number in range(1, recipe.iterations + 1))],
-        ["---", *(["--:"] * len(measured))],
-        *(
-            [label, *(f"{found[name]:.3f}" if name in found else "" for found in measured)]
-            for name, label in _FIGURES[role].items()
-        ),
+        [label, *(f"{found[name]:.3f}" if name in found else "" for found in measured)]
+        for name, label in _FIGURES[role].items()
     ]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"""{table}
+    return f"""{markdown_table(Table(header, rows))}
 
 Measured on {recipe.evaluation.prompts:,} prompts ({recipe.evaluation.split}), by verifiers, as shares of 1;
 a prompt counts when all of it is met{search}.

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from spar_core.errors import ConfigError
+from spar_core.shipped_pair import shipped_pair
 from spar_training.recipe import Recipe
 from spar_training.stages.base import Role
 
@@ -25,7 +26,7 @@ class Pair:
 def named_model(model: str, role: Role) -> Path:
     """The folder of the `shipped` pair's model of a role, of the `bootstrap`'s, or the one that is given."""
     if model == "shipped":
-        return Path(str(files("spar_core"))) / "models" / role
+        return shipped_pair() / role
     if model == "bootstrap":
         return Path(str(files("spar_training"))) / "models" / "bootstrap" / role
     return Path(model)

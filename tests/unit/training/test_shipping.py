@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from trained_models import model, trained
 
-from spar_core.errors import ConfigError
+from spar_core.errors import ConfigError, DataError
 from spar_training.files import write_json, write_text
 from spar_training.lineage import chain_of
 from spar_training.recipe import Recipe
@@ -82,3 +82,10 @@ def test_what_cannot_be_shipped_is_named(run: Path, tmp_path: Path) -> None:
     (run / "iteration-2" / "steps.json").unlink()
     with pytest.raises(ConfigError, match="iteration 2 has no actor yet"):
         ship(run, tmp_path / "other")
+
+
+def test_a_lineage_that_does_not_reach_the_start_is_named_and_leaves_nothing(run: Path, tmp_path: Path) -> None:
+    (run / "iteration-2" / "actor" / "lineage.json").unlink()
+    with pytest.raises(DataError, match=r"iteration-2/actor: its lineage ends at .*has no lineage\.json"):
+        ship(run, tmp_path / "pair")
+    assert list((tmp_path / "pair").iterdir()) == []

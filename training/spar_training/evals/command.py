@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import fields
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 from spar_core.backends.local import LocalBackend, LocalEngine
 from spar_core.errors import ConfigError
 from spar_core.prompts import load_templates
+from spar_core.shipped_pair import shipped_pair
 from spar_training.evals.intervals import Interval
 from spar_training.evals.world import Figures, Outcome, WorldEval, figures
 from spar_training.files import Row
@@ -46,7 +46,7 @@ def run(*, prompts: int, budget: int, seed: int, pair: Path | None, split: str, 
     """
     if split not in get_args(Split):
         raise ConfigError(f"--split {split}: choose one of {', '.join(get_args(Split))}")
-    folder = pair or Path(str(files("spar_core"))) / "models"
+    folder = pair or shipped_pair()
     outcomes = asyncio.run(_outcomes(folder, prompts=prompts, budget=budget, seed=seed, split=split))
     measured = figures(outcomes)
     console = Console()

@@ -77,7 +77,7 @@ def to_markdown(report: Report, figures_dir: Path, *, prefix: str = "") -> str:
             write_text(file, figure.svg)
             parts += [f"![{figure.alt}]({figures_dir.name}/{file.name})", _emphasized(figure.caption)]
         for table in section.tables:
-            parts += [_emphasized(table.caption), _markdown_table(table)]
+            parts += [_emphasized(table.caption), markdown_table(table)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -127,7 +127,8 @@ def _html_table(table: Table) -> str:
     )
 
 
-def _markdown_table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """A table alone, without its caption."""
     rule = ["--:" if is_right else "---" for is_right in right_aligned(table)]
     cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (table.header, *table.rows)]
     lines = [cells[0], rule, *cells[1:]]

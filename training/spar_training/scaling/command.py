@@ -8,7 +8,6 @@ import platform
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -17,6 +16,7 @@ from rich.console import Console
 from spar_core.cores import usable_cores
 from spar_core.errors import ConfigError
 from spar_core.prompts import load_templates
+from spar_core.shipped_pair import shipped_pair
 from spar_training.files import Row, read_rows, write_text
 from spar_training.progress import item_progress
 from spar_training.reports.page import to_markdown, write_report
@@ -76,7 +76,7 @@ class Options:
 
     @property
     def folder(self) -> Path:
-        return self.pair or Path(str(files("spar_core"))) / "models"
+        return self.pair or shipped_pair()
 
 
 def quick(options: Options) -> Options:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 from rich.progress import Progress
 
+from spar_core.shipped_pair import shipped_pair
 from spar_core.types import Sampling
 from spar_training.evals import ifeval
 from spar_training.evals.agreement import pairs, texts
@@ -38,7 +38,7 @@ def run(*, data: Path | None, each: int, answers: int, seed: int, out: Path) -> 
     folder = data_folder(data)
     config = {"benchmark": "agreement", "data": str(folder), "each": each, "answers": answers, "seed": seed}
     claim(out, config)
-    actor = Path(str(files("spar_core"))) / "models" / "actor"
+    actor = shipped_pair() / "actor"
     own = asyncio.run(_answers(actor, answers, seed, out / "answers.jsonl")) if answers else []
     compared_pairs = _pairs(folder, own, each=each, seed=seed)
     with opened_reference(folder) as reference, _bar(len(compared_pairs)) as tell:
