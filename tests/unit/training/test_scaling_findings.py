@@ -175,8 +175,9 @@ def test_result_and_report_hold_everything_that_was_found(tmp_path: Path) -> Non
     report = to_report(findings, CONFIG)
     page = to_html(report)
     assert "Where best-of-N wins" in page
-    assert "Against best-of-N (all N drawn and judged) at equal tokens (N = 2, 80 tokens): +50.0" in report.summary
-    assert "Against best-of-N that stops at the first accepted at equal tokens (N = 2, 60 tokens)" in report.summary
+    least = "at equal tokens (N = 2, the smallest that spends as much"
+    assert f"Against best-of-N (all N drawn and judged) {least}: 80 tokens): +50.0" in report.summary
+    assert f"Against best-of-N that stops at the first accepted {least}: 60 tokens): +50.0" in report.summary
     assert report.summary.count("loses against breadth first at budget 1") == 4
     text = to_markdown(report, tmp_path / "img")
     assert "(img/scaling-by-calls-tokens-and-seconds-1.svg)" in text

@@ -68,9 +68,11 @@ def summary(findings: Findings) -> str:
 
 def _against(comparison: Comparison) -> str:
     given = "equal tokens" if comparison.equal else "the most tokens that it ever spends"
+    least = "the smallest that spends as much" if comparison.equal else "its largest"
     return (
-        f"Against {KINDS[comparison.reference]} at {given} (N = {comparison.n}, {comparison.reference_spent:.0f} "
-        f"tokens): {comparison.difference.signed()} points, {_STANDS[comparison.verdict]}."
+        f"Against {KINDS[comparison.reference]} at {given} (N = {comparison.n}, {least}: "
+        f"{comparison.reference_spent:.0f} tokens): {comparison.difference.signed()} points, "
+        f"{_STANDS[comparison.verdict]}."
     )
 
 
