@@ -185,6 +185,7 @@ def test_result_and_report_hold_everything_that_was_found(tmp_path: Path) -> Non
     assert "| best-of-N, stops at the first accepted | 8 |" in text
     for axis in ("tokens", "calls", "budget"):
         assert f"*At equal {axis}, against best-of-N (all N drawn and judged)*" in text
+        assert f"At equal {axis}, best-of-N that stops at the first accepted wins nowhere" in text
         assert f"*At equal {axis}, against best-of-N that stops at the first accepted*" in text
     assert "nan" not in text
 

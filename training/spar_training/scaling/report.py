@@ -10,7 +10,7 @@ from spar_training.reports.page import Figure, Report, Section, Table
 from spar_training.reports.plots import Line, line_plot
 from spar_training.scaling import wording
 from spar_training.scaling.arm import ABLATION_BUDGET, BEST_OF_ALL, DEFAULT_METHOD, REFERENCES
-from spar_training.scaling.comparison import Comparison
+from spar_training.scaling.comparison import Axis, Comparison
 from spar_training.scaling.curves import Point
 from spar_training.scaling.findings import Findings
 from spar_training.scaling.wording import KINDS, NAMES, percent
@@ -18,6 +18,7 @@ from spar_training.scaling.wording import KINDS, NAMES, percent
 _BANDED: Final = (DEFAULT_METHOD, *REFERENCES)
 # Answers of samples alone: lines of one sample, along the x-axis. They stand in the table.
 _NOT_DRAWN: Final = ("self_consistency", "similarity")
+_AXES: Final[tuple[Axis, ...]] = ("tokens", "calls", "budget")
 _STRICT: Final = "all constraints met, strict, %"
 _LEAVES: Final = (
     " Best-of-N that draws and judges all N ends here with the first N that costs more than all other methods; the "
@@ -128,8 +129,9 @@ def _points(findings: Findings, arms: Sequence[str]) -> Table:
 def _best_of_n(findings: Findings) -> Section | None:
     if not findings.comparisons:
         return None
+    wins = wording.where_best_of_n_wins(findings.comparisons, axes=_AXES)
     text = (
-        f"{wording.KINDS_TOLD}\n\n{wording.where_best_of_n_wins(findings.comparisons)}\n\nAt equal tokens (or "
+        f"{wording.KINDS_TOLD}\n\n{wins}\n\nAt equal tokens (or "
         "calls) N is the smallest with which best-of-N spends at least as much on the mean, so it is never given less, "
         "and up to one sample and its votes more; N counts the draft. Differences are the method's strict accuracy "
         "less that of best-of-N, paired by prompt; each interval is for its own comparison, and of twenty one may miss "
@@ -138,7 +140,7 @@ def _best_of_n(findings: Findings) -> Section | None:
     tables = [
         _against(rows, f"At equal {axis}, against {KINDS[kind]}")
         for kind in REFERENCES
-        for axis in ("tokens", "calls", "budget")
+        for axis in _AXES
         if (rows := [c for c in findings.comparisons if (c.reference, c.axis) == (kind, axis)])
     ]
     return Section("Where best-of-N wins", text, tables)

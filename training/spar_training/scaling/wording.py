@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from spar_training.evals.intervals import Interval
 from spar_training.scaling.ablation import SAVING_BAR, VoteSaving
 from spar_training.scaling.arm import ABLATION_BUDGET, DEFAULT_METHOD, REFERENCES
-from spar_training.scaling.comparison import Comparison
+from spar_training.scaling.comparison import Axis, Comparison
 from spar_training.scaling.findings import Findings
 
 NAMES = {
@@ -79,10 +79,10 @@ def _against(comparison: Comparison) -> str:
 _STANDS = {"method": "ahead", "reference": "best-of-N is ahead", "open": "no difference shown"}
 
 
-def where_best_of_n_wins(comparisons: Sequence[Comparison]) -> str:
-    """One sentence for each axis that matters and kind of best-of-N: where it wins, and where it loses."""
+def where_best_of_n_wins(comparisons: Sequence[Comparison], *, axes: Sequence[Axis] = ("tokens", "calls")) -> str:
+    """One sentence for each axis and kind of best-of-N: where it wins, and where it loses."""
     sentences: list[str] = []
-    for axis in ("tokens", "calls"):
+    for axis in axes:
         for kind in dict.fromkeys(c.reference for c in comparisons):
             ours = [c for c in comparisons if (c.axis, c.reference) == (axis, kind)]
             if not ours:
