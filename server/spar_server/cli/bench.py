@@ -10,7 +10,7 @@ import typer
 from spar_core.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="Measure what compute buys.")
-_METHODS = "bfs,dfs,best_first,iterative,best_of_n,self_consistency,similarity"
+_METHODS = "bfs,dfs,best_first,iterative,best_of_n_all,best_of_n,self_consistency,similarity"
 
 
 @app.command()
@@ -20,7 +20,8 @@ def scaling(
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each prompt")] = 3,
     budgets: Annotated[str, typer.Option(help="Refinement budgets of the curves")] = "0,1,2,4,8,16,32",
     methods: Annotated[str, typer.Option(help="Methods to compare")] = _METHODS,
-    best_of: Annotated[int, typer.Option(min=1, help="Largest N of best-of-N, which is compared at equal cost")] = 64,
+    best_of: Annotated[int, typer.Option(min=1, help="Largest budget of best-of-N that stops when accepted")] = 64,
+    best_of_all: Annotated[int, typer.Option(min=1, help="Largest budget of best-of-N that judges all N")] = 16,
     split: Annotated[str, typer.Option(help="held_out, or validation for tuning")] = "held_out",
     timed: Annotated[int, typer.Option(min=0, help="Prompts timed one search at a time; 0 for no times")] = 40,
     oracles: Annotated[bool, typer.Option(help="Also with a perfect judge, and a perfect refiner")] = True,
@@ -42,6 +43,7 @@ def scaling(
         budgets=_numbers(budgets),
         methods=tuple(name.strip() for name in methods.split(",") if name.strip()),
         best_of=best_of,
+        best_of_all=best_of_all,
         split=split,
         timed=timed,
         oracles=oracles,

@@ -79,6 +79,16 @@ def test_a_budget_of_zero_has_its_place_on_the_doubling_axis() -> None:
     assert all(label in words for label in ("0", "1", "8", "search", "best of N", "budget"))
 
 
+@pytest.mark.parametrize(("length", "columns"), [(10, 3), (25, 2), (50, 1)])
+def test_a_legend_has_as_many_columns_as_its_labels_leave_room_for(length: int, columns: int) -> None:
+    labels = [f"{letter:n<{length}}" for letter in "abcdef"]
+    lines = [Line(label, [0, 1], [Interval(0.5, 0.4, 0.6, 9)] * 2) for label in labels]
+    places = re.findall(r'x="([\d.]+)" y="([\d.]+)"[^>]*>[a-f]n+<', line_plot(lines, x_label="x", y_label="y"))
+    assert len(places) == 6
+    assert len({x for x, _ in places}) == columns
+    assert len({y for _, y in places}) == 6 / columns
+
+
 def test_an_axis_starts_at_zero_even_if_all_is_zero() -> None:
     zero = Interval(0.0, 0.0, 0.0, 5)
     words = "".join(ElementTree.fromstring(bar_plot(["a"], [Bars("x", [zero])], y_label="right, %")).itertext())

@@ -13,7 +13,7 @@ from spar_training.reports.result import read_result, write_result
 from spar_training.scaling.ablation import vote_savings
 from spar_training.scaling.arm import main_arms
 from spar_training.scaling.command import Options, quick, run, weights_digest
-from spar_training.scaling.comparison import compare, difference
+from spar_training.scaling.comparison import Reference, compare, difference
 from spar_training.scaling.consensus import most_common, most_similar
 from spar_training.scaling.curves import point
 from spar_training.scaling.findings import budgets_of, find
@@ -50,6 +50,21 @@ def method(right_at: int, *, prompts: int = 60, tokens: int = 10) -> list[Trial]
     ]
 
 
+def reference(trials: list[Trial], *, name: str = "best_of_n", largest: int = 8) -> Reference:
+    return Reference(name, trials, largest)
+
+
+def all_judged(right_at: int, *, prompts: int = 60, samples: int = 9) -> list[Trial]:
+    """Like `method`, but every sample is drawn and judged, however good the ones before."""
+    trials = []
+    for index in range(prompts):
+        rights = [index % 2 == 0] + [n == right_at for n in range(1, samples)]
+        best = [rights.index(True) if True in rights[: 1 + budget] else 0 for budget in range(samples)]
+        steps = tuple(step(right=right) for right in rights)
+        trials += [Trial(index, seed, steps, tuple(best)) for seed in range(2)]
+    return trials
+
+
 def test_a_smaller_budget_answers_and_spends_less() -> None:
     one = trial(0, 0, [False, False, True])
     assert [one.answer(budget).strict for budget in (0, 1, 2, 9)] == [False, False, True, True]
@@ -69,33 +84,55 @@ def test_a_point_counts_prompts_not_seeds() -> None:
 
 
 def test_best_of_n_is_given_at_least_as_much_and_at_most_one_sample_more() -> None:
-    bfs, best_of = method(2, tokens=20), method(4)
-    for axis in ("tokens", "calls"):
-        one = compare("bfs", bfs, 2, best_of, axis=axis, largest=8)  # type: ignore[arg-type]
-        assert one.equal
-        assert one.reference_spent >= one.spent
-        less = compare("bfs", bfs, 2, best_of, axis=axis, largest=one.n - 1)  # type: ignore[arg-type]
-        assert not less.equal
-        assert less.n == one.n - 1
-    assert compare("bfs", bfs, 2, best_of, axis="budget", largest=8).n == 2
+    bfs = method(2, tokens=20)
+    for name, trials in (("best_of_n", method(4)), ("best_of_n_all", all_judged(4))):
+        for axis in ("tokens", "calls"):
+            one = compare("bfs", bfs, 2, reference(trials, name=name), axis=axis)  # type: ignore[arg-type]
+            assert one.equal
+            assert one.reference == name
+            assert one.reference_spent >= one.spent
+            short = reference(trials, largest=one.reference_budget - 1)
+            less = compare("bfs", bfs, 2, short, axis=axis)  # type: ignore[arg-type]
+            assert not less.equal
+            # N counts the draft.
+            assert less.n == one.n - 1 == one.reference_budget
+        assert compare("bfs", bfs, 2, reference(trials), axis="budget").reference_budget == 2
+
+
+def test_judging_every_sample_buys_fewer_of_them() -> None:
+    stops, judges_all = reference(method(4)), reference(all_judged(4))
+    at = [compare("bfs", method(4), 8, kind, axis="tokens") for kind in (stops, judges_all)]
+    assert at[0].n > at[1].n
+    assert at[0].difference.mean == 0
+    assert at[1].difference.mean == pytest.approx(0.5)
 
 
 def test_differences_are_paired_and_signed() -> None:
-    ahead = compare("bfs", method(1), 1, method(8), axis="tokens", largest=8)
+    ahead = compare("bfs", method(1), 1, reference(method(8)), axis="tokens")
     assert ahead.verdict == "method"
     assert ahead.difference.mean == pytest.approx(0.5)
-    behind = compare("bfs", method(8), 1, method(1), axis="tokens", largest=8)
-    assert (behind.verdict, behind.difference.mean) == ("best_of_n", pytest.approx(-0.5))
-    same = compare("bfs", method(2), 2, method(2), axis="tokens", largest=8)
+    behind = compare("bfs", method(8), 1, reference(method(1)), axis="tokens")
+    assert (behind.verdict, behind.difference.mean) == ("reference", pytest.approx(-0.5))
+    same = compare("bfs", method(2), 2, reference(method(2)), axis="tokens")
     assert (same.verdict, same.difference.low, same.difference.high) == ("open", 0, 0)
     # Prompts that only one side has (an item was set aside) count on neither.
     assert difference(method(1)[2:], 1, method(8), 1).n == 59
 
 
-def test_the_report_says_where_best_of_n_wins_whoever_it_is() -> None:
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("best_of_n", "best-of-N that stops at the first accepted"),
+        ("best_of_n_all", r"best-of-N (all N drawn and judged)"),
+    ],
+)
+def test_the_report_says_where_best_of_n_wins_whoever_it_is(name: str, told: str) -> None:
     pairs = [(method(1), method(8)), (method(8), method(1)), (method(2), method(2))]
-    said = [where_best_of_n_wins([compare("bfs", ours, 1, theirs, axis="tokens", largest=8)]) for ours, theirs in pairs]
-    assert "wins nowhere and loses against breadth first at budget 1" in said[0]
+    said = [
+        where_best_of_n_wins([compare("bfs", ours, 1, reference(theirs, name=name), axis="tokens")])
+        for ours, theirs in pairs
+    ]
+    assert f"At equal tokens, {told} wins nowhere and loses against breadth first at budget 1" in said[0]
     assert "wins against breadth first at budget 1 and loses nowhere" in said[1]
     assert "1 of 1 comparisons show no difference" in said[2]
 
@@ -120,29 +157,51 @@ def test_a_consensus_needs_no_judge() -> None:
 
 
 def test_result_and_report_hold_everything_that_was_found(tmp_path: Path) -> None:
-    arms = main_arms(["bfs", "best_of_n"], budget=4, best_of=8)
+    arms = main_arms(["bfs", "best_of_n", "best_of_n_all"], budget=4, best_of=8, best_of_all=6)
     trials = {"greedy": [Trial(t.index, t.seed, t.steps[:1], t.best[:1]) for t in method(9)]}
-    trials |= {"bfs": method(1), "best_of_n": method(3)}
+    trials |= {"bfs": method(1), "best_of_n": method(3), "best_of_n_all": all_judged(2, samples=7)}
     findings = find(arms, trials, {"bfs": {0: 0.1, 4: 0.5}}, budgets=(0, 1, 4))
     result = to_result(findings, arms, trials, config=CONFIG, models={}, budgets=(0, 1, 4))
     write_result(tmp_path / "result.json", result)
     again = read_result(tmp_path / "result.json")
     assert again.figures["bfs@4/strict"] == findings.at("bfs", 4).strict  # type: ignore[union-attr]
+    # Each kind of best-of-N has its own largest budget, and its own comparisons.
+    assert [one.budget for one in findings.line("best_of_n_all")] == [0, 1, 4, 6]
+    assert [one.budget for one in findings.line("best_of_n")] == [0, 1, 4, 8]
+    assert {"bfs@4 - best_of_n@4, equal budget", "bfs@4 - best_of_n_all@4, equal budget"} <= set(again.figures)
     item = next(item for item in again.items if item["id"] == "bfs")
     assert (item["strict"]["0"].count("1"), item["strict"]["1"].count("1")) == (60, 120)
     assert [int(n) for n in item["tokens"]["0"].split()] == [10] * 120
     report = to_report(findings, CONFIG)
     page = to_html(report)
-    assert "Where best of N wins" in page
-    assert "loses against breadth first at budget 1" in report.summary
+    assert "Where best-of-N wins" in page
+    least = "at equal tokens (N = 2, the smallest that spends as much"
+    assert f"Against best-of-N (all N drawn and judged) {least}: 80 tokens): +50.0" in report.summary
+    assert f"Against best-of-N that stops at the first accepted {least}: 60 tokens): +50.0" in report.summary
+    assert report.summary.count("loses against breadth first at budget 1") == 4
     text = to_markdown(report, tmp_path / "img")
     assert "(img/scaling-by-calls-tokens-and-seconds-1.svg)" in text
+    assert "| best-of-N | 6 |" in text
+    assert "| best-of-N, stops at the first accepted | 8 |" in text
+    for axis in ("tokens", "calls", "budget"):
+        assert f"*At equal {axis}, against best-of-N (all N drawn and judged)*" in text
+        assert f"At equal {axis}, best-of-N that stops at the first accepted wins nowhere" in text
+        assert f"*At equal {axis}, against best-of-N that stops at the first accepted*" in text
     assert "nan" not in text
+
+
+def test_a_budget_that_was_not_drawn_is_not_compared() -> None:
+    arms = main_arms(["bfs", "best_of_n_all"], budget=8, best_of=8, best_of_all=4)
+    trials = {"greedy": method(9), "bfs": method(1), "best_of_n_all": all_judged(2, samples=5)}
+    findings = find(arms, trials, {}, budgets=(0, 4, 8))
+    at = [(one.axis, one.budget) for one in findings.comparisons]
+    assert at == [("tokens", 4), ("tokens", 8), ("calls", 4), ("calls", 8), ("budget", 4)]
 
 
 def options(tmp_path: Path, **changes: object) -> Options:
     base: dict[str, object] = {
-        "pair": None, "prompts": 2, "seeds": 1, "budgets": (0, 2), "methods": ("bfs", "best_of_n"), "best_of": 2,
+        "pair": None, "prompts": 2, "seeds": 1, "budgets": (0, 2), "methods": ("bfs", "best_of_n", "best_of_n_all"),
+        "best_of": 2, "best_of_all": 2,
         "split": "held_out", "timed": 1, "oracles": True, "ablations": False, "out": tmp_path / "run", "docs": None,
     }  # fmt: skip
     return Options(**{**base, **changes})  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,8 @@ from spar_core.prompts import load_templates
 from spar_core.refining import Refiner, extract_refined
 from spar_core.search import STRATEGIES, SearchConfig, run_search
 from spar_core.types import Completion, Message, Sampling, Usage
-from spar_training.scaling.arm import Arm, ablation_arms, main_arms, oracle_arms
+from spar_training.scaling.arm import BEST_OF_ALL, METHODS, Arm, ablation_arms, main_arms, oracle_arms
+from spar_training.scaling.best_of import sample_seeds
 from spar_training.scaling.cached import CachedBackend, call_key
 from spar_training.scaling.chats import ChatReader
 from spar_training.scaling.metered import Metered
@@ -33,7 +35,7 @@ from spar_training.scaling.stage import by_arm, play_all, plays
 from spar_training.scaling.store import CompletionStore
 from spar_training.scaling.text_judge import TextJudge
 from spar_training.scaling.timing import Times, time_all, timed
-from spar_training.scaling.trial import Step
+from spar_training.scaling.trial import Step, Trial
 from spar_training.world.example import draw_example
 from spar_training.world.near_miss import near_miss
 
@@ -83,7 +85,7 @@ async def test_one_search_tells_the_outcome_of_every_smaller_budget(algorithm: s
     lengths = set()
     for index in range(12):
         cell = Cell("held_out", index, 0)
-        arm = main_arms([algorithm], budget=32, best_of=32)[1]
+        arm = main_arms([algorithm], budget=32, best_of=32, best_of_all=32)[1]
         whole = await playing.play(arm, cell)
         lengths.add(len(whole.steps))
         for budget in BUDGETS:
@@ -96,13 +98,118 @@ async def test_one_search_tells_the_outcome_of_every_smaller_budget(algorithm: s
     assert len(lengths) > 3
 
 
+def best_of_all(budget: int) -> Arm:
+    return main_arms([BEST_OF_ALL], budget=1, best_of=1, best_of_all=budget)[1]
+
+
+def judging(*shares: tuple[str, float]) -> ScriptedBackend:
+    """A judge that gives each text its share of Yes among five votes, one after the other."""
+    asked: Counter[str] = Counter()
+
+    def reply(messages: Sequence[Message], sampling: Sampling) -> str:
+        text = next(text for text, _ in shares if messages[0].text.endswith(text))
+        asked[text] += 1
+        return f"Final Judgement: {'Yes' if asked[text] <= 5 * dict(shares)[text] else 'No'}"
+
+    return ScriptedBackend(reply)
+
+
+def drawing(cell: Cell, *texts: str) -> ScriptedBackend:
+    """An actor whose draft and samples are `texts`."""
+    said = dict(zip(sample_seeds(cell.search_seed, len(texts) - 1), texts, strict=True))
+    return ScriptedBackend(lambda messages, sampling: said[sampling.seed or 0])
+
+
+async def play_all_judged(judge: ScriptedBackend, *texts: str, **changes: object) -> Trial:
+    cell = Cell("held_out", 0, 0)
+    models = Models(actor=drawing(cell, *texts), judge=judge, refiner=judge)
+    arm = best_of_all(len(texts) - 1)
+    arm = replace(arm, search=replace(arm.search, **changes))  # type: ignore[arg-type]
+    return await Player(models={"none": models}, live=models, templates=COMPACT).play(arm, cell)
+
+
+async def test_best_of_n_judges_every_sample_and_takes_the_highest_score() -> None:
+    judge = judging(("one", 0.6), ("two", 0.2), ("three", 0.8), ("four", 0.8), ("five", 1.0))
+    trial = await play_all_judged(judge, "one", "two", "three", "four", "five", early_vote_stop=False)
+    assert [step.value for step in trial.steps] == [0.6, 0.2, 0.8, 0.8, 1.0]
+    # An accepted draft ends nothing, and of equals the earliest answers.
+    assert trial.best == (0, 0, 2, 2, 4)
+    assert len(judge.calls) == 25
+    # At N = 1 there is nothing to choose from: one draft, and no votes.
+    assert [trial.spent(budget).calls for budget in range(5)] == [1, 2 + 10, 3 + 15, 4 + 20, 5 + 25]
+    made, vote = 1, 3
+    assert [trial.spent(b).tokens for b in range(5)] == [made, *((1 + b) * (made + 5 * vote) for b in range(1, 5))]
+
+
+async def test_best_of_n_stops_votes_early_as_other_methods_do() -> None:
+    trial = await play_all_judged(judging(("one", 1.0), ("two", 0.0), ("three", 0.4)), "one", "two", "three")
+    assert [step.votes for step in trial.steps] == [3, 3, 5]
+
+
+async def test_a_sample_that_repeats_another_shares_its_votes() -> None:
+    judge = judging(("one", 0.4), ("two", 0.8))
+    trial = await play_all_judged(judge, "one", "two", "two", "one", early_vote_stop=False)
+    assert [step.outcome for step in trial.steps] == ["judged", "judged", "duplicate", "duplicate"]
+    assert [step.value for step in trial.steps] == [0.4, 0.8, 0.8, 0.4]
+    assert [step.votes for step in trial.steps] == [5, 5, 0, 0]
+    assert trial.best == (0, 1, 1, 1)
+
+
+async def test_a_sample_without_a_score_is_the_last_choice() -> None:
+    judge = ScriptedBackend(lambda m, s: "who knows" if "one" in m[0].text[-4:] else "Final Judgement: No")
+    trial = await play_all_judged(judge, "one", "two", "one")
+    assert [step.value for step in trial.steps] == [None, 0.0, None]
+    assert trial.best == (0, 1, 1)
+    assert trial.spent(2).calls == 3 + len(judge.calls)
+
+
+async def test_one_run_at_the_largest_n_tells_every_smaller_one() -> None:
+    for index in range(6):
+        cell = Cell("held_out", index, 0)
+        whole = await moody_player().play(best_of_all(32), cell)
+        assert len(whole.steps) == 33
+        for budget in BUDGETS:
+            alone = await moody_player().play(best_of_all(budget), cell)
+            assert alone.answer(budget) == (unjudged(whole.answer(0)) if budget == 0 else whole.answer(budget))
+            assert alone.spent(budget) == whole.spent(budget)
+
+
+async def test_both_kinds_of_best_of_n_share_what_was_generated(tmp_path: Path) -> None:
+    """The same samples by the same seeds, and the same votes: after the one, the other asks only for what is new."""
+    cells = [Cell("held_out", index, 0) for index in range(6)]
+    until = main_arms(["best_of_n"], budget=8, best_of=8, best_of_all=8)[1]
+    with CompletionStore(tmp_path / "store.sqlite") as store:
+        cached = {name: CachedBackend(Moody(says), store, identity=name) for name, says in
+                  (("actor", actor), ("refiner", refiner))}  # fmt: skip
+        models = Models(actor=cached["actor"], judge=cached["refiner"], refiner=cached["refiner"])
+        playing = Player(models={"none": models}, live=models, templates=COMPACT)
+        for cell in cells:
+            whole = await playing.play(best_of_all(8), cell)
+            made = [one.made for one in cached.values()]
+            stopped = await playing.play(until, cell)
+            assert [one.made for one in cached.values()] == made
+            assert stopped.steps == whole.steps[: len(stopped.steps)]
+            assert stopped.spent(8).tokens <= whole.spent(8).tokens
+
+
+async def test_best_of_n_is_timed_at_every_budget(tmp_path: Path) -> None:
+    models = Models(actor=Moody(actor), judge=Moody(refiner), refiner=Moody(refiner))
+    items = timed([best_of_all(4)], split="held_out", prompts=2, budgets=(0, 2, 8))
+    times = Times.read(await time_all(models, COMPACT, items, out=tmp_path / "seconds.jsonl")).seconds
+    assert set(times[BEST_OF_ALL]) == {0, 2, 4}
+    assert times[BEST_OF_ALL][0] < times[BEST_OF_ALL][4]
+
+
 def unjudged(step: Step) -> Step:
     """At budget 0 a search asks for no judgement, where a larger one knows it."""
     return replace(step, outcome="unjudged", value=None, accepted=False, votes=0, vote_tokens=0)
 
 
 async def test_a_seed_gives_the_same_trial_whatever_the_calls_take() -> None:
-    arms = [*main_arms(STRATEGIES, budget=15, best_of=15), *(a for a in ablation_arms(deep=32) if a.nested)]
+    arms = [
+        *main_arms([*STRATEGIES, BEST_OF_ALL], budget=15, best_of=15, best_of_all=15),
+        *(a for a in ablation_arms(deep=32) if a.nested),
+    ]
     for arm in arms:
         trials = [await moody_player().play(arm, Cell("held_out", 3, 1)) for _ in range(3)]
         assert trials[0] == trials[1] == trials[2], arm.name
@@ -268,7 +375,7 @@ async def test_the_account_of_a_search_that_cancels_is_whole() -> None:
 
 
 async def test_a_run_is_played_once_and_its_rows_are_read_again(tmp_path: Path) -> None:
-    arms = main_arms([*STRATEGIES, "self_consistency", "similarity"], budget=4, best_of=6)
+    arms = main_arms(METHODS, budget=4, best_of=6, best_of_all=5)
     items = plays(arms, split="held_out", prompts=4, seeds=2)
     rows = await play_all(moody_player(), items, out=tmp_path / "trials.jsonl")
     trials = by_arm(arms, rows)
@@ -285,7 +392,7 @@ async def test_a_run_is_played_once_and_its_rows_are_read_again(tmp_path: Path) 
 async def test_a_search_that_no_budget_cut_is_timed_once(tmp_path: Path) -> None:
     actor, refiner_ = ScriptedBackend(always("draft"), latency_s=0.01), ScriptedBackend(refiner, latency_s=0.01)
     models = Models(actor=actor, judge=refiner_, refiner=refiner_)
-    arms: list[Arm] = main_arms(["bfs"], budget=8, best_of=8)
+    arms: list[Arm] = main_arms(["bfs"], budget=8, best_of=8, best_of_all=8)
     items = timed(arms, split="held_out", prompts=3, budgets=(0, 1, 2, 8))
     rows = await time_all(models, COMPACT, items, out=tmp_path / "seconds.jsonl")
     times = Times.read(rows).seconds
@@ -296,7 +403,7 @@ async def test_a_search_that_no_budget_cut_is_timed_once(tmp_path: Path) -> None
 
 async def test_the_bench_judges_as_the_server_does() -> None:
     """But for whose random stream a vote is drawn from, a played search is `run_search` with its config."""
-    arm = main_arms(["bfs"], budget=6, best_of=6)[1]
+    arm = main_arms(["bfs"], budget=6, best_of=6, best_of_all=6)[1]
     cell = Cell("held_out", 0, 0)
     backend = ScriptedBackend(lambda m, s: refiner(m, replace(s, seed=None)))
     models = Models(actor=ScriptedBackend(always("draft")), judge=backend, refiner=backend)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 _MARKS: Final = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES: Final = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+# Inches: a drawing's width, and the height of a row of its legend.
+_WIDTH: Final = 7.2
+_ROW: Final = 0.2
 # Stands for the page's text colour until the SVG is written, and is no colour that a plot uses.
 _INK: Final = "#010203"
 _SETTINGS: Final[dict[Any, Any]] = {
@@ -86,7 +89,7 @@ def line_plot(
     scale = 100.0 if percent else 1.0
     ticks = sorted({x for line in lines for x in line.xs})
     places = _doubling(ticks) if log2 else {x: float(x) for x in ticks}
-    with _drawn(7.2, 4.2) as (drawing, axes):
+    with _drawn(_WIDTH, 4.2) as (drawing, axes):
         for number, line in enumerate(lines):
             style = number % len(_COLOURS)
             at = [places[x] for x in line.xs]
@@ -110,7 +113,7 @@ def line_plot(
         if log2 or counted:
             axes.set_xticks([places[x] for x in ticks], [f"{x:g}" for x in ticks])
         axes.set(xlabel=x_label, ylabel=y_label)
-        _legend(axes, len(lines))
+        _legend(drawing, axes, len(lines))
         return _svg(drawing)
 
 
@@ -122,7 +125,7 @@ def bar_plot(groups: Sequence[str], bars: Sequence[Bars], *, y_label: str, perce
     scale = 100.0 if percent else 1.0
     flat = sum(len(group) for group in groups) > 70
     width = 0.8 / max(len(bars), 1)
-    with _drawn(7.2, 1.0 + 0.22 * len(groups) * (1 + len(bars) / 2) if flat else 4.0) as (drawing, axes):
+    with _drawn(_WIDTH, 1.0 + 0.22 * len(groups) * (1 + len(bars) / 2) if flat else 4.0) as (drawing, axes):
         for number, series in enumerate(bars):
             shown = [(place, value) for place, value in enumerate(series.values) if value is not None and value.n]
             at = [place + (number - (len(bars) - 1) / 2) * width for place, _ in shown]
@@ -141,7 +144,7 @@ def bar_plot(groups: Sequence[str], bars: Sequence[Bars], *, y_label: str, perce
                 axes.errorbar(at, means, yerr=spread, **whiskers)
         _from_zero(axes, [value for series in bars for value in series.values if value is not None], flat=flat)
         _name_groups(axes, groups, y_label, flat=flat)
-        _legend(axes, len(bars))
+        _legend(drawing, axes, len(bars))
         return _svg(drawing)
 
 
@@ -188,10 +191,22 @@ def _drawn(width: float, height: float) -> Iterator[tuple[Drawing, Axes]]:
         yield drawing, axes
 
 
-def _legend(axes: Axes, count: int) -> None:
-    """Above the plot, so that it covers nothing; none where there is one thing only."""
-    if count > 1:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=min(count, 3), borderaxespad=0.3)
+def _legend(drawing: Drawing, axes: Axes, count: int) -> None:
+    """Above the plot, so that it covers nothing, in as many columns as fit; none where there is one thing only."""
+    if count < 2:
+        return
+    _, height = drawing.get_size_inches()
+    for columns in range(min(count, 3), 0, -1):
+        legend = axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, borderaxespad=0.3)
+        # One that is too wide would leave the axes no room, so it has none until it is measured.
+        legend.set_in_layout(False)
+        # The plot stays as high as below a legend of three rows.
+        rows = math.ceil(count / columns)
+        drawing.set_size_inches(_WIDTH, height + _ROW * max(0, rows - 3))
+        drawing.draw_without_rendering()
+        legend.set_in_layout(True)
+        if legend.get_window_extent().x1 <= axes.get_window_extent().x1:
+            return
 
 
 def _svg(drawing: Drawing) -> str:

@@ -12,10 +12,14 @@ from spar_training.scaling.consensus import Consensus
 Group = Literal["main", "oracle", "ablation"]
 Oracle = Literal["none", "judge", "refiner", "both"]
 
-REFERENCE: Final = "best_of_n"
+# Best-of-N as the field has it, and the engine's own strategy, which stops when a sample is accepted.
+BEST_OF_ALL: Final = "best_of_n_all"
+BEST_OF_UNTIL: Final = "best_of_n"
+# What refining is compared with.
+REFERENCES: Final = (BEST_OF_ALL, BEST_OF_UNTIL)
 # Methods besides the searches: by samples alone, without a judge.
 SAMPLED: Final[dict[str, Consensus]] = {"self_consistency": "majority", "similarity": "similar"}
-METHODS: Final = (*STRATEGIES, *SAMPLED)
+METHODS: Final = (*STRATEGIES, BEST_OF_ALL, *SAMPLED)
 # Without a judge every sample is drawn, whatever the ones before were like: so far, and no further.
 _SAMPLED_BUDGET: Final = 8
 # The method that oracles and ablations vary, and their budget.
@@ -31,7 +35,8 @@ _BASE: Final = SearchConfig(stop="level")
 class Arm:
     """`search.budget` is the largest budget asked of this arm. `factor` is what an ablation varies, `setting` to what.
 
-    `consensus` chooses among `search.budget` + 1 samples instead of searching. `greedy` drafts at temperature 0.
+    Instead of searching, `consensus` chooses among `search.budget` + 1 samples without a judge, and `judge_all` has
+    every one of them judged and takes the best. `greedy` drafts at temperature 0.
     `checks` gives the search the prompt's own checks. A `live` arm is not served from the store: what it measures is a
     matter of time.
     """
@@ -43,6 +48,7 @@ class Arm:
     setting: str = ""
     oracle: Oracle = "none"
     consensus: Consensus = "none"
+    judge_all: bool = False
     checks: bool = False
     greedy: bool = False
     live: bool = False
@@ -53,16 +59,23 @@ class Arm:
         return self.search.stop == "level"
 
 
-def main_arms(methods: Iterable[str], *, budget: int, best_of: int) -> list[Arm]:
-    """One arm for each method at the largest budget; `best_of_n`, which others are compared with, at `best_of`."""
+def main_arms(methods: Iterable[str], *, budget: int, best_of: int, best_of_all: int) -> list[Arm]:
+    """One arm for each method at the largest budget.
+
+    Best-of-N, with which others are compared, has its own: `best_of` if that is larger where it stops at the first
+    accepted sample, `best_of_all` where every sample is drawn and judged, which costs all of them each time.
+    """
     arms = [Arm(name="greedy", group="main", search=replace(_BASE, budget=0), greedy=True)]
     for method in methods:
         if method in SAMPLED:
             search = replace(_BASE, budget=min(budget, _SAMPLED_BUDGET))
             arms.append(Arm(name=method, group="main", search=search, consensus=SAMPLED[method]))
             continue
+        if method == BEST_OF_ALL:
+            arms.append(Arm(name=method, group="main", search=replace(_BASE, budget=best_of_all), judge_all=True))
+            continue
         # Ablations are compared with the default method at their own budget, whatever the curves' budgets are.
-        least = {REFERENCE: best_of, DEFAULT_METHOD: ABLATION_BUDGET}.get(method, 0)
+        least = {BEST_OF_UNTIL: best_of, DEFAULT_METHOD: ABLATION_BUDGET}.get(method, 0)
         largest = max(budget, least)
         arms.append(Arm(name=method, group="main", search=replace(_BASE, algorithm=method, budget=largest)))  # type: ignore[arg-type]
     return arms
@@ -74,7 +87,7 @@ def oracle_arms(*, budget: int) -> list[Arm]:
         (DEFAULT_METHOD, "judge"),
         (DEFAULT_METHOD, "refiner"),
         (DEFAULT_METHOD, "both"),
-        (REFERENCE, "judge"),
+        (BEST_OF_UNTIL, "judge"),
     ]
     return [
         Arm(

@@ -46,6 +46,7 @@ class Options:
     budgets: tuple[int, ...]
     methods: tuple[str, ...]
     best_of: int
+    best_of_all: int
     split: str
     timed: int
     oracles: bool
@@ -70,7 +71,7 @@ class Options:
     @property
     def arms(self) -> list[Arm]:
         largest = max(self.budgets)
-        arms = main_arms(self.methods, budget=largest, best_of=self.best_of)
+        arms = main_arms(self.methods, budget=largest, best_of=self.best_of, best_of_all=self.best_of_all)
         arms += oracle_arms(budget=largest) if self.oracles else []
         return arms + (ablation_arms(deep=largest) if self.ablations and DEFAULT_METHOD in self.methods else [])
 
@@ -87,6 +88,7 @@ def quick(options: Options) -> Options:
         seeds=1,
         budgets=tuple(budget for budget in options.budgets if budget <= 8) or (0, 8),
         best_of=min(options.best_of, 16),
+        best_of_all=min(options.best_of_all, 8),
         timed=min(options.timed, 4),
     )
 
@@ -110,6 +112,7 @@ def run(options: Options, *, command: str) -> None:
         "seeds": options.seeds,
         "budgets": list(options.budgets),
         "best_of": options.best_of,
+        "best_of_all": options.best_of_all,
         "methods": list(options.methods),
         "pair": str(options.pair or "the shipped pair"),
         "timed_prompts": options.timed,

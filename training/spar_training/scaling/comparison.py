@@ -16,53 +16,69 @@ _MEANS: dict[str, Mean] = {"tokens": mean_tokens, "calls": mean_calls}
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A kind of best-of-N and its trials up to its `largest` budget."""
+
+    name: str
+    trials: Sequence[Trial]
+    largest: int
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """`difference` is the method's strict accuracy less that of best-of-N, paired by prompt.
 
-    `n` is best-of-N's budget; `spent` and `reference_spent` are both means on the axis. Where best-of-N at its largest
-    budget spends less than the method, `equal` is False: it could not be given as much.
+    `reference` is the kind of best-of-N and `reference_budget` its budget: the samples after the draft. `spent` and
+    `reference_spent` are both means on the axis. Where best-of-N at its largest budget spends less than the method,
+    `equal` is False: it could not be given as much.
     """
 
     method: str
     budget: int
     axis: Axis
-    n: int
+    reference: str
+    reference_budget: int
     spent: float
     reference_spent: float
     equal: bool
     difference: Interval
 
     @property
-    def verdict(self) -> Literal["method", "best_of_n", "open"]:
+    def n(self) -> int:
+        """Best-of-N's N: the most samples that it may draw, the draft among them."""
+        return self.reference_budget + 1
+
+    @property
+    def verdict(self) -> Literal["method", "reference", "open"]:
         """Who is ahead; open where the interval holds zero."""
         if self.difference.low > 0:
             return "method"
-        return "best_of_n" if self.difference.high < 0 else "open"
+        return "reference" if self.difference.high < 0 else "open"
 
 
-def compare(
-    method: str, trials: Sequence[Trial], budget: int, reference: Sequence[Trial], *, axis: Axis, largest: int
-) -> Comparison:
+def compare(method: str, trials: Sequence[Trial], budget: int, reference: Reference, *, axis: Axis) -> Comparison:
     """The method at `budget` against best-of-N at the smallest N whose mean on the axis is at least the method's.
 
-    So best-of-N is never given less, and at most one sample more. On the axis "budget", N is the budget.
+    So best-of-N is never given less, and at most one sample more. On the axis "budget" both have the same.
     """
     if axis == "budget":
-        n, spent, theirs = budget, float(budget), float(budget)
+        theirs, spent, given = budget, float(budget), float(budget)
     else:
         mean = _MEANS[axis]
         spent = mean(trials, budget)
-        n = next((n for n in range(largest + 1) if mean(reference, n) >= spent), largest)
-        theirs = mean(reference, n)
+        enough = (b for b in range(reference.largest + 1) if mean(reference.trials, b) >= spent)
+        theirs = next(enough, reference.largest)
+        given = mean(reference.trials, theirs)
     return Comparison(
         method=method,
         budget=budget,
         axis=axis,
-        n=n,
+        reference=reference.name,
+        reference_budget=theirs,
         spent=spent,
-        reference_spent=theirs,
-        equal=theirs >= spent,
-        difference=difference(trials, budget, reference, n),
+        reference_spent=given,
+        equal=given >= spent,
+        difference=difference(trials, budget, reference.trials, theirs),
     )
 
 

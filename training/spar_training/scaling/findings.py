@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from spar_training.evals.intervals import Interval, interval
 from spar_training.scaling.ablation import Ablation, VoteSaving, ablations, vote_savings
-from spar_training.scaling.arm import DEFAULT_METHOD, REFERENCE, SAMPLED, Arm
-from spar_training.scaling.comparison import Axis, Comparison, compare
+from spar_training.scaling.arm import DEFAULT_METHOD, REFERENCES, SAMPLED, Arm
+from spar_training.scaling.comparison import Axis, Comparison, Reference, compare
 from spar_training.scaling.curves import Point, by_prompt, point
 from spar_training.scaling.trial import Trial
 
@@ -63,23 +63,27 @@ def find(arms: Sequence[Arm], trials: Trials, seconds: Seconds, *, budgets: Sequ
 def budgets_of(arm: Arm, budgets: Sequence[int]) -> list[int]:
     """The budgets of an arm's line. Best-of-N has its own largest one, too."""
     wanted = {budget for budget in budgets if budget <= arm.search.budget}
-    return sorted(wanted | ({arm.search.budget} if arm.name == REFERENCE or arm.greedy else set()))
+    return sorted(wanted | ({arm.search.budget} if arm.name in REFERENCES or arm.greedy else set()))
 
 
 def _comparisons(arms: Sequence[Arm], trials: Trials, budgets: Sequence[int]) -> list[Comparison]:
-    """Every refining method at every budget, against best-of-N at equal tokens, calls and budget."""
-    reference = next((arm for arm in arms if arm.name == REFERENCE), None)
-    if reference is None:
-        return []
+    """Every refining method at every budget, against each kind of best-of-N at equal tokens, calls and budget."""
     axes: tuple[Axis, ...] = ("tokens", "calls", "budget")
+    references = [arm for name in REFERENCES for arm in arms if arm.name == name]
     return [
-        compare(arm.name, trials[arm.name], budget, trials[REFERENCE], axis=axis, largest=reference.search.budget)
+        compare(arm.name, trials[arm.name], budget, _reference(reference, trials), axis=axis)
         for axis in axes
+        for reference in references
         for arm in arms
-        if arm.group == "main" and arm.name not in (REFERENCE, *SAMPLED) and not arm.greedy
+        if arm.group == "main" and arm.name not in (*REFERENCES, *SAMPLED) and not arm.greedy
         for budget in budgets_of(arm, budgets)
-        if budget > 0
+        # What a kind was not drawn for, it is not compared at.
+        if budget > 0 and (axis != "budget" or budget <= reference.search.budget)
     ]
+
+
+def _reference(arm: Arm, trials: Trials) -> Reference:
+    return Reference(arm.name, trials[arm.name], arm.search.budget)
 
 
 def _repeated(trials: Sequence[Trial]) -> Interval:

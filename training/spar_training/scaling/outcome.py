@@ -64,7 +64,8 @@ def _figures(findings: Findings) -> dict[str, Interval | float]:
         if (seconds := findings.seconds.get(one.arm, {}).get(one.budget)) is not None:
             figures[f"{name}/seconds"] = seconds
     for comparison in findings.comparisons:
-        name = f"{comparison.method}@{comparison.budget} - best_of_n@{comparison.n}, equal {comparison.axis}"
+        theirs = f"{comparison.reference}@{comparison.reference_budget}"
+        name = f"{comparison.method}@{comparison.budget} - {theirs}, equal {comparison.axis}"
         figures[name] = comparison.difference
     for row in findings.ablations[1:]:
         name = f"ablation {row.factor}={row.setting}"

@@ -10,16 +10,17 @@ from spar_core.prompts import Templates
 from spar_core.refining import Refiner
 from spar_core.search import SearchResult, run_search
 from spar_core.search.events import Emit, Event, Expanding, Refined
-from spar_core.search.tree import Path
+from spar_core.search.tree import Node, Path
 from spar_core.seeds import derive_seed
 from spar_core.types import Message, Sampling
 from spar_training.evals.world import ACTOR_SAMPLING, CALL_SAMPLING
 from spar_training.scaling.arm import Arm
+from spar_training.scaling.best_of import draw_all, sample_seeds
 from spar_training.scaling.consensus import CHOOSERS
 from spar_training.scaling.metered import Metered
 from spar_training.scaling.ordered import InOrder
 from spar_training.scaling.text_judge import TextJudge
-from spar_training.scaling.trial import Trial, sampled_steps, to_trial
+from spar_training.scaling.trial import Trial, drawn_trial, sampled_steps, to_trial
 from spar_training.scaling.truth import Truth, prompt_of
 from spar_training.world.prompt import Prompt, Split
 
@@ -63,10 +64,12 @@ class Player:
         """One trial.
 
         Raises:
-            BackendError: there is no draft.
+            BackendError: there is no draft, or not every sample that an arm without a search draws.
         """
         if arm.consensus != "none":
             return await self._sample(arm, cell)
+        if arm.judge_all:
+            return await self._judge_all(arm, cell)
         begun: list[Path] = []
         made: dict[Path, int] = {}
 
@@ -101,8 +104,7 @@ class Player:
 
     async def _sample(self, arm: Arm, cell: Cell) -> Trial:
         """The draft and samples that best-of-N would draw too, and which of the first b + 1 of them agree best."""
-        seed, prompt = cell.search_seed, cell.prompt
-        seeds = [derive_seed(seed, "draft"), *(derive_seed(seed, n, "draft") for n in range(arm.search.budget))]
+        prompt, seeds = cell.prompt, sample_seeds(cell.search_seed, arm.search.budget)
         conversation = (Message("user", prompt.text),)
         actor = self.models["none"].actor
         calls = [actor.complete(conversation, replace(ACTOR_SAMPLING, seed=one)) for one in seeds]
@@ -111,6 +113,24 @@ class Player:
         choose = CHOOSERS[arm.consensus]
         best = tuple(choose(texts[: 1 + budget]) for budget in range(len(texts)))
         return Trial(cell.index, cell.seed, sampled_steps(prompt, samples, self.truth), best)
+
+    async def _judge_all(self, arm: Arm, cell: Cell) -> Trial:
+        models = self.models["none"]
+        models = replace(models, actor=InOrder(models.actor))
+        nodes = await sample_and_judge(arm, cell, models, self.templates)
+        return drawn_trial(cell.prompt, nodes, truth=self.truth, index=cell.index, seed=cell.seed)
+
+
+async def sample_and_judge(arm: Arm, cell: Cell, models: Models, templates: Templates) -> list[Node]:
+    """The draft and samples of an arm that judges all of them."""
+    return await draw_all(
+        (Message("user", cell.prompt.text),),
+        actor=models.actor,
+        judge=_judge(arm, cell, models, templates),
+        sampling=ACTOR_SAMPLING,
+        seed=cell.search_seed,
+        budget=arm.search.budget,
+    )
 
 
 async def search(
@@ -128,18 +148,22 @@ async def search(
     return await run_search(
         (Message("user", prompt.text),),
         actor=models.actor,
-        judge=TextJudge(
-            backend=models.judge,
-            templates=templates,
-            votes=config.votes,
-            threshold=config.threshold,
-            early_stop=config.early_vote_stop,
-            sampling=CALL_SAMPLING,
-            seed=derive_seed(seed, "judge"),
-        ),
+        judge=_judge(arm, cell, models, templates),
         refiner=Refiner(backend=models.refiner, templates=templates, sampling=CALL_SAMPLING),
         config=config,
         actor_sampling=replace(sampling, seed=derive_seed(seed, "draft")),
         checks=prompt.checks if arm.checks else (),
         emit=hear,
+    )
+
+
+def _judge(arm: Arm, cell: Cell, models: Models, templates: Templates) -> TextJudge:
+    return TextJudge(
+        backend=models.judge,
+        templates=templates,
+        votes=arm.search.votes,
+        threshold=arm.search.threshold,
+        early_stop=arm.search.early_vote_stop,
+        sampling=CALL_SAMPLING,
+        seed=derive_seed(cell.search_seed, "judge"),
     )

@@ -9,15 +9,21 @@ from spar_training.evals.intervals import Interval
 from spar_training.reports.page import Figure, Report, Section, Table
 from spar_training.reports.plots import Line, line_plot
 from spar_training.scaling import wording
-from spar_training.scaling.arm import ABLATION_BUDGET, DEFAULT_METHOD, REFERENCE
+from spar_training.scaling.arm import ABLATION_BUDGET, BEST_OF_ALL, DEFAULT_METHOD, REFERENCES
+from spar_training.scaling.comparison import Axis, Comparison
 from spar_training.scaling.curves import Point
 from spar_training.scaling.findings import Findings
-from spar_training.scaling.wording import NAMES, percent
+from spar_training.scaling.wording import KINDS, NAMES, percent
 
-_BANDED: Final = (DEFAULT_METHOD, REFERENCE)
+_BANDED: Final = (DEFAULT_METHOD, *REFERENCES)
 # Answers of samples alone: lines of one sample, along the x-axis. They stand in the table.
 _NOT_DRAWN: Final = ("self_consistency", "similarity")
+_AXES: Final[tuple[Axis, ...]] = ("tokens", "calls", "budget")
 _STRICT: Final = "all constraints met, strict, %"
+_LEAVES: Final = (
+    " Best-of-N that draws and judges all N ends here with the first N that costs more than all other methods; the "
+    "table has the others."
+)
 
 
 def to_report(findings: Findings, config: Mapping[str, Any]) -> Report:
@@ -50,10 +56,24 @@ def _lines(
     for arm in arms:
         points = [(place, one) for one in findings.line(arm) if (place := x(one)) is not None and y(one).n]
         if points:
-            # Bands of all lines would cover one another: the two that are compared have theirs, the table has all.
+            # Bands of all lines would cover one another: those that are compared have theirs, the table has all.
             ys = [y(one) if arm in _BANDED else _bare(y(one)) for _, one in points]
             lines.append(Line(NAMES[arm] + suffix, [place for place, _ in points], ys))
     return lines
+
+
+def _as_far_as_others(
+    findings: Findings, arms: Sequence[str], x: Callable[[Point], float | None]
+) -> Callable[[Point], float | None]:
+    """The same places, but for best-of-N that judges all: none beyond the first that is farther than all others'.
+
+    It costs tens of times as much at its end as any other method, whose lines would be one upright stroke.
+    """
+    others = [one for arm in arms if arm != BEST_OF_ALL for one in findings.line(arm)]
+    most = max((place for one in others if (place := x(one)) is not None), default=0.0)
+    beyond = [one.budget for one in findings.line(BEST_OF_ALL) if (x(one) or 0.0) > most]
+    last = min(beyond, default=None)
+    return lambda one: None if one.arm == BEST_OF_ALL and last is not None and one.budget > last else x(one)
 
 
 def _bare(value: Interval) -> Interval:
@@ -66,19 +86,22 @@ def _scaling(findings: Findings) -> Section:
         ("generated tokens an answer, mean", "tokens", lambda one: one.tokens),
         ("seconds an answer, mean", "seconds", lambda one: findings.seconds.get(one.arm, {}).get(one.budget)),
     ]
+    drawn = [arm for arm in _methods(findings) if arm not in _NOT_DRAWN]
     figures = [
         Figure(
             line_plot(lines, x_label=label, y_label=_STRICT, log2=False),
-            f"Accuracy by {label}; the bands are the 95% intervals of breadth first and best of N.",
+            f"Accuracy by {label}; the bands are the 95% intervals of breadth first and of best-of-N of each kind."
+            + (_LEAVES if BEST_OF_ALL in drawn else ""),
             f"One line a method: accuracy by the verifiers against {name}",
         )
         for label, name, x in axes
-        if (lines := _lines(findings, [arm for arm in _methods(findings) if arm not in _NOT_DRAWN], x))
+        if (lines := _lines(findings, drawn, _as_far_as_others(findings, drawn, x)))
     ]
     text = (
         "Every method starts from the same draft of each prompt and seed. A budget is the most nodes that may be "
         "expanded; a search ends when its judge accepts an answer, so the axes show what was spent, not what was "
-        "allowed. The judge never counts as quality.\n\n" + wording.self_consistency(findings)
+        "allowed. Best-of-N that draws and judges all N has no such end. The judge never counts as quality.\n\n"
+        + wording.self_consistency(findings)
     )
     return Section("Scaling by calls, tokens and seconds", text, [_points(findings, _methods(findings))], figures)
 
@@ -106,39 +129,43 @@ def _points(findings: Findings, arms: Sequence[str]) -> Table:
 def _best_of_n(findings: Findings) -> Section | None:
     if not findings.comparisons:
         return None
+    wins = wording.where_best_of_n_wins(findings.comparisons, axes=_AXES)
     text = (
-        f"{wording.where_best_of_n_wins(findings.comparisons)}\n\nAt equal tokens (or calls) N is the smallest with "
-        "which best of N spends at least as much on the mean, so it is never given less. Differences are the method's "
-        "strict accuracy less that of best of N, paired by prompt; each interval is for its own comparison, and of "
-        "twenty one may miss by chance."
+        f"{wording.KINDS_TOLD}\n\n{wins}\n\nAt equal tokens (or "
+        "calls) N is the smallest with which best-of-N spends at least as much on the mean, so it is never given less, "
+        "and up to one sample and its votes more; N counts the draft. Differences are the method's strict accuracy "
+        "less that of best-of-N, paired by prompt; each interval is for its own comparison, and of twenty one may miss "
+        "by chance."
     )
-    verdicts = {"method": "method ahead", "best_of_n": "best of N ahead", "open": "open"}
-    header = ["method", "budget", "N", "spent", "best of N spent", "difference", "verdict"]
     tables = [
-        Table(
-            header,
-            [
-                [
-                    NAMES[c.method],
-                    str(c.budget),
-                    str(c.n),
-                    f"{c.spent:.1f}",
-                    f"{c.reference_spent:.1f}{'' if c.equal else ' (its most)'}",
-                    c.difference.signed(),
-                    verdicts[c.verdict],
-                ]
-                for c in findings.comparisons
-                if c.axis == axis
-            ],
-            f"At equal {axis}",
-        )
-        for axis in ("tokens", "calls", "budget")
+        _against(rows, f"At equal {axis}, against {KINDS[kind]}")
+        for kind in REFERENCES
+        for axis in _AXES
+        if (rows := [c for c in findings.comparisons if (c.reference, c.axis) == (kind, axis)])
     ]
-    return Section("Where best of N wins", text, tables)
+    return Section("Where best-of-N wins", text, tables)
+
+
+def _against(comparisons: Sequence[Comparison], caption: str) -> Table:
+    verdicts = {"method": "method ahead", "reference": "best-of-N ahead", "open": "open"}
+    header = ["method", "budget", "N", "spent", "best-of-N spent", "difference", "verdict"]
+    rows = [
+        [
+            NAMES[c.method],
+            str(c.budget),
+            str(c.n),
+            f"{c.spent:.1f}",
+            f"{c.reference_spent:.1f}{'' if c.equal else ' (its most)'}",
+            c.difference.signed(),
+            verdicts[c.verdict],
+        ]
+        for c in comparisons
+    ]
+    return Table(header, rows, caption)
 
 
 def _opinion(findings: Findings) -> Section | None:
-    arms = [arm for arm in (DEFAULT_METHOD, REFERENCE) if findings.line(arm)]
+    arms = [arm for arm in (DEFAULT_METHOD, *REFERENCES) if findings.line(arm)]
     if not arms:
         return None
     lines = [
@@ -158,7 +185,7 @@ def _perfect(findings: Findings) -> Section | None:
     oracles = [name for name in dict.fromkeys(one.arm for one in findings.points) if "+oracle" in name]
     if not oracles:
         return None
-    arms = [arm for arm in (DEFAULT_METHOD, REFERENCE) if findings.line(arm)] + oracles
+    arms = [arm for arm in (DEFAULT_METHOD, *REFERENCES) if findings.line(arm)] + oracles
     svg = line_plot(_lines(findings, arms, lambda one: float(one.budget)), x_label="budget", y_label=_STRICT)
     figure = Figure(
         svg,

@@ -7,6 +7,7 @@ counts for every budget that it did not exhaust; the others are run again.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from spar_training.files import Row
 from spar_training.items import Policy, Progress, run_items
 from spar_training.scaling.arm import Arm
 from spar_training.scaling.curves import mean
-from spar_training.scaling.player import Cell, Models, search
+from spar_training.scaling.player import Cell, Models, sample_and_judge, search
 from spar_training.world.prompt import Split
 
 
@@ -100,7 +101,16 @@ async def _seconds(item: Timed, models: Models, templates: Templates) -> dict[st
     for budget in sorted(item.budgets, reverse=True):
         if known is None or nodes > budget or budget == 0:
             arm = replace(item.arm, search=replace(item.arm.search, budget=budget))
-            result = await search(arm, item.cell, item.cell.prompt, models, templates)
-            known, nodes = result.duration_s, result.nodes
+            known, nodes = await _once(arm, item.cell, models, templates)
         seconds[str(budget)] = known
     return seconds
+
+
+async def _once(arm: Arm, cell: Cell, models: Models, templates: Templates) -> tuple[float, int]:
+    """Seconds of one answer, and the nodes that it took."""
+    if arm.judge_all:
+        began = time.perf_counter()
+        nodes = await sample_and_judge(arm, cell, models, templates)
+        return time.perf_counter() - began, len(nodes) - 1
+    result = await search(arm, cell, cell.prompt, models, templates)
+    return result.duration_s, result.nodes

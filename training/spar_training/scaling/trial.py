@@ -14,6 +14,7 @@ from spar_core.search import SearchResult
 from spar_core.search.ranking import rank
 from spar_core.search.tree import Node, Path, Tree
 from spar_core.types import Completion
+from spar_training.scaling.best_of import best_by_votes
 from spar_training.scaling.truth import Truth
 from spar_training.world.prompt import Prompt
 
@@ -131,6 +132,13 @@ def to_trial(
     return Trial(index, seed, steps, tuple(best), calls, tokens + cancelled_tokens, nested)
 
 
+def drawn_trial(prompt: Prompt, nodes: Sequence[Node], *, truth: Truth, index: int, seed: int) -> Trial:
+    """Samples that were all drawn and judged, in their order, as a trial: the first b + 1 of them are budget b's."""
+    steps = tuple(_step(prompt, node, None, truth) for node in nodes)
+    values = [step.value for step in steps]
+    return Trial(index, seed, steps, tuple(best_by_votes(values[: 1 + budget]) for budget in range(len(steps))))
+
+
 def sampled_steps(prompt: Prompt, samples: Sequence[Completion], truth: Truth) -> tuple[Step, ...]:
     """Samples that nobody judges; the outcome of one that says what an earlier one says is "duplicate"."""
     seen: set[str] = set()
@@ -158,7 +166,7 @@ def _step(prompt: Prompt, node: Node, refinement_tokens: int | None, truth: Trut
     strict, loose = truth.of(prompt, node.completion.text if node.completion else "")
     sampled = node.completion.usage.completion_tokens if node.completion else 0
     # A duplicate shares the votes of the response that it equals.
-    votes = node.judgement.votes if node.judgement and node.outcome == "judged" else ()
+    votes = node.judgement.votes if node.judgement and node.outcome != "duplicate" else ()
     return Step(
         outcome=node.outcome,
         value=node.value,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from spar_training.evals.intervals import Interval
 from spar_training.scaling.ablation import SAVING_BAR, VoteSaving
-from spar_training.scaling.arm import ABLATION_BUDGET, DEFAULT_METHOD
-from spar_training.scaling.comparison import Comparison
+from spar_training.scaling.arm import ABLATION_BUDGET, DEFAULT_METHOD, REFERENCES
+from spar_training.scaling.comparison import Axis, Comparison
 from spar_training.scaling.findings import Findings
 
 NAMES = {
@@ -16,14 +16,26 @@ NAMES = {
     "dfs": "depth first",
     "best_first": "best first",
     "iterative": "iterative",
-    "best_of_n": "best of N",
+    "best_of_n_all": "best-of-N",
+    "best_of_n": "best-of-N, stops at the first accepted",
     "self_consistency": "self-consistency",
     "similarity": "most similar sample",
     "bfs+oracle_judge": "breadth first, perfect judge",
     "bfs+oracle_refiner": "breadth first, perfect refiner",
     "bfs+oracle_both": "breadth first, both perfect",
-    "best_of_n+oracle_judge": "best of N, perfect judge",
+    "best_of_n+oracle_judge": "best-of-N, stops at the first accepted, perfect judge",
 }
+# What each kind of best-of-N is, in a sentence.
+KINDS = {
+    "best_of_n_all": "best-of-N (all N drawn and judged)",
+    "best_of_n": "best-of-N that stops at the first accepted",
+}
+KINDS_TOLD = (
+    "Best-of-N as the field has it draws N samples, judges every one, and answers with the one of the highest share of "
+    "Yes; the earliest of equals. The server's own `best_of_n` judges a few samples at a time and stops once one is "
+    "accepted, as a search does. Both draw the same samples and hear the same votes, with the early vote stop of all "
+    "methods: it leaves the share few values, so ties are common."
+)
 
 
 def percent(value: Interval) -> str:
@@ -56,28 +68,31 @@ def summary(findings: Findings) -> str:
 
 def _against(comparison: Comparison) -> str:
     given = "equal tokens" if comparison.equal else "the most tokens that it ever spends"
+    least = "the smallest that spends as much" if comparison.equal else "its largest"
     return (
-        f"Against best of N at {given} (N = {comparison.n}, {comparison.reference_spent:.0f} tokens): "
-        f"{comparison.difference.signed()} points, {_STANDS[comparison.verdict]}."
+        f"Against {KINDS[comparison.reference]} at {given} (N = {comparison.n}, {least}: "
+        f"{comparison.reference_spent:.0f} tokens): {comparison.difference.signed()} points, "
+        f"{_STANDS[comparison.verdict]}."
     )
 
 
-_STANDS = {"method": "ahead", "best_of_n": "best of N is ahead", "open": "no difference shown"}
+_STANDS = {"method": "ahead", "reference": "best-of-N is ahead", "open": "no difference shown"}
 
 
-def where_best_of_n_wins(comparisons: Sequence[Comparison]) -> str:
-    """One sentence an axis that matters: where its interval is below zero, and where it is above."""
+def where_best_of_n_wins(comparisons: Sequence[Comparison], *, axes: Sequence[Axis] = ("tokens", "calls")) -> str:
+    """One sentence for each axis and kind of best-of-N: where it wins, and where it loses."""
     sentences: list[str] = []
-    for axis in ("tokens", "calls"):
-        ours = [c for c in comparisons if c.axis == axis]
-        if not ours:
-            continue
-        wins, losses = _listed(ours, "best_of_n"), _listed(ours, "method")
-        sentences.append(
-            f"At equal {axis}, best of N wins {f'against {wins}' if wins else 'nowhere'} "
-            f"and loses {f'against {losses}' if losses else 'nowhere'}; "
-            f"{sum(c.verdict == 'open' for c in ours)} of {len(ours)} comparisons show no difference."
-        )
+    for axis in axes:
+        for kind in dict.fromkeys(c.reference for c in comparisons):
+            ours = [c for c in comparisons if (c.axis, c.reference) == (axis, kind)]
+            if not ours:
+                continue
+            wins, losses = _listed(ours, "reference"), _listed(ours, "method")
+            sentences.append(
+                f"At equal {axis}, {KINDS[kind]} wins {f'against {wins}' if wins else 'nowhere'} "
+                f"and loses {f'against {losses}' if losses else 'nowhere'}; "
+                f"{sum(c.verdict == 'open' for c in ours)} of {len(ours)} comparisons show no difference."
+            )
     return " ".join(sentences)
 
 
@@ -118,8 +133,8 @@ def deception(findings: Findings) -> str:
     """How good the judge is, and by how much it thinks better of the answers than they are."""
     good, bad = findings.judge
     shares = [
-        f"{NAMES[method]} {100 * line[-1].self_deception:+.1f} points at budget {line[-1].budget}".replace("-", "−")
-        for method in ("bfs", "best_of_n")
+        f"{KINDS.get(method, NAMES[method])} {_points(line[-1].self_deception)} points at budget {line[-1].budget}"
+        for method in (DEFAULT_METHOD, *REFERENCES)
         if (line := findings.line(method))
     ]
     return (
@@ -128,3 +143,7 @@ def deception(findings: Findings) -> str:
         f"about {percent(good)} percent of the good drafts and {percent(bad)} percent of the bad ones. Its accepted "
         f"share less the verified one: {'; '.join(shares)}."
     )
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
