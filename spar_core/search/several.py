@@ -142,6 +142,8 @@ async def _all(searches: Sequence[Coroutine[None, None, SearchResult]]) -> list[
         except TokensExhausted:
             return None
 
+    if len(searches) == 1:
+        return [await one(searches[0])]
     async with asyncio.TaskGroup() as group:
         # The first to ask for tokens takes the first share: tasks start in this order.
         tasks = [group.create_task(one(search)) for search in searches]

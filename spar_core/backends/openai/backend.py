@@ -10,10 +10,11 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from secrets import token_hex
+from random import getrandbits
 from typing import Any, Final
 
 import aiohttp
+from pydantic_core import to_json
 
 from spar_core.backends.context import call_context
 from spar_core.backends.openai.answers import completion_of, completions_of
@@ -31,8 +32,6 @@ logger = logging.getLogger(__name__)
 _CHAT: Final = "/chat/completions"
 # A server that takes longer to say that it lives is in no state to be sent work.
 _PROBE_S: Final = 2.0
-# dumps() would make an encoder for each call.
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class OpenAIBackend:
@@ -99,7 +98,7 @@ class OpenAIBackend:
             try:
                 async with aclosing(data_lines(pieces)) as lines:
                     async for data in lines:
-                        if data == "[DONE]":
+                        if data == b"[DONE]":
                             break
                         yield read_object(data)
                         clock.ticked()
@@ -132,7 +131,7 @@ class OpenAIBackend:
         """Ask for an answer in one piece."""
         with self._failing(path):
             async with asyncio.timeout(min(self._timeouts.answer, self._timeouts.total)):
-                answer = await self._wire.post(path, _encode(body).encode(), _request_id())
+                answer = await self._wire.post(path, _encoded(body), _request_id())
                 try:
                     data = await answer.content.read()
                 finally:
@@ -144,7 +143,7 @@ class OpenAIBackend:
     async def _stream(self, path: str, body: Mapping[str, Any]) -> Answer:
         """Ask for an answer in pieces; it is to be ended."""
         async with asyncio.timeout(min(self._timeouts.first_token, self._timeouts.total)):
-            answer = await self._wire.post(path, _encode(body).encode(), _request_id())
+            answer = await self._wire.post(path, _encoded(body), _request_id())
             if answer.status < 400:
                 return answer
             try:
@@ -179,7 +178,15 @@ class OpenAIBackend:
         return {name: value for name, value in body.items() if value is not None}
 
 
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    try:
+        return to_json(body)
+    except ValueError:
+        # Slower, and can write half characters, which a model may have said.
+        return json.dumps(body, separators=(",", ":")).encode()
+
+
 def _request_id() -> str | None:
     """The request's id, made this call's own: engines name their work by it, and one request makes many calls."""
     request_id = call_context().request_id
-    return f"{request_id}-{token_hex(6)}" if request_id else None
+    return f"{request_id}-{getrandbits(48):012x}" if request_id else None

@@ -510,3 +510,21 @@ async def test_a_key_that_would_be_two_headers_is_not_sent() -> None:
     async with upstream(replying(answer()), api_key="k\r\nX-Other: 1") as backend:
         with pytest.raises(ValueError, match="line end"):
             await backend.complete(HELLO, Sampling())
+
+
+async def test_half_characters_and_what_is_no_utf_8_are_read_and_written() -> None:
+    said: list[bytes] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        said.append(await request.read())
+        if b'"stream"' in said[-1]:
+            pieces = [b'data: {"choices": [{"delta": {"content": "a\\ud83d\xff"}}]}\n\n', chunk(finish="stop"), DONE]
+            return await streaming(*pieces)(request)
+        content = b'{"choices": [{"message": {"content": "a\\ud83d\xff"}, "finish_reason": "stop"}]}'
+        return web.Response(body=content, content_type="application/json")
+
+    async with upstream(handle) as backend:
+        completion = await backend.complete([Message("user", "b\ud83dé")], Sampling())
+        assert completion.text == "a\ud83d\ufffd"
+        assert [delta.text async for delta in backend.stream(HELLO, Sampling())] == ["a\ud83d\ufffd", ""]
+    assert json.loads(said[0])["messages"][0]["content"] == "b\ud83dé"
