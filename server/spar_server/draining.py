@@ -105,7 +105,7 @@ class Drain:
 
     def _closing(self, send: Send) -> Send:
         async def closing(message: Message) -> None:
-            if self._draining.begun and message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and self._draining.begun:
                 # A client that kept the connection would send its next request to a port that closes.
                 MutableHeaders(scope=message)["connection"] = "close"
             await send(message)
