@@ -45,6 +45,8 @@ class Answers:
     @property
     def best(self) -> SearchResult:
         """The search that the first answer comes from."""
+        if len(self.results) == 1:
+            return self.results[0]
         return next(result for result in self.results if any(node is self.nodes[0] for node in result.tree))
 
     @property

@@ -1,7 +1,8 @@
 """The connections to one server: aiohttp's, with its parser, but past its session.
 
-A session looks into cookies, redirects, proxies, traces and middlewares for each request and writes a body in a task
-of its own. A model call has none of these, and they were most of what a call cost this process.
+A session looks into cookies, redirects, proxies, traces and middlewares for each request, and writes a body in a task
+of its own. A model call has none of these, and they are half of what an HTTP call costs this process. What is used in
+the session's place is what it is made of: the connector's pool of connections, and their protocol, which parses.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _UNSENDABLE: Final = re.compile(r"[\0\r\n]")
 _JSON: Final = {"Content-Type": "application/json"}
 
-# What goes wrong between here and a server, time-outs but for.
+# What goes wrong between here and a server. A TimeoutError is an OSError too, and is to be caught first.
 WIRE_ERRORS: Final = (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError)
 
 
