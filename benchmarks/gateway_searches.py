@@ -24,10 +24,10 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
-from aiohttp import web
+import uvloop
 from peers.environment import installed
 
 SLOW_S = 0.5
@@ -40,36 +40,63 @@ HERE = Path(__file__).parent
 REQUEST = {"model": "m", "messages": [{"role": "user", "content": "Write."}]}
 
 
-def upstream(port: int) -> None:
-    """Serve the mock upstream: `/SECONDS/v1` takes that long a call, `/0/v1` answers at once; `/calls` counts them."""
+class Upstream(asyncio.Protocol):
+    """`/SECONDS/v1` takes that long a call, `/0/v1` answers at once; `/calls` counts them. One request after the other.
+
+    Bare of any framework: hundreds of calls come at once, and what one costs beyond its set time would be measured as
+    the gateway's.
+    """
+
     numbers, calls = itertools.count(), itertools.count()
 
-    def say(asked: list[dict[str, Any]]) -> str:
-        if asked[0]["content"].startswith("Score the following conversation"):
-            return '{"score": 1, "reasoning": "none"}'
-        if not asked[0]["content"].startswith("Judge the response."):
-            return f"draft {next(numbers)}"
-        return f"[[start]]\nanswer {next(numbers)}\n[[end]]" if len(asked) > 1 else "Final Judgement: No"
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._read = b""
 
-    async def answer(request: web.Request) -> web.Response:
-        body = json.loads(await request.read())
-        next(calls)
-        await asyncio.sleep(float(request.match_info["seconds"]))
+    def data_received(self, data: bytes) -> None:
+        self._read += data
+        head, end, body = self._read.partition(b"\r\n\r\n")
+        first, *lines = head.lower().split(b"\r\n")
+        length = next((line[15:] for line in lines if line.startswith(b"content-length:")), b"0")
+        if not end or len(body) < int(length):
+            return
+        self._read = b""
+        path = first.split()[1].decode()
+        if path == "/calls":
+            # Asking takes a number too.
+            self._send(next(self.calls))
+        elif first.startswith(b"get"):
+            # Whether it lives.
+            self._send(None)
+        else:
+            next(self.calls)
+            asyncio.get_running_loop().call_later(float(path.split("/")[1]), self._answer, json.loads(body))
+
+    def _answer(self, body: dict[str, Any]) -> None:
         count = body.get("n") or 1
-        said = [{"role": "assistant", "content": say(body["messages"])} for _ in range(count)]
+        said = [{"role": "assistant", "content": self._say(body["messages"])} for _ in range(count)]
         choices = [{"index": at, "message": each, "finish_reason": "stop"} for at, each in enumerate(said)]
         usage = {"prompt_tokens": 1, "completion_tokens": count, "total_tokens": count + 1}
         head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m"}
-        return web.json_response({**head, "choices": choices, "usage": usage})
+        self._send({**head, "choices": choices, "usage": usage})
 
-    async def count(request: web.Request) -> web.Response:
-        # Asking takes a number too.
-        return web.json_response(next(calls))
+    def _say(self, asked: list[dict[str, Any]]) -> str:
+        if asked[0]["content"].startswith("Score the following conversation"):
+            return '{"score": 1, "reasoning": "none"}'
+        if not asked[0]["content"].startswith("Judge the response."):
+            return f"draft {next(self.numbers)}"
+        return f"[[start]]\nanswer {next(self.numbers)}\n[[end]]" if len(asked) > 1 else "Final Judgement: No"
 
-    app = web.Application()
-    app.router.add_post("/{seconds}/v1/chat/completions", answer)
-    app.router.add_get("/calls", count)
-    web.run_app(app, host="127.0.0.1", port=port, print=None)
+    def _send(self, value: Any) -> None:
+        data = json.dumps(value).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        if not self._transport.is_closing():
+            self._transport.write(head.encode() + data)
+
+
+async def upstream(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port)
+    await server.serve_forever()
 
 
 def free_port() -> int:
@@ -281,6 +308,6 @@ async def main(*, peers: bool) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["upstream"]:
-        upstream(int(sys.argv[2]))
+        uvloop.run(upstream(int(sys.argv[2])))
     else:
         asyncio.run(main(peers="--no-peers" not in sys.argv))

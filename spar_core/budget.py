@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from spar_core.backends.base import Backend
 from spar_core.backends.many import complete_many
@@ -100,7 +100,7 @@ class Budget:
         self.calls[role] += 1
         used = 0
         try:
-            completion = await backend.complete(messages, replace(sampling, max_tokens=reserved))
+            completion = await backend.complete(messages, sampling.within(reserved))
             used = completion.usage.completion_tokens
             self.usage[role] = self.usage.get(role, Usage()) + completion.usage
             return completion
@@ -126,9 +126,7 @@ class Budget:
         self.calls[role] += count
         used = Usage()
         try:
-            made = await complete_many(
-                backend, messages, [replace(each, max_tokens=reserved) for each in samplings[:count]]
-            )
+            made = await complete_many(backend, messages, [each.within(reserved) for each in samplings[:count]])
             used = sum((each.usage for each in made if isinstance(each, Completion)), Usage())
             self.usage[role] = self.usage.get(role, Usage()) + used
             return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from spar_core.backends.base import Backend
@@ -23,6 +23,7 @@ _VERDICT: Final = re.compile(r"(?<![a-z])(yes|no)(?![a-z])", re.IGNORECASE)
 _ECHO: Final = re.compile(
     r"[(\[（【]?\s*[\"'*]*yes[\"'*]*\s*(?:/|\bor\b|\||or)\s*[\"'*]*no[\"'*]*\s*[)\]）】]?", re.IGNORECASE
 )
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?。！？;；])\s*")
 _MARKS: Final = re.compile(r"[*_`~#]+")
 
 
@@ -54,14 +55,14 @@ class Judgement:
     threshold: float = 0.5
     findings: tuple[Finding, ...] = ()
     report: str | None = None
+    # How many votes say so; counted once, because a search asks for it again and again.
+    yes: int = field(init=False, repr=False, compare=False)
+    no: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def yes(self) -> int:
-        return sum(vote.verdict is True for vote in self.votes)
-
-    @property
-    def no(self) -> int:
-        return sum(vote.verdict is False for vote in self.votes)
+    def __post_init__(self) -> None:
+        verdicts = [vote.verdict for vote in self.votes]
+        object.__setattr__(self, "yes", verdicts.count(True))
+        object.__setattr__(self, "no", verdicts.count(False))
 
     @property
     def value(self) -> float | None:
@@ -76,7 +77,7 @@ class Judgement:
 
     @property
     def accepted(self) -> bool:
-        return self.value is not None and self.value > self.threshold
+        return (value := self.value) is not None and value > self.threshold
 
     @property
     def failed(self) -> bool:
@@ -120,7 +121,7 @@ def _verdict_in(section: str) -> bool | None:
     for line in section.strip().split("\n"):
         plain = _ECHO.sub(" ", _MARKS.sub("", line))
         # What follows the verdict's own sentence explains it and may say "no" for other reasons.
-        for sentence in re.split(r"(?<=[.!?。！？;；])\s*", plain):
+        for sentence in _SENTENCE_END.split(plain):
             if found := _VERDICT.findall(sentence):
                 return str(found[-1]).lower() == "yes"
     return None
@@ -180,7 +181,7 @@ class Judge:
         self, budget: Budget, messages: Sequence[Message], response: str, seed: int, numbers: range
     ) -> list[Vote]:
         """The votes of one round in order; fewer when the token budget ran out."""
-        samplings = [replace(self.sampling, seed=derive_seed(seed, "vote", number)) for number in numbers]
+        samplings = [self.sampling.seeded(derive_seed(seed, "vote", number)) for number in numbers]
         try:
             made = await budget.complete_many("judge", self.backend, messages, samplings)
         except TokensExhausted:

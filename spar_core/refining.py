@@ -16,6 +16,7 @@ Failure = Literal["no_start", "no_end", "empty"]
 
 _START: Final = "[[start]]"
 _END: Final = "[[end]]"
+_MARKER: Final = re.compile(r"\[\[(?:start|end)\]\]")
 _START_LINE: Final = re.compile(r"^[ \t]*\[\[start\]\][ \t]*\n", re.MULTILINE)
 _END_LINE: Final = re.compile(r"^[ \t]*\[\[end\]\][ \t]*$", re.MULTILINE)
 
@@ -56,11 +57,11 @@ def extract_refined(raw: str, response: str = "") -> Refinement:
 
 def _after_quotes(raw: str, response: str) -> str:
     """`raw` from behind the last quote of the response's own markers that is followed by a start line."""
-    marks = [mark for marker in (_START, _END) for mark in re.finditer(re.escape(marker), response)]
-    openings = list(_START_LINE.finditer(raw))
-    if not marks or not openings:
+    marks = list(_MARKER.finditer(response))
+    openings = list(_START_LINE.finditer(raw)) if marks else []
+    if not openings:
         return raw
-    quoted = response[min(mark.start() for mark in marks) : max(mark.end() for mark in marks)]
+    quoted = response[marks[0].start() : marks[-1].end()]
     place = raw.rfind(quoted, 0, openings[-1].start())
     return raw if place < 0 else raw[place + len(quoted) :]
 
@@ -109,7 +110,7 @@ class Refiner:
             "refiner",
             self.backend,
             self.templates.refine(conversation, response, critique, bare=self.bare),
-            replace(self.sampling, seed=seed),
+            self.sampling.seeded(seed),
             shares=shares,
         )
         refined = _bare(completion) if self.bare else extract_refined(completion.text, response)

@@ -10,5 +10,5 @@ def derive_seed(seed: int, *place: int | str) -> int:
 
     Stable over processes and versions; unrelated places give unrelated seeds.
     """
-    text = "/".join([str(seed), *(f"{type(part).__name__[0]}{part}" for part in place)])
+    text = "/".join([str(seed), *[f"{type(part).__name__[0]}{part}" for part in place]])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) >> 1

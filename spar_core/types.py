@@ -54,6 +54,17 @@ class Sampling:
     seed: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    # Every call of a search has a seed of its own; `dataclasses.replace` takes several times as long.
+    def seeded(self, seed: int) -> Sampling:
+        """The same with this seed."""
+        return Sampling(self.temperature, self.top_p, self.max_tokens, self.stop, seed, self.extra)
+
+    def within(self, max_tokens: int | None) -> Sampling:
+        """The same for at most so many tokens."""
+        if max_tokens == self.max_tokens:
+            return self
+        return Sampling(self.temperature, self.top_p, max_tokens, self.stop, self.seed, self.extra)
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:

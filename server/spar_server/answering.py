@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -199,9 +200,18 @@ def _untouched(draft: Completion, seconds: float) -> SearchResult:
 
 
 def make_plan(
-    request: ChatRequest, header: str | None, *, pair: Pair, defaults: RefineDefaults, cutoff: Cutoff | None = None
+    request: ChatRequest,
+    header: str | None,
+    *,
+    pair: Pair,
+    defaults: RefineDefaults,
+    within_s: float = math.inf,
+    cutoff: Cutoff | None = None,
 ) -> Plan:
-    """Decide what a request gets. `header` is the value of X-Refine-Budget; `cutoff` is where the server ends searches.
+    """Decide what a request gets.
+
+    `header` is the value of X-Refine-Budget, `within_s` for how long the client waits; at the `cutoff` the server ends
+    searches.
 
     Raises:
         ApiError: the model is unknown.
@@ -224,7 +234,7 @@ def make_plan(
         pair=pair,
         conversation=request.conversation(),
         sampling=request.sampling(pair.actor_sampling),
-        config=_config(request, budget, defaults),
+        config=_config(request, budget, defaults, within_s),
         checks=_checks(request),
         options=request.refine,
         n=n,
@@ -232,7 +242,7 @@ def make_plan(
     )
 
 
-def _config(request: ChatRequest, budget: int, defaults: RefineDefaults) -> SearchConfig:
+def _config(request: ChatRequest, budget: int, defaults: RefineDefaults, within_s: float) -> SearchConfig:
     options = request.refine
     if options.deadline_s is not None and options.deadline_s > defaults.deadline_s:
         raise RequestError(
@@ -249,11 +259,11 @@ def _config(request: ChatRequest, budget: int, defaults: RefineDefaults) -> Sear
         votes=defaults.votes,
         threshold=defaults.threshold,
         stop=defaults.stop,
-        deadline_s=defaults.deadline_s,
+        deadline_s=min(options.deadline_s or defaults.deadline_s, within_s),
     )
     if not options.model_fields_set:
         return base
-    return replace(base, **options.model_dump(exclude={"checks", "progress", "trace"}, exclude_none=True))
+    return replace(base, **options.model_dump(exclude={"checks", "progress", "trace", "deadline_s"}, exclude_none=True))
 
 
 def _checks(request: ChatRequest) -> tuple[Check, ...]:

@@ -14,6 +14,7 @@ from spar_core.trace import write_trace
 from spar_core.types import Completion, Usage
 from spar_server.answering import Plan
 
+_NONE: Final = Usage()
 _VERDICTS: Final[Mapping[bool | None, str | None]] = {True: "yes", False: "no", None: None}
 
 
@@ -98,14 +99,13 @@ def usage_of(plan: Plan, answers: Answers) -> dict[str, Any]:
             "stop_reason": best.stop_reason,
             "degraded": answers.degraded or plan.browned_out,
             "calls": {role: answers.calls.get(role, 0) for role in ("actor", "refiner", "judge")},
-            "tokens": {role: _tokens(answers.usage.get(role)) for role in ("actor", "refiner", "judge")},
+            "tokens": {role: _tokens(answers.usage.get(role, _NONE)) for role in ("actor", "refiner", "judge")},
             "duration_ms": round(answers.duration_s * 1000, 1),
         },
     }
 
 
-def _tokens(usage: Usage | None) -> dict[str, int]:
-    usage = usage or Usage()
+def _tokens(usage: Usage) -> dict[str, int]:
     return {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens}
 
 

@@ -59,18 +59,17 @@ class Draining:
     async def until_cutoff(self, frames: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
         """`frames`, which have no best-so-far to end with: at the cutoff they end as an error."""
         async with aclosing(frames):
-            while True:
-                if self.cutoff.reached:
-                    raise leaving()
-                try:
-                    # One scope for each: what ends while its reader is slow must not end the reader.
-                    async with self.cutoff.timeout(None):
-                        frame = await anext(frames)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError as error:
-                    raise leaving() from error
-                yield frame
+            with self.cutoff.waits() as wait:
+                while True:
+                    try:
+                        # Each by itself: what ends while its reader is slow must not end the reader.
+                        with wait:
+                            frame = await anext(frames)
+                    except StopAsyncIteration:
+                        return
+                    except TimeoutError as error:
+                        raise leaving() from error
+                    yield frame
 
 
 class _Leaving(ApiError):
@@ -106,7 +105,7 @@ class Drain:
 
     def _closing(self, send: Send) -> Send:
         async def closing(message: Message) -> None:
-            if self._draining.begun and message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and self._draining.begun:
                 # A client that kept the connection would send its next request to a port that closes.
                 MutableHeaders(scope=message)["connection"] = "close"
             await send(message)

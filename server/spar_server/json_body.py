@@ -17,8 +17,10 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive
 
 from spar_core.errors import RequestError
+from spar_server.disconnect import ClientGoneError
 from spar_server.errors import ApiError
 from spar_server.headers import header_of
 
@@ -59,13 +61,30 @@ class JsonRoute(APIRoute):
             ApiError, RequestError, RequestValidationError: the body is no JSON, or not what the endpoint takes.
         """
         _refuse_other_types(header_of(request.scope, b"content-type") or "")
-        request.value = read_json(await request.body())
+        request.value = read_json(await _body(request.receive))
         try:
             body = self._model.model_validate(request.value)
         except ValidationError as error:
             raise RequestValidationError(error.errors(include_url=False)) from error
         response: Response = await self.endpoint(body, request)
         return response
+
+
+async def _body(receive: Receive) -> bytes:
+    """All of it, which as a rule is one message.
+
+    Raises:
+        ClientGoneError: the client went before it was sent.
+    """
+    pieces: list[bytes] = []
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        pieces.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(pieces)
 
 
 def _refuse_other_types(content_type: str) -> None:
@@ -81,15 +100,12 @@ def read_json(raw: bytes) -> Any:
         RequestError: it is no JSON that can be passed on; `param` is the place, where it has one.
     """
     special = False
-
-    def told(text: str) -> float:
-        nonlocal special
-        number = float(text)
-        special = special or not math.isfinite(number)
-        return number
-
     try:
-        value = json.loads(raw.decode(), parse_float=told, parse_constant=told)
+        text = raw.decode()
+        try:
+            value = _ordinary(text)
+        except _SpecialError:
+            special, value = True, json.loads(text)
     except UnicodeDecodeError as error:
         raise RequestError(f"the body is not valid UTF-8 at byte {error.start}") from error
     except RecursionError as error:
@@ -102,6 +118,21 @@ def read_json(raw: bytes) -> Any:
     if special or b"\\ud" in raw or b"\\uD" in raw:
         _refuse_unwritable(value)
     return value
+
+
+class _SpecialError(Exception):
+    """There is a number that JSON has not."""
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _SpecialError
+    return number
+
+
+# loads() would make a decoder for each body.
+_ordinary: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_finite).decode
 
 
 def _refuse_deep(value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -48,11 +49,10 @@ def plan_for(chat: ChatRequest, request: Request) -> Plan:
         header_of(request.scope, BUDGET_HEADER),
         pair=pair,
         defaults=defaults_of(request),
+        within_s=math.inf if chat.stream else answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)),
         cutoff=gate.draining.cutoff,
     )
     allow_model(key_of(request), pair.name)
-    if not chat.stream:
-        plan = plan.due_within(answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)))
     plan.bind_calls()
     return plan
 

@@ -7,7 +7,6 @@ fails before its first frame raises, so that the failure can still be a status.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -69,17 +68,18 @@ class Voice(Protocol):
         ...
 
 
-# dumps() would make an encoder for each token.
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
 def frame(data: dict[str, Any]) -> str:
-    return f"data: {_encode(data)}\n\n"
+    return f"data: {_json(data).decode()}\n\n"
 
 
 def json_answer(data: dict[str, Any]) -> Response:
-    """`data` as a whole answer. A number that JSON has not, as some engines send for a log probability, is null."""
-    return Response(to_json(data, inf_nan_mode="null"), media_type="application/json")
+    """`data` as a whole answer."""
+    return Response(_json(data), media_type="application/json")
+
+
+def _json(data: dict[str, Any]) -> bytes:
+    """A number that JSON has not, as some engines send for a log probability, is null."""
+    return to_json(data, inf_nan_mode="null")
 
 
 async def joined(batches: AsyncGenerator[list[str], None]) -> AsyncGenerator[str, None]:

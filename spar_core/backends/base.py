@@ -61,15 +61,16 @@ async def is_ready(backend: Backend) -> bool:
     return await backend.ready() if isinstance(backend, Readiness) else True
 
 
-async def batches_of(
+def batches_of(
     backend: Backend, messages: Sequence[Message], sampling: Sampling
 ) -> AsyncGenerator[Sequence[Delta], None]:
     """A stream in the batches that its backend knows of, or delta by delta."""
     if is_batching(backend):
-        async with aclosing(backend.stream_batches(messages, sampling)) as batches:
-            async for batch in batches:
-                yield batch
-        return
-    async with aclosing(backend.stream(messages, sampling)) as deltas:
+        return backend.stream_batches(messages, sampling)
+    return _one_by_one(backend.stream(messages, sampling))
+
+
+async def _one_by_one(stream: AsyncGenerator[Delta, None]) -> AsyncGenerator[Sequence[Delta], None]:
+    async with aclosing(stream) as deltas:
         async for delta in deltas:
             yield (delta,)

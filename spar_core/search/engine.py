@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from spar_core.backends.base import Backend
@@ -101,7 +100,7 @@ async def _draft(expansion: Expansion, actor: Backend, sampling: Sampling, share
     budget, conversation = expansion.budget, expansion.conversation
     try:
         async with cutoff.timeout(budget.seconds_left):
-            return await budget.complete("actor", actor, conversation, replace(sampling, seed=seed), shares=shares)
+            return await budget.complete("actor", actor, conversation, sampling.seeded(seed), shares=shares)
     except TimeoutError as error:
         raise BackendTimeout("the deadline came before the actor's draft") from error
 

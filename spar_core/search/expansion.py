@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from spar_core.backends.base import Backend
 from spar_core.budget import Budget, TokensExhausted
@@ -122,7 +121,7 @@ class Expansion:
 
     async def _sampled(self, path: Path, shares: int) -> Completion:
         self._emit(events.Expanding(path, None))
-        sampling = replace(self._actor_sampling, seed=derive_seed(self.config.seed, *path, "draft"))
+        sampling = self._actor_sampling.seeded(derive_seed(self.config.seed, *path, "draft"))
         return await self.budget.complete("actor", self._actor, self.conversation, sampling, shares=shares)
 
     async def _refined(self, path: Path, parent: Node, shares: int) -> Completion | str:

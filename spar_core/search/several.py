@@ -45,6 +45,8 @@ class Answers:
     @property
     def best(self) -> SearchResult:
         """The search that the first answer comes from."""
+        if len(self.results) == 1:
+            return self.results[0]
         return next(result for result in self.results if any(node is self.nodes[0] for node in result.tree))
 
     @property
@@ -142,6 +144,8 @@ async def _all(searches: Sequence[Coroutine[None, None, SearchResult]]) -> list[
         except TokensExhausted:
             return None
 
+    if len(searches) == 1:
+        return [await one(searches[0])]
     async with asyncio.TaskGroup() as group:
         # The first to ask for tokens takes the first share: tasks start in this order.
         tasks = [group.create_task(one(search)) for search in searches]

@@ -77,7 +77,7 @@ class Chat:
             if response.status != 200:
                 raise BackendError(_complaint(await response.text()))
             async for data in data_lines(response.content.iter_any()):
-                if data == "[DONE]":
+                if data == b"[DONE]":
                     return
                 chunk: dict[str, Any] = json.loads(data)
                 if "error" in chunk:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
-from secrets import token_hex
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from random import getrandbits
 from typing import Any, Final
 
 import aiohttp
+from pydantic_core import to_json
 
 from spar_core.backends.context import call_context
 from spar_core.backends.openai.answers import completion_of, completions_of
@@ -22,18 +23,15 @@ from spar_core.backends.openai.failures import failure, read_object
 from spar_core.backends.openai.reading import TimedBody, TokenClock, read_rest
 from spar_core.backends.openai.sse import data_lines
 from spar_core.backends.openai.timeouts import Timeouts
+from spar_core.backends.openai.wire import WIRE_ERRORS, Answer, Wire
 from spar_core.errors import BackendTimeout, BackendUnavailable
 from spar_core.types import Completion, Delta, Message, Sampling
 
 logger = logging.getLogger(__name__)
 
-# vLLM closes idle connections after 5 s; reusing one later than that races with its closing.
-_KEEP_ALIVE_S: Final = 4.0
 _CHAT: Final = "/chat/completions"
 # A server that takes longer to say that it lives is in no state to be sent work.
 _PROBE_S: Final = 2.0
-# dumps() would make an encoder for each call.
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class OpenAIBackend:
@@ -44,18 +42,17 @@ class OpenAIBackend:
     ) -> None:
         self.model = model
         self.name = base_url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._timeouts = timeouts or Timeouts()
-        self._session: aiohttp.ClientSession | None = None
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._wire = Wire(self.name, headers, connect_s=self._timeouts.connect)
         self.takes_many = True
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        async with self._whole(_CHAT, self._body(messages, sampling)) as response:
-            return completion_of(read_object(await response.read()))
+        return completion_of(await self._whole(_CHAT, self._body(messages, sampling)))
 
     async def complete_many(self, messages: Sequence[Message], sampling: Sampling, count: int) -> list[Completion]:
-        async with self._whole(_CHAT, {**self._body(messages, sampling), "n": count}) as response:
-            return completions_of(read_object(await response.read()))[:count]
+        data = await self._whole(_CHAT, {**self._body(messages, sampling), "n": count})
+        return completions_of(data)[:count]
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
         async with aclosing(self.stream_batches(messages, sampling)) as batches:
@@ -68,40 +65,49 @@ class OpenAIBackend:
     ) -> AsyncGenerator[Sequence[Delta], None]:
         body = {**self._body(messages, sampling), "stream": True, "stream_options": {"include_usage": True}}
         clock, deltas = TokenClock(self._timeouts), Deltas()
-        within = self._timeouts
-        async with self._post(_CHAT, body, answer_s=within.first_token, total_s=within.total) as response:
-            async for piece in TimedBody(response.content, clock):
-                if batch := deltas.read(piece):
-                    yield batch
-                if batch or deltas.finished:
-                    clock.ticked()
-                if deltas.done or deltas.broken:
-                    break
-            else:
-                if batch := deltas.end():
-                    yield batch
-            if deltas.broken:
-                raise deltas.broken
-            yield (deltas.last(),)
-            await read_rest(response.content)
+        with self._failing(_CHAT):
+            answer = await self._stream(_CHAT, body)
+            pieces = TimedBody(answer.content, clock)
+            try:
+                async for piece in pieces:
+                    if batch := deltas.read(piece):
+                        yield batch
+                    if batch or deltas.finished:
+                        clock.ticked()
+                    if deltas.done or deltas.broken:
+                        break
+                else:
+                    if batch := deltas.end():
+                        yield batch
+                if deltas.broken:
+                    raise deltas.broken
+                yield (deltas.last(),)
+                await read_rest(answer.content)
+            finally:
+                pieces.close()
+                answer.end()
 
     async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        async with self._whole(path, {**body, "model": self.model}) as response:
-            return read_object(await response.read())
+        return await self._whole(path, {**body, "model": self.model})
 
     async def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        body, within = {**body, "model": self.model}, self._timeouts
-        clock = TokenClock(within)
-        async with self._post(path, body, answer_s=within.first_token, total_s=within.total) as response:
-            async with aclosing(data_lines(TimedBody(response.content, clock))) as lines:
-                async for data in lines:
-                    if data == "[DONE]":
-                        break
-                    yield read_object(data)
-                    clock.ticked()
-                else:
-                    raise BackendUnavailable("upstream broke off its stream")
-            await read_rest(response.content)
+        clock = TokenClock(self._timeouts)
+        with self._failing(path):
+            answer = await self._stream(path, {**body, "model": self.model})
+            pieces = TimedBody(answer.content, clock)
+            try:
+                async with aclosing(data_lines(pieces)) as lines:
+                    async for data in lines:
+                        if data == b"[DONE]":
+                            break
+                        yield read_object(data)
+                        clock.ticked()
+                    else:
+                        raise BackendUnavailable("upstream broke off its stream")
+                await read_rest(answer.content)
+            finally:
+                pieces.close()
+                answer.end()
 
     async def alive(self) -> bool:
         """Whether the server answers: by `/health`, or by its list of models where there is no such route."""
@@ -111,58 +117,51 @@ class OpenAIBackend:
         return status is not None and status < 500
 
     async def aclose(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-
-    def _client(self) -> aiohttp.ClientSession:
-        """The session, made on first use because it belongs to the running loop."""
-        if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
-            # No cookies: what a server sets for one client's call is not for the next one's.
-            self._session = aiohttp.ClientSession(
-                connector=connector, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._session
+        await self._wire.aclose()
 
     async def _get(self, url: str) -> int | None:
         """The status of its answer, None when there is none in time."""
         try:
-            async with self._client().get(url, timeout=aiohttp.ClientTimeout(total=_PROBE_S)) as response:
+            async with self._wire.session().get(url, timeout=aiohttp.ClientTimeout(total=_PROBE_S)) as response:
                 return response.status
         except (TimeoutError, aiohttp.ClientError):
             return None
 
-    def _whole(self, path: str, body: Mapping[str, Any]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    async def _whole(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Ask for an answer in one piece."""
-        return self._post(path, body, answer_s=None, total_s=min(self._timeouts.answer, self._timeouts.total))
+        with self._failing(path):
+            async with asyncio.timeout(min(self._timeouts.answer, self._timeouts.total)):
+                answer = await self._wire.post(path, _encoded(body), _request_id())
+                try:
+                    data = await answer.content.read()
+                finally:
+                    answer.end()
+        if answer.status >= 400:
+            raise failure(answer.status, data, answer.headers)
+        return read_object(data)
 
-    @asynccontextmanager
-    async def _post(
-        self, path: str, body: Mapping[str, Any], *, answer_s: float | None, total_s: float
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request; every failure of the exchange, also while its body is read, is a BackendError.
-
-        `answer_s` bounds the time to the answer's headers, where that is less than the time for everything.
-        """
-        url = f"{self.name}{path}"
-        timeout = aiohttp.ClientTimeout(total=total_s, connect=self._timeouts.connect)
-        data, headers = _encode(body).encode(), {"Content-Type": "application/json", **_request_id()}
-        try:
-            async with asyncio.timeout(answer_s) if answer_s is not None else nullcontext():
-                response = await self._client().post(url, data=data, headers=headers, timeout=timeout)
+    async def _stream(self, path: str, body: Mapping[str, Any]) -> Answer:
+        """Ask for an answer in pieces; it is to be ended."""
+        async with asyncio.timeout(min(self._timeouts.first_token, self._timeouts.total)):
+            answer = await self._wire.post(path, _encoded(body), _request_id())
+            if answer.status < 400:
+                return answer
             try:
-                if response.status >= 400:
-                    raise failure(response.status, await response.read(), response.headers)
-                yield response
+                raise failure(answer.status, await answer.content.read(), answer.headers)
             finally:
-                # Not release(): an answer that is not wanted to its end must be aborted, not drained.
-                response.close() if not response.content.at_eof() else response.release()
+                answer.end()
+
+    @contextmanager
+    def _failing(self, path: str) -> Iterator[None]:
+        """Every failure of an exchange, also while its body is read, is a BackendError."""
+        try:
+            yield
         except TimeoutError as error:
-            logger.warning("%s did not answer in time", url)
+            logger.warning("%s%s did not answer in time", self.name, path)
             raise BackendTimeout("upstream did not answer in time") from error
-        except aiohttp.ClientError as error:
+        except WIRE_ERRORS as error:
             # Addresses are for the log: messages reach clients.
-            logger.warning("%s: %s: %s", url, type(error).__name__, error)
+            logger.warning("%s%s: %s: %s", self.name, path, type(error).__name__, error)
             raise BackendUnavailable(f"upstream cannot be reached or broke off ({type(error).__name__})") from error
 
     def _body(self, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
@@ -179,7 +178,15 @@ class OpenAIBackend:
         return {name: value for name, value in body.items() if value is not None}
 
 
-def _request_id() -> dict[str, str]:
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    try:
+        return to_json(body)
+    except ValueError:
+        # Slower, and can write half characters, which a model may have said.
+        return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _request_id() -> str | None:
     """The request's id, made this call's own: engines name their work by it, and one request makes many calls."""
     request_id = call_context().request_id
-    return {"X-Request-Id": f"{request_id}-{token_hex(6)}"} if request_id else {}
+    return f"{request_id}-{getrandbits(48):012x}" if request_id else None

@@ -47,11 +47,11 @@ class Deltas:
             raise BackendUnavailable("upstream broke off its stream")
         return Delta(finish_reason=self._finish, usage=self._usage or Usage())
 
-    def _read(self, lines: list[str]) -> list[Delta]:
+    def _read(self, lines: list[bytes]) -> list[Delta]:
         deltas: list[Delta] = []
         try:
             for data in lines:
-                if data == "[DONE]":
+                if data == b"[DONE]":
                     self.done = True
                     break
                 if (delta := self._delta(read_object(data))) is not None:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic_core import from_json
+
 from spar_core.errors import (
     BackendError,
     BackendOverloaded,
@@ -44,14 +46,14 @@ def retry_after(value: str | None) -> float | None:
         return None
 
 
-def read_object(text: str | bytes) -> dict[str, Any]:
-    """A JSON object that is no error.
+def read_object(text: bytes) -> dict[str, Any]:
+    """A JSON object that is no error. What is no UTF-8 in it is replaced.
 
     Raises:
         BackendProtocol: it is not JSON, no object, or an error under a status that says all is well.
     """
     try:
-        data = json.loads(text)
+        data = _read(text)
     except ValueError as error:
         raise BackendProtocol(f"upstream sent invalid JSON: {error}") from error
     if not isinstance(data, dict):
@@ -59,6 +61,14 @@ def read_object(text: str | bytes) -> dict[str, Any]:
     if data.get("error"):
         raise BackendProtocol(f"upstream sent an error in its answer: {_told(data['error'])}")
     return data
+
+
+def _read(text: bytes) -> Any:
+    try:
+        return from_json(text)
+    except ValueError:
+        # Slower, and takes half characters and half an UTF-8 sequence, which some servers send.
+        return json.loads(text.decode(errors="replace"))
 
 
 def _message(body: bytes) -> str:

@@ -14,18 +14,18 @@ class DataLines:
     def __init__(self) -> None:
         self._pending = b""
 
-    def feed(self, piece: bytes) -> list[str]:
+    def feed(self, piece: bytes) -> list[bytes]:
         """What the lines hold that end in this piece."""
         *lines, self._pending = (self._pending + piece).split(b"\n")
-        return [_text(line) for line in lines if line.startswith(b"data:")]
+        return [line[5:].strip() for line in lines if line.startswith(b"data:")]
 
-    def end(self) -> list[str]:
+    def end(self) -> list[bytes]:
         """What a last line without an end holds."""
         line, self._pending = self._pending, b""
-        return [_text(line)] if line.startswith(b"data:") else []
+        return [line[5:].strip()] if line.startswith(b"data:") else []
 
 
-async def data_lines(pieces: AsyncIterable[bytes]) -> AsyncGenerator[str, None]:
+async def data_lines(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
     """The data of a body that comes in pieces."""
     lines = DataLines()
     async for piece in pieces:
@@ -33,7 +33,3 @@ async def data_lines(pieces: AsyncIterable[bytes]) -> AsyncGenerator[str, None]:
             yield data
     for data in lines.end():
         yield data
-
-
-def _text(line: bytes) -> str:
-    return line[5:].strip().decode("utf-8", errors="replace")

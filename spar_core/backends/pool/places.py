@@ -87,6 +87,8 @@ class Places:
 
     def hand_out(self) -> None:
         """Give free places to those who wait; call when there may be one, or when the last endpoint died."""
+        if not self._waiting:
+            return
         alive = self.any_alive
         for waiter in list(self._waiting):
             if waiter.place.done():
@@ -116,6 +118,9 @@ class Places:
             self.give_back(place.result())
 
     def _free_place(self, key: str, tried: Collection[Endpoint]) -> Place | None:
+        if len(self._endpoints) == 1:
+            only = self._endpoints[0]
+            return None if only.full or not only.breaker.admits else _place(only)
         now = self._clock()
         admitting = [endpoint for endpoint in self._endpoints if endpoint.breaker.admits]
         willing = [endpoint for endpoint in admitting if endpoint.paused_until <= now] or admitting
@@ -123,9 +128,12 @@ class Places:
         free = [endpoint for endpoint in fresh if not endpoint.full]
         if not free:
             return None
-        endpoint = free[0] if len(free) == 1 else _choose(free, key)
-        endpoint.running += 1
-        return Place(endpoint, endpoint.breaker.begin())
+        return _place(free[0] if len(free) == 1 else _choose(free, key))
+
+
+def _place(endpoint: Endpoint) -> Place:
+    endpoint.running += 1
+    return Place(endpoint, endpoint.breaker.begin())
 
 
 def _choose(free: Sequence[Endpoint], key: str) -> Endpoint:

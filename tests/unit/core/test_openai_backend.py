@@ -1,7 +1,9 @@
 """The HTTP backend against a real server on loopback, well behaved and not."""
 
 import asyncio
+import base64
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -418,3 +420,111 @@ async def test_what_comes_in_one_piece_is_one_batch_and_a_broken_end_comes_after
         assert [delta.text for delta in await anext(batches)] == ["c"]
         with pytest.raises(BackendProtocol):
             await anext(batches)
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_server_that_has_moved_is_followed(status: int) -> None:
+    seen: list[tuple[str, Any, str | None]] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        seen.append((request.path_qs, await request.json(), request.headers.get("X-Request-Id")))
+        if not request.query:
+            return web.Response(status=status, headers={"Location": "/v1/chat/completions?moved=1"})
+        if not seen[-1][1].get("stream"):
+            return web.json_response(answer())
+        return await streaming(chunk(content="Hello"), chunk(finish="stop"), DONE)(request)
+
+    async with upstream(handle) as backend:
+        bind_calls(request_id="abc")
+        assert (await backend.complete(HELLO, Sampling())).text == "Hello"
+        assert [delta.text async for delta in backend.stream(HELLO, Sampling())] == ["Hello", ""]
+    assert [body.get("stream") for path, body, _ in seen if "moved" in path] == [None, True]
+    assert all(name is not None and name.startswith("abc-") for _, _, name in seen)
+
+
+async def test_an_address_may_hold_a_name_and_a_password_and_an_answer_be_packed() -> None:
+    async def handle(request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == "Basic " + base64.b64encode(b"ann:p w").decode()
+        assert "@" not in request.headers["Host"]
+        response = web.json_response(answer())
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async with upstream(handle) as plain:
+        backend = OpenAIBackend(base_url=plain.name.replace("://", "://ann:p%20w@"), model="m")
+        assert (await backend.complete(HELLO, Sampling())).text == "Hello"
+        await backend.aclose()
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", BackendUnavailable),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{}", BackendUnavailable),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", BackendUnavailable),
+        (b"", BackendUnavailable),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", BackendProtocol),
+        # Whatever a server says before its answer is no answer; an answer may end with its connection.
+        (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.0 200 OK\r\n\r\n" + json.dumps(answer()).encode(), None),
+    ],
+)
+async def test_what_is_no_http_is_a_server_that_cannot_be_reached(
+    said: bytes, error: type[BackendError] | None
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        backend = OpenAIBackend(base_url=f"http://127.0.0.1:{port}/v1", model="m")
+        try:
+            if error is None:
+                assert (await backend.complete(HELLO, Sampling())).text == "Hello"
+                return
+            with pytest.raises(error):
+                await backend.complete(HELLO, Sampling())
+            with pytest.raises(BackendError):
+                _ = [delta async for delta in backend.stream(HELLO, Sampling())]
+        finally:
+            await backend.aclose()
+
+
+async def test_no_stream_takes_longer_than_every_call_may() -> None:
+    handler = streaming(*[chunk(content="x")] * 100)
+    for reader_s in (0.0, 0.02):
+
+        async def read(backend: OpenAIBackend, reader_s: float = reader_s) -> None:
+            async for _ in backend.stream(HELLO, Sampling()):
+                await asyncio.sleep(reader_s)
+
+        async with upstream(handler, timeouts=Timeouts(total=0.3)) as backend:
+            began = time.monotonic()
+            with pytest.raises(BackendTimeout):
+                await read(backend)
+            assert 0.25 < time.monotonic() - began < 0.6
+
+
+async def test_a_key_that_would_be_two_headers_is_not_sent() -> None:
+    async with upstream(replying(answer()), api_key="k\r\nX-Other: 1") as backend:
+        with pytest.raises(ValueError, match="line end"):
+            await backend.complete(HELLO, Sampling())
+
+
+async def test_half_characters_and_what_is_no_utf_8_are_read_and_written() -> None:
+    said: list[bytes] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        said.append(await request.read())
+        if b'"stream"' in said[-1]:
+            pieces = [b'data: {"choices": [{"delta": {"content": "a\\ud83d\xff"}}]}\n\n', chunk(finish="stop"), DONE]
+            return await streaming(*pieces)(request)
+        content = b'{"choices": [{"message": {"content": "a\\ud83d\xff"}, "finish_reason": "stop"}]}'
+        return web.Response(body=content, content_type="application/json")
+
+    async with upstream(handle) as backend:
+        completion = await backend.complete([Message("user", "b\ud83dé")], Sampling())
+        assert completion.text == "a\ud83d\ufffd"
+        assert [delta.text async for delta in backend.stream(HELLO, Sampling())] == ["a\ud83d\ufffd", ""]
+    assert json.loads(said[0])["messages"][0]["content"] == "b\ud83dé"
