@@ -196,6 +196,8 @@ def followbench(
         extra_body=extra_body,
     )
     judge = None
+    if judge_url:
+        _needed(judge_model, "--judge-model")
     if judge_model:
         judge = _subject(judge_model, judge_url, temperature=0.0, max_tokens=max_tokens, seed=seed, in_flight=in_flight)
     run(subject, FollowBench(judge=judge, tries=judge_tries, limit=limit), data=data, out=out)

@@ -11,8 +11,9 @@ from benchmark_data import REAL, needs_real_data, write_followbench
 from pairs import scripted_pair
 
 from spar_core.backends.scripted import ScriptedBackend, always
-from spar_core.errors import DataError
+from spar_core.errors import ConfigError, DataError
 from spar_core.types import Message, Sampling
+from spar_server.cli.evaluate import followbench
 from spar_training.evals.asking import Subject
 from spar_training.evals.followbench import scoring
 from spar_training.evals.followbench.command import FollowBench, run
@@ -200,3 +201,8 @@ def test_the_published_targets_satisfy_their_rules() -> None:
     assert len(scored) == 5 * 70
     exact = [(row, rule) for row, rule in scored if row.target and row.kind != "example" and row.source != "CONLL2003"]
     assert [row.id for row, rule in exact if not rule(row.target, row.target, row.level)] == []
+
+
+def test_a_judges_url_without_its_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--judge-model is needed"):
+        followbench(model="m", url=["http://m/v1"], judge_url=["http://j/v1"], data=tmp_path, out=tmp_path / "out")

@@ -11,10 +11,10 @@ import pytest
 from benchmark_data import FUNCTION, KNOWN, knowing, write_general
 from pairs import scripted_pair
 
-from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
+from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError, DataError
 from spar_core.types import Message, Sampling
 from spar_training.evals.asking import Subject
-from spar_training.evals.harness import scoring
+from spar_training.evals.harness import docs, scoring
 from spar_training.evals.harness.command import run
 from spar_training.evals.harness.evaluation import General
 from spar_training.evals.harness.sandbox import isolation, run_program
@@ -161,3 +161,30 @@ def test_what_cannot_be_is_refused_before_anything_runs(tmp_path: Path) -> None:
         run(subject, asked, baseline=tmp_path / "r.json", data=tmp_path, out=tmp_path / "out")
     with pytest.raises(ConfigError, match=r"gsm8k/test\.jsonl"):
         run(subject, asked, baseline=None, data=tmp_path, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "text", "says"),
+    [
+        ("gsm8k", "gsm8k/test.jsonl", '{"question": "x", "answer": 5}\n', "line 1: answer must be text"),
+        (
+            "triviaqa",
+            "triviaqa/triviaqa_sm_sub.jsonl",
+            '{"context": "x", "answer": "A", "aliases": "B"}\n',
+            "line 1: aliases must be a list",
+        ),
+        ("mmlu", "mmlu/test/a_test.csv", "question,choice0,choice1,choice2,choice3,answer\nx,1,2\n", "line 2: needs"),
+        ("humaneval", "humaneval/HumanEval.jsonl.gz", "plain", "not JSON lines that gzip packed"),
+    ],
+)
+def test_a_malformed_data_file_is_named(tmp_path: Path, task: str, name: str, text: str, says: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(parents=True)
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=says):
+        getattr(docs, task)(data=str(tmp_path))
+
+
+def test_no_task_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--tasks: names none"):
+        General(tasks=(), limit=None, allow_code=False)

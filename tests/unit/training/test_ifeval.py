@@ -94,13 +94,15 @@ def test_a_folder_holds_one_evaluation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([{"prompt": "Unknown", "response": ""}], "response 1: its prompt is none of the benchmark's"),
-        ([{"prompt": PROMPTS[0], "response": ""}] * 2, "response 2: a second response"),
+        ([{"prompt": "Unknown", "response": ""}], "line 1: its prompt is none of the benchmark's"),
+        ([{"prompt": 7, "response": ""}], "line 1: its prompt is none of the benchmark's: '7'"),
+        ([{"prompt": PROMPTS[0], "response": ""}] * 2, "line 2: a second response"),
+        ([{"prompt": PROMPTS[0], "response": 5}], "line 1: response must be text"),
         ([{"prompt": PROMPTS[0]}], "line 1: lacks response"),
     ],
 )
 def test_responses_that_fit_no_prompt_are_refused_by_line(
-    tmp_path: Path, rows: list[dict[str, str]], says: str
+    tmp_path: Path, rows: list[dict[str, object]], says: str
 ) -> None:
     write_ifeval(tmp_path)
     write_lines(tmp_path / "r.jsonl", rows)
@@ -108,10 +110,40 @@ def test_responses_that_fit_no_prompt_are_refused_by_line(
         ifeval.read_responses(tmp_path / "r.jsonl", ifeval.read_prompts(tmp_path / ifeval.FILE))
 
 
-def test_a_wrong_prompt_is_refused_by_its_place(tmp_path: Path) -> None:
-    row = {"key": 7, "prompt": "x", "instruction_id_list": ["punctuation:no_coma"], "kwargs": [{}]}
+def test_with_a_limit_a_file_may_hold_the_other_responses_too(tmp_path: Path) -> None:
+    write_ifeval(tmp_path)
+    rows: list[dict[str, object]] = [
+        {"prompt": p, "response": r} for p, r in zip(PROMPTS, ANSWERS.values(), strict=True)
+    ]
+    write_lines(tmp_path / "r.jsonl", [rows[2], {**rows[1], "response": None}, rows[0]])
+    run(subject=None, responses=tmp_path / "r.jsonl", data=tmp_path, prompts=None, limit=2, out=tmp_path / "out")
+    items = read_result(tmp_path / "out" / "result.json").items
+    assert [item["response"] for item in items] == [ANSWERS["rain"], None]
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"instruction_id_list": ["punctuation:no_coma"]}, r"line 1 \(key 7\).*no_comma"),
+        ({"instruction_id_list": "punctuation:no_comma"}, "must be lists of the same length"),
+        ({"instruction_id_list": [], "kwargs": []}, "of at least one"),
+        ({"kwargs": None}, "must be lists of the same length"),
+        ({"kwargs": [5]}, "kwargs must be a list of objects"),
+        ({"prompt": 9}, "prompt must be text"),
+    ],
+)
+def test_a_wrong_prompt_is_refused_by_its_line(tmp_path: Path, changed: dict[str, object], says: str) -> None:
+    row = {"key": 7, "prompt": "x", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}], **changed}
     write_lines(tmp_path / "p.jsonl", [row])
-    with pytest.raises(DataError, match=r"prompt 1 \(key 7\).*no_comma"):
+    with pytest.raises(DataError, match=says):
+        ifeval.read_prompts(tmp_path / "p.jsonl")
+
+
+@pytest.mark.parametrize(("times", "says"), [(0, "holds no prompt"), (2, "line 2: a second prompt with the key 7")])
+def test_prompts_are_there_and_have_keys_of_their_own(tmp_path: Path, times: int, says: str) -> None:
+    row = {"key": 7, "prompt": "x", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    write_lines(tmp_path / "p.jsonl", [row] * times)
+    with pytest.raises(DataError, match=says):
         ifeval.read_prompts(tmp_path / "p.jsonl")
 
 

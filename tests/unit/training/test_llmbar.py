@@ -12,7 +12,7 @@ from benchmark_data import SUBSETS, write_llmbar
 from pairs import scripted_pair
 
 from spar_core.backends.scripted import ScriptedBackend
-from spar_core.errors import BackendUnavailable, ConfigError
+from spar_core.errors import BackendUnavailable, ConfigError, DataError
 from spar_core.judging import Judge
 from spar_core.prompts import load_templates
 from spar_core.types import Message, Sampling
@@ -119,3 +119,17 @@ def test_a_judge_behind_a_server_is_measured(
 def test_an_even_number_of_votes_is_refused() -> None:
     with pytest.raises(ConfigError, match="must be odd"):
         LLMBar(votes=4, templates="default", pairwise=False, limit=None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([], "holds no pair"),
+        ([{"input": None, "output_1": "a", "output_2": "b", "label": 1}], "item 1: input, output_1 and output_2 must"),
+    ],
+)
+def test_a_malformed_subset_is_named(tmp_path: Path, rows: list[dict[str, object]], says: str) -> None:
+    write_llmbar(tmp_path)
+    (tmp_path / "llmbar" / "Natural" / "dataset.json").write_text(json.dumps(rows), encoding="utf-8")
+    with pytest.raises(DataError, match=says):
+        pairs.read_outputs(tmp_path, None)

@@ -16,7 +16,7 @@ from spar_core.checks import build_check, verify
 from spar_core.checks.base import Check
 from spar_core.errors import DataError, RequestError
 from spar_training.evals.intervals import Interval, clustered, interval, interval_of
-from spar_training.files import Row, read_rows
+from spar_training.files import Row, numbered_rows
 
 FILE: Final = "ifeval/input_data.jsonl"
 METRICS: Final = ("prompt_strict", "instruction_strict", "prompt_loose", "instruction_loose")
@@ -54,35 +54,51 @@ def read_prompts(file: Path) -> list[Prompt]:
     """IFEval's prompts in order.
 
     Raises:
-        DataError: a line is no prompt of IFEval; names file and line.
+        DataError: a line is no prompt of IFEval, a key stands there twice, or there is no prompt; names file and line.
     """
-    prompts = []
-    rows = read_rows(file, needs=("key", "prompt", "instruction_id_list", "kwargs"))
-    for number, row in enumerate(rows, start=1):
+    prompts: dict[str, Prompt] = {}
+    for line, row in numbered_rows(file, needs=("key", "prompt", "instruction_id_list", "kwargs")):
         try:
-            pairs = zip(row["instruction_id_list"], row["kwargs"], strict=True)
-            checks = tuple(build_check(id, kwargs) for id, kwargs in pairs)
+            prompt = _prompt(row)
         except (RequestError, ValueError) as error:
-            raise DataError(f"{file}, prompt {number} (key {row['key']}): {error}") from error
-        prompts.append(Prompt(str(row["key"]), row["prompt"], checks))
-    return prompts
+            raise DataError(f"{file}, line {line} (key {row['key']}): {error}") from error
+        if prompt.key in prompts:
+            raise DataError(f"{file}, line {line}: a second prompt with the key {prompt.key}; keep one")
+        prompts[prompt.key] = prompt
+    if not prompts:
+        raise DataError(f"{file}: holds no prompt")
+    return list(prompts.values())
+
+
+def _prompt(row: Row) -> Prompt:
+    ids, kwargs = row["instruction_id_list"], row["kwargs"]
+    if not isinstance(row["prompt"], str):
+        raise ValueError("prompt must be text")
+    if not ids or not isinstance(ids, list) or not isinstance(kwargs, list) or len(ids) != len(kwargs):
+        raise ValueError("instruction_id_list and kwargs must be lists of the same length, of at least one")
+    if not all(isinstance(one, dict) for one in kwargs):
+        raise ValueError("kwargs must be a list of objects")
+    return Prompt(str(row["key"]), row["prompt"], tuple(map(build_check, ids, kwargs)))
 
 
 def read_responses(file: Path, prompts: Sequence[Prompt]) -> dict[str, str]:
-    """The responses of a file with lines {"prompt", "response"}, by their prompt's key.
+    """The responses of a file with lines {"prompt", "response"}, by their prompt's key; null is no response.
 
     Raises:
-        DataError: a prompt is none of IFEval's, or stands there twice; names file and line.
+        DataError: a prompt is none of IFEval's, or stands there twice, or a response is no text; names file and line.
     """
     keys = {prompt.text.strip(): prompt.key for prompt in prompts}
-    responses: dict[str, str] = {}
-    for number, row in enumerate(read_rows(file, needs=("prompt", "response")), start=1):
-        if (key := keys.get(str(row["prompt"]).strip())) is None:
-            raise DataError(f"{file}, response {number}: its prompt is none of the benchmark's: {row['prompt'][:60]!r}")
+    responses: dict[str, str | None] = {}
+    for line, row in numbered_rows(file, needs=("prompt", "response")):
+        asked, response = row["prompt"], row["response"]
+        if not isinstance(asked, str) or (key := keys.get(asked.strip())) is None:
+            raise DataError(f"{file}, line {line}: its prompt is none of the benchmark's: {str(asked)[:60]!r}")
         if key in responses:
-            raise DataError(f"{file}, response {number}: a second response to the prompt {key}; keep one")
-        responses[key] = row["response"]
-    return responses
+            raise DataError(f"{file}, line {line}: a second response to the prompt {key}; keep one")
+        if not isinstance(response, str | None):
+            raise DataError(f"{file}, line {line}: response must be text, or null for none")
+        responses[key] = response
+    return {key: response for key, response in responses.items() if response is not None}
 
 
 def score(prompts: Sequence[Prompt], responses: Mapping[str, str]) -> list[Scored]:

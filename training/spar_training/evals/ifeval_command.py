@@ -50,7 +50,8 @@ def run(
     if (subject is None) == (responses is None):
         raise ConfigError("give either --url and --model (or a --model folder), or --responses")
     file = prompts or data_file(data_folder(data), ifeval.FILE)
-    asked = ifeval.read_prompts(file)[:limit]
+    known = ifeval.read_prompts(file)
+    asked = known[:limit]
     config: dict[str, Any] = {"benchmark": "ifeval", "prompts": len(asked), "prompts_file": str(file)}
     if subject is not None:
         config |= subject.config()
@@ -59,7 +60,8 @@ def run(
         given = {row["id"]: row["response"] for row in rows.values()}
     else:
         assert responses is not None
-        given = ifeval.read_responses(responses, asked)
+        # All that are known: with a limit the file has responses to others, too.
+        given = ifeval.read_responses(responses, known)
         config |= {"responses": str(responses)}
         claim(out, config)
         models, rows = {"model": {"responses": str(responses)}}, {}

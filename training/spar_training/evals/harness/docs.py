@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from spar_core.errors import ConfigError, DataError
 from spar_training.evals.data import data_file
-from spar_training.files import read_rows
+from spar_training.files import numbered_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,19 +26,19 @@ LETTERS = "ABCD"
 
 def gsm8k(*, data: str, **_: Any) -> dict[str, Dataset]:
     """{question, answer}: the answer is what stands after `####`."""
-    rows = read_rows(data_file(Path(data), "gsm8k/test.jsonl"), needs=("question", "answer"))
+    rows = _texts(data_file(Path(data), "gsm8k/test.jsonl"), ("question", "answer"))
     return _test({"question": row["question"], "answer": row["answer"].split("####")[-1].strip()} for row in rows)
 
 
 def triviaqa(*, data: str, **_: Any) -> dict[str, Dataset]:
     """{question, aliases}."""
-    rows = read_rows(data_file(Path(data), "triviaqa/triviaqa_sm_sub.jsonl"), needs=("context", "answer", "aliases"))
+    file = data_file(Path(data), "triviaqa/triviaqa_sm_sub.jsonl")
     return _test(
         {
             "question": row["context"].removeprefix("Question:").removesuffix("Answer:").strip(),
             "aliases": [row["answer"], *row["aliases"]],
         }
-        for row in rows
+        for row in _texts(file, ("context", "answer"), lists=("aliases",))
     )
 
 
@@ -56,7 +57,7 @@ def _subject(file: Path) -> Iterator[dict[str, Any]]:
             try:
                 options = [row[f"choice{place}"].strip() for place in range(4)]
                 answer = LETTERS[int(row["answer"])]
-            except (KeyError, ValueError, IndexError) as error:
+            except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
                 raise DataError(
                     f"{file}, line {number}: needs question, choice0 to choice3 and answer 0 to 3"
                 ) from error
@@ -65,8 +66,21 @@ def _subject(file: Path) -> Iterator[dict[str, Any]]:
 
 def humaneval(*, data: str, **_: Any) -> dict[str, Dataset]:
     """{task_id, prompt, canonical_solution, test, entry_point}."""
-    with gzip.open(data_file(Path(data), "humaneval/HumanEval.jsonl.gz"), "rt", encoding="utf-8") as lines:
-        return _test(json.loads(line) for line in lines if line.strip())
+    file = data_file(Path(data), "humaneval/HumanEval.jsonl.gz")
+    try:
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            return _test([json.loads(line) for line in lines if line.strip()])
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        raise DataError(f"{file}: not JSON lines that gzip packed ({error}); fetch the file again") from error
+
+
+def _texts(file: Path, texts: tuple[str, ...], lists: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+    """The rows, of which some keys hold text and some lists."""
+    for line, row in numbered_rows(file, needs=(*texts, *lists)):
+        for key, kind, told in (*((key, str, "text") for key in texts), *((key, list, "a list") for key in lists)):
+            if not isinstance(row[key], kind):
+                raise DataError(f"{file}, line {line}: {key} must be {told}")
+        yield row
 
 
 def _test(rows: Iterable[dict[str, Any]]) -> dict[str, Dataset]:

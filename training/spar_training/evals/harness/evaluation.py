@@ -28,6 +28,8 @@ class General:
     allow_code: bool
 
     def __post_init__(self) -> None:
+        if not self.tasks:
+            raise ConfigError(f"--tasks: names none; choose of {', '.join(TASKS)}")
         if unknown := [task for task in self.tasks if task not in TASKS]:
             raise ConfigError(f"--tasks {unknown[0]}: there is no such task; choose of {', '.join(TASKS)}")
         if "humaneval" in self.tasks and not self.allow_code:
