@@ -446,6 +446,12 @@ def test_an_unknown_route_is_an_error_in_openais_shape(client: httpx.Client) -> 
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
 
 
+def test_a_wrong_method_is_told_the_right_one(client: httpx.Client) -> None:
+    response = client.get("/v1/chat/completions")
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
 def test_the_servers_default_budget_applies_when_none_is_named(serving: Serving) -> None:
     settings = Settings(refine={"refine_budget": 2})  # type: ignore[arg-type]
     with serving(scripted_pair(), settings) as url, httpx.Client(base_url=url) as client:
