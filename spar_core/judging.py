@@ -85,6 +85,12 @@ class Judgement:
         return bool(self.votes) and all(vote.error is not None for vote in self.votes)
 
     @property
+    def keeps_form(self) -> bool | None:
+        """Whether the response has the form that was asked for; None where none was."""
+        forms = [finding.passed for finding in self.findings if finding.form]
+        return all(forms) if forms else None
+
+    @property
     def critique(self) -> str | None:
         if self.report is not None:
             return self.report

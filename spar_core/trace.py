@@ -54,9 +54,14 @@ def write_judgement(judgement: Judgement) -> dict[str, Any]:
     return {
         "threshold": judgement.threshold,
         "votes": [asdict(vote) for vote in judgement.votes],
-        "findings": [asdict(finding) for finding in judgement.findings],
+        "findings": [_finding(finding) for finding in judgement.findings],
         "report": judgement.report,
     }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    data = {"passed": finding.passed, "evidence": finding.evidence}
+    return {**data, "form": True} if finding.form else data
 
 
 def read_judgement(data: Mapping[str, Any]) -> Judgement:

@@ -32,7 +32,9 @@ class ErrorAnswers:
             return Response(status_code=499)
         told = _told(error)
         self._metrics.refused(told, key_name(scope))
-        return JSONResponse(told.body, status_code=told.status, headers=told.headers)
+        # Of a wrong method: the ones that there are.
+        known = (error.headers if isinstance(error, HTTPException) else None) or {}
+        return JSONResponse(told.body, status_code=told.status, headers={**known, **told.headers})
 
 
 def _told(error: Exception) -> ApiError:

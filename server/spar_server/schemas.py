@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from spar_core.budget import LEAST_TOKENS
 from spar_core.search.config import Algorithm, Selection, StopPolicy
@@ -49,13 +49,20 @@ class RefineOptions(BaseModel):
     progress: bool = Field(default=True, description="tell a stream what the search does, as reasoning")
     trace: Literal["none", "summary", "full"] = Field(default="none", description="the tree, in `spar`")
 
+    @field_validator("checks", "progress", "trace", mode="before")
+    @classmethod
+    def _absent(cls, value: Any, info: ValidationInfo) -> Any:
+        assert info.field_name is not None
+        field = cls.model_fields[info.field_name]
+        return field.get_default(call_default_factory=True) if value is None else value
+
 
 class StreamOptions(BaseModel):
     """`include_obfuscation` asks for padding against traffic analysis, which is not sent."""
 
     model_config = ConfigDict(extra="forbid")
 
-    include_usage: bool = False
+    include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
@@ -89,7 +96,7 @@ class ChatRequest(BaseModel):
 
     model: str
     messages: list[ChatMessage] = Field(min_length=1)
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
@@ -113,9 +120,16 @@ class ChatRequest(BaseModel):
     def _absent(cls, value: Any) -> Any:
         return {} if value is None else value
 
+    @field_validator("stream_options")
+    @classmethod
+    def _only_of_streams(cls, value: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
+        if value is not None and not info.data.get("stream"):
+            raise ValueError("only allowed with stream: true")
+        return value
+
     @property
     def include_usage(self) -> bool:
-        return self.stream_options is not None and self.stream_options.include_usage
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     def conversation(self) -> tuple[Message, ...]:
         return tuple(message.to_core() for message in self.messages)
@@ -123,11 +137,12 @@ class ChatRequest(BaseModel):
     def sampling(self, usual: Sampling) -> Sampling:
         """How the actor samples: what the client asked for, else `usual`; and every field that is the upstream's."""
         extra = {**(self.model_extra or {}), **{name: getattr(self, name) for name in _FORWARDED}}
+        lengths = [length for length in (self.max_completion_tokens, self.max_tokens) if length is not None]
         stops = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         return Sampling(
             temperature=usual.temperature if self.temperature is None else self.temperature,
             top_p=usual.top_p if self.top_p is None else self.top_p,
-            max_tokens=self.max_completion_tokens or self.max_tokens or usual.max_tokens,
+            max_tokens=min(lengths, default=usual.max_tokens),
             stop=stops,
             seed=self.seed,
             extra={name: value for name, value in extra.items() if value is not None},

@@ -146,17 +146,20 @@ async def stream_search(plan: Plan, voice: Voice, metrics: Metrics) -> AsyncGene
 
 async def _watch(events: asyncio.Queue[Event | None], voice: Voice, *, progress: bool) -> AsyncGenerator[str, None]:
     """Progress until the search ends; a comment or a frame without news whenever there was none for long."""
-    spoke = time.monotonic()
+    spoke = sent = time.monotonic()
     # One pending get, never a cancelled one: a timeout around get() could lose an event.
     pending = asyncio.ensure_future(events.get())
     try:
         while True:
-            due = spoke + CHUNK_EVERY_S - time.monotonic()
-            done, _ = await asyncio.wait({pending}, timeout=min(COMMENT_EVERY_S, due))
-            if time.monotonic() - spoke >= CHUNK_EVERY_S:
-                spoke = time.monotonic()
+            due = min(sent + COMMENT_EVERY_S, spoke + CHUNK_EVERY_S) - time.monotonic()
+            done, _ = await asyncio.wait({pending}, timeout=max(0.0, due))
+            now = time.monotonic()
+            if now - spoke >= CHUNK_EVERY_S:
+                spoke = sent = now
                 yield voice.nothing()
-            elif not done:
+            elif now - sent >= COMMENT_EVERY_S:
+                # Also while there is news of which nothing is told.
+                sent = now
                 yield ": searching\n\n"
             if not done:
                 continue
@@ -165,7 +168,7 @@ async def _watch(events: asyncio.Queue[Event | None], voice: Voice, *, progress:
                 return
             pending = asyncio.ensure_future(events.get())
             if progress and (text := progress_of(event)) is not None:
-                spoke = time.monotonic()
+                spoke = sent = time.monotonic()
                 for piece in voice.thought(text):
                     yield piece
     finally:

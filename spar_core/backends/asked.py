@@ -17,12 +17,16 @@ _USUAL: Final[dict[str, tuple[object, ...]]] = {
     "modalities": (["text"],),
     "parallel_tool_calls": (True,),
     "tool_choice": ("none", "auto"),
+    "function_call": ("none", "auto"),
+    "verbosity": ("medium",),
     "repetition_penalty": (1,),
     "top_k": (-1,),
     "skip_special_tokens": (True,),
 }
 # What is on unless it is switched off: False asks for something.
 _ON: Final = frozenset({"skip_special_tokens"})
+# To name it is to ask for it: an empty object stands for its defaults.
+_MEANT: Final = frozenset({"web_search_options"})
 # About the caller's bookkeeping, not about the text.
 _IGNORED: Final = frozenset({"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"})
 
@@ -41,6 +45,6 @@ def refuse_unsupported(sampling: Sampling, *, engine: str, honoured: Collection[
 
 
 def _harmless(name: str, value: Any) -> bool:
-    if name in _ON and value is False:
+    if (name in _ON and value is False) or (name in _MEANT and value is not None):
         return False
     return name in _IGNORED or value in _NOTHING or value in _USUAL.get(name, ())

@@ -13,10 +13,14 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check's verdict on one response. `evidence` says what was found, in a few words."""
+    """One check's verdict on one response. `evidence` says what was found, in a few words.
+
+    Of a `form`, what fails it is of no use to who asked for it, however good it is otherwise.
+    """
 
     passed: bool
     evidence: str
+    form: bool = False
 
 
 class Check(Protocol):

@@ -33,9 +33,9 @@ class JsonFormat:
         try:
             value = json.loads(response)
         except (ValueError, RecursionError) as error:
-            return Finding(False, f"no JSON: {error}")
+            return Finding(False, f"no JSON: {error}", form=True)
         problem = _problem(self.schema, value)
-        return Finding(problem is None, problem or "JSON as asked")
+        return Finding(problem is None, problem or "JSON as asked", form=True)
 
 
 _ANY_OBJECT: Final[Mapping[str, Any]] = {"type": "object"}

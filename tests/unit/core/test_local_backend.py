@@ -137,7 +137,13 @@ async def test_a_prompt_over_the_context_is_rejected_with_both_figures(engine: L
 
 
 @pytest.mark.parametrize(
-    "extra", [{"frequency_penalty": 0.5}, {"tools": [{}]}, {"response_format": {"type": "json_object"}}]
+    "extra",
+    [
+        {"frequency_penalty": 0.5},
+        {"tools": [{}]},
+        {"response_format": {"type": "json_object"}},
+        {"web_search_options": {}},
+    ],
 )
 async def test_what_it_cannot_do_is_rejected_by_name(engine: LocalEngine, extra: dict[str, Any]) -> None:
     with pytest.raises(BackendRejected, match=next(iter(extra))):
@@ -189,6 +195,7 @@ async def test_what_asks_for_nothing_is_accepted(engine: LocalEngine) -> None:
         extra={
             **{"presence_penalty": 0, "tools": [], "user": "ann", "response_format": {"type": "text"}},
             **{"n": 1, "parallel_tool_calls": True, "tool_choice": "auto", "logprobs": None},
+            **{"function_call": "none", "verbosity": "medium", "web_search_options": None},
         },
     )
 

@@ -118,6 +118,7 @@ def test_the_budget_comes_from_body_header_suffix_or_effort_in_this_order(
         ({"refine": {"max_search_tokens": 7}}, 400, "refine.max_search_tokens", "8"),
         ({"refine": {"deadline_s": 1000}}, 400, "refine.deadline_s", "limit of 280"),
         ({"stream": True, "stream_options": {"usage": True}}, 400, "stream_options.usage", "unknown key"),
+        ({"stream_options": {"include_usage": True}}, 400, "stream_options", "stream"),
         ({"model": "pair@" + "9" * 5000}, 400, "model", "whole number"),
     ],
 )
@@ -138,6 +139,26 @@ def test_a_body_that_is_no_request_is_a_400(client: httpx.Client, content: str) 
     response = client.post("/v1/chat/completions", content=content, headers={"Content-Type": "application/json"})
     assert response.status_code == 400
     assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"stream": None, "stream_options": None},
+        {"stream": True, "stream_options": {"include_usage": None}},
+        {"refine_budget": 1, "refine": {"checks": None, "progress": None, "trace": None}},
+    ],
+)
+def test_null_is_as_good_as_left_out(client: httpx.Client, body: dict[str, Any]) -> None:
+    assert ask(client, **body).status_code == 200
+
+
+def test_of_two_lengths_the_smaller_holds(serving: Serving) -> None:
+    pair = scripted_pair()
+    with serving(pair) as url, httpx.Client(base_url=url) as client:
+        for lengths in ((5, 20), (20, 5)):
+            ask(client, max_tokens=lengths[0], max_completion_tokens=lengths[1])
+            assert sampled(pair).max_tokens == 5
 
 
 def sampled(pair: Pair) -> Sampling:
@@ -372,6 +393,16 @@ def test_a_long_searched_stream_is_kept_alive(serving: Serving, monkeypatch: pyt
     assert response.text.count('"delta":{}') >= 4
 
 
+def test_a_search_that_tells_nothing_of_its_progress_still_sends_comments(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spar_server.streaming.COMMENT_EVERY_S", 0.15)
+    refine = {"algorithm": "iterative", "progress": False}
+    with serving(scripted_pair(latency_s=0.1)) as url, httpx.Client(base_url=url) as client:
+        response = ask(client, stream=True, refine_budget=4, refine=refine)
+    assert response.text.count(": searching") >= 1
+
+
 def test_the_model_is_listed_and_found_under_its_aliases(client: httpx.Client) -> None:
     assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["pair"]
     assert client.get("/v1/models/pair@8").json()["id"] == "pair@8"
@@ -412,6 +443,12 @@ def test_the_request_id_is_echoed_or_made(client: httpx.Client) -> None:
 def test_an_unknown_route_is_an_error_in_openais_shape(client: httpx.Client) -> None:
     response = client.get("/v1/nothing")
     assert response.status_code == 404
+    assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_a_wrong_method_is_told_the_right_one(client: httpx.Client) -> None:
+    response = client.get("/v1/chat/completions")
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
 
 

@@ -105,6 +105,18 @@ def test_a_candidate_that_breaks_the_format_is_never_chosen(serving: Serving) ->
     assert contents(response) == ['{"a": 0}']
 
 
+@pytest.mark.parametrize("verdict", ["No", "unclear"])
+def test_a_draft_that_breaks_the_format_gives_way_even_to_an_answer_that_was_not_accepted(
+    serving: Serving, verdict: str
+) -> None:
+    def script(messages: Sequence[Message], sampling: Sampling) -> str:
+        return '{"a": 1}' if len(messages) > 1 else f"Final Judgement: {verdict}"
+
+    response = ask(serving, scripted_pair(lambda m, s: "no JSON", script), refine_budget=1, response_format=SCHEMA)
+    assert contents(response) == ['{"a": 1}']
+    assert response.json()["usage"]["refinement"]["accepted"] is False
+
+
 def test_a_draft_that_breaks_the_format_is_refined_by_what_is_wrong_with_it(serving: Serving) -> None:
     pair = scripted_pair(lambda m, s: '{"a": "one"}', json_refiner(['{"a": 1}']))
     response = ask(serving, pair, refine_budget=1, response_format=SCHEMA)
