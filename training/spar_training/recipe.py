@@ -15,6 +15,7 @@ from spar_core.search import SearchConfig
 from spar_core.search.config import Algorithm
 from spar_core.types import Sampling
 from spar_training.data.conversations import Kind
+from spar_training.trainers.job import INCIDENTAL as INCIDENTAL_TO_A_JOB
 from spar_training.validation import told
 from spar_training.world.prompt import Split
 
@@ -22,7 +23,15 @@ RECIPES: Final = Path(__file__).parent / "recipes"
 # What a run's folder keeps its recipe in.
 MANIFEST: Final = "run.json"
 # What these say changes how a run is done and described, and not what an iteration of it makes.
-_INCIDENTAL: Final = frozenset({"name", "iterations", "in_flight", "paper", "resources"})
+_INCIDENTAL: Final = frozenset({"name", "iterations", "in_flight", "serving", "paper", "resources"})
+_SERVED_BY_THIS_PROCESS: Final[Mapping[str, Any]] = {
+    "engine": "embedded",
+    "command": [],
+    "environment": {},
+    "replicas": 1,
+    "gpus_per_replica": 1,
+    "ready_within_s": 900.0,
+}
 
 
 class _Strict(BaseModel):
@@ -225,8 +234,14 @@ class Recipe(_Strict):
     resources: Resources = Resources()
 
     def essence(self) -> dict[str, Any]:
-        """The keys that decide what an iteration makes."""
-        return self.model_dump(mode="json", exclude=set(_INCIDENTAL))
+        """The keys that decide what an iteration makes; where and how its models are served and trained does not."""
+        data = self.model_dump(mode="json", exclude=set(_INCIDENTAL))
+        trained = {
+            role: {key: value for key, value in data["training"][role].items() if key not in INCIDENTAL_TO_A_JOB}
+            for role in ("actor", "refiner")
+        }
+        # As the defaults stood in the digests of the models that were made before this was left out.
+        return {**data, "training": {**trained, "launcher": ["python"]}, "serving": dict(_SERVED_BY_THIS_PROCESS)}
 
     @model_validator(mode="after")
     def _cap_for_each(self) -> Recipe:

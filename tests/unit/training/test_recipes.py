@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from spar_core.errors import ConfigError
+from spar_core.shipped_pair import shipped_pair
 from spar_training.digests import data_digest
 from spar_training.recipe import Recipe, load_recipe, shipped_recipes
 from spar_training.runs import Iteration, open_run
@@ -34,6 +36,11 @@ def test_a_shipped_recipe_makes_jobs_that_the_trainer_takes(name: str, tmp_path:
     assert (actor.recipe.name, actor.recipe.iteration) == (name, 2)
     assert actor.recipe.sha256 == data_digest(recipe.essence())
     assert actor.seed != refiner.seed
+
+
+def test_the_shipped_pairs_lineage_names_the_recipe_that_made_it() -> None:
+    lineage = json.loads((shipped_pair() / "actor" / "lineage.json").read_text(encoding="utf-8"))
+    assert lineage["recipe"]["sha256"] == data_digest(load_recipe("small-pair").essence())
 
 
 @pytest.mark.parametrize("name", BACKBONES)
