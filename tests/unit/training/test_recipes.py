@@ -124,5 +124,5 @@ def test_what_is_no_recipe_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", ["serving.engine=urls", "serving.urls=[http://there:8000/v1]"])
 def test_servers_named_by_url_are_refused_with_what_to_do_instead(change: str) -> None:
-    with pytest.raises(ConfigError, match=r"serving: .*engine: command.*forwards {port}"):
+    with pytest.raises(ConfigError, match=r"serving: servers cannot .*engine: command.*forwards {port}"):
         load_recipe("small-pair", [change])
