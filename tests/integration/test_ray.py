@@ -281,6 +281,34 @@ def test_a_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
     assert refused("--executor", "ray").startswith("RAY_ADDRESS: no Ray cluster answers")
 
 
+LATE = """
+import time
+from types import SimpleNamespace
+from ray._private import node, services
+from spar_training.executors.ray import ray_executor
+
+def never(*arguments):
+    raise RuntimeError("no such node yet")
+
+services.get_node = never
+# By this clock Ray's 30 s are over at once.
+node.time = SimpleNamespace(sleep=time.sleep, time=time.time, monotonic=lambda: 60 * time.monotonic())
+try:
+    with ray_executor():
+        pass
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_cluster_that_is_not_up_in_rays_own_time_is_told_in_a_line() -> None:
+    paths = os.pathsep.join(str(ROOT / part) for part in (".", "server", "training"))
+    env = {**os.environ, "PYTHONPATH": paths, "RAY_ADDRESS": "local"}
+    ran = subprocess.run([sys.executable, "-c", LATE], env=env, capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("ConfigError --ray-address: Ray's cluster on this machine was not up")
+    assert "ray start --head" in ran.stdout
+
+
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'spar-server\[ray\]'"), ray_executor():

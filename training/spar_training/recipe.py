@@ -15,6 +15,7 @@ from spar_core.search import SearchConfig
 from spar_core.search.config import Algorithm
 from spar_core.types import Sampling
 from spar_training.data.conversations import Kind
+from spar_training.trainers.job import INCIDENTAL as INCIDENTAL_TO_A_JOB
 from spar_training.validation import told
 from spar_training.world.prompt import Split
 
@@ -22,7 +23,15 @@ RECIPES: Final = Path(__file__).parent / "recipes"
 # What a run's folder keeps its recipe in.
 MANIFEST: Final = "run.json"
 # What these say changes how a run is done and described, and not what an iteration of it makes.
-_INCIDENTAL: Final = frozenset({"name", "iterations", "in_flight", "paper", "resources"})
+_INCIDENTAL: Final = frozenset({"name", "iterations", "in_flight", "serving", "paper", "resources"})
+_SERVED_BY_THIS_PROCESS: Final[Mapping[str, Any]] = {
+    "engine": "embedded",
+    "command": [],
+    "environment": {},
+    "replicas": 1,
+    "gpus_per_replica": 1,
+    "ready_within_s": 900.0,
+}
 
 
 class _Strict(BaseModel):
@@ -160,7 +169,8 @@ class Serving(_Strict):
 
     `embedded`: in this process. `command`: a server for each of `replicas`, started before the stages that call it and
     stopped after them, with {model} (its folder), {name} (what it is called), {port}, {replica} (from 0) and {gpus}
-    (the replica's own, `gpus_per_replica` of them: "2,3") filled in; it must have OpenAI's API under /v1.
+    (the replica's own, `gpus_per_replica` of them: "2,3") filled in; it must have OpenAI's API under /v1. Each
+    iteration trains models anew, so servers that stand elsewhere cannot be named by URL.
     """
 
     engine: Literal["embedded", "command"] = "embedded"
@@ -169,6 +179,17 @@ class Serving(_Strict):
     replicas: int = Field(default=1, gt=0)
     gpus_per_replica: int = Field(default=1, gt=0)
     ready_within_s: float = Field(default=900, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_urls(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and (values.get("engine") == "urls" or {"url", "urls"} & values.keys()):
+            raise ValueError(
+                "servers cannot be named by URL, since each iteration trains models that they do not have; with "
+                "engine: command, give a command that serves the folder {model} as {name} there, and forwards {port} "
+                "of this machine to it until it is told to end"
+            )
+        return values
 
     @model_validator(mode="after")
     def _command_where_needed(self) -> Serving:
@@ -225,8 +246,14 @@ class Recipe(_Strict):
     resources: Resources = Resources()
 
     def essence(self) -> dict[str, Any]:
-        """The keys that decide what an iteration makes."""
-        return self.model_dump(mode="json", exclude=set(_INCIDENTAL))
+        """The keys that decide what an iteration makes; where and how its models are served and trained does not."""
+        data = self.model_dump(mode="json", exclude=set(_INCIDENTAL))
+        trained = {
+            role: {key: value for key, value in data["training"][role].items() if key not in INCIDENTAL_TO_A_JOB}
+            for role in ("actor", "refiner")
+        }
+        # As the defaults stood in the digests of the models that were made before this was left out.
+        return {**data, "training": {**trained, "launcher": ["python"]}, "serving": dict(_SERVED_BY_THIS_PROCESS)}
 
     @model_validator(mode="after")
     def _cap_for_each(self) -> Recipe:

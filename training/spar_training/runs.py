@@ -81,7 +81,7 @@ class Run:
 
 
 def open_run(folder: Path, recipe: Recipe) -> Run:
-    """Begin a run, or go on with one: with more iterations than it was begun with, if these are wanted.
+    """Begin a run, or go on with one: with more iterations, or served and trained otherwise, if the recipe says so now.
 
     Raises:
         ConfigError: the folder's run has another recipe, names the first key that differs; or what the run begins with
@@ -89,7 +89,13 @@ def open_run(folder: Path, recipe: Recipe) -> Run:
     """
     path = folder / MANIFEST
     if path.exists():
-        _same(folder, Recipe.model_validate(read_manifest(path)["recipe"]).essence(), recipe.essence())
+        manifest = read_manifest(path)
+        begun = Recipe.model_validate(manifest["recipe"])
+        _same(folder, begun.essence(), recipe.essence())
+        # What was made stays shown: a call that wants fewer iterations takes none away.
+        now = recipe.model_copy(update={"iterations": max(begun.iterations, recipe.iterations)})
+        if now != begun:
+            write_json(path, {**manifest, "recipe": now.model_dump(mode="json")})
     else:
         write_json(path, manifest_of(recipe))
     return Run(folder, recipe)

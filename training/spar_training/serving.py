@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from subprocess import STDOUT, Popen, TimeoutExpired
+from subprocess import PIPE, STDOUT, Popen, TimeoutExpired
 from typing import Final
 
 import aiohttp
 
 from spar_core.errors import BackendUnavailable, ConfigError
+from spar_training import leash
 from spar_training.executors.base import ModelPlace
 from spar_training.recipe import Serving
 
@@ -27,7 +30,8 @@ _TOLD_LINES: Final = 15
 
 @asynccontextmanager
 async def served(model: Path | str, serving: Serving, *, name: str, logs: Path) -> AsyncIterator[ModelPlace]:
-    """The model in the folder `model`, to be called under `name`; its servers end with the block.
+    """The model in the folder `model`, to be called under `name`; its servers end with the block, or when this
+    process is killed.
 
     They write `logs/NAME-N.log`.
 
@@ -100,6 +104,9 @@ class _Server:
         except TimeoutExpired:
             self._signal(signal.SIGKILL)
             self.process.wait()
+        finally:
+            if self.process.stdin:
+                self.process.stdin.close()
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -121,15 +128,20 @@ def _server(serving: Serving, model: str, name: str, replica: int, port: int, lo
     except (KeyError, IndexError, ValueError) as error:
         known = ", ".join(f"{{{field}}}" for field in fields)
         raise ConfigError(f"serving: {error} in command or environment is none of {known}") from error
+    if shutil.which(command[0], path=environment.get("PATH")) is None:
+        raise ConfigError(f"serving.command: {command[0]} cannot be started: no such command here, or not executable")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
-        try:
-            # A group of its own, so that the workers which servers start end with them.
-            process = Popen(
-                command, stdout=out, stderr=STDOUT, env={**os.environ, **environment}, start_new_session=True
-            )
-        except OSError as error:
-            raise ConfigError(f"serving.command: {command[0]} cannot be started ({error.strerror})") from error
+        # A group of its own, so that the workers which servers start end with them; on a leash, so that they all end
+        # when this process is killed.
+        process = Popen(
+            [sys.executable, "-I", "-S", leash.__file__, *command],
+            stdin=PIPE,
+            stdout=out,
+            stderr=STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
     server = _Server(process, port, log)
     try:
         yield server

@@ -236,6 +236,7 @@ async def test_the_card_tells_the_funnel_the_groups_and_the_lengths(tmp_path: Pa
     # They are grown by the same words.
     assert card["self_bleu"]["seeds"] < card["self_bleu"]["prompts"] < 1
     told = (tmp_path / "out" / "card.md").read_text()
+    assert "| --- | --: | --: | --: |\n" in told
     assert "| replies | 5 | 4 | 1 none |" in told
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from spar_core.errors import ConfigError
+from spar_core.shipped_pair import shipped_pair
 from spar_training.digests import data_digest
 from spar_training.recipe import Recipe, load_recipe, shipped_recipes
 from spar_training.runs import Iteration, open_run
@@ -34,6 +36,11 @@ def test_a_shipped_recipe_makes_jobs_that_the_trainer_takes(name: str, tmp_path:
     assert (actor.recipe.name, actor.recipe.iteration) == (name, 2)
     assert actor.recipe.sha256 == data_digest(recipe.essence())
     assert actor.seed != refiner.seed
+
+
+def test_the_shipped_pairs_lineage_names_the_recipe_that_made_it() -> None:
+    lineage = json.loads((shipped_pair() / "actor" / "lineage.json").read_text(encoding="utf-8"))
+    assert lineage["recipe"]["sha256"] == data_digest(load_recipe("small-pair").essence())
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -113,3 +120,9 @@ def test_what_is_no_recipe_is_named(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(ConfigError, match="not the manifest of a run"):
         load_recipe(str(tmp_path))
+
+
+@pytest.mark.parametrize("change", ["serving.engine=urls", "serving.urls=[http://there:8000/v1]"])
+def test_servers_named_by_url_are_refused_with_what_to_do_instead(change: str) -> None:
+    with pytest.raises(ConfigError, match=r"serving: servers cannot .*engine: command.*forwards {port}"):
+        load_recipe("small-pair", [change])

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from spar_core.errors import ConfigError
-from spar_training.recipe import Recipe
+from spar_training.recipe import Recipe, Serving
 from spar_training.runs import open_run, read_run
 from spar_training.status import show
 
@@ -35,6 +35,26 @@ def test_a_step_is_kept_with_what_it_counted_and_the_time_of_all_its_tries(tmp_p
 def test_a_run_may_be_given_more_iterations(tmp_path: Path) -> None:
     open_run(tmp_path, RECIPE)
     assert open_run(tmp_path, RECIPE.model_copy(update={"iterations": 5})).recipe.iterations == 5
+
+
+def test_status_of_a_run_that_was_given_more_iterations_tells_of_them(tmp_path: Path) -> None:
+    open_run(tmp_path, RECIPE)
+    open_run(tmp_path, RECIPE.model_copy(update={"iterations": 5}))
+    assert read_run(tmp_path).recipe.iterations == 5
+    open_run(tmp_path, RECIPE)
+    assert read_run(tmp_path).recipe.iterations == 5
+
+
+def test_a_run_goes_on_wherever_its_models_are_served_and_trained_now(tmp_path: Path) -> None:
+    open_run(tmp_path, RECIPE)
+    served = Serving(engine="command", command=("vllm", "serve", "{model}"), replicas=4)
+    training = {"launcher": ("accelerate", "launch", "-m"), "actor": {"threads": 2, "save_every": 7}}
+    elsewhere = Recipe.model_validate({**RECIPE.model_dump(), "serving": served, "training": training})
+    assert open_run(tmp_path, elsewhere).recipe.serving == served
+    assert read_run(tmp_path).recipe == elsewhere
+    otherwise = Recipe.model_validate({**RECIPE.model_dump(), "training": {"actor": {"learning_rate": 1.0}}})
+    with pytest.raises(ConfigError, match="begun with training"):
+        open_run(tmp_path, otherwise)
 
 
 def test_status_tells_finished_steps_and_what_is_under_way(tmp_path: Path) -> None:

@@ -81,7 +81,8 @@ async def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> No
             pytest.fail("it was not ready")
 
 
-def test_a_run_that_is_told_to_end_ends_its_servers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_told_to_end_or_killed_ends_its_servers(number: signal.Signals, tmp_path: Path) -> None:
     recipe = {"name": "mine", "prompts": {"source": "world", "per_iteration": 2}, "iterations": 1}
     told = serving().model_dump(mode="json")
     training = {"actor": {"learning_rate": 1}, "refiner": {"learning_rate": 1}}
@@ -93,8 +94,9 @@ def test_a_run_that_is_told_to_end_ends_its_servers(tmp_path: Path) -> None:
         for _ in range(1200):
             if log.exists() and log.read_text().endswith("\n"):
                 break
+            assert run.poll() is None
             time.sleep(0.05)
-        run.send_signal(signal.SIGTERM)
+        run.send_signal(number)
         assert run.wait(30) != 0
     assert gone(json.loads(log.read_text().splitlines()[0])["pid"])
 

@@ -8,6 +8,7 @@ from statistics import mean, median
 from typing import Any
 
 from spar_training.files import Row
+from spar_training.reports.page import Table, markdown_table
 
 
 def card_of(pairs: Sequence[Row], conversations: Sequence[Row], left_out: Mapping[str, int]) -> dict[str, Any]:
@@ -28,11 +29,9 @@ def card_of(pairs: Sequence[Row], conversations: Sequence[Row], left_out: Mappin
 
 def card_markdown(card: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]]) -> str:
     """The card as a page: what the steps counted, then the data."""
-    lines = ["# Training data of this iteration", "", "| step | counted |", "|---|---|"]
-    lines += [f"| {name} | {_told(counts)} |" for name, counts in steps.items()]
-    lines += ["", "| data | |", "|---|---|"]
-    lines += [f"| {key.replace('_', ' ')} | {_told(value)} |" for key, value in card.items()]
-    return "\n".join(lines) + "\n"
+    counted = Table(("step", "counted"), [(name, _told(counts)) for name, counts in steps.items()])
+    data = Table(("data", ""), [(key.replace("_", " "), _told(value)) for key, value in card.items()])
+    return "\n\n".join(("# Training data of this iteration", markdown_table(counted), markdown_table(data))) + "\n"
 
 
 def _told(value: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from spar_training.evolve.evolving import Evolving
 from spar_training.evolve.filters.diversity import self_bleu
 from spar_training.files import Row, write_json, write_text
+from spar_training.reports.page import Table, markdown_table
 from spar_training.shingles import words
 
 
@@ -76,7 +77,7 @@ def _markdown(card: dict[str, Any]) -> str:
             "",
             "## Funnel",
             "",
-            *_table(("stage", "in", "kept", "removed"), map(_stage, card["funnel"])),
+            markdown_table(Table(("stage", "in", "kept", "removed"), [_stage(stage) for stage in card["funnel"]])),
             "",
             f"Near duplicates: Jaccard of 3-word shingles from {filters['near']}. Diversity: BLEU-4 with a kept prompt "
             f"above {filters['self_bleu']}. Benchmarks: containment of 3-word shingles from {filters['leak']}. "
@@ -84,11 +85,11 @@ def _markdown(card: dict[str, Any]) -> str:
             "",
             "## Constraints",
             "",
-            *_table(("group", "as main", "besides"), _groups(card)),
+            markdown_table(Table(("group", "as main", "besides"), _groups(card))),
             "",
             "## Lengths and diversity",
             "",
-            *_table(("", *card["words"]["seeds"], "Self-BLEU"), _shapes(card)),
+            markdown_table(Table(("", *card["words"]["seeds"], "Self-BLEU"), _shapes(card))),
             "",
             "Lengths are in words. Self-BLEU is the mean BLEU-4 of up to 1,000 texts with the nearest of the others: "
             "the lower, the more diverse.",
@@ -97,22 +98,19 @@ def _markdown(card: dict[str, Any]) -> str:
     )
 
 
-def _stage(stage: dict[str, Any]) -> tuple[object, ...]:
+def _stage(stage: dict[str, Any]) -> tuple[str, ...]:
     why = ", ".join(f"{count:,} {reason}" for reason, count in stage["removed"].items())
     return stage["name"], f"{stage['taken']:,}", f"{stage['kept']:,}", why
 
 
-def _groups(card: dict[str, Any]) -> list[tuple[object, ...]]:
+def _groups(card: dict[str, Any]) -> list[tuple[str, ...]]:
     main, other = card["main_groups"], card["other_groups"]
-    return [(name, main.get(name, 0), other.get(name, 0)) for name in sorted({*main, *other})]
+    return [(name, f"{main.get(name, 0):,}", f"{other.get(name, 0):,}") for name in sorted({*main, *other})]
 
 
-def _shapes(card: dict[str, Any]) -> list[tuple[object, ...]]:
+def _shapes(card: dict[str, Any]) -> list[tuple[str, ...]]:
     return [
-        (name, *spread.values(), f"{card['self_bleu'][name]:.3f}") for name, spread in card["words"].items() if spread
+        (name, *map(str, spread.values()), f"{card['self_bleu'][name]:.3f}")
+        for name, spread in card["words"].items()
+        if spread
     ]
-
-
-def _table(head: Sequence[object], rows: Any) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(str(cell) for cell in line)} |" for line in lines]

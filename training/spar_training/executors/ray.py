@@ -26,6 +26,8 @@ from spar_training.stages.base import Stage
 # Rows pass through it one by one, nothing else does.
 _OBJECT_STORE_BYTES: Final = 256 * 2**20
 _REACHED_WITHIN_S: Final = 10.0
+# What Ray says then.
+_LATE: Final = "timed out during startup"
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -151,8 +153,16 @@ def _connect(ray: Any, address: str | None) -> None:
         _reach(where, name)
     try:
         ray.init(address=where, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise ConfigError(f"{name}: cannot connect to a Ray cluster at {where}: {error}") from error
+    except Exception as error:
+        # Ray has no other name for a cluster that was not up in its 30 s.
+        if _LATE not in str(error):
+            raise
+        raise ConfigError(
+            f"{name}: Ray's cluster on this machine was not up in Ray's own time limit (is the machine busy, or "
+            "its disk slow?); run again, or start one first with ray start --head, and give --ray-address auto"
+        ) from error
 
 
 def _reach(address: str, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
@@ -12,7 +12,7 @@ from spar_core.errors import ConfigError
 from spar_training.validation import told
 
 # What these say changes how a job runs and not what it makes, so a job may go on with others than it began with.
-_INCIDENTAL = frozenset({"threads", "log_to", "log_every", "save_every", "recipe"})
+INCIDENTAL: Final = frozenset({"threads", "log_to", "log_every", "save_every", "recipe"})
 
 
 class _Strict(BaseModel):
@@ -106,7 +106,7 @@ class Job(_Strict):
         """The keys that decide what comes out."""
         # Without these a job is what it was before there were any.
         unused = {name for name in ("keep_steps", "length_normalized") if not getattr(self, name)}
-        return self.model_dump(mode="json", exclude=set(_INCIDENTAL) | unused)
+        return self.model_dump(mode="json", exclude=set(INCIDENTAL) | unused)
 
 
 def parse_job(values: object, *, source: str) -> Job:
