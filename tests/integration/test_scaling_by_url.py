@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
 from spar_core.shipped_pair import shipped_pair
+from spar_core.weights import weights_sha256
 from spar_server.cli.main import app
 from spar_server.pair import build_pair
 from spar_server.settings import Settings
@@ -57,6 +58,11 @@ def test_a_pair_by_url_scores_what_it_scores_as_a_folder(
     assert served["config"]["actor"] == {"model": "spar-small", "urls": [embedded_url], **told}
     assert served["models"]["refiner"]["urls"] == [refiner_url]
     assert served["models"]["refiner"]["server"]["version"]
+    # Which weights these were, and what made them, a URL alone would not tell.
+    pair = served["models"]["actor"]["server"]["pair"]
+    lineage = json.loads((shipped_pair() / "actor" / "lineage.json").read_text())
+    assert pair["name"] == "spar-small"
+    assert pair["actor"] == {"sha256": weights_sha256(shipped_pair() / "actor"), "recipe": lineage["recipe"]}
     report = (tmp_path / "served" / "report.md").read_text()
     assert f"actor spar-small at {embedded_url}, refiner judge at {refiner_url}" in report
     assert "asked by the same URLs" in report
