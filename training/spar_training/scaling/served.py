@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -37,9 +37,15 @@ class Served:
 
     def __post_init__(self) -> None:
         for url in (*self.actor.urls, *self.refiner.urls):
-            parts = urlsplit(url)
+            try:
+                parts = urlsplit(url)
+            except ValueError as error:
+                raise ConfigError(f"--url: is no address ({error})") from error
             if parts.username or parts.password or parts.query:
-                raise ConfigError("--url: an address with a key in it would stand in the result; set OPENAI_API_KEY")
+                raise ConfigError(
+                    "--url: takes no key and no query, which would stand in the result; a key is read "
+                    "from OPENAI_API_KEY"
+                )
 
     async def reached(self) -> ServedPair:
         """The pair, found ready.
@@ -78,10 +84,7 @@ class ServedPair:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        return {
-            "actor": _config(self.actor),
-            "refiner": _config(self.refiner),
-        }
+        return {"actor": _config(self.actor), "refiner": _config(self.refiner)}
 
     @asynccontextmanager
     async def opened(self, *, searches: int | None) -> AsyncIterator[Pair]:
@@ -108,12 +111,11 @@ def _named(subject: Subject) -> str:
 
 
 def _config(subject: Subject) -> dict[str, Any]:
-    asked = asdict(subject)
     return {
         "model": subject.model,
         "urls": list(subject.urls),
         "max_tokens": subject.sampling.max_tokens,
-        "extra": asked["sampling"]["extra"],
+        "extra": dict(subject.sampling.extra),
         "in_flight": subject.in_flight,
     }
 
@@ -160,7 +162,9 @@ async def _owner(url: str, model: str) -> str | None:
     except ValueError:
         listed = None
     data = listed.get("data") if isinstance(listed, dict) else None
-    models = {one["id"]: one.get("owned_by") for one in data or [] if isinstance(one, dict) and "id" in one}
+    models = {
+        one["id"]: one.get("owned_by") for one in data or [] if isinstance(one, dict) and isinstance(one.get("id"), str)
+    }
     if models and model not in models:
-        raise ConfigError(f"--url {url}: has no model {model}; it has {', '.join(map(str, models))}")
+        raise ConfigError(f"--url {url}: has no model {model}; it has {', '.join(models)}")
     return models.get(model)
