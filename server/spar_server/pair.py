@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from spar_core.backends.base import Backend, is_ready
 from spar_core.backends.openai import OpenAIBackend, Timeouts
@@ -15,6 +15,7 @@ from spar_core.errors import ConfigError
 from spar_core.prompts import Templates, load_templates
 from spar_core.shipped_pair import shipped_pair
 from spar_core.types import Sampling
+from spar_server.lineage import lineage_of
 from spar_server.pair_folder import PairFolder, load_folder
 from spar_server.settings import Served, Settings, Upstream, VllmModel
 from spar_server.vllm_models import VllmModels
@@ -32,7 +33,10 @@ _NO_MODEL_HERE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """`name` is what clients call it. `actor_sampling` holds where a request says nothing."""
+    """`name` is what clients call it. `actor_sampling` holds where a request says nothing.
+
+    `lineage` is that of each role's model, where it is a folder's.
+    """
 
     name: str
     actor: Backend
@@ -41,6 +45,7 @@ class Pair:
     actor_sampling: Sampling
     judge_sampling: Sampling
     refine_sampling: Sampling
+    lineage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     async def ready(self) -> bool:
         """Whether both can be called now."""
@@ -135,4 +140,5 @@ def _embedded(settings: Settings) -> Pair:
         actor_sampling=Sampling(temperature=0.9, top_p=0.9, max_tokens=models.answer_tokens),
         judge_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.judge_max_tokens or models.judge_tokens),
         refine_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.refine_max_tokens or models.refine_tokens),
+        lineage={"actor": lineage_of(models.actor), "refiner": lineage_of(models.refiner)},
     )

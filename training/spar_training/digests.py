@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Final
 
-_BLOCK: Final = 1 << 22
+from spar_core.weights import weights_sha256
 
 
 def file_digest(path: Path) -> str:
@@ -26,14 +25,4 @@ def parent_of(model: str) -> dict[str, str]:
     folder = Path(model)
     if not folder.is_dir():
         return {"model": model}
-    digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
-        digest.update(path.name.encode())
-        _add(digest, path)
-    return {"model": model, "sha256": digest.hexdigest()}
-
-
-def _add(digest: hashlib._Hash, path: Path) -> None:
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
+    return {"model": model, "sha256": weights_sha256(folder)}

@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spar_core.errors import ConfigError
+from spar_server.cli.evaluate import ExtraBody, InFlight, needed, to_subject
+
+if TYPE_CHECKING:
+    from spar_training.evals.asking import Subject
+    from spar_training.scaling.served import Served
 
 app = typer.Typer(no_args_is_help=True, help="Measure what compute buys.")
+# A critique of any model's, with room to spare.
+_SERVED_TOKENS = 2048
 _METHODS = "bfs,dfs,best_first,iterative,best_of_n_all,best_of_n,self_consistency,similarity"
 
 
 @app.command()
 def scaling(
     pair: Annotated[Path | None, typer.Option(help="Folder with actor/ and refiner/ (default shipped)")] = None,
+    url: Annotated[
+        list[str] | None,
+        typer.Option("--url", help="Instead of a folder, the actor's OpenAI-compatible URL; once for each server"),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The actor's name at --url")] = None,
+    refiner_url: Annotated[
+        list[str] | None, typer.Option("--refiner-url", help="The refiner's URL (default the actor's)")
+    ] = None,
+    refiner_model: Annotated[str | None, typer.Option(help="The refiner's name there (default the actor's)")] = None,
+    templates: Annotated[
+        str | None, typer.Option(help="Prompt templates: default (by URL), compact (of a folder), or a folder of yours")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help=f"By URL, most tokens of a call (default {_SERVED_TOKENS})")
+    ] = None,
+    extra_body: ExtraBody = None,
+    in_flight: InFlight = 16,
     prompts: Annotated[int, typer.Option(min=1, help="Prompts of the split")] = 500,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each prompt")] = 3,
     budgets: Annotated[str, typer.Option(help="Refinement budgets of the curves")] = "0,1,2,4,8,16,32",
@@ -24,7 +48,10 @@ def scaling(
     best_of_all: Annotated[int, typer.Option(min=1, help="Largest budget of best-of-N that judges all N")] = 16,
     split: Annotated[str, typer.Option(help="held_out, or validation for tuning")] = "held_out",
     timed: Annotated[int, typer.Option(min=0, help="Prompts timed one search at a time; 0 for no times")] = 40,
-    oracles: Annotated[bool, typer.Option(help="Also with a perfect judge, and a perfect refiner")] = True,
+    oracles: Annotated[
+        bool | None,
+        typer.Option("--oracles/--no-oracles", help="Also with a perfect judge and refiner (default; not by URL)"),
+    ] = None,
     ablations: Annotated[bool, typer.Option(help="Also with one thing of the search changed at a time")] = True,
     quick: Annotated[bool, typer.Option("--quick", help="Few prompts and small budgets, in a minute")] = False,
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed")] = Path("runs/scaling"),
@@ -36,6 +63,9 @@ def scaling(
 
     from spar_training.scaling import command
 
+    served = _served(
+        url, model, refiner_url, refiner_model, max_tokens=max_tokens, extra_body=extra_body, in_flight=in_flight
+    )
     options = command.Options(
         pair=pair,
         prompts=prompts,
@@ -46,12 +76,52 @@ def scaling(
         best_of_all=best_of_all,
         split=split,
         timed=timed,
-        oracles=oracles,
+        oracles=served is None if oracles is None else oracles,
         ablations=ablations,
         out=out,
         docs=docs,
+        served=served,
+        templates=templates,
     )
     command.run(command.quick(options) if quick else options, command=shlex.join(["spar", *sys.argv[1:]]))
+
+
+def _served(
+    url: list[str] | None,
+    model: str | None,
+    refiner_url: list[str] | None,
+    refiner_model: str | None,
+    *,
+    max_tokens: int | None,
+    extra_body: str | None,
+    in_flight: int,
+) -> Served | None:
+    if not url:
+        given = {
+            "--model": model, "--refiner-url": refiner_url, "--refiner-model": refiner_model,
+            "--max-tokens": max_tokens, "--extra-body": extra_body,
+        }  # fmt: skip
+        if unused := [option for option, value in given.items() if value]:
+            raise ConfigError(f"{unused[0]}: is for models by URL; give the actor's --url too")
+        return None
+    if refiner_url:
+        needed(refiner_model, "--refiner-model")
+    from spar_training.scaling.served import Served
+
+    def subject(name: str, urls: list[str]) -> Subject:
+        # The bench sets each call's temperature and seed.
+        return to_subject(
+            name,
+            urls,
+            temperature=0.0,
+            max_tokens=max_tokens or _SERVED_TOKENS,
+            seed=0,
+            in_flight=in_flight,
+            extra_body=extra_body,
+        )
+
+    actor = needed(model, "--model")
+    return Served(actor=subject(actor, url), refiner=subject(refiner_model or actor, refiner_url or url))
 
 
 @app.command()

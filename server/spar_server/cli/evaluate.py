@@ -31,7 +31,7 @@ Seed = Annotated[int, typer.Option(help="Seed of every sampled number")]
 InFlight = Annotated[int, typer.Option(min=1, help="Most requests at once")]
 
 
-def _subject(
+def to_subject(
     model: str,
     url: list[str] | None,
     *,
@@ -59,7 +59,7 @@ def _extra(refine_budget: int | None, extra_body: str | None) -> dict[str, Any]:
     return extra if refine_budget is None else {**extra, "refine_budget": refine_budget}
 
 
-def _needed(value: str | None, option: str) -> str:
+def needed(value: str | None, option: str) -> str:
     if value is None:
         raise ConfigError(f"{option} is needed")
     return value
@@ -103,8 +103,8 @@ def ifeval(
 
     subject = None
     if url or model:
-        subject = _subject(
-            _needed(model, "--model"),
+        subject = to_subject(
+            needed(model, "--model"),
             url,
             temperature=temperature,
             max_tokens=max_tokens,
@@ -151,7 +151,7 @@ def llmbar(
     """LLMBar: how often a judge is right about single outputs, by majority of 1, 3, 5, ... votes, and about pairs."""
     from spar_training.evals.llmbar.command import LLMBar, run
 
-    subject = _subject(
+    subject = to_subject(
         model,
         url,
         temperature=temperature,
@@ -185,7 +185,7 @@ def followbench(
     """FollowBench: SSR and HSR by level and CSL, by rules and by a judge of your choice."""
     from spar_training.evals.followbench.command import FollowBench, run
 
-    subject = _subject(
+    subject = to_subject(
         model,
         url,
         temperature=temperature,
@@ -197,9 +197,11 @@ def followbench(
     )
     judge = None
     if judge_url:
-        _needed(judge_model, "--judge-model")
+        needed(judge_model, "--judge-model")
     if judge_model:
-        judge = _subject(judge_model, judge_url, temperature=0.0, max_tokens=max_tokens, seed=seed, in_flight=in_flight)
+        judge = to_subject(
+            judge_model, judge_url, temperature=0.0, max_tokens=max_tokens, seed=seed, in_flight=in_flight
+        )
     run(subject, FollowBench(judge=judge, tries=judge_tries, limit=limit), data=data, out=out)
 
 
@@ -233,7 +235,7 @@ def general(
         allow_code=allow_code_execution,
     )
     # Each task says how long its answers may be.
-    subject = _subject(
+    subject = to_subject(
         model,
         [url],
         temperature=temperature,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -29,9 +30,11 @@ async def ready(request: Request) -> JSONResponse:
     return JSONResponse({"ready": is_ready}, status_code=200 if is_ready else 503)
 
 
-@router.get("/version", summary="The server's version")
-async def server_version() -> dict[str, str]:
-    return {"version": version("spar-server")}
+@router.get("/version", summary="The server's version, and the pair that it serves")
+async def server_version(request: Request) -> dict[str, Any]:
+    """Of a pair in a folder also each model's weights by their SHA-256, and the recipe that made it, where known."""
+    pair: Pair = request.app.state.pair
+    return {"version": version("spar-server"), "pair": {"name": pair.name, **pair.lineage}}
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)

@@ -418,7 +418,9 @@ def test_operators_get_health_readiness_version_and_metrics(serving: Serving) ->
         ask(client, n=0)
         assert client.get("/health").json() == {"status": "ok"}
         assert client.get("/ready").json() == {"ready": True}
-        assert client.get("/version").json()["version"]
+        told = client.get("/version").json()
+        assert told["version"]
+        assert told["pair"] == {"name": "pair"}
         metrics = client.get("/metrics").text
     for line in (
         'spar_requests_total{kind="search",outcome="ok"} 1.0',

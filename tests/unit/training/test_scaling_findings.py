@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from spar_core.errors import ConfigError
+from spar_core.shipped_pair import shipped_pair
 from spar_training.reports.page import to_html, to_markdown
 from spar_training.reports.result import read_result, write_result
 from spar_training.scaling.ablation import vote_savings
 from spar_training.scaling.arm import main_arms
-from spar_training.scaling.command import Options, quick, run, weights_digest
+from spar_training.scaling.command import Options, quick, run
 from spar_training.scaling.comparison import Reference, compare, difference
 from spar_training.scaling.consensus import most_common, most_similar
 from spar_training.scaling.curves import point
+from spar_training.scaling.embedded import weights_digest
 from spar_training.scaling.findings import budgets_of, find
 from spar_training.scaling.outcome import to_result
 from spar_training.scaling.report import to_report
@@ -241,7 +243,7 @@ def test_the_shipped_pair_is_benched_from_end_to_end_and_not_twice(tmp_path: Pat
     run(chosen, command="spar bench scaling")
     first = (tmp_path / "run" / "result.json").read_bytes()
     models = json.loads(first)["models"]
-    assert models["actor"]["weights"] == weights_digest(chosen.folder / "actor")
+    assert models["actor"]["weights"] == weights_digest(shipped_pair() / "actor")
     assert (tmp_path / "docs" / "scaling.md").exists()
     assert list((tmp_path / "docs" / "img").glob("scaling-*.svg"))
     run(chosen, command="spar bench scaling")

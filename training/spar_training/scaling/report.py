@@ -247,10 +247,22 @@ def _method(config: Mapping[str, Any]) -> Section:
         "Completions are kept by what was asked, and equal calls are made once; each search is charged for all its "
         "calls as if it had made them.",
     ]
+    by_url = "actor" in config
+    if by_url:
+        lines.append(
+            f"Prompt templates `{config['templates']}`; a call of the actor may have {config['actor']['max_tokens']} "
+            f"tokens and one of the refiner {config['refiner']['max_tokens']}. Tokens are as the servers count them. "
+            "Where a server does not keep to a call's seed, equal calls are still one sample: the first."
+        )
     if config.get("timed_prompts"):
+        engines = (
+            "asked by the same URLs, whose servers may have the prompts in a cache of their own, from a client"
+            if by_url
+            else "two engines as the server has them,"
+        )
         lines.append(
             f"Seconds: the first {config['timed_prompts']} prompts under seed 0, one search at a time, nothing from "
-            f"the store, two engines as the server has them, on {config['machine']} with a mean load of "
+            f"the store, {engines} on {config['machine']} with a mean load of "
             f"{config['load']}. A line's accuracy is that of all prompts."
         )
     command = f"    {config['command']}"
