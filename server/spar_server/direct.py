@@ -37,6 +37,7 @@ class Direct:
         scope["app"] = self._app
         try:
             response = await endpoint(JsonRequest(scope, receive))
+            await response(scope, receive, send)
         except KNOWN as error:
-            response = self._errors.answer(error, scope)
-        await response(scope, receive, send)
+            # A stream raises them too, before it has begun.
+            await self._errors.answer(error, scope)(scope, receive, send)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive
 
 T = TypeVar("T")
 
@@ -43,38 +42,3 @@ async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         # Someone else may have cancelled the task too: then that is not ours to hide.
         if gone and task.uncancel() == 0:
             raise ClientGoneError
-
-
-class EventStream(Response):
-    """A `text/event-stream` of `frames`; their generator is closed as soon as the client goes."""
-
-    def __init__(self, frames: AsyncGenerator[str, None]) -> None:
-        self._frames = frames
-        self.status_code = 200
-        self.background = None
-        # X-Accel-Buffering keeps nginx from holding the stream back.
-        self.init_headers(
-            {
-                "content-type": "text/event-stream; charset=utf-8",
-                "cache-control": "no-cache",
-                "x-accel-buffering": "no",
-            }
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await until_disconnect(receive, self._send(send))
-        except ClientGoneError:
-            return
-
-    async def _send(self, send: Send) -> None:
-        try:
-            # Begun before the client can be waited for: only what has begun is closed by closing it.
-            first = await anext(self._frames)
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await send({"type": "http.response.body", "body": first.encode(), "more_body": True})
-            async for text in self._frames:
-                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-        finally:
-            await self._frames.aclose()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})

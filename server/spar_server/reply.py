@@ -16,7 +16,8 @@ from spar_server.answering import Plan, make_plan
 from spar_server.asked_budget import BUDGET_HEADER
 from spar_server.auth import allow_model, key_of
 from spar_server.deadlines import READ_TIMEOUT_HEADER, answer_within
-from spar_server.disconnect import EventStream, until_disconnect
+from spar_server.disconnect import until_disconnect
+from spar_server.event_stream import EventStream
 from spar_server.gate import Gate
 from spar_server.headers import header_of
 from spar_server.keys import defaults_for
@@ -24,7 +25,7 @@ from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.schemas import ChatRequest
 from spar_server.settings import RefineDefaults, Settings
-from spar_server.streaming import Voice, json_answer, stream_pass_through, stream_search, told
+from spar_server.streaming import Voice, json_answer, stream_pass_through, stream_search
 
 
 def defaults_of(request: Request) -> RefineDefaults:
@@ -63,10 +64,8 @@ async def reply_whole(plan: Plan, request: Request, body: Callable[[Plan, Answer
 
 
 async def reply_stream(plan: Plan, request: Request, voice: Voice) -> Response:
-    """The answers as a stream of events; what fails before the first of them is a status."""
-    frames = _frames(plan, request, voice)
-    head = await until_disconnect(request.receive, anext(frames))
-    return EventStream(told(head, frames, voice.failure))
+    """The answers as a stream of events."""
+    return EventStream(_frames(plan, request, voice), voice.failure)
 
 
 async def _whole(plan: Plan, request: Request, body: Callable[[Plan, Answers], dict[str, Any]]) -> dict[str, Any]:
@@ -86,6 +85,7 @@ async def _frames(plan: Plan, request: Request, voice: Voice) -> AsyncGenerator[
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
     async with gate.turn(plan, request) as admitted:
+        yield ""
         if admitted.streams_draft:
             frames = gate.draining.until_cutoff(stream_pass_through(admitted, voice, metrics))
         else:

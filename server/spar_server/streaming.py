@@ -7,9 +7,8 @@ fails before its first frame raises, so that the failure can still be a status.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -17,20 +16,16 @@ from typing import Any, Final, Protocol
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from spar_core.errors import BackendError
 from spar_core.search import Answers
 from spar_core.search.events import Event
 from spar_core.types import Completion, Delta, FinishReason, Usage
 from spar_server.answering import Plan
-from spar_server.errors import ApiError, api_error, internal_error
+from spar_server.errors import ApiError
 from spar_server.metrics import Metrics
 from spar_server.progress import progress_of
 from spar_server.side_by_side import side_by_side
 
-logger = logging.getLogger(__name__)
-
-# Load balancers drop a silent stream at 60 s; some clients count only parsed chunks.
-COMMENT_EVERY_S: Final = 10.0
+# Some clients count only parsed chunks: what keeps a stream alive for the others is not enough for them.
 CHUNK_EVERY_S: Final = 15.0
 # A request that the actor refuses is refused at once; a search is not held back longer for it than this.
 STATUS_WITHIN_S: Final = 0.5
@@ -89,25 +84,6 @@ async def joined(batches: AsyncGenerator[list[str], None]) -> AsyncGenerator[str
             yield "".join(batch)
 
 
-async def told(
-    head: str, rest: AsyncGenerator[str, None], failure: Callable[[ApiError], str]
-) -> AsyncGenerator[str, None]:
-    """A stream whose `head` has been read; what goes wrong from here on is its last frame."""
-    async with aclosing(rest):
-        yield head
-        try:
-            async for piece in rest:
-                yield piece
-        except BackendError as error:
-            yield failure(api_error(error))
-        except ApiError as error:
-            yield failure(error)
-        except Exception:
-            # The process's edge: a stream that just ends looks complete to a client.
-            logger.exception("a stream broke")
-            yield failure(internal_error())
-
-
 async def stream_search(plan: Plan, voice: Voice, metrics: Metrics) -> AsyncGenerator[str, None]:
     """Progress as thoughts while the search runs, then the answers, each in one piece."""
     events: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -145,22 +121,19 @@ async def stream_search(plan: Plan, voice: Voice, metrics: Metrics) -> AsyncGene
 
 
 async def _watch(events: asyncio.Queue[Event | None], voice: Voice, *, progress: bool) -> AsyncGenerator[str, None]:
-    """Progress until the search ends; a comment or a frame without news whenever there was none for long."""
-    spoke = sent = time.monotonic()
+    """Progress until the search ends, and a frame without news whenever there was none for long."""
+    spoke = time.monotonic()
     # One pending get, never a cancelled one: a timeout around get() could lose an event.
     pending = asyncio.ensure_future(events.get())
     try:
         while True:
-            due = min(sent + COMMENT_EVERY_S, spoke + CHUNK_EVERY_S) - time.monotonic()
+            due = spoke + CHUNK_EVERY_S - time.monotonic()
             done, _ = await asyncio.wait({pending}, timeout=max(0.0, due))
             now = time.monotonic()
             if now - spoke >= CHUNK_EVERY_S:
-                spoke = sent = now
-                yield voice.nothing()
-            elif now - sent >= COMMENT_EVERY_S:
                 # Also while there is news of which nothing is told.
-                sent = now
-                yield ": searching\n\n"
+                spoke = now
+                yield voice.nothing()
             if not done:
                 continue
             event = pending.result()
@@ -168,7 +141,7 @@ async def _watch(events: asyncio.Queue[Event | None], voice: Voice, *, progress:
                 return
             pending = asyncio.ensure_future(events.get())
             if progress and (text := progress_of(event)) is not None:
-                spoke = sent = time.monotonic()
+                spoke = time.monotonic()
                 for piece in voice.thought(text):
                     yield piece
     finally:

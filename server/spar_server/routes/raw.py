@@ -19,8 +19,9 @@ from spar_server.auth import allow_model, key_of
 from spar_server.chat_stream import DONE
 from spar_server.deadlines import READ_TIMEOUT_HEADER, answer_within
 from spar_server.described import EMBEDDED, TEXT
-from spar_server.disconnect import EventStream, until_disconnect
+from spar_server.disconnect import until_disconnect
 from spar_server.errors import ApiError
+from spar_server.event_stream import EventStream
 from spar_server.gate import Gate
 from spar_server.headers import header_of
 from spar_server.json_body import JsonRoute
@@ -30,7 +31,7 @@ from spar_server.raw_schemas import CompletionsRequest, EmbeddingsRequest, RawRe
 from spar_server.read_ahead import read_ahead
 from spar_server.reply import defaults_of
 from spar_server.settings import Settings
-from spar_server.streaming import frame, joined, told
+from spar_server.streaming import frame, joined
 
 router = APIRouter(route_class=JsonRoute)
 
@@ -41,9 +42,7 @@ async def completions(body: CompletionsRequest, request: Request) -> Response:
     actor = _actor(body, request)
     if not body.stream:
         return await _whole("/completions", actor, body, request)
-    frames = _frames("/completions", actor, body, request)
-    head = await until_disconnect(request.receive, anext(frames))
-    return EventStream(told(head, frames, lambda error: frame(error.body)))
+    return EventStream(_frames("/completions", actor, body, request), lambda error: frame(error.body))
 
 
 @router.post("/v1/embeddings", summary="Embed texts", responses=EMBEDDED)
@@ -92,6 +91,7 @@ async def _answer(path: str, actor: PassThrough, request: Request) -> dict[str, 
 async def _frames(path: str, actor: PassThrough, body: RawRequest, request: Request) -> AsyncGenerator[str, None]:
     gate, metrics, deadline_s = _shared(request)
     async with gate.timed_turn(request, deadline_s):
+        yield ""
         frames = joined(read_ahead(_chunks(path, actor, body, await request.json(), metrics)))
         async with aclosing(gate.draining.until_cutoff(frames)) as passed:
             async for each in passed:

@@ -385,22 +385,22 @@ def test_a_server_that_is_told_to_stop_finishes_what_runs(serving: Serving) -> N
 
 
 def test_a_long_searched_stream_is_kept_alive(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spar_server.streaming.COMMENT_EVERY_S", 0.05)
+    monkeypatch.setattr("spar_server.event_stream.COMMENT_EVERY_S", 0.05)
     monkeypatch.setattr("spar_server.streaming.CHUNK_EVERY_S", 0.1)
     with serving(scripted_pair(latency_s=0.4)) as url, httpx.Client(base_url=url) as client:
         response = ask(client, stream=True, refine_budget=1)
-    assert response.text.count(": searching") >= 10
+    assert response.text.count(": waiting") >= 10
     assert response.text.count('"delta":{}') >= 4
 
 
 def test_a_search_that_tells_nothing_of_its_progress_still_sends_comments(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spar_server.streaming.COMMENT_EVERY_S", 0.15)
+    monkeypatch.setattr("spar_server.event_stream.COMMENT_EVERY_S", 0.15)
     refine = {"algorithm": "iterative", "progress": False}
     with serving(scripted_pair(latency_s=0.1)) as url, httpx.Client(base_url=url) as client:
         response = ask(client, stream=True, refine_budget=4, refine=refine)
-    assert response.text.count(": searching") >= 1
+    assert response.text.count(": waiting") >= 1
 
 
 def test_the_model_is_listed_and_found_under_its_aliases(client: httpx.Client) -> None:

@@ -1,0 +1,128 @@
+"""A stream of events on its way to a client: when it begins, what keeps it alive, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, Final
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from spar_core.errors import BackendError, RequestError
+from spar_server.disconnect import ClientGoneError, until_disconnect
+from spar_server.errors import ApiError, api_error, internal_error
+
+logger = logging.getLogger(__name__)
+
+# Load balancers drop a silent stream at 60 s.
+COMMENT_EVERY_S: Final = 10.0
+_COMMENT: Final = b": waiting\n\n"
+
+
+class EventStream(Response):
+    """A `text/event-stream` of `frames`, whose generator is closed as soon as the client goes.
+
+    It begins with the first frame, or with a comment where there is none for long. What fails before that is raised,
+    so that it can still be a status; what fails later is the last frame, in the words of `failure`. An empty frame is
+    not sent: it says that the request's turn has come. Before it no comment is sent, for a refusal has to be a status.
+    """
+
+    def __init__(self, frames: AsyncGenerator[str, None], failure: Callable[[ApiError], str]) -> None:
+        self._frames = frames
+        self._failure = failure
+        self.status_code = 200
+        self.background = None
+        # X-Accel-Buffering keeps nginx from holding the stream back.
+        self.init_headers(
+            {
+                "content-type": "text/event-stream; charset=utf-8",
+                "cache-control": "no-cache",
+                "x-accel-buffering": "no",
+            }
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        line = _Line(send, self.raw_headers, comment_every_s=COMMENT_EVERY_S)
+        try:
+            await until_disconnect(receive, self._send(line))
+        except ClientGoneError:
+            if not line.begun:
+                raise
+
+    async def _send(self, line: _Line) -> None:
+        try:
+            async for text in self._frames:
+                if text:
+                    await line.say(text.encode())
+                else:
+                    line.keep_alive()
+        except Exception as error:
+            # The process's edge: a stream that just ends looks complete to a client.
+            if not line.begun:
+                raise
+            await line.say(self._failure(_told(error)).encode())
+        finally:
+            await line.close()
+            await self._frames.aclose()
+        await line.end()
+
+
+class _Line:
+    """What has been said to the client and when. One timer looks now and then whether that was long ago."""
+
+    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], *, comment_every_s: float) -> None:
+        self.begun = False
+        self._send = send
+        self._headers = headers
+        self._every_s = comment_every_s
+        self._loop = asyncio.get_running_loop()
+        self._said_at = self._loop.time()
+        self._sending = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._comment: asyncio.Task[None] | None = None
+
+    async def say(self, body: bytes) -> None:
+        async with self._sending:
+            if not self.begun:
+                self.begun = True
+                await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
+            await self._send(_part(body, more=True))
+        self._said_at = self._loop.time()
+
+    async def end(self) -> None:
+        await self._send(_part(b"", more=False))
+
+    def keep_alive(self) -> None:
+        """From now on say something whenever nothing else was said for long, the time before this counted in."""
+        self._timer = self._loop.call_at(self._said_at + self._every_s, self._ring)
+
+    async def close(self) -> None:
+        """No more comments."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._comment is not None:
+            self._comment.cancel()
+            await asyncio.gather(self._comment, return_exceptions=True)
+
+    def _ring(self) -> None:
+        now, due = self._loop.time(), self._said_at + self._every_s
+        # A client that does not read what is sent already has no use for more.
+        if now >= due and not self._sending.locked():
+            self._comment = self._loop.create_task(self.say(_COMMENT))
+        self._timer = self._loop.call_at(due if due > now else now + self._every_s, self._ring)
+
+
+def _part(body: bytes, *, more: bool) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+def _told(error: Exception) -> ApiError:
+    match error:
+        case ApiError():
+            return error
+        case RequestError() | BackendError():
+            return api_error(error)
+    logger.error("a stream broke", exc_info=error)
+    return internal_error()
