@@ -75,14 +75,16 @@ def test_a_model_alone_refines_its_own_answers_and_a_finished_run_is_not_played_
 ) -> None:
     pair = scripted_pair()
     with serving(pair) as url:
-        first = bench(tmp_path, "--url", f"{url}/v1", "--model", "pair")
+        first = bench(tmp_path, "--url", f"{url}/v1", "--model", "pair", "--ablations")
         asked = len(pair.actor.calls)  # type: ignore[attr-defined]
-        again = bench(tmp_path, "--url", f"{url}/v1", "--model", "pair")
+        again = bench(tmp_path, "--url", f"{url}/v1", "--model", "pair", "--ablations")
         # Only what finds out whether the model is there.
         assert len(pair.actor.calls) == asked + 1  # type: ignore[attr-defined]
         # This project's own server was told not to refine.
         assert not pair.refiner.calls  # type: ignore[attr-defined]
     assert first["items"] == again["items"]
+    # The arm that is streamed, so that what a cancelled call said is counted.
+    assert "ablation stop=first/strict" in first["figures"]
     assert first["config"]["refiner"]["model"] == first["config"]["actor"]["model"] == "pair"
     assert first["config"]["templates"] == "default"
 
