@@ -34,6 +34,8 @@ td:first-child, th:first-child { padding-left: 0; }
 th { font-weight: 600; border-bottom: 2px solid var(--line); vertical-align: bottom; }
 td:not(.figure) { min-width: 7rem; max-width: 30rem; overflow-wrap: break-word; }
 .figure { text-align: right; white-space: nowrap; }
+/* Headings are what makes a table of many columns wider than the page. */
+th.figure { white-space: normal; }
 figure { margin: 0 0 1.5rem; }
 figure svg { display: block; max-width: 100%; height: auto; }
 figcaption { color: var(--soft); font-size: .925rem; margin-top: .35rem; max-width: 46rem; }

@@ -62,7 +62,7 @@ def summary(findings: Findings) -> str:
         for one in findings.comparisons
         if (one.method, one.budget, one.axis) == (DEFAULT_METHOD, budget, "tokens")
     ]
-    sentences.append(where_best_of_n_wins(findings.comparisons))
+    sentences += _wins(findings.comparisons)
     return " ".join(sentences)
 
 
@@ -79,7 +79,20 @@ def _against(comparison: Comparison) -> str:
 _STANDS = {"method": "ahead", "reference": "best-of-N is ahead", "open": "no difference shown"}
 
 
-def where_best_of_n_wins(comparisons: Sequence[Comparison], *, axes: Sequence[Axis] = ("tokens", "calls")) -> str:
+def _wins(comparisons: Sequence[Comparison]) -> list[str]:
+    """One sentence for each kind of best-of-N: where it is ahead, at equal anything."""
+    told: list[str] = []
+    for kind in dict.fromkeys(c.reference for c in comparisons):
+        places = [
+            f"at equal {axis} against {wins}"
+            for axis in dict.fromkeys(c.axis for c in comparisons)
+            if (wins := _listed([c for c in comparisons if (c.axis, c.reference) == (axis, kind)], "reference"))
+        ]
+        told.append(f"{KINDS[kind][0].upper()}{KINDS[kind][1:]} wins {'; '.join(places) or 'nowhere'}.")
+    return told
+
+
+def where_best_of_n_wins(comparisons: Sequence[Comparison], *, axes: Sequence[Axis]) -> str:
     """One sentence for each axis and kind of best-of-N: where it wins, and where it loses."""
     sentences: list[str] = []
     for axis in axes:
