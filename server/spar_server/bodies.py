@@ -79,14 +79,16 @@ def usage_of(plan: Plan, answers: Answers) -> dict[str, Any]:
     """Exact usage: the client's prompt once, every generated token, and the account of the search."""
     generated = sum(usage.completion_tokens for usage in answers.usage.values())
     answered = sum(answer.usage.completion_tokens for answer in answers.completions)
-    prompt = answers.results[0].draft.usage.prompt_tokens
+    thought = sum(answer.usage.reasoning_tokens for answer in answers.completions)
+    asked = answers.results[0].draft.usage
+    prompt = asked.prompt_tokens
     first, best = answers.nodes[0], answers.best
     return {
         "prompt_tokens": prompt,
         "completion_tokens": generated,
         "total_tokens": prompt + generated,
-        "prompt_tokens_details": {"cached_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": generated - answered},
+        "prompt_tokens_details": {"cached_tokens": asked.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": generated - answered + thought},
         "refinement": {
             "budget": plan.config.budget,
             "nodes": answers.expanded,

@@ -66,7 +66,7 @@ class Refinement(_Body):
 
 
 class TokenDetails(_Body):
-    reasoning_tokens: int = Field(description="every generated token that is not the answer's")
+    reasoning_tokens: int = Field(description="every generated token that is not the answer's text")
 
 
 class ChatUsage(_Body):

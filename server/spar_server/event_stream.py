@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -79,20 +79,28 @@ class _Line:
         self._every_s = comment_every_s
         self._loop = asyncio.get_running_loop()
         self._said_at = self._loop.time()
-        self._sending = asyncio.Lock()
+        self._sending = False
         self._timer: asyncio.TimerHandle | None = None
         self._comment: asyncio.Task[None] | None = None
 
     async def say(self, body: bytes) -> None:
-        async with self._sending:
-            if not self.begun:
-                self.begun = True
-                await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
-            await self._send(_part(body, more=True))
+        if self._comment is not None:
+            # One at a time: what is on its way goes first.
+            comment, self._comment = self._comment, None
+            await comment
+        await self._put(body)
+
+    async def _put(self, body: bytes) -> None:
+        self._sending = True
+        if not self.begun:
+            self.begun = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        self._sending = False
         self._said_at = self._loop.time()
 
     async def end(self) -> None:
-        await self._send(_part(b"", more=False))
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def keep_alive(self) -> None:
         """From now on say something whenever nothing else was said for long, the time before this counted in."""
@@ -109,13 +117,9 @@ class _Line:
     def _ring(self) -> None:
         now, due = self._loop.time(), self._said_at + self._every_s
         # A client that does not read what is sent already has no use for more.
-        if now >= due and not self._sending.locked():
-            self._comment = self._loop.create_task(self.say(_COMMENT))
+        if now >= due and not self._sending:
+            self._comment = self._loop.create_task(self._put(_COMMENT))
         self._timer = self._loop.call_at(due if due > now else now + self._every_s, self._ring)
-
-
-def _part(body: bytes, *, more: bool) -> dict[str, Any]:
-    return {"type": "http.response.body", "body": body, "more_body": more}
 
 
 def _told(error: Exception) -> ApiError:

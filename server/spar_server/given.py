@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spar_core.errors import RequestError
 from spar_core.types import Message
-from spar_server.schemas import ChatMessage, ChatRequest, CheckRequest
+from spar_server.chat_message import ChatMessage
+from spar_server.json_types import WHOLE, Flag, Number, Whole
+from spar_server.schemas import ChatRequest, CheckRequest, Votes
 
 _EXAMPLE: Final[list[Any]] = [
     {"role": "user", "content": "Tell me about the river. Do not use commas. Include the word lamp."}
@@ -35,11 +37,11 @@ class JudgeRequest(BaseModel):
     model: str | None = None
     messages: list[ChatMessage] = Field(min_length=1)
     response: str | None = None
-    votes: int | None = Field(default=None, ge=1, le=25)
-    threshold: float | None = Field(default=None, ge=0, lt=1)
-    early_vote_stop: bool | None = None
+    votes: Votes | None = None
+    threshold: Number | None = Field(default=None, ge=0, lt=1)
+    early_vote_stop: Flag | None = None
     checks: list[CheckRequest] = Field(default_factory=list, max_length=32)
-    seed: int | None = None
+    seed: Whole | None = None
 
     def to_chat(self, model: str) -> ChatRequest:
         """The chat whose answer is judged; nothing of it is to be answered. `model` is the server's own."""
@@ -76,7 +78,7 @@ class RefineRequest(ChatRequest):
 
     response: str | None = None
     critique: str | None = Field(default=None, min_length=1)
-    n: int | None = Field(default=None, ge=1, le=1)
+    n: Annotated[int, Field(ge=1, le=1), WHOLE] | None = None
 
 
 def split_answer(messages: list[ChatMessage], response: str | None) -> tuple[list[ChatMessage], str]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spar_server.json_types import Flag
+
 
 class RawRequest(BaseModel):
     """Any field may be there; all of them reach the actor's upstream as they are, but for the model's name."""
@@ -23,7 +25,7 @@ class CompletionsRequest(RawRequest):
     )
 
     prompt: str | list[Any] = Field(min_length=1, description="a text, texts, tokens, or lists of tokens")
-    stream: bool | None = None
+    stream: Flag | None = None
 
 
 class EmbeddingsRequest(RawRequest):

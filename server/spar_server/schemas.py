@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from spar_core.budget import LEAST_TOKENS
 from spar_core.search.config import Algorithm, Selection, StopPolicy
 from spar_core.types import Message, Sampling
+from spar_server.chat_message import ChatMessage
+from spar_server.json_types import WHOLE, AtLeast0, Count, Flag, Number, Whole
 
 # OpenAI's fields that are read here, because a refined answer cannot honour them, and forwarded.
 _FORWARDED: Final = ("logprobs", "top_logprobs", "logit_bias", "response_format", "modalities", "audio")
@@ -16,6 +18,8 @@ _FORWARDED: Final = ("logprobs", "top_logprobs", "logit_bias", "response_format"
 # OpenAI's own limit.
 MAX_CHOICES: Final = 128
 BUDGET_MEANS: Final = "the most nodes (a refinement and its judgement each) to spend; 0 is the actor's answer untouched"
+UpTo16 = Annotated[int, Field(ge=1, le=16), WHOLE]
+Votes = Annotated[int, Field(ge=1, le=25), WHOLE]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
@@ -34,19 +38,19 @@ class RefineOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     algorithm: Algorithm | None = None
-    branch: int | None = Field(default=None, ge=1, le=16, description="refinements of one answer")
-    beam: int | None = Field(default=None, ge=1, le=16, description="answers of a level that are refined further")
-    max_depth: int | None = Field(default=None, ge=1, le=16, description="refinements on top of each other")
-    votes: int | None = Field(default=None, ge=1, le=25, description="judgements of one answer, at the most")
-    threshold: float | None = Field(default=None, ge=0, lt=1, description="accepted is a share of Yes above this")
+    branch: UpTo16 | None = Field(default=None, description="refinements of one answer")
+    beam: UpTo16 | None = Field(default=None, description="answers of a level that are refined further")
+    max_depth: UpTo16 | None = Field(default=None, description="refinements on top of each other")
+    votes: Votes | None = Field(default=None, description="judgements of one answer, at the most")
+    threshold: Number | None = Field(default=None, ge=0, lt=1, description="accepted is a share of Yes above this")
     stop: StopPolicy | None = Field(default=None, description="on acceptance, cancel or await the others of a level")
     select: Selection | None = None
-    early_vote_stop: bool | None = Field(default=None, description="ask no votes that cannot change the verdict")
+    early_vote_stop: Flag | None = Field(default=None, description="ask no votes that cannot change the verdict")
     # The draft is a call too.
-    max_search_tokens: int | None = Field(default=None, ge=LEAST_TOKENS)
-    deadline_s: float | None = Field(default=None, gt=0, description="seconds for everything")
+    max_search_tokens: Annotated[int, Field(ge=LEAST_TOKENS), WHOLE] | None = None
+    deadline_s: Number | None = Field(default=None, gt=0, description="seconds for everything")
     checks: list[CheckRequest] = Field(default_factory=list, max_length=32, description="verified before any vote")
-    progress: bool = Field(default=True, description="tell a stream what the search does, as reasoning")
+    progress: Flag = Field(default=True, description="tell a stream what the search does, as reasoning")
     trace: Literal["none", "summary", "full"] = Field(default="none", description="the tree, in `spar`")
 
     @field_validator("checks", "progress", "trace", mode="before")
@@ -62,20 +66,8 @@ class StreamOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    include_usage: bool | None = None
-    include_obfuscation: bool | None = None
-
-
-class ChatMessage(BaseModel):
-    """A message of any role; keys besides role and content reach the upstream unchanged."""
-
-    model_config = ConfigDict(extra="allow")
-
-    role: Literal["developer", "system", "user", "assistant", "tool", "function"]
-    content: str | list[dict[str, Any]] | None = None
-
-    def to_core(self) -> Message:
-        return Message(self.role, self.content, self.model_extra or {})
+    include_usage: Flag | None = None
+    include_obfuscation: Flag | None = None
 
 
 class ChatRequest(BaseModel):
@@ -96,23 +88,23 @@ class ChatRequest(BaseModel):
 
     model: str
     messages: list[ChatMessage] = Field(min_length=1)
-    stream: bool | None = None
+    stream: Flag | None = None
     stream_options: StreamOptions | None = None
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
+    temperature: Number | None = Field(default=None, ge=0, le=2)
+    top_p: Number | None = Field(default=None, gt=0, le=1)
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
     stop: str | list[str] | None = None
-    seed: int | None = None
-    n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
-    logprobs: bool | None = None
-    top_logprobs: int | None = Field(default=None, ge=0)
-    logit_bias: dict[str, float] | None = None
+    seed: Whole | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES), WHOLE] | None = None
+    logprobs: Flag | None = None
+    top_logprobs: AtLeast0 | None = None
+    logit_bias: dict[str, Number] | None = None
     response_format: dict[str, Any] | None = None
     modalities: list[str] | None = None
     audio: dict[str, Any] | None = None
     reasoning_effort: Effort | None = None
-    refine_budget: int | None = Field(default=None, ge=0, description=BUDGET_MEANS)
+    refine_budget: AtLeast0 | None = Field(default=None, description=BUDGET_MEANS)
     refine: RefineOptions = Field(default_factory=RefineOptions)
 
     @field_validator("refine", mode="before")

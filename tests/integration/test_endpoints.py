@@ -62,7 +62,8 @@ def test_what_the_embedded_engine_cannot_do_is_refused_by_name(client: openai.Op
         client.embeddings.create(model="spar-small", input="x")
     wrong: tuple[tuple[str, Any], ...] = (
         ("prompt", ["one", "two"]), ("temperature", 9), ("max_tokens", -1), ("stop", 5), ("echo", True),
-        ("suffix", "x"), ("seed", "x"), ("logprobs", 2),
+        ("suffix", "x"), ("seed", "x"), ("logprobs", 0), ("logprobs", 1), ("logprobs", 2),
+        ("stream_options", {"include_usage": True}),
     )  # fmt: skip
     for name, value in wrong:
         with pytest.raises(openai.BadRequestError, match=name):

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spar_core.errors import RequestError
+from spar_server.json_types import AtLeast0, Count, Flag, Number
 from spar_server.schemas import BUDGET_MEANS, ChatRequest, Effort, RefineOptions
 
 _KEEPS_NOTHING: Final = "this server keeps no responses; send the whole conversation as input"
@@ -69,7 +70,7 @@ class ResponsesStreamOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    include_obfuscation: bool | None = None
+    include_obfuscation: Flag | None = None
 
 
 class ResponsesRequest(BaseModel):
@@ -90,16 +91,16 @@ class ResponsesRequest(BaseModel):
     model: str
     input: str | list[dict[str, Any]] = Field(min_length=1)
     instructions: str | None = None
-    stream: bool | None = None
+    stream: Flag | None = None
     stream_options: ResponsesStreamOptions | None = None
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    max_output_tokens: int | None = Field(default=None, ge=1)
+    temperature: Number | None = Field(default=None, ge=0, le=2)
+    top_p: Number | None = Field(default=None, gt=0, le=1)
+    max_output_tokens: Count | None = None
     text: TextOptions | None = None
     reasoning: ReasoningOptions | None = None
     metadata: dict[str, str] | None = Field(default=None, max_length=16)
     user: str | None = None
-    refine_budget: int | None = Field(default=None, ge=0, description=BUDGET_MEANS)
+    refine_budget: AtLeast0 | None = Field(default=None, description=BUDGET_MEANS)
     refine: RefineOptions | None = None
 
     def to_chat(self) -> ChatRequest:

@@ -54,6 +54,11 @@ def read_completion(body: Mapping[str, Any], model: str) -> CompletionCall:
     if not isinstance(prompt, str) or not prompt:
         raise _wrong("prompt", "the embedded engine takes one text that is not empty")
     options = body.get("stream_options")
+    if options is not None and not body.get("stream"):
+        raise _wrong("stream_options", "only allowed with stream: true")
+    # Here 0 asks for the chosen tokens' own.
+    if (logprobs := body.get("logprobs")) is not None and logprobs is not False:
+        raise _wrong("logprobs", "the embedded engine has them for chats alone")
     return CompletionCall(
         prompt=prompt,
         sampling=Sampling(

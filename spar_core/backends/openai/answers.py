@@ -74,7 +74,15 @@ def usage_of(data: Mapping[str, Any]) -> Usage:
     prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
     if not isinstance(prompt, int) or not isinstance(completion, int):
         raise BackendProtocol("upstream's usage is not in numbers")
-    return Usage(prompt, completion)
+    cached, thought = _detail(usage, "prompt", "cached_tokens"), _detail(usage, "completion", "reasoning_tokens")
+    return Usage(prompt, completion, cached, thought)
+
+
+def _detail(usage: Mapping[str, Any], kind: str, name: str) -> int:
+    """A part of the prompt's or the completion's tokens; not worth an error where a server words it otherwise."""
+    details = usage.get(f"{kind}_tokens_details")
+    count = details.get(name) if isinstance(details, dict) else None
+    return count if isinstance(count, int) else 0
 
 
 def _split(message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
