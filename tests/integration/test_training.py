@@ -81,9 +81,11 @@ def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(data: Path
 
     with pytest.raises(TrainingError, match="was killed by signal 9; the same job goes on"):
         train(job, tell=kill_it)
-    saved = sorted(job.work.glob("checkpoints/checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    # As if it had been killed while it wrote the newest.
-    with (saved[-1] / "model.safetensors").open("rb+") as file:
+    # It may have been killed before there was anything of the newest checkpoint but its folder.
+    saved = job.work.glob("checkpoints/checkpoint-*/model.safetensors")
+    newest = max(saved, key=lambda path: int(path.parent.name.split("-")[1]))
+    # As if it had been killed while it wrote this one.
+    with newest.open("rb+") as file:
         file.truncate(1000)
     told.clear()
     assert train(job, tell=told.append) == job.out
