@@ -53,7 +53,8 @@ def test_a_model_behind_a_server_is_asked_and_scored(tmp_path: Path, serving: Se
         run(subject=subject, responses=None, data=tmp_path, prompts=None, limit=None, out=tmp_path / "out")
     result = read_result(tmp_path / "out" / "result.json")
     assert [item["strict"] for item in result.items] == [[False], [False, True], [True]]
-    assert result.models["model"]["server"] == {"version": result.versions["spar-server"]}
+    told = {"version": result.versions["spar-server"], "pair": {"name": "pair"}}
+    assert result.models["model"]["server"] == told
     assert result.config["sampling"] == {"temperature": 0, "top_p": 1.0, "extra": {"refine_budget": 0}}
     assert "keywords:existence" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "report.html").exists()
