@@ -13,8 +13,6 @@ vote is No, so each search spends its budget.
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
 import os
 import socket
 import statistics
@@ -24,10 +22,9 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
-import uvloop
 from peers.environment import installed
 
 SLOW_S = 0.5
@@ -40,63 +37,16 @@ HERE = Path(__file__).parent
 REQUEST = {"model": "m", "messages": [{"role": "user", "content": "Write."}]}
 
 
-class Upstream(asyncio.Protocol):
-    """`/SECONDS/v1` takes that long a call, `/0/v1` answers at once; `/calls` counts them. One request after the other.
-
-    Bare of any framework: hundreds of calls come at once, and what one costs beyond its set time would be measured as
-    the gateway's.
-    """
-
-    numbers, calls = itertools.count(), itertools.count()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._read = b""
-
-    def data_received(self, data: bytes) -> None:
-        self._read += data
-        head, end, body = self._read.partition(b"\r\n\r\n")
-        first, *lines = head.lower().split(b"\r\n")
-        length = next((line[15:] for line in lines if line.startswith(b"content-length:")), b"0")
-        if not end or len(body) < int(length):
-            return
-        self._read = b""
-        path = first.split()[1].decode()
-        if path == "/calls":
-            # Asking takes a number too.
-            self._send(next(self.calls))
-        elif first.startswith(b"get"):
-            # Whether it lives.
-            self._send(None)
-        else:
-            next(self.calls)
-            asyncio.get_running_loop().call_later(float(path.split("/")[1]), self._answer, json.loads(body))
-
-    def _answer(self, body: dict[str, Any]) -> None:
-        count = body.get("n") or 1
-        said = [{"role": "assistant", "content": self._say(body["messages"])} for _ in range(count)]
-        choices = [{"index": at, "message": each, "finish_reason": "stop"} for at, each in enumerate(said)]
-        usage = {"prompt_tokens": 1, "completion_tokens": count, "total_tokens": count + 1}
-        head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m"}
-        self._send({**head, "choices": choices, "usage": usage})
-
-    def _say(self, asked: list[dict[str, Any]]) -> str:
-        if asked[0]["content"].startswith("Score the following conversation"):
-            return '{"score": 1, "reasoning": "none"}'
-        if not asked[0]["content"].startswith("Judge the response."):
-            return f"draft {next(self.numbers)}"
-        return f"[[start]]\nanswer {next(self.numbers)}\n[[end]]" if len(asked) > 1 else "Final Judgement: No"
-
-    def _send(self, value: Any) -> None:
-        data = json.dumps(value).encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-        if not self._transport.is_closing():
-            self._transport.write(head.encode() + data)
-
-
-async def upstream(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port)
-    await server.serve_forever()
+@contextmanager
+def upstream() -> Iterator[int]:
+    """The port of the running upstream."""
+    command = (sys.executable, str(HERE / "peers" / "searched_upstream.py"))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline())
+        finally:
+            process.terminate()
 
 
 def free_port() -> int:
@@ -292,8 +242,7 @@ async def beside_searches(url: str) -> None:
 
 
 async def main(*, peers: bool) -> None:
-    port = free_port()
-    with running(sys.executable, __file__, "upstream", str(port)):
+    with upstream() as port:
         calls = Calls(port)
         async with gateway(port, SLOW_S) as url:
             made = await one_search(url, calls)
@@ -307,7 +256,4 @@ async def main(*, peers: bool) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["upstream"]:
-        uvloop.run(upstream(int(sys.argv[2])))
-    else:
-        asyncio.run(main(peers="--no-peers" not in sys.argv))
+    asyncio.run(main(peers="--no-peers" not in sys.argv))

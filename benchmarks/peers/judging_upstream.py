@@ -17,6 +17,7 @@ import sys
 from typing import cast
 
 import uvloop
+from json_server import JsonServer, serve
 
 _ANSWER = re.compile(rb"(draft|refined) number (\d+)")
 _FILLER = "It says what was asked for, in the words that were asked for, and in their order. " * 4
@@ -24,7 +25,7 @@ _GOOD = {b"draft": 0.5, b"refined": 0.07}
 _ERRS = 0.1
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(JsonServer):
     """Answers one request after the other of a connection."""
 
     calls = itertools.count()
@@ -33,23 +34,13 @@ class Upstream(asyncio.Protocol):
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._read = b""
-
-    def data_received(self, data: bytes) -> None:
-        self._read += data
-        head, end, body = self._read.partition(b"\r\n\r\n")
-        length = next((line[15:] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b"0")
-        if not end or len(body) < int(length):
-            return
-        self._read = b""
-        if head.startswith(b"GET"):
+    def asked(self, method: str, path: str, body: bytes) -> None:
+        if method == "GET":
             # Asking takes a number too.
-            self._send(json.dumps(next(self.calls)).encode())
+            self.send(json.dumps(next(self.calls)).encode())
             return
         next(self.calls)
-        asyncio.get_running_loop().call_later(self._seconds, self._send, self._answer(json.loads(body), body))
+        asyncio.get_running_loop().call_later(self._seconds, self.send, self._answer(json.loads(body), body))
 
     def _answer(self, asked: dict[str, object], body: bytes) -> bytes:
         count = cast(int, asked.get("n") or 1)
@@ -73,17 +64,7 @@ class Upstream(asyncio.Protocol):
         says = good != (random.random() < _ERRS)
         return f"1. {_FILLER}\nFinal Judgement: {'Yes' if says else 'No'}"
 
-    def _send(self, body: bytes) -> None:
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        self._transport.write(head.encode() + body)
-
-
-async def main() -> None:
-    seconds = float(sys.argv[1])
-    server = await asyncio.get_running_loop().create_server(lambda: Upstream(seconds), "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
-
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    seconds = float(sys.argv[1])
+    uvloop.run(serve(lambda: Upstream(seconds)))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import cast
 
 import uvloop
+from json_server import JsonServer, serve, whole
 
 TOKENS = 24
 _HEAD = {"id": "chatcmpl-1", "created": 1, "model": "m"}
@@ -19,9 +19,7 @@ _USAGE = {"prompt_tokens": 9, "completion_tokens": TOKENS, "total_tokens": 9 + T
 def _whole() -> bytes:
     message = {"role": "assistant", "content": "word " * TOKENS}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    body = json.dumps({**_HEAD, "object": "chat.completion", "choices": [choice], "usage": _USAGE}).encode()
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    return whole(json.dumps({**_HEAD, "object": "chat.completion", "choices": [choice], "usage": _USAGE}).encode())
 
 
 def _pieces() -> list[bytes]:
@@ -37,40 +35,24 @@ def _pieces() -> list[bytes]:
     return [start, *sent, b"0\r\n\r\n"]
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(JsonServer):
     """Answers one request after the other; any path."""
 
     whole, pieces = _whole(), _pieces()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._read = b""
-
-    def data_received(self, data: bytes) -> None:
-        self._read += data
-        head, end, body = self._read.partition(b"\r\n\r\n")
-        length = next((line[15:] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b"0")
-        if not end or len(body) < int(length):
-            return
-        self._read = b""
+    def asked(self, method: str, path: str, body: bytes) -> None:
         if b'"stream":true' in body.replace(b" ", b""):
-            self._send(0)
+            self._send_piece(0)
         else:
             self._transport.write(self.whole)
 
-    def _send(self, number: int) -> None:
+    def _send_piece(self, number: int) -> None:
         """Each piece in a turn of the loop of its own, as a model's tokens come."""
         if self._transport.is_closing() or number == len(self.pieces):
             return
         self._transport.write(self.pieces[number])
-        asyncio.get_running_loop().call_soon(self._send, number + 1)
-
-
-async def main() -> None:
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+        asyncio.get_running_loop().call_soon(self._send_piece, number + 1)
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    uvloop.run(serve(Upstream))

@@ -39,9 +39,7 @@ class ErrorAnswers:
 
 def _told(error: Exception) -> ApiError:
     match error:
-        case ApiError():
-            return error
-        case RequestError() | BackendError():
+        case ApiError() | RequestError() | BackendError():
             return api_error(error)
         case RequestValidationError():
             return invalid_request(error.errors())

@@ -58,8 +58,10 @@ class ApiError(Exception):
         return headers
 
 
-def api_error(error: RequestError | BackendError) -> ApiError:
+def api_error(error: ApiError | RequestError | BackendError) -> ApiError:
     """This project's errors in OpenAI's terms."""
+    if isinstance(error, ApiError):
+        return error
     if isinstance(error, RequestError):
         return ApiError(400, str(error), param=error.param, code="invalid_value")
     if isinstance(error, BackendRejected):

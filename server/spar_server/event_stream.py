@@ -123,10 +123,7 @@ class _Line:
 
 
 def _told(error: Exception) -> ApiError:
-    match error:
-        case ApiError():
-            return error
-        case RequestError() | BackendError():
-            return api_error(error)
+    if isinstance(error, ApiError | RequestError | BackendError):
+        return api_error(error)
     logger.error("a stream broke", exc_info=error)
     return internal_error()

@@ -131,7 +131,10 @@ def _embedded(settings: Settings) -> Pair:
     templates = load_templates(settings.templates or models.templates)
     actor = LocalEngine(models.actor, device=settings.device)
     # Weights and batch are shared where one model is both.
-    refiner = actor if models.refiner == models.actor else LocalEngine(models.refiner, device=settings.device)
+    one = models.refiner == models.actor
+    refiner = actor if one else LocalEngine(models.refiner, device=settings.device)
+    # Read once too: to digest weights is to read all of them.
+    lineage = lineage_of(models.actor)
     return Pair(
         name=name,
         actor=LocalBackend(actor, f"{name}-actor"),
@@ -140,5 +143,5 @@ def _embedded(settings: Settings) -> Pair:
         actor_sampling=Sampling(temperature=0.9, top_p=0.9, max_tokens=models.answer_tokens),
         judge_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.judge_max_tokens or models.judge_tokens),
         refine_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.refine_max_tokens or models.refine_tokens),
-        lineage={"actor": lineage_of(models.actor), "refiner": lineage_of(models.refiner)},
+        lineage={"actor": lineage, "refiner": lineage if one else lineage_of(models.refiner)},
     )
