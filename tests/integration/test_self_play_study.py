@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from spar_training.files import read_rows
 from spar_training.self_play.command import run
 
 pytestmark = pytest.mark.real
@@ -23,7 +24,7 @@ RECIPE = {
     "judge": {**SHORT, "votes": 3},
     "search": {**SHORT, "budget": 6},
     "training": {"actor": JOB, "refiner": JOB},
-    "evaluation": {"benchmark": "world", "split": "validation", "prompts": 6, "budget": 2},
+    "evaluation": {"benchmark": "world", "split": "validation", "prompts": 6, "judged": 4, "budget": 2},
 }
 STUDY = {
     "name": "tiny",
@@ -65,4 +66,7 @@ def test_a_study_runs_its_arms_from_what_they_share_and_reports_on_them(tmp_path
     assert "search" not in steps["sampled"]
     assert 0 < steps["sampled"]["data"]["pairs"] <= steps["refined"]["data"]["pairs"]
     assert not (out / "sampled-1/iteration-1/evaluation/searched.jsonl").exists()
+    measured = out / "refined-1/iteration-1/evaluation"
+    rows = {name: len(list(read_rows(measured / f"{name}.jsonl"))) for name in ("drafts", "judged", "searched")}
+    assert rows == {"drafts": 6, "judged": 4, "searched": 6}
     assert go(report_only=True) == page

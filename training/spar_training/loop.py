@@ -128,6 +128,7 @@ class Loop:
             templates=recipe.templates,
             split=recipe.evaluation.split,
             prompts=recipe.evaluation.prompts,
+            judged=recipe.evaluation.judged,
             budget=recipe.evaluation.budget,
             seed=recipe.seed,
         )

@@ -199,12 +199,22 @@ class Serving(_Strict):
 
 
 class Evaluation(_Strict):
-    """What the pair of each iteration is measured on. None at all where `benchmark` is none."""
+    """What the pair of each iteration is measured on. None at all where `benchmark` is none.
+
+    The actor and the search are measured on `prompts`, judge and refinement on the first `judged` of them (None: all):
+    votes are most of an evaluation's cost.
+    """
 
     benchmark: Literal["world", "none"] = "none"
     split: Split = "validation"
     prompts: int = Field(default=500, gt=0)
+    judged: int | None = Field(default=None, gt=0)
     budget: int = Field(default=8, ge=0)
+
+    def told(self) -> str:
+        """On which prompts, in words."""
+        fewer = f" (judge and refinement: the first {self.judged:,})" if self.judged else ""
+        return f"{self.prompts:,} {self.split.replace('_', '-')} prompts{fewer}"
 
 
 class Resources(_Strict):

@@ -127,7 +127,7 @@ def _measured(run: Run, role: Role) -> str:
     ]
     return f"""{markdown_table(Table(header, rows))}
 
-Measured on {recipe.evaluation.prompts:,} prompts ({recipe.evaluation.split}), by verifiers, as shares of 1;
+Measured on {recipe.evaluation.told()}, by verifiers, as shares of 1;
 a prompt counts when all of it is met{search}.
 
 """

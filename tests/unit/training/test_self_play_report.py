@@ -29,7 +29,7 @@ templates: compact
 iterations: 2
 prompts: {source: world, per_iteration: 4}
 search: {budget: 6}
-evaluation: {benchmark: world, prompts: 4, budget: 8}
+evaluation: {benchmark: world, prompts: 4, judged: 3, budget: 8}
 """
 STUDY = """
 name: tiny
@@ -307,7 +307,7 @@ def test_the_report_tells_what_is_there_and_what_is_missing(tmp_path: Path) -> N
         "- refined, seed 1: iteration 2 is not finished",
         "- once, seed 1, 2: not begun",
         "- refined-1 was run with evaluation.split: held_out, the study says validation",
-        "Evaluation: 4 held-out prompts",
+        "Evaluation: 4 held-out prompts (judge and refinement: the first 3)",
     ):
         assert line in page
     assert "Refined against sampled" not in page

@@ -49,7 +49,7 @@ class Drafted:
 class PairEval:
     """Results go to `folder`, an item a row. `reference` is the folder of the first pair's evaluation.
 
-    With a `budget` of 0 there is no search.
+    Drafts of the first `judged` prompts are judged and refined; None is all. With a `budget` of 0 there is no search.
     """
 
     folder: Path
@@ -57,6 +57,7 @@ class PairEval:
     templates: str
     split: Split
     prompts: int
+    judged: int | None
     budget: int
     seed: int
 
@@ -77,7 +78,7 @@ class PairEval:
                 return await self._search(item, drafts_by, judges_by)
 
             drafted = _drafted(prompts, await self._items(prompts, draft, "drafts", label))
-            first = _drafted(prompts, list(read_rows(self.reference / "drafts.jsonl")))
+            first = _drafted(prompts[: self.judged], list(read_rows(self.reference / "drafts.jsonl")))
             await self._items(first, judge, "judged", label)
             if self.budget:
                 await self._items(drafted, search, "searched", label)

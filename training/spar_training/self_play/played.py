@@ -58,7 +58,6 @@ def read_played(study: Study, arm: Arm, seed: int, *, out: Path) -> Played | Non
     seconds: dict[str, float] = {}
     for step, counts in ((step, counts) for one in iterations for step, counts in one.steps().items()):
         seconds[step] = seconds.get(step, 0.0) + counts["seconds"]
-    evaluation = run.recipe.evaluation
     return Played(
         arm=arm.name,
         seed=seed,
@@ -67,7 +66,7 @@ def read_played(study: Study, arm: Arm, seed: int, *, out: Path) -> Played | Non
         differing=_differing(study, arm, seed, run, out),
         seconds=seconds,
         made_with=_made_with(folder),
-        measured_on=f"{evaluation.prompts} {evaluation.split.replace('_', '-')} prompts",
+        measured_on=run.recipe.evaluation.told(),
     )
 
 

@@ -32,7 +32,7 @@ def share(donor: Run, run: Run) -> list[str]:
 def _same_start(one: Recipe, other: Recipe) -> bool:
     """Whether the start pair's drafts and their judgements in the evaluation are the same."""
     keys = ("start", "seed", "templates")
-    measured = ("benchmark", "split", "prompts")
+    measured = ("benchmark", "split", "prompts", "judged")
     return all(getattr(one, key) == getattr(other, key) for key in keys) and all(
         getattr(one.evaluation, key) == getattr(other.evaluation, key) for key in measured
     )
