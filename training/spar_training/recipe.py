@@ -262,7 +262,9 @@ class Recipe(_Strict):
             role: {key: value for key, value in data["training"][role].items() if key not in INCIDENTAL_TO_A_JOB}
             for role in ("actor", "refiner")
         }
-        # As the defaults stood in the digests of the models that were made before this was left out.
+        # As the defaults stood in the digests of the models that were made before these were left out or there at all.
+        if self.evaluation.judged is None:
+            del data["evaluation"]["judged"]
         return {**data, "training": {**trained, "launcher": ["python"]}, "serving": dict(_SERVED_BY_THIS_PROCESS)}
 
     @model_validator(mode="after")
