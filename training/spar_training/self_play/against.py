@@ -1,4 +1,4 @@
-"""An arm against the reference: the same prompts, the same seeds, the arm's figures less the reference's."""
+"""An arm against the one it is compared with: same prompts, same seeds, the arm's figures less the other's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from spar_training.evals.intervals import Interval
 from spar_training.self_play import pooled
 from spar_training.self_play.outcomes import Outcomes
 from spar_training.self_play.point import gain
+from spar_training.self_play.study import Arm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +16,7 @@ class Against:
     """Each after its own iteration; `prompt` and `instruction` are the actor's, strict, `mended` as in `Refining`."""
 
     arm: str
+    base: str
     iteration: int
     seeds: tuple[int, ...]
     prompt: Interval
@@ -23,10 +25,10 @@ class Against:
     mended: Interval
 
 
-def against(outcomes: Outcomes, arm: str, iteration: int, *, reference_iteration: int) -> Against | None:
+def against(outcomes: Outcomes, arm: Arm, iteration: int, *, base_iteration: int) -> Against | None:
     """None where no seed has both."""
-    ours = outcomes.at(arm, iteration)
-    base = outcomes.at(outcomes.study.reference.name, reference_iteration)
+    other = outcomes.study.base_of(arm).name
+    ours, base = outcomes.at(arm.name, iteration), outcomes.at(other, base_iteration)
     seeds = tuple(seed for seed in ours if seed in base)
     if not seeds:
         return None
@@ -37,7 +39,8 @@ def against(outcomes: Outcomes, arm: str, iteration: int, *, reference_iteration
         for value in (pooled.judged_right, pooled.mended_of_bad)
     )
     return Against(
-        arm=arm,
+        arm=arm.name,
+        base=other,
         iteration=iteration,
         seeds=seeds,
         prompt=gain(answers, base_answers, "prompt strict"),

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from spar_training.evals.intervals import Interval
 from spar_training.self_play.findings import Findings
 from spar_training.self_play.outcomes import Outcomes
+from spar_training.self_play.wording import most
 
 Verdict = Literal["met", "missed", "not shown", "no fall shown", "not measured"]
 
@@ -45,7 +46,7 @@ def _bars(outcomes: Outcomes, findings: Findings) -> Iterator[Bar]:
         found = [one for one in findings.contrasts if one.arm == arm.name]
         ahead = _negated(found[-1].prompt) if found else None
         at = f" after iteration {found[-1].iteration}" if found else ""
-        yield _bar(f"refined pairs beat sampled ones{at}", ahead, 0.0)
+        yield _bar(f"refined pairs beat sampled ones{at}{most(outcomes.study.base_of(arm))}", ahead, 0.0)
 
 
 def _bar(claim: str, gain: Interval | None, least: float) -> Bar:

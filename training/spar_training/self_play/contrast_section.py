@@ -6,29 +6,34 @@ from collections.abc import Sequence
 
 from spar_training.reports.page import Figure, Section, Table
 from spar_training.reports.plots import Line, line_plot
+from spar_training.self_play.against import Against
 from spar_training.self_play.findings import Findings
 from spar_training.self_play.outcomes import Outcomes
 from spar_training.self_play.preference import PairsMade
 from spar_training.self_play.study import Arm
-from spar_training.self_play.wording import contrast, listed
+from spar_training.self_play.wording import contrast, listed, most
 
 
-def contrast_section(outcomes: Outcomes, findings: Findings) -> Section | None:
-    """None where no arm with sampled pairs has been measured beside the reference."""
-    if not findings.contrasts:
-        return None
-    arms = {one.arm for one in findings.contrasts}
-    compared = [arm for arm in outcomes.study.arms if arm is outcomes.study.reference or arm.name in arms]
+def contrast_sections(outcomes: Outcomes, findings: Findings) -> list[Section]:
+    """One for each arm that sampled ones have been measured beside."""
+    bases = {one.base for one in findings.contrasts}
+    return [_section(outcomes, findings, arm) for arm in outcomes.study.arms if arm.name in bases]
+
+
+def _section(outcomes: Outcomes, findings: Findings, base: Arm) -> Section:
+    contrasts = [one for one in findings.contrasts if one.base == base.name]
+    arms = {base.name, *(one.arm for one in contrasts)}
+    compared = [arm for arm in outcomes.study.arms if arm.name in arms]
     text = (
-        f"{contrast(findings, outcomes.study.reference.label)} A refined pair is a response judged No and its own "
+        f"{contrast(contrasts)} A refined pair is a response judged No and its own "
         "accepted refinement; a sampled one is a response judged Yes and one judged No to the same prompt. "
         "Similarity, within a pair, is the share of words in common and in order."
         f"{_budget(compared)}"
     )
     return Section(
-        "Refined against sampled pairs",
+        f"Refined against sampled pairs{most(base)}",
         text,
-        [_accuracies(outcomes, findings), pairs_table(outcomes, findings.pairs, [arm.name for arm in compared])],
+        [_accuracies(findings, contrasts), pairs_table(outcomes, findings.pairs, [arm.name for arm in compared])],
         [_figure(findings, compared)],
     )
 
@@ -57,11 +62,10 @@ def _figure(findings: Findings, compared: Sequence[Arm]) -> Figure:
     )
 
 
-def _accuracies(outcomes: Outcomes, findings: Findings) -> Table:
-    reference = outcomes.study.reference.name
+def _accuracies(findings: Findings, contrasts: Sequence[Against]) -> Table:
     rows = []
-    for one in findings.contrasts:
-        ours, other = findings.point(reference, one.iteration), findings.point(one.arm, one.iteration)
+    for one in contrasts:
+        ours, other = findings.point(one.base, one.iteration), findings.point(one.arm, one.iteration)
         assert ours is not None
         assert other is not None
         rows.append(

@@ -32,7 +32,8 @@ class Search:
 class Findings:
     """`last` is the reference's last iteration that was measured; `search` is None where no search was.
 
-    `contrasts` are the arms with sampled pairs, iteration by iteration; `ablations` all arms after their last one.
+    `contrasts` are the arms with sampled pairs, iteration by iteration; `ablations` the arms that are compared with the
+    reference, after their last one.
     """
 
     last: int
@@ -58,7 +59,7 @@ def find(outcomes: Outcomes) -> Findings:
     last = max(measured, default=0)
     ours = [(arm.name, number) for arm in study.arms for number in outcomes.iterations(arm.name)]
     made = [(arm.name, number) for arm in study.arms for number in range(1, arm.recipe.iterations + 1)]
-    sampled = [arm.name for arm in study.arms[1:] if arm.recipe.actor_data.pairs == "sampled"]
+    sampled = [arm for arm in study.arms[1:] if arm.recipe.actor_data.pairs == "sampled"]
     final = study.reference.recipe.iterations
     return Findings(
         last=last,
@@ -66,10 +67,15 @@ def find(outcomes: Outcomes) -> Findings:
         refining=[refining(outcomes, *one) for one in ours],
         pairs=[pairs_made(*one, by_seed) for one in made if (by_seed := outcomes.pairs(*one))],
         contrasts=_there(
-            against(outcomes, arm, number, reference_iteration=number) for arm in sampled for number in measured[1:]
+            against(outcomes, arm, number, base_iteration=number)
+            for arm in sampled
+            for number in outcomes.iterations(arm.name)
+            if number
         ),
         ablations=_there(
-            against(outcomes, arm.name, arm.recipe.iterations, reference_iteration=final) for arm in study.arms[1:]
+            against(outcomes, arm, arm.recipe.iterations, base_iteration=final)
+            for arm in study.arms[1:]
+            if study.base_of(arm) is study.reference
         ),
         search=_search(outcomes, last),
     )

@@ -71,7 +71,7 @@ def _figures(findings: Findings) -> dict[str, Interval | float]:
 
 def _against(kind: str, found: Iterable[Against]) -> dict[str, Interval | float]:
     return {
-        f"{kind}: {one.arm}@{one.iteration} - reference/{key}": getattr(one, key)
+        f"{kind}: {one.arm}@{one.iteration} - {one.base}/{key}": getattr(one, key)
         for one in found
         for key in ("prompt", "instruction", "judge", "mended")
     }

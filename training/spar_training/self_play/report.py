@@ -8,7 +8,7 @@ from typing import Any
 from spar_training.reports.page import Report, Section, Table
 from spar_training.self_play.ablation_section import ablation_section
 from spar_training.self_play.bars import Bar, bars
-from spar_training.self_play.contrast_section import contrast_section
+from spar_training.self_play.contrast_section import contrast_sections
 from spar_training.self_play.findings import Findings
 from spar_training.self_play.method_section import method_section, missing_section
 from spar_training.self_play.outcomes import Outcomes
@@ -24,7 +24,7 @@ def to_report(
     sections = [
         _bars_section(found),
         progress_section(outcomes, findings),
-        contrast_section(outcomes, findings),
+        *contrast_sections(outcomes, findings),
         ablation_section(outcomes, findings),
         *extra,
         missing_section(outcomes),

@@ -10,7 +10,8 @@
 
 `recipe` is a shipped recipe's name or a file beside the study's. An arm's `recipe` holds the keys that it changes;
 mappings are merged. With `equal_pairs_to` an arm trains its actor on at most as many pairs as the named arm had, seed
-by seed and iteration by iteration; an arm of a single iteration on as many as the named arm had in all.
+by seed and iteration by iteration; an arm of a single iteration on as many as the named arm had in all. It is compared
+with that arm, any other with the reference.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """`arms` in the order in which they run; the first is the reference that the others are compared with."""
+    """`arms` in the order in which they run; the first is the reference."""
 
     name: str
     # The base recipe's name.
@@ -76,6 +77,10 @@ class Study:
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)
+
+    def base_of(self, arm: Arm) -> Arm:
+        """What the arm is compared with: the one that it has as many pairs as, or the reference."""
+        return self.arm(arm.equal_pairs_to) if arm.equal_pairs_to else self.reference
 
 
 def folder_of(out: Path, arm: Arm, seed: int) -> Path:

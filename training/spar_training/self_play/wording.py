@@ -9,6 +9,7 @@ from spar_training.self_play.against import Against
 from spar_training.self_play.findings import Findings
 from spar_training.self_play.outcomes import Outcomes
 from spar_training.self_play.point import Point
+from spar_training.self_play.study import Arm
 
 
 def place(iteration: int, *, searched: bool = False) -> str:
@@ -74,15 +75,21 @@ def _ablated(outcomes: Outcomes, one: Against) -> str:
     return f"{label[:1].upper()}{label[1:]}: {told(one.prompt)} against {outcomes.study.reference.label}."
 
 
-def contrast(findings: Findings, label: str) -> str:
+def most(arm: Arm) -> str:
+    """How many pairs an iteration trains on at most, where that is one number for all."""
+    cap = arm.recipe.actor_data.most
+    return f", at most {cap} an iteration" if isinstance(cap, int) else ""
+
+
+def contrast(contrasts: Sequence[Against]) -> str:
     """One sentence: after which iterations refined pairs are ahead, and where nothing is shown."""
-    ahead = [one.iteration for one in findings.contrasts if one.prompt.high < 0]
-    behind = [one.iteration for one in findings.contrasts if one.prompt.low > 0]
-    open_ = [one.iteration for one in findings.contrasts if one.prompt.low <= 0 <= one.prompt.high]
+    ahead = [one.iteration for one in contrasts if one.prompt.high < 0]
+    behind = [one.iteration for one in contrasts if one.prompt.low > 0]
+    open_ = [one.iteration for one in contrasts if one.prompt.low <= 0 <= one.prompt.high]
     parts = [
         f"{what} after iteration {listed(numbers)}"
         for what, numbers in (
-            (f"{label} is ahead", ahead),
+            ("refined pairs are ahead", ahead),
             ("sampled pairs are ahead", behind),
             ("no difference is shown", open_),
         )
