@@ -267,6 +267,33 @@ def test_the_figures_are_paired_by_prompt_and_seed(tmp_path: Path) -> None:
     assert (pairs.chosen_right.mean, pairs.rejected_wrong.mean, pairs.both.mean) == (0.5, 0.5, 0.5)
 
 
+def test_an_arm_is_compared_with_the_one_whose_number_of_pairs_it_has(tmp_path: Path) -> None:
+    few = """  few:
+    recipe: {actor_data: {most: 1}}
+  sampled-few:
+    equal_pairs_to: few
+    recipe: {actor_data: {pairs: sampled}}
+"""
+    chosen = study(tmp_path, STUDY + few)
+    complete(chosen, tmp_path)
+    for arm, drafts in (("few", [START, FIRST, FIRST]), ("sampled-few", [START, START, SECOND])):
+        run = made(chosen, tmp_path, arm, 1)
+        for number, met in enumerate(drafts):
+            measured(run, number, met, None)
+    outcomes = read_outcomes(chosen, tmp_path)
+    findings = find(outcomes)
+    few_pairs = [(one.base, one.iteration, one.prompt.mean) for one in findings.contrasts if one.arm == "sampled-few"]
+    assert few_pairs == [("few", 1, -0.25), ("few", 2, 0.0)]
+    assert "refined pairs beat sampled ones after iteration 2, at most 1 an iteration" in {
+        bar.claim for bar in bars(outcomes, findings)
+    }
+    report_on(chosen, out=tmp_path, docs=tmp_path, command="spar bench self-play", console=Console(file=StringIO()))
+    page = (tmp_path / "self-play.md").read_text()
+    assert "## Refined against sampled pairs\n" in page
+    assert "## Refined against sampled pairs, at most 1 an iteration\n" in page
+    assert [one.arm for one in findings.ablations] == ["sampled", "once", "few"]
+
+
 def test_a_bar_is_met_only_beyond_chance(tmp_path: Path) -> None:
     chosen = study(tmp_path)
     complete(chosen, tmp_path)
