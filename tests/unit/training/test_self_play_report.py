@@ -269,10 +269,12 @@ def test_the_figures_are_paired_by_prompt_and_seed(tmp_path: Path) -> None:
 
 def test_an_arm_is_compared_with_the_one_whose_number_of_pairs_it_has(tmp_path: Path) -> None:
     few = """  few:
-    recipe: {actor_data: {most: 1}}
+    label: few pairs
+    recipe: {actor_data: {most: 1}, evaluation: {judged: 2}}
   sampled-few:
+    label: few sampled pairs
     equal_pairs_to: few
-    recipe: {actor_data: {pairs: sampled}}
+    recipe: {actor_data: {pairs: sampled}, evaluation: {judged: 2}}
 """
     chosen = study(tmp_path, STUDY + few)
     complete(chosen, tmp_path)
@@ -291,6 +293,9 @@ def test_an_arm_is_compared_with_the_one_whose_number_of_pairs_it_has(tmp_path: 
     page = (tmp_path / "self-play.md").read_text()
     assert "## Refined against sampled pairs\n" in page
     assert "## Refined against sampled pairs, at most 1 an iteration\n" in page
+    assert "- Few sampled pairs: +0.0 [+0.0, +0.0] points (no difference shown) against few pairs." in page
+    first = "Evaluation: 4 validation prompts (judge and refinement: the first 3) for `refined`, `sampled`, `once`; "
+    assert f"{first}4 validation prompts (judge and refinement: the first 2) for `few`, `sampled-few`. They" in page
     assert [one.arm for one in findings.ablations] == ["sampled", "once", "few"]
 
 

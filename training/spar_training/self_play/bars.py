@@ -43,9 +43,9 @@ def _bars(outcomes: Outcomes, findings: Findings) -> Iterator[Bar]:
     refiner = findings.refiner(name, last) if last else None
     yield _kept(f"the judge's accuracy does not fall by iteration {last}", refiner.accuracy_gain if refiner else None)
     for arm in (arm for arm in outcomes.study.arms[1:] if arm.recipe.actor_data.pairs == "sampled"):
-        found = [one for one in findings.contrasts if one.arm == arm.name]
-        ahead = _negated(found[-1].prompt) if found else None
-        at = f" after iteration {found[-1].iteration}" if found else ""
+        found = findings.last_contrast(arm.name)
+        ahead = _negated(found.prompt) if found else None
+        at = f" after iteration {found.iteration}" if found else ""
         yield _bar(f"refined pairs beat sampled ones{at}{most(outcomes.study.base_of(arm))}", ahead, 0.0)
 
 

@@ -9,9 +9,10 @@ from spar_training.reports.plots import Line, line_plot
 from spar_training.self_play.against import Against
 from spar_training.self_play.findings import Findings
 from spar_training.self_play.outcomes import Outcomes
+from spar_training.self_play.point import Point
 from spar_training.self_play.preference import PairsMade
 from spar_training.self_play.study import Arm
-from spar_training.self_play.wording import contrast, listed, most
+from spar_training.self_play.wording import contrast, most
 
 
 def contrast_sections(outcomes: Outcomes, findings: Findings) -> list[Section]:
@@ -76,13 +77,19 @@ def _accuracies(findings: Findings, contrasts: Sequence[Against]) -> Table:
                 one.prompt.signed(),
                 one.instruction.signed(),
                 f"{ours.words:.1f} / {other.words:.1f}",
-                listed(one.seeds),
+                "; ".join(f"{seed}: {_both(ours, other, seed)}" for seed in one.seeds),
             ]
         )
-    header = ["iteration", "refined", "sampled", "sampled − refined", "by instruction", "words", "seeds"]
+    header = ["iteration", "refined", "sampled", "sampled − refined", "by instruction", "words", "by seed"]
     return Table(
-        header, rows, "Strict accuracy, percent, and paired differences, with 95% intervals; words of an answer"
+        header,
+        rows,
+        "Strict accuracy, percent, and paired differences, with 95% intervals; refined / sampled: words, and by seed",
     )
+
+
+def _both(ours: Point, other: Point, seed: int) -> str:
+    return f"{100 * ours.by_seed[seed]:.1f} / {100 * other.by_seed[seed]:.1f}"
 
 
 def pairs_table(outcomes: Outcomes, pairs: Sequence[PairsMade], arms: Sequence[str]) -> Table:

@@ -48,6 +48,9 @@ class Findings:
         wanted = (arm, iteration, searched)
         return next((one for one in self.points if (one.arm, one.iteration, one.searched) == wanted), None)
 
+    def last_contrast(self, arm: str) -> Against | None:
+        return next((one for one in reversed(self.contrasts) if one.arm == arm), None)
+
     def refiner(self, arm: str, iteration: int) -> Refining | None:
         return next((one for one in self.refining if (one.arm, one.iteration) == (arm, iteration)), None)
 

@@ -14,7 +14,6 @@ def method_section(outcomes: Outcomes, config: Mapping[str, Any]) -> Section:
     """The method in words, times, versions, and the command."""
     study = outcomes.study
     recipe = study.reference.recipe
-    measured_on = "; ".join(_once(run.measured_on for run in outcomes.runs))
     lines = [
         f"Recipe `{config['recipe']}`, seeds {listed(study.seeds)}. A seed is that of the run's prompts, samples, "
         "votes, searches and trainings, and of the evaluation's drafts.",
@@ -24,8 +23,8 @@ def method_section(outcomes: Outcomes, config: Mapping[str, Any]) -> Section:
         f"{recipe.search.max_depth}).",
         "The labels of all training data are the refiner's own votes. Verifiers (`spar_core/checks`) measure; they "
         "choose, sort and weigh no row of it.",
-        f"Evaluation: {measured_on} of the small world, whose seeds and combinations of constraints occur in no "
-        "training prompt.",
+        f"Evaluation: {_measured_on(outcomes)}. They are of the small world; their seeds and combinations of "
+        "constraints occur in no training prompt.",
         "Intervals: 95%, percentile bootstrap over prompts, a prompt with all its seeds; differences are between the "
         "same prompts with the same seeds. They tell what other prompts would change, not what other trainings would: "
         "for that the seeds stand side by side. Each interval is for itself, and of twenty one may miss by chance.",
@@ -36,6 +35,15 @@ def method_section(outcomes: Outcomes, config: Mapping[str, Any]) -> Section:
     return Section(
         "How it was measured", "\n".join(f"- {line}" for line in lines) + f"\n\n{command}", [_times(outcomes)]
     )
+
+
+def _measured_on(outcomes: Outcomes) -> str:
+    arms: dict[str, list[str]] = {}
+    for run in outcomes.runs:
+        arms.setdefault(run.measured_on, []).append(f"`{run.arm}`")
+    if len(arms) == 1:
+        return next(iter(arms))
+    return "; ".join(f"{prompts} for {', '.join(_once(names))}" for prompts, names in arms.items())
 
 
 def _once(told: Iterable[str]) -> list[str]:

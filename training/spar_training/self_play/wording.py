@@ -44,7 +44,9 @@ def summary(outcomes: Outcomes, findings: Findings) -> str:
             f"The judge is right about {refiner.accuracy.percent()} percent of the start's drafts: "
             f"{told(refiner.accuracy_gain)} since the start."
         )
-    paragraphs.append("\n".join(f"- {_ablated(outcomes, one)}" for one in findings.ablations))
+    beside = [findings.last_contrast(arm.name) for arm in outcomes.study.arms[1:]]
+    others = [one for one in beside if one and one.base != name]
+    paragraphs.append("\n".join(f"- {_compared(outcomes, one)}" for one in [*findings.ablations, *others]))
     if outcomes.missing() or outcomes.differing():
         paragraphs.append("The study is not complete: what is missing stands at the end.")
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
@@ -70,9 +72,9 @@ def _strict(point: Point) -> str:
     return point.accuracy["prompt strict"].percent()
 
 
-def _ablated(outcomes: Outcomes, one: Against) -> str:
-    label = outcomes.study.arm(one.arm).label
-    return f"{label[:1].upper()}{label[1:]}: {told(one.prompt)} against {outcomes.study.reference.label}."
+def _compared(outcomes: Outcomes, one: Against) -> str:
+    label, base = (outcomes.study.arm(arm).label for arm in (one.arm, one.base))
+    return f"{label[:1].upper()}{label[1:]}: {told(one.prompt)} against {base}."
 
 
 def most(arm: Arm) -> str:
