@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -184,12 +185,23 @@ def test_without_a_judge_only_rules_score(tmp_path: Path, serving: Callable[...,
     assert "20 have no verdict" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
-def test_a_group_without_its_levels_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([{}], r"example 3: has the levels \[1\], needs \[1, 2, 3, 4, 5\]"),
+        ([{}, {"level": 2}, {}], "item 3: example 3 has level 1 already"),
+        ([{"instruction": None}], "item 1: instruction must be text, is None"),
+        ([{}, {"level": 2, "instruction": " "}], "item 2: instruction is empty"),
+    ],
+)
+def test_groups_that_are_not_whole_are_refused_by_their_place(
+    tmp_path: Path, rows: list[dict[str, object]], told: str
+) -> None:
     write_followbench(tmp_path)
-    (tmp_path / "followbench" / "style_constraints.json").write_text(
-        '[{"example_id": 3, "source": "", "level": 1, "instruction": "", "target": ""}]'
-    )
-    with pytest.raises(DataError, match="example 3: has the levels"):
+    whole = {"example_id": 3, "source": "", "level": 1, "instruction": "Write.", "target": ""}
+    file = tmp_path / "followbench" / "style_constraints.json"
+    file.write_text(json.dumps([{**whole, **row} for row in rows]))
+    with pytest.raises(DataError, match=told):
         read_groups(tmp_path, None)
 
 

@@ -125,7 +125,7 @@ def test_an_even_number_of_votes_is_refused() -> None:
     ("rows", "says"),
     [
         ([], "holds no pair"),
-        ([{"input": None, "output_1": "a", "output_2": "b", "label": 1}], "item 1: input, output_1 and output_2 must"),
+        ([{"input": None, "output_1": "a", "output_2": "b", "label": 1}], "item 1: input must be text, is None"),
     ],
 )
 def test_a_malformed_subset_is_named(tmp_path: Path, rows: list[dict[str, object]], says: str) -> None:

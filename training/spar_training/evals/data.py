@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from spar_core.errors import ConfigError, DataError
 
 VARIABLE = "SPAR_DATA"
 _HUB: Final = "hf:"
+_KINDS: Final = {str: "text", int: "a whole number"}
 
 
 def data_folder(given: Path | None) -> Path:
@@ -63,11 +65,11 @@ def data_file(folder: Path, name: str) -> Path:
     return file
 
 
-def read_list(file: Path, needs: tuple[str, ...]) -> list[dict[str, Any]]:
-    """A JSON file that is one list of objects.
+def read_list(file: Path, needs: Mapping[str, type]) -> list[dict[str, Any]]:
+    """A JSON file that is one list of objects, each with the keys of `needs`, whose values are of these types.
 
     Raises:
-        DataError: it is not, or an object lacks a key of `needs`; names the file and the object's place.
+        DataError: it is not; names the file, the object's place and the key.
     """
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))
@@ -78,4 +80,7 @@ def read_list(file: Path, needs: tuple[str, ...]) -> list[dict[str, Any]]:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or any(key not in row for key in needs):
             raise DataError(f"{file}, item {number}: must be an object with {', '.join(needs)}")
+        for key, kind in needs.items():
+            if not isinstance(row[key], kind):
+                raise DataError(f"{file}, item {number}: {key} must be {_KINDS[kind]}, is {row[key]!r}")
     return rows

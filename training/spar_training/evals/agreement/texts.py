@@ -41,13 +41,13 @@ def _code(data: Path) -> Iterator[str]:
 def _llmbar(data: Path) -> Iterator[str]:
     for subset in _LLMBAR:
         file = data_file(data, f"llmbar/{subset}/dataset.json")
-        for row in read_list(file, ("input", "output_1", "output_2")):
+        for row in read_list(file, {"output_1": str, "output_2": str}):
             yield from (row["output_1"], row["output_2"])
 
 
 def _followbench(data: Path) -> Iterator[str]:
     for kind in ("content", "format", "mixed", "situation", "style"):
-        for row in read_list(data_file(data, f"followbench/{kind}_constraints.json"), ("instruction",)):
+        for row in read_list(data_file(data, f"followbench/{kind}_constraints.json"), {"instruction": str}):
             yield row["instruction"]
 
 

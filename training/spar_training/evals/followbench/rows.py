@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from spar_core.errors import DataError
 from spar_training.evals.data import data_file, read_list
 
 KINDS: Final = ("content", "situation", "style", "format", "example", "mixed")
 LEVELS: Final = (1, 2, 3, 4, 5)
-_NEEDS: Final = ("example_id", "source", "level", "instruction", "target")
+_NEEDS: Final = {"example_id": int, "source": str, "level": int, "instruction": str, "target": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +46,37 @@ def read_groups(data: Path, limit: int | None) -> list[list[Row]]:
 
     Raises:
         ConfigError: a file is not there.
-        DataError: a group has not each of the five levels once.
+        DataError: a group has not each of the five levels once, or one without an instruction.
     """
     return [group for kind in KINDS for group in _groups(data, kind)[:limit]]
 
 
 def _groups(data: Path, kind: str) -> list[list[Row]]:
     file = data_file(data, f"followbench/{kind}_constraints.json")
-    by_example: dict[int, dict[int, dict[str, object]]] = defaultdict(dict)
-    for row in read_list(file, _NEEDS):
-        by_example[row["example_id"]][row["level"]] = row
-    groups = []
-    for example, levels in by_example.items():
-        if not set(LEVELS) <= set(levels):
-            raise DataError(f"{file}, example {example}: has the levels {sorted(levels)}, needs {list(LEVELS)}")
-        path = {level: str(levels[level]["instruction"]) for level in sorted(levels)}
-        groups.append(
-            [
-                Row(
-                    kind=kind,
-                    example=example,
-                    level=level,
-                    source=str(levels[level]["source"]),
-                    instruction=path[level],
-                    target=str(levels[level]["target"]),
-                    path=tuple(text for at, text in path.items() if at <= level),
-                )
-                for level in LEVELS
-            ]
+    by_example: dict[int, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for number, row in enumerate(read_list(file, _NEEDS), start=1):
+        levels, level = by_example[row["example_id"]], row["level"]
+        if level in levels:
+            raise DataError(f"{file}, item {number}: example {row['example_id']} has level {level} already")
+        if level in LEVELS and not row["instruction"].strip():
+            raise DataError(f"{file}, item {number}: instruction is empty")
+        levels[level] = row
+    return [_group(file, kind, example, levels) for example, levels in by_example.items()]
+
+
+def _group(file: Path, kind: str, example: int, levels: Mapping[int, Mapping[str, Any]]) -> list[Row]:
+    if not set(LEVELS) <= set(levels):
+        raise DataError(f"{file}, example {example}: has the levels {sorted(levels)}, needs {list(LEVELS)}")
+    path = {level: levels[level]["instruction"] for level in sorted(levels)}
+    return [
+        Row(
+            kind=kind,
+            example=example,
+            level=level,
+            source=levels[level]["source"],
+            instruction=path[level],
+            target=levels[level]["target"],
+            path=tuple(text for at, text in path.items() if at <= level),
         )
-    return groups
+        for level in LEVELS
+    ]

@@ -94,14 +94,12 @@ def _pairs(data: Path, limit: int | None) -> list[tuple[str, Row]]:
     for subset in SUBSETS:
         folder = subset if subset == "Natural" else f"Adversarial/{subset}"
         file = data_file(data, f"llmbar/{folder}/dataset.json")
-        rows = read_list(file, ("input", "output_1", "output_2", "label"))
+        rows = read_list(file, {"input": str, "output_1": str, "output_2": str, "label": int})
         if not rows:
             raise DataError(f"{file}: holds no pair")
         for number, row in enumerate(rows, start=1):
             if row["label"] not in (1, 2):
                 raise DataError(f"{file}, item {number}: label must be 1 or 2")
-            if not all(isinstance(row[key], str) for key in ("input", "output_1", "output_2")):
-                raise DataError(f"{file}, item {number}: input, output_1 and output_2 must be text")
         found += [(f"{subset}/{number}", row) for number, row in enumerate(rows[:limit], start=1)]
     return found
 
