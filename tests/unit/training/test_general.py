@@ -80,6 +80,46 @@ def test_an_interrupted_run_asks_only_what_is_left(
     assert 1 <= len(asked) - before < 5
 
 
+def test_refused_prompts_are_counted_and_asked_again_by_the_next_run(
+    tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]
+) -> None:
+    write_general(tmp_path)
+    asked: list[str] = []
+    window = 10
+
+    def answering(messages: Sequence[Message], sampling: Sampling) -> str | BaseException:
+        asked.append(messages[-1].text)
+        if len(messages[-1].text) > window:
+            return BackendRejected("upstream answered 400: too long", status=400)
+        return knowing()(messages, sampling)  # type: ignore[return-value]
+
+    with serving(scripted_pair(actor=answering)) as url:
+        with pytest.raises(BackendRejected, match="refused every prompt"):
+            measure(url, tmp_path, tmp_path / "out")
+        assert not (tmp_path / "out" / "result.json").exists()
+        before, window = len(asked), 10_000
+        assert measure(url, tmp_path, tmp_path / "out")["mean"] == 1.0
+    assert len(asked) == 2 * before
+
+
+def test_several_servers_are_asked_in_turn(tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]) -> None:
+    write_general(tmp_path)
+    asked: dict[str, int] = {"one": 0, "two": 0}
+
+    def counting(server: str) -> Callable[[Sequence[Message], Sampling], str]:
+        def answer(messages: Sequence[Message], sampling: Sampling) -> str:
+            asked[server] += 1
+            return knowing()(messages, sampling)  # type: ignore[return-value]
+
+        return answer
+
+    with serving(scripted_pair(actor=counting("one"))) as one, serving(scripted_pair(actor=counting("two"))) as two:
+        subject = Subject(model="pair", urls=(f"{one}/v1", f"{two}/v1"), sampling=Sampling(temperature=0))
+        run(subject, General(tasks=ALL, limit=None, allow_code=True), baseline=None, data=tmp_path, out=tmp_path / "o")
+    assert sum(asked.values()) == 5
+    assert min(asked.values()) == 2
+
+
 @pytest.mark.parametrize(
     ("answer", "right"),
     [("#### 18", 1), ("It is 18.", 1), ("$18.00", 1), ("18 of 20", 0), ("eighteen", 0), ("", 0)],

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import glob
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 from lm_eval.models.openai_completions import LocalChatCompletion
+from sqlitedict import SqliteDict
 
+# The answer to a refused prompt, which no model gives: it is also found in the answers that were kept.
+REFUSED: Final = "\0"
 # What says that the server or the key is wrong, not this one request.
 _GENERAL: Final = frozenset({401, 403, 404, 407, 408, 409, 425, 429})
 
 
 class ChatClient(LocalChatCompletion):  # type: ignore[misc]
-    """A prompt that is refused, too long for the model for one, has an empty answer.
+    """Asks its servers in turn. A prompt that is refused, too long for the model for one, has the answer REFUSED.
 
-    `refused` counts them, `reason` is the first one's.
+    `reason` is the first one's.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.refused = 0
+    def __init__(self, urls: Sequence[str], **options: Any) -> None:
+        self._endpoints = [f"{url.rstrip('/')}/chat/completions" for url in urls]
+        self._turns = cycle(self._endpoints)
+        super().__init__(base_url=self._endpoints[0], **options)
         self.reason = ""
+
+    @property
+    def base_url(self) -> str:
+        """The next one's: it is read once for a request."""
+        return next(self._turns)
+
+    @base_url.setter
+    def base_url(self, url: str) -> None:
+        assert url in self._endpoints
 
     async def amodel_call(self, *given: Any, **named: Any) -> Any:
         try:
@@ -28,6 +45,13 @@ class ChatClient(LocalChatCompletion):  # type: ignore[misc]
         except aiohttp.ClientResponseError as error:
             if not 400 <= error.status < 500 or error.status in _GENERAL:
                 raise
-            self.refused += 1
             self.reason = self.reason or f"{error.status} {error.message}"
-            return [""]
+            return [REFUSED]
+
+
+def forget_refused(cache: Path) -> None:
+    """Take the refused prompts out of the kept answers: run again, they are asked again."""
+    for file in cache.parent.glob(f"{glob.escape(cache.name)}_rank*.db"):
+        with SqliteDict(str(file), autocommit=True) as kept:
+            for key in [key for key, answer in kept.items() if answer == REFUSED]:
+                del kept[key]

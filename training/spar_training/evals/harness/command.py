@@ -49,7 +49,7 @@ def run(subject: Subject, asked: General, *, baseline: Path | None, data: Path |
         "data": str(folder),
     }
     claim(out, config)
-    rows, refused = evaluate(subject, asked, data=folder, cache=out / "answers")
+    rows = evaluate(subject, asked, data=folder, cache=out / "answers")
     by_task = _by_task(rows)
     accuracies = _with_mean(by_task)
     differences = _with_mean(_differences(by_task, before)) if before is not None else {}
@@ -60,7 +60,7 @@ def run(subject: Subject, asked: General, *, baseline: Path | None, data: Path |
         figures={**accuracies, **{f"{name}/difference": value for name, value in differences.items()}},
         items=rows,
     )
-    finish(out, result, _report(result, accuracies, by_task, before, differences, refused))
+    finish(out, result, _report(result, accuracies, by_task, before, differences))
 
 
 def _baseline(file: Path) -> dict[str, dict[str, float]]:
@@ -104,12 +104,11 @@ def _report(
     now: Mapping[str, Mapping[str, float]],
     before: Mapping[str, Mapping[str, float]] | None,
     differences: Mapping[str, Interval],
-    refused: int,
 ) -> Report:
     summary = f"Mean of the tasks: {accuracies['mean'].percent()} percent right."
     if differences:
         summary += f" Against the baseline, item by item: {_signed(differences['mean'])} points."
-    if refused:
+    if refused := sum(item["response"] is None for item in result.items):
         summary += f"\n\nThe server refused {refused} prompts (too long for the model, for one); they count as wrong."
     rows = [[name, str(value.n), value.percent()] for name, value in accuracies.items()]
     sections = [Section("Accuracy", _NOTE, [Table(["task", "items", "right, percent"], rows)])]

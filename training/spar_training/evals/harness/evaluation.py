@@ -39,8 +39,8 @@ class General:
             )
 
 
-def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> tuple[list[Row], int]:
-    """The items {id, right, response} of all tasks, and how many prompts the server refused, too long ones for one.
+def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> list[Row]:
+    """The items {id, right, response} of all tasks; the response to a prompt that the server refused is None.
 
     `cache` keeps every answer, so that an interrupted run asks only what is left.
 
@@ -59,11 +59,11 @@ def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> tu
     from lm_eval.evaluator import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    from spar_training.evals.harness.client import ChatClient
+    from spar_training.evals.harness.client import ChatClient, forget_refused
 
     client = ChatClient(
         model=subject.model,
-        base_url=f"{subject.urls[0].rstrip('/')}/chat/completions",
+        urls=subject.urls,
         num_concurrent=max(subject.in_flight, 2),
         seed=subject.seed,
     )
@@ -89,14 +89,21 @@ def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> tu
             f"the server does not answer ({type(error).__name__}: {error}); answers are kept, run again"
         ) from error
     assert results is not None
+    forget_refused(cache)
     rows = [row for task in asked.tasks for row in _rows(task, results["samples"][task])]
-    if client.refused and not any(row["response"] for row in rows):
-        raise BackendRejected(f"the server refused the prompts, the first because: {client.reason}")
-    return rows, client.refused
+    if all(row["response"] is None for row in rows):
+        raise BackendRejected(f"the server refused every prompt: {client.reason}; run again to ask again")
+    return rows
 
 
 def _rows(task: str, samples: Sequence[Any]) -> list[Row]:
+    from spar_training.evals.harness.client import REFUSED
+
     return [
-        {"id": f"{task}/{one['doc_id']}", "right": one["right"], "response": one["resps"][0][0]}
+        {
+            "id": f"{task}/{one['doc_id']}",
+            "right": one["right"],
+            "response": None if (answer := one["resps"][0][0]) == REFUSED else answer,
+        }
         for one in sorted(samples, key=lambda one: one["doc_id"])
     ]
