@@ -49,7 +49,7 @@ def run(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    console.print(f"The pair is in {pair.actor} and {pair.refiner}.")
+    console.print(f"The pair is in {pair.actor} and {pair.refiner}.", soft_wrap=True, markup=False)
 
 
 def _manifest(recipe: str) -> Path | None:

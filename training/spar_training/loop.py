@@ -136,7 +136,7 @@ class Loop:
             counts |= await evaluation.run(
                 actor=pair.actor, refiner=pair.refiner, label=f"iteration {iteration.number}"
             )
-        self.console.print(f"iteration {iteration.number}: {_told(counts)}")
+        self.console.print(f"iteration {iteration.number}: {_told(counts)}", soft_wrap=True, markup=False)
 
 
 def _something(iteration: Iteration, pairs: list[Any], conversations: list[Any]) -> None:

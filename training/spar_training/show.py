@@ -31,7 +31,8 @@ def show(path: Path, *, check: bool = False, console: Console | None = None) -> 
     screen = console or Console()
     if (path / MANIFEST).exists():
         run = read_run(path)
-        screen.print(_head(run, read_manifest(path / MANIFEST)), step_table(run, figures=False))
+        screen.print(_head(run, read_manifest(path / MANIFEST)), soft_wrap=True)
+        screen.print(step_table(run, figures=False))
         if (figures := _figures(run)) is not None:
             screen.print(figures)
         models = _newest_pair(run)
@@ -40,7 +41,7 @@ def show(path: Path, *, check: bool = False, console: Console | None = None) -> 
     else:
         models = [path]
     for model in models:
-        screen.print(_tree(chain_of(model), check=check))
+        screen.print(_tree(chain_of(model), check=check), soft_wrap=True)
 
 
 def _head(run: Run, manifest: Mapping[str, Any]) -> Text:

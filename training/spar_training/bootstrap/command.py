@@ -44,4 +44,4 @@ def run(*, recipe: str, out: Path, ship: Path | None, threads: int | None) -> No
         done = bootstrap.run(report)
     folder = ship or out / "pair"
     ship_pair(bootstrap, done, folder)
-    console.print(f"The pair is in {folder}.")
+    console.print(f"The pair is in {folder}.", soft_wrap=True, markup=False)

@@ -37,11 +37,14 @@ def run(settings: DistillSettings, *, teacher: Place, drafter: Place | None, key
     done = asyncio.run(_run(settings, teacher, drafter, key_env, in_flight, console))
     roles = Counter(row["role"] for row in done.refiner)
     verdicts = Counter(row["verdict"] for row in done.refiner if row["role"] == "judge")
-    console.print(f"actor: {len(done.actor):,} answers in {settings.out / 'sft_actor.jsonl'}", soft_wrap=True)
+    console.print(
+        f"actor: {len(done.actor):,} answers in {settings.out / 'sft_actor.jsonl'}", soft_wrap=True, markup=False
+    )
     console.print(
         f"refiner: {roles['judge']:,} judgements ({verdicts['Yes']:,} Yes, {verdicts['No']:,} No) and "
         f"{roles['refiner']:,} refinements in {settings.out / 'sft_refiner.jsonl'}",
         soft_wrap=True,
+        markup=False,
     )
     for (name, reason), count in Counter((row["pass"], row["reason"]) for row in done.set_aside).most_common():
         console.print(f"set aside: {count:,} of {name}: {reason}", soft_wrap=True, markup=False)

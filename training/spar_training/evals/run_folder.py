@@ -58,4 +58,4 @@ def finish(folder: Path, result: Result, report: Report, console: Console | None
     # How it was measured is known to who sits there.
     shown = [section for section in report.sections if section.heading != SETUP]
     print_report(replace(report, sections=shown), screen)
-    screen.print(f"Result, items and report are in {folder}.", soft_wrap=True)
+    screen.print(f"Result, items and report are in {folder}.", soft_wrap=True, markup=False)

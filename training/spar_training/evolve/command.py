@@ -37,7 +37,9 @@ def run(settings: EvolveSettings, *, model: str, urls: Sequence[str], key_env: s
     prompts = evolving.finish(work, rows, name)
     write_card(evolving, prompts, name)
     file = settings.out / "prompts.jsonl"
-    console.print(f"{len(prompts):,} prompts are in {file}, described in card.md beside it.", soft_wrap=True)
+    console.print(
+        f"{len(prompts):,} prompts are in {file}, described in card.md beside it.", soft_wrap=True, markup=False
+    )
 
 
 async def _ask(

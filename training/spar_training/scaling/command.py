@@ -137,8 +137,8 @@ def run(options: Options, *, command: str) -> None:
     write_report(report, options.out, "report")
     if options.docs:
         write_text(options.docs / "scaling.md", to_markdown(report, options.docs / "img"))
-    console.print(report.summary)
-    console.print(f"{options.out / 'result.json'}, {options.out / 'report.html'}")
+    console.print(report.summary, markup=False)
+    console.print(f"{options.out / 'result.json'}, {options.out / 'report.html'}", soft_wrap=True, markup=False)
 
 
 async def _played(options: Options, source: Source) -> list[Row]:

@@ -72,4 +72,4 @@ def report_on(study: Study, *, out: Path, docs: Path | None, command: str, conso
     if docs:
         write_text(docs / "self-play.md", to_markdown(report, docs / "img", prefix="self-play-"))
     console.print(report.summary, markup=False)
-    console.print(f"{out / 'result.json'}, {out / 'report.html'}")
+    console.print(f"{out / 'result.json'}, {out / 'report.html'}", soft_wrap=True, markup=False)

@@ -44,13 +44,17 @@ class Playing:
     async def _one(self, arm: Arm, seed: int) -> None:
         folder = folder_of(self.out, arm, seed)
         if is_finished(folder, arm):
-            self.console.print(f"{folder.name}: finished before")
+            self.console.print(f"{folder.name}: finished before", soft_wrap=True, markup=False)
             return
         run = open_run(folder, wanted(self.study, arm, seed, out=self.out))
         for donor in self._donors(arm, seed):
             if taken := share(donor, run):
-                self.console.print(f"{folder.name}: takes over {', '.join(taken)} from {donor.folder.name}")
-        self.console.print(f"{folder.name}: {arm.label}, seed {seed}")
+                self.console.print(
+                    f"{folder.name}: takes over {', '.join(taken)} from {donor.folder.name}",
+                    soft_wrap=True,
+                    markup=False,
+                )
+        self.console.print(f"{folder.name}: {arm.label}, seed {seed}", soft_wrap=True, markup=False)
         await self.go(run)
 
     def _donors(self, arm: Arm, seed: int) -> list[Run]:
