@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -223,6 +228,32 @@ def test_a_malformed_data_file_is_named(tmp_path: Path, task: str, name: str, te
     file.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=says):
         getattr(docs, task)(data=str(tmp_path))
+
+
+def test_a_program_ends_with_an_evaluation_that_is_killed(tmp_path: Path) -> None:
+    running = "from spar_training.evals.harness.sandbox import run_program; run_program('import time; time.sleep(99)')"
+    evaluation = subprocess.Popen([sys.executable, "-c", running], env={**os.environ, "TMPDIR": str(tmp_path)})
+    # Its runner stands in its command line, in the folder for temporary files.
+    _wait_until(lambda: _processes_of(tmp_path) != [])
+    evaluation.kill()
+    evaluation.wait()
+    _wait_until(lambda: _processes_of(tmp_path) == [])
+
+
+def _processes_of(folder: Path) -> list[int]:
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"{folder}/".encode() in line.read_bytes():
+                found.append(int(line.parent.name))
+    return found
+
+
+def _wait_until(holds: Callable[[], bool], *, within_s: float = 20.0) -> None:
+    end = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_no_task_is_refused() -> None:

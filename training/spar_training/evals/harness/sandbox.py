@@ -19,6 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from spar_training import leash
+
 _CPU_S: Final = 10
 _WALL_S: Final = 15.0
 _MEMORY: Final = 1 << 30  # bytes
@@ -68,10 +70,11 @@ def _said(command: list[str], work: Path, wall_s: float) -> str | None:
     with (
         tempfile.TemporaryFile() as out,
         subprocess.Popen(
-            command,
+            # A program that waits for nothing uses no processor time: it must not outlive an evaluation that is killed.
+            [sys.executable, "-I", "-S", leash.__file__, *command],
             cwd=work,
             env={"PATH": os.defpath},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=out,
             stderr=out,
             start_new_session=True,
