@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from spar_core.backends.base import Backend
 from spar_core.budget import Budget, TokensExhausted
@@ -14,7 +17,7 @@ from spar_core.judging import Judge, Judgement
 from spar_core.refining import Refiner
 from spar_core.search import events
 from spar_core.search.config import SearchConfig
-from spar_core.search.tree import Node, Path, Tree
+from spar_core.search.tree import Node, Outcome, Path, Tree
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling
 
@@ -48,16 +51,17 @@ class Expansion:
         self._actor_sampling = actor_sampling
         self._checks = checks
         self._emit = emit
-        self._known: dict[str, asyncio.Future[Judgement | None]] = {}
+        # The judgements of each text, by the turns of the nodes that have it: the earliest is the one that counts.
+        self._known: dict[str, dict[int, asyncio.Future[Judgement | None]]] = defaultdict(dict)
+        self._turns = itertools.count()
 
     async def plant(self, draft: Completion, judgement: Judgement | None) -> Node:
         """Judge the draft, unless its judgement is known, and make it the tree's root."""
+        turn = next(self._turns)
         if judgement is None:
-            judgement = await self._judgement((), draft.text)
+            judgement = await self._judgement((), turn, draft.text)
         else:
-            known: asyncio.Future[Judgement | None] = asyncio.get_running_loop().create_future()
-            known.set_result(judgement)
-            self._known[draft.text.strip()] = known
+            self._pending(turn, draft.text).set_result(judgement)
         root = Node((), "judged" if judgement else "unjudged", draft, judgement)
         self.tree = Tree(root)
         return root
@@ -75,7 +79,11 @@ class Expansion:
         return await self._all([(number,) for number in numbers], [None] * len(numbers))
 
     async def _all(self, paths: Sequence[Path], parents: Sequence[Node | None]) -> list[Node]:
-        jobs = [(path, parent) for path, parent in zip(paths, parents, strict=True) if self.budget.take_node()]
+        jobs = [
+            (path, parent, next(self._turns))
+            for path, parent in zip(paths, parents, strict=True)
+            if self.budget.take_node()
+        ]
         tasks: list[asyncio.Task[Node]] = []
 
         def cancel_losers(done: asyncio.Task[Node]) -> None:
@@ -85,21 +93,32 @@ class Expansion:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for number, (path, parent) in enumerate(jobs):
-                    task = group.create_task(self._one(path, parent, 2 * (len(jobs) - number)))
+                for number, (path, parent, turn) in enumerate(jobs):
+                    task = group.create_task(self._one(path, parent, turn, 2 * (len(jobs) - number)))
                     if self.config.stop == "first":
                         task.add_done_callback(cancel_losers)
                     tasks.append(task)
         finally:
-            for path, _ in jobs:
-                if path not in self.tree:
+            for path, _, turn in jobs:
+                if path in self.tree:
+                    self._settle(self.tree[path], turn)
+                else:
                     self.tree.add(Node(path, "cancelled"))
-        return [task.result() for task in tasks if not task.cancelled()]
+        return [self.tree[path] for (path, *_), task in zip(jobs, tasks, strict=True) if not task.cancelled()]
 
-    async def _one(self, path: Path, parent: Node | None, shares: int) -> Node:
+    def _settle(self, node: Node, turn: int) -> None:
+        """Of nodes with the same text the first in turn is the one that was judged, whichever came first in time."""
+        if node.completion is None or node.judgement is None:
+            return
+        judged = self._known[node.completion.text.strip()]
+        first = min(one for one, future in judged.items() if future.done() and future.result() is not None)
+        outcome: Outcome = "judged" if first == turn else "duplicate"
+        self.tree.replace(replace(node, outcome=outcome, judgement=judged[first].result()))
+
+    async def _one(self, path: Path, parent: Node | None, turn: int, shares: int) -> Node:
         """Make, judge and record one node; a failed model call is a failed node."""
         try:
-            node = await self._make(path, parent, shares)
+            node = await self._make(path, parent, turn, shares)
         except BackendError as error:
             self.degraded = True
             node = Node(path, "failed", problem=f"{type(error).__name__}: {error}")
@@ -109,15 +128,12 @@ class Expansion:
         self.tree.add(node)
         return node
 
-    async def _make(self, path: Path, parent: Node | None, shares: int) -> Node:
+    async def _make(self, path: Path, parent: Node | None, turn: int, shares: int) -> Node:
         completion = await (self._sampled(path, shares) if parent is None else self._refined(path, parent, shares))
         if isinstance(completion, str):
             return Node(path, "failed", problem=completion)
-        duplicate = completion.text.strip() in self._known
-        judgement = await self._judgement(path, completion.text)
-        if judgement is None:
-            return Node(path, "unjudged", completion)
-        return Node(path, "duplicate" if duplicate else "judged", completion, judgement)
+        judgement = await self._judgement(path, turn, completion.text)
+        return Node(path, "judged" if judgement else "unjudged", completion, judgement)
 
     async def _sampled(self, path: Path, shares: int) -> Completion:
         self._emit(events.Expanding(path, None))
@@ -143,25 +159,33 @@ class Expansion:
         text = _until(self._actor_sampling.stop, refinement.text or "")
         return Completion(text, "stop", refinement.usage) if text else refinement.failure or "empty"
 
-    async def _judgement(self, path: Path, response: str) -> Judgement | None:
-        """The judgement of a response; one that is known, or being judged, is not judged again."""
-        key = response.strip()
-        if (known := self._known.get(key)) is not None:
+    async def _judgement(self, path: Path, turn: int, response: str) -> Judgement | None:
+        """The judgement of a response; one that is known, or being judged, is not judged again.
+
+        Unless only a later node's is: the tree must not depend on which of two calls was faster.
+        """
+        judged = self._known[response.strip()]
+        while earlier := [one for one in judged if one < turn]:
             # A cancelled judge must not cancel the one who waits for its verdict.
             with suppress(asyncio.CancelledError):
-                return await asyncio.shield(known)
+                return await asyncio.shield(judged[min(earlier)])
             if (task := asyncio.current_task()) and task.cancelling():
                 raise asyncio.CancelledError
-        pending: asyncio.Future[Judgement | None] = asyncio.get_running_loop().create_future()
-        self._known[key] = pending
+        pending = self._pending(turn, response)
         try:
             judgement = await self._vote(path, response)
         except BaseException:
             pending.cancel()
-            del self._known[key]
+            del judged[turn]
             raise
         pending.set_result(judgement)
         return judgement
+
+    def _pending(self, turn: int, response: str) -> asyncio.Future[Judgement | None]:
+        """A judgement that others with this text wait for."""
+        pending: asyncio.Future[Judgement | None] = asyncio.get_running_loop().create_future()
+        self._known[response.strip()][turn] = pending
+        return pending
 
     async def _vote(self, path: Path, response: str) -> Judgement | None:
         judgement = await self._judge.judge(

@@ -65,6 +65,10 @@ class Tree:
             raise ValueError(f"{node.path} has no parent in the tree")
         self._nodes[node.path] = node
 
+    def replace(self, node: Node) -> None:
+        """Take `node` for the one at its path, which is in the tree."""
+        self._nodes[node.path] = node
+
     def __getitem__(self, path: Path) -> Node:
         return self._nodes[path] if path else self.root
 

@@ -1,7 +1,9 @@
 """What each strategy does, when it stops, and which answer it gives."""
 
 import asyncio
+import random
 import time
+from collections.abc import Callable, Sequence
 
 import pytest
 from searching import NO, YES, counting_refiner, judging, search
@@ -12,7 +14,7 @@ from spar_core.errors import BackendTimeout, BackendUnavailable
 from spar_core.search import STRATEGIES
 from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, Refined, Voted
 from spar_core.trace import read_tree, write_trace
-from spar_core.types import Completion, Usage
+from spar_core.types import Completion, Message, Sampling, Usage
 
 
 @pytest.mark.parametrize(("algorithm", "nodes", "depth"), [("bfs", 15, 3), ("dfs", 21, 3)])
@@ -128,6 +130,34 @@ async def test_a_duplicate_counts_but_is_not_judged_again() -> None:
     assert result.judgements == 2
     assert len(judge.calls) == 10
     assert sorted(node.outcome for node in result.tree) == ["duplicate", "duplicate", "judged", "judged"]
+
+
+async def test_the_tree_is_the_same_whichever_of_two_equal_siblings_comes_first() -> None:
+    async def tree(arrivals: int) -> list[tuple[object, ...]]:
+        chance = random.Random(arrivals)
+
+        def erratic(reply: Callable[[int], str]) -> ScriptedBackend:
+            def script(messages: Sequence[Message], sampling: Sampling) -> str:
+                backend.latency_s = chance.random() / 100
+                return reply(sampling.seed or 0)
+
+            backend = ScriptedBackend(script)
+            return backend
+
+        result = await search(
+            judge=erratic(lambda seed: NO if seed % 3 else YES),
+            refiner=erratic(lambda seed: f"[[start]]\nanswer {seed % 3}\n[[end]]"),
+            budget=15,
+            max_depth=3,
+            stop="level",
+            early_vote_stop=False,
+            seed=7,
+        )
+        return [(node.path, node.outcome, node.value, node.completion and node.completion.text) for node in result.tree]
+
+    first, *others = [await tree(arrivals) for arrivals in range(12)]
+    assert "duplicate" in [outcome for _, outcome, *_ in first]
+    assert all(other == first for other in others)
 
 
 async def test_a_refinement_equal_to_the_draft_is_a_duplicate() -> None:
