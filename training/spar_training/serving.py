@@ -135,7 +135,7 @@ def _server(serving: Serving, model: str, name: str, replica: int, port: int, lo
         # A group of its own, so that the workers which servers start end with them; on a leash, so that they all end
         # when this process is killed.
         process = Popen(
-            [sys.executable, "-I", "-S", leash.__file__, *command],
+            [sys.executable, "-I", "-S", leash.__file__, str(_STOP_WITHIN_S), *command],
             stdin=PIPE,
             stdout=out,
             stderr=STDOUT,

@@ -71,7 +71,7 @@ def _said(command: list[str], work: Path, wall_s: float) -> str | None:
         tempfile.TemporaryFile() as out,
         subprocess.Popen(
             # A program that waits for nothing uses no processor time: it must not outlive an evaluation that is killed.
-            [sys.executable, "-I", "-S", leash.__file__, *command],
+            [sys.executable, "-I", "-S", leash.__file__, "0", *command],
             cwd=work,
             env={"PATH": os.defpath},
             stdin=subprocess.PIPE,
