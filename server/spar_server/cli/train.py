@@ -15,7 +15,7 @@ def bootstrap(
     recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file")] = "small-pair",
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed")] = Path("runs/bootstrap"),
     ship: Annotated[Path | None, typer.Option(help="Folder for the finished pair (default OUT/pair)")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads (default all cores)")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default all cores)")] = None,
 ) -> None:
     """Build tokenizer and base model from nothing, and fine-tune the actor and the refiner from it."""
     from spar_training.bootstrap.command import run
