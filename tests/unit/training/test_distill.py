@@ -229,7 +229,12 @@ async def test_a_folder_of_other_work_is_not_gone_on_with(tmp_path: Path) -> Non
     ("rows", "message"),
     [
         ('{"id": 1, "prompt": "a"}\n{"id": 1, "prompt": "b"}', "row 2: the id '1' stands in a row before"),
-        ('{"id": 1, "messages": [{"role": "assistant", "content": "hi"}]}', "row 1: no prompt in it"),
+        ('{"messages": [{"role": "assistant", "content": "hi"}]}', r"prompts\.jsonl, row 1: messages: the last one"),
+        ('{"messages": [{"role": 5, "content": "hi"}]}', r"row 1: messages\[0\]\.role: must be"),
+        ('{"messages": [{"role": "user", "content": {"a": 1}}]}', r"row 1: messages\[0\]\.content: must be text"),
+        ('{"messages": [{"role": "user"}]}', r"row 1: messages\[0\]\.content: must be text"),
+        ('{"id": 1, "prompt": " "}', "row 1: no prompt in it"),
+        ('{"prompt": [{"role": "user", "content": [{"type": "image_url"}]}]}', "row 1: no prompt in it"),
         ('{"id": 1}', "row 1: no prompt in it"),
         ("", "there are no prompts in it"),
     ],

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from spar_core.errors import ConfigError, DataError
-from spar_core.types import Message
 from spar_training.files import Row, numbered_rows
 
 
@@ -84,8 +83,9 @@ def _chat(row: Mapping[str, Any], key: str = "messages") -> str | None:
 
 
 def _turn(content: Any) -> str | None:
-    if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
-        return Message("user", content).text
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, Mapping) and part.get("type") == "text"]
+        return "".join(text for text in texts if isinstance(text, str)) or None
     return content if isinstance(content, str) else None
 
 
