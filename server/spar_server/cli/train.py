@@ -70,6 +70,9 @@ def evolve(
     top_p: Annotated[float, typer.Option(min=0, max=1)] = 0.9,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest reply in tokens")] = 1024,
     in_flight: Annotated[int, typer.Option(min=1, help="Calls at once")] = 64,
+    answer_timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds that a server may take for an answer (default 240)")
+    ] = None,
 ) -> None:
     """Grow seed prompts by constraints, filter them, and keep them apart from the benchmarks."""
     from spar_core.types import Sampling
@@ -94,7 +97,7 @@ def evolve(
         ),
         sampling=Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens),
     )
-    run(settings, model=model, urls=url or (), key_env=key_env, in_flight=in_flight)
+    run(settings, model=model, urls=url or (), key_env=key_env, in_flight=in_flight, answer_s=answer_timeout)
 
 
 @app.command("check-leaks")
@@ -134,6 +137,9 @@ def distill(
     answer_tokens: Annotated[int, typer.Option(min=1, help="Longest answer and judgement in tokens")] = 2048,
     refine_tokens: Annotated[int, typer.Option(min=1, help="Longest refinement in tokens")] = 3072,
     in_flight: Annotated[int, typer.Option(min=1, help="Calls at once")] = 64,
+    answer_timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds that a server may take for an answer (default 240)")
+    ] = None,
 ) -> None:
     """Collect the first fine-tuning conversations of a pair from a strong model: answers, judgements, refinements."""
     from spar_core.types import Sampling
@@ -152,7 +158,8 @@ def distill(
         refining=Sampling(temperature=0.7, max_tokens=refine_tokens),
     )
     drafter = Place(draft_model, draft_url or ()) if draft_model else None
-    run(settings, teacher=Place(model, url or ()), drafter=drafter, key_env=key_env, in_flight=in_flight)
+    teacher = Place(model, url or ())
+    run(settings, teacher=teacher, drafter=drafter, key_env=key_env, in_flight=in_flight, answer_s=answer_timeout)
 
 
 @app.command()

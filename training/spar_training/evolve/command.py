@@ -19,10 +19,18 @@ from spar_training.evolve.settings import EvolveSettings
 from spar_training.files import Row, write_rows
 from spar_training.items import Policy, Progress
 from spar_training.progress import item_progress
-from spar_training.upstreams import opened
+from spar_training.upstreams import check_urls, opened
 
 
-def run(settings: EvolveSettings, *, model: str, urls: Sequence[str], key_env: str, in_flight: int) -> None:
+def run(
+    settings: EvolveSettings,
+    *,
+    model: str,
+    urls: Sequence[str],
+    key_env: str,
+    in_flight: int,
+    answer_s: float | None = None,
+) -> None:
     """Grow the prompts, and say what came of it.
 
     Raises:
@@ -30,10 +38,11 @@ def run(settings: EvolveSettings, *, model: str, urls: Sequence[str], key_env: s
         DataError: a file cannot be used, or prompts are in a benchmark.
         BackendUnavailable: the model cannot be reached; what is finished is kept.
     """
+    check_urls(urls)
     console = Console(stderr=True)
     evolving = Evolving(settings, lambda stage: console.print(str(stage), soft_wrap=True, markup=False))
     work = evolving.prepare()
-    rows, name = asyncio.run(_ask(evolving, work, model, urls, key_env, in_flight, console))
+    rows, name = asyncio.run(_ask(evolving, work, model, urls, key_env, in_flight, answer_s, console))
     prompts = evolving.finish(work, rows, name)
     write_card(evolving, prompts, name)
     file = settings.out / "prompts.jsonl"
@@ -49,9 +58,10 @@ async def _ask(
     urls: Sequence[str],
     key_env: str,
     in_flight: int,
+    answer_s: float | None,
     console: Console,
 ) -> tuple[list[Row], str]:
-    async with opened(model, urls=urls, key_env=key_env, in_flight=in_flight) as backend:
+    async with opened(model, urls=urls, key_env=key_env, in_flight=in_flight, answer_s=answer_s) as backend:
         with item_progress("evolve", console=console, live=_Usable()) as tell:
             rows = await evolving.ask(work, backend, Policy(in_flight=in_flight), tell)
         return rows, backend.model
