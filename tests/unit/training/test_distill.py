@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from spar_core.backends.scripted import Script, ScriptedBackend, always
-from spar_core.errors import BackendUnavailable, ConfigError, DataError
+from spar_core.errors import BackendError, BackendUnavailable, ConfigError, DataError
 from spar_core.judging import Judge
 from spar_core.prompts import load_templates
 from spar_core.refining import Refiner, extract_refined
@@ -168,6 +168,32 @@ async def test_a_judgement_without_a_verdict_and_an_answer_cut_off_are_set_aside
         ("Rhine/draft0", "judgements", "no readable verdict"),
     }
     assert [row["prompt_id"] for row in done.actor] == ["Elbe", "Oder", "Rhine", "Weser"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "message", "kept"),
+    [
+        ("answer", "none of the 5 answers can be used, 4 of them because: empty", 0),
+        ("judgement", "none of the 5 judgements can be used, 5 of them because: no readable verdict", 5),
+    ],
+)
+async def test_a_pass_of_unusable_replies_only_is_an_error_and_made_anew(
+    tmp_path: Path, broken: str, message: str, kept: int
+) -> None:
+    def teacher(messages: Sequence[Message], sampling: Sampling) -> str:
+        if "strict reviewer" in messages[0].text:
+            return "Hard to say."
+        if broken == "answer":
+            return "word " * 20 if "Ems" in messages[0].text else ""
+        return strong(messages, sampling)
+
+    settings = DistillSettings(prompts=prompts_file(tmp_path), out=tmp_path / "out", answering=Sampling(max_tokens=10))
+    with pytest.raises(BackendError, match=f"{message}; mend the upstream and run again"):
+        await distill(settings, teacher)
+    assert not (tmp_path / "out" / "sft_actor.jsonl").exists()
+    done, backend = await distill(settings)
+    assert len(done.actor) == 5
+    assert len(backend.calls) == 5 + 5 + 3 - kept
 
 
 async def test_verdicts_are_balanced_when_asked_for(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def run(
         ConfigError: a setting is wrong, or the folder holds other work.
         DataError: the prompts cannot be used.
         BackendUnavailable: a model cannot be reached; what is finished is kept.
+        BackendError: no reply of a pass can be used; that pass is made anew by the next run.
     """
     console = Console(stderr=True)
     done = asyncio.run(_run(settings, teacher, drafter, key_env, in_flight, answer_s, console))

@@ -37,6 +37,7 @@ def run(
         ConfigError: a setting is wrong, or the folder holds work with other settings.
         DataError: a file cannot be used, or prompts are in a benchmark.
         BackendUnavailable: the model cannot be reached; what is finished is kept.
+        BackendError: no reply can be used; the next run asks again.
     """
     check_urls(urls)
     console = Console(stderr=True)
