@@ -102,10 +102,12 @@ def evolve(
 
 @app.command("check-leaks")
 def check_leaks(
-    file: Annotated[Path, typer.Argument(help="JSONL file of prompts or conversations")],
+    file: Annotated[Path, typer.Argument(help="JSON, JSONL or CSV file of prompts or conversations")],
     against: Annotated[list[Path], typer.Option(help="A benchmark's file or folder; may be repeated")],
     leak: Annotated[float, typer.Option(min=0.1, max=1, help="Containment that counts as a benchmark's")] = 0.6,
-    drop_to: Annotated[Path | None, typer.Option(help="Write the rows that are in no benchmark here")] = None,
+    drop_to: Annotated[
+        Path | None, typer.Option(help="Write the rows that are in no benchmark to this .jsonl or .json")
+    ] = None,
 ) -> None:
     """Fail if prompts that are to be trained on are in a benchmark, or nearly."""
     from spar_training.evolve.command import check

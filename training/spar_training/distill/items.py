@@ -9,7 +9,8 @@ from typing import Any
 
 from spar_core.errors import DataError
 from spar_core.types import Message
-from spar_training.evolve.seed_prompts import placed_rows, prompt_of
+from spar_training.evolve.prompt_files import placed_rows
+from spar_training.evolve.seed_prompts import prompt_of
 from spar_training.messages import read_messages
 
 

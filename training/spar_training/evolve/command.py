@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
+from spar_core.errors import ConfigError
 from spar_training.evolve.card import write_card
 from spar_training.evolve.evolution import Evolution, read
 from spar_training.evolve.evolving import Evolving
 from spar_training.evolve.filters.removal import Removal
 from spar_training.evolve.leaks import read_benchmarks, refuse
-from spar_training.evolve.seed_prompts import placed_rows, read_prompts
+from spar_training.evolve.prompt_files import placed_rows
+from spar_training.evolve.seed_prompts import read_turns
 from spar_training.evolve.settings import EvolveSettings
-from spar_training.files import Row, write_rows
+from spar_training.files import Row, write_json, write_rows
 from spar_training.items import Policy, Progress
 from spar_training.progress import item_progress
 from spar_training.upstreams import check_urls, opened
@@ -85,18 +86,22 @@ def check(file: Path, *, against: Sequence[Path], least: float, drop_to: Path | 
     """Hold a file's prompts against benchmarks; with `drop_to`, write there the rows that are in none.
 
     Raises:
+        ConfigError: the name of `drop_to` does not say how it is to be written.
         DataError: prompts are in a benchmark and there is no `drop_to`, or a file cannot be used.
     """
-    prompts = read_prompts([file])
+    if drop_to is not None and drop_to.suffix not in (".json", ".jsonl"):
+        raise ConfigError(f"--drop-to {drop_to}: must end in .json (an array) or .jsonl (one object a line)")
+    prompts = read_turns(file)
     benchmarks = read_benchmarks(against)
-    found = benchmarks.leaks(prompts, least=least)
+    found = [benchmarks.worst(turns, least=least) for turns in prompts]
     leaks = [leak for leak in found if leak]
     console = Console()
     if drop_to is None:
         refuse(leaks, len(prompts), fix="--drop-to FILE writes the other rows there")
     else:
-        rows: list[dict[str, Any]] = [row for _, row in placed_rows(file)]
-        write_rows(drop_to, (row for row, leak in zip(rows, found, strict=True) if leak is None))
+        # All rows are read by now, and the file is replaced as a whole: it may be the one that is checked.
+        rows = [row for (_, row), leak in zip(placed_rows(file), found, strict=True) if leak is None]
+        write_json(drop_to, rows) if drop_to.suffix == ".json" else write_rows(drop_to, rows)
         for leak in leaks:
             console.print(str(leak), soft_wrap=True, markup=False)
     console.print(f"{len(leaks)} of {len(prompts):,} prompts are among the {len(benchmarks):,} of the benchmarks.")
