@@ -52,11 +52,11 @@ def silent(name: str) -> Iterator[Callable[[Progress], None]]:
 
 
 async def distill(
-    settings: DistillSettings, teacher: Script = strong, drafter: Script | None = None
+    settings: DistillSettings, teacher: Script = strong, drafter: Script | None = None, *, give_up_after: int = 2
 ) -> tuple[Distilled, ScriptedBackend]:
     backend = ScriptedBackend(teacher, model="strong")
     weak = ScriptedBackend(drafter, model="weak") if drafter else None
-    policy = Policy(in_flight=2, tries=1, give_up_after=2)
+    policy = Policy(in_flight=2, tries=1, give_up_after=give_up_after)
     distilling = Distilling(settings, teacher=backend, drafter=weak, policy=policy, show=silent)
     return await distilling.run(), backend
 
@@ -149,7 +149,7 @@ async def test_a_refinement_that_cannot_be_read_is_set_aside(tmp_path: Path, rep
         return reply if len(messages) == 3 else strong(messages, sampling)
 
     settings = DistillSettings(prompts=prompts_file(tmp_path), out=tmp_path / "out")
-    done, _ = await distill(settings, teacher)
+    done, _ = await distill(settings, teacher, give_up_after=4)
     assert Counter(row["role"] for row in done.refiner) == {"judge": 5}
     assert Counter((row["pass"], row["reason"]) for row in done.set_aside) == {("refinements", reason): 3}
     assert lines(tmp_path / "out" / "set_aside.jsonl") == done.set_aside
@@ -175,16 +175,19 @@ async def test_a_judgement_without_a_verdict_and_an_answer_cut_off_are_set_aside
     [
         ("answer", "none of the 5 answers can be used, 4 of them because: empty", 0),
         ("judgement", "none of the 5 judgements can be used, 5 of them because: no readable verdict", 5),
+        ("refinement", "none of the 3 refinements can be used, 3 of them because: empty", 10),
     ],
 )
 async def test_a_pass_of_unusable_replies_only_is_an_error_and_made_anew(
     tmp_path: Path, broken: str, message: str, kept: int
 ) -> None:
     def teacher(messages: Sequence[Message], sampling: Sampling) -> str:
-        if "strict reviewer" in messages[0].text:
-            return "Hard to say."
         if broken == "answer":
             return "word " * 20 if "Ems" in messages[0].text else ""
+        if broken == "refinement":
+            return "" if len(messages) == 3 else strong(messages, sampling)
+        if "strict reviewer" in messages[0].text:
+            return "Hard to say."
         return strong(messages, sampling)
 
     settings = DistillSettings(prompts=prompts_file(tmp_path), out=tmp_path / "out", answering=Sampling(max_tokens=10))

@@ -82,8 +82,9 @@ class Distilling:
     async def _pass(self, name: str, items: Sequence[I], work: Work[I]) -> dict[str, Row]:
         with self._show(name) as tell:
             rows = await run_items(items, work, out=self._file(name), policy=self._policy, tell=tell)
-        # Refinements may all fail: there can be few of them, and the other rows are whole without.
-        if items and not rows and name != "refinements":
+        # The rows are whole without refinements, and of a few all may fail; of many, the upstream is broken.
+        few = name == "refinements" and len(items) < self._policy.give_up_after
+        if items and not rows and not few:
             raise self._forgotten(name)
         return {row["id"]: row for row in rows}
 
