@@ -15,7 +15,7 @@ from faulty_upstream import FaultyUpstream
 from pairs import scripted_pair
 from typer.testing import CliRunner
 
-from spar_core.errors import BackendUnavailable
+from spar_core.errors import BackendTimeout, BackendUnavailable, ConfigError
 from spar_core.types import Message, Sampling
 from spar_server.cli.main import app
 from spar_server.pair import Pair
@@ -115,6 +115,28 @@ async def test_a_run_whose_upstream_broke_goes_on_where_it_was_and_loses_nothing
     assert [row["seed_id"] for row in prompts] == [f"seeds:{line}" for line in range(1, 11)]
     assert set(asked.values()) == {1}
     assert len(asked) == 10
+
+
+@pytest.mark.parametrize("url", ["localhost:8270/v1", "", "http://", "http://host:port/v1"])
+@pytest.mark.parametrize("command", ["evolve", "distill"])
+def test_a_url_that_is_none_is_refused_before_a_call(tmp_path: Path, command: str, url: str) -> None:
+    seeds = tmp_path / "seeds.jsonl"
+    seeds.write_text(json.dumps({"prompt": SEEDS[0]}) + "\n")
+    refused = CliRunner().invoke(
+        app, ["train", command, str(seeds), "--out", str(tmp_path / "out"), "--model", "m", "--url", url]
+    )
+    assert isinstance(refused.exception, ConfigError)
+    assert str(refused.exception) == f"--url {url!r}: must be an address such as http://127.0.0.1:8000/v1"
+    assert not (tmp_path / "out").exists()
+
+
+async def test_an_answer_has_as_long_as_it_is_given() -> None:
+    with FaultyUpstream(fault=lambda call: "none", delay_s=0.5).serving() as upstream:
+        async with opened("strong", urls=[upstream.url], answer_s=30) as backend:
+            await backend.complete([Message("user", "Hi")], Sampling())
+        async with opened("strong", urls=[upstream.url], answer_s=0.1) as backend:
+            with pytest.raises(BackendTimeout):
+                await backend.complete([Message("user", "Hi")], Sampling())
 
 
 async def test_real_seed_prompts_go_through_every_filter(tmp_path: Path) -> None:

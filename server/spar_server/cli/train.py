@@ -15,7 +15,7 @@ def bootstrap(
     recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file")] = "small-pair",
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed")] = Path("runs/bootstrap"),
     ship: Annotated[Path | None, typer.Option(help="Folder for the finished pair (default OUT/pair)")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads (default all cores)")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default all cores)")] = None,
 ) -> None:
     """Build tokenizer and base model from nothing, and fine-tune the actor and the refiner from it."""
     from spar_training.bootstrap.command import run
@@ -70,6 +70,9 @@ def evolve(
     top_p: Annotated[float, typer.Option(min=0, max=1)] = 0.9,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest reply in tokens")] = 1024,
     in_flight: Annotated[int, typer.Option(min=1, help="Calls at once")] = 64,
+    answer_timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds that a server may take for an answer (default 240)")
+    ] = None,
 ) -> None:
     """Grow seed prompts by constraints, filter them, and keep them apart from the benchmarks."""
     from spar_core.types import Sampling
@@ -94,15 +97,17 @@ def evolve(
         ),
         sampling=Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens),
     )
-    run(settings, model=model, urls=url or (), key_env=key_env, in_flight=in_flight)
+    run(settings, model=model, urls=url or (), key_env=key_env, in_flight=in_flight, answer_s=answer_timeout)
 
 
 @app.command("check-leaks")
 def check_leaks(
-    file: Annotated[Path, typer.Argument(help="JSONL file of prompts or conversations")],
+    file: Annotated[Path, typer.Argument(help="JSON, JSONL or CSV file of prompts or conversations")],
     against: Annotated[list[Path], typer.Option(help="A benchmark's file or folder; may be repeated")],
     leak: Annotated[float, typer.Option(min=0.1, max=1, help="Containment that counts as a benchmark's")] = 0.6,
-    drop_to: Annotated[Path | None, typer.Option(help="Write the rows that are in no benchmark here")] = None,
+    drop_to: Annotated[
+        Path | None, typer.Option(help="Write the rows that are in no benchmark to this .jsonl or .json")
+    ] = None,
 ) -> None:
     """Fail if prompts that are to be trained on are in a benchmark, or nearly."""
     from spar_training.evolve.command import check
@@ -134,6 +139,9 @@ def distill(
     answer_tokens: Annotated[int, typer.Option(min=1, help="Longest answer and judgement in tokens")] = 2048,
     refine_tokens: Annotated[int, typer.Option(min=1, help="Longest refinement in tokens")] = 3072,
     in_flight: Annotated[int, typer.Option(min=1, help="Calls at once")] = 64,
+    answer_timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds that a server may take for an answer (default 240)")
+    ] = None,
 ) -> None:
     """Collect the first fine-tuning conversations of a pair from a strong model: answers, judgements, refinements."""
     from spar_core.types import Sampling
@@ -152,7 +160,8 @@ def distill(
         refining=Sampling(temperature=0.7, max_tokens=refine_tokens),
     )
     drafter = Place(draft_model, draft_url or ()) if draft_model else None
-    run(settings, teacher=Place(model, url or ()), drafter=drafter, key_env=key_env, in_flight=in_flight)
+    teacher = Place(model, url or ())
+    run(settings, teacher=teacher, drafter=drafter, key_env=key_env, in_flight=in_flight, answer_s=answer_timeout)
 
 
 @app.command()

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from spar_core.backends.local import LocalBackend, LocalEngine
-from spar_core.errors import ConfigError
+from spar_core.errors import ConfigError, DataError
 from spar_core.prompts import load_templates
 from spar_core.types import Message, Sampling
+from spar_server.cli.main import app
 from spar_training.bootstrap.checkpoint import load_checkpoint
 from spar_training.bootstrap.muon import orthogonalise
 from spar_training.bootstrap.recipe import Recipe, Stage, load_recipe
 from spar_training.bootstrap.run import Bootstrap
 from spar_training.bootstrap.ship import ship_pair
 from spar_training.bootstrap.tasks import Tasks
+from spar_training.claimed import claimed
 from spar_training.world.samples import refiner_sample
 
 RECIPES = Path(__file__).parents[3] / "training" / "spar_training" / "recipes" / "bootstrap"
@@ -72,10 +75,31 @@ def test_a_wrong_recipe_is_refused_by_key(tmp_path: Path, text: str, says: str) 
         load_recipe(file)
 
 
+def test_a_recipe_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\)"):
+        load_recipe(tmp_path)
+    (tmp_path / "model.yaml").write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(ConfigError, match=r"model.yaml: not UTF-8 text"):
+        load_recipe(tmp_path / "model.yaml")
+
+
+def test_fewer_threads_than_one_are_refused() -> None:
+    refused = CliRunner().invoke(app, ["train", "bootstrap", "--recipe", "missing.yaml", "--threads", "-1"])
+    assert refused.exit_code == 2
+    assert "--threads" in refused.output
+
+
 def test_a_stage_must_start_from_an_earlier_one() -> None:
     data = tiny_recipe().model_dump()
     data["stages"] = data["stages"][::-1]
     with pytest.raises(ValueError, match="no earlier stage makes"):
+        Recipe.model_validate(data)
+
+
+def test_stages_have_names_of_their_own() -> None:
+    data = tiny_recipe().model_dump()
+    data["stages"][1]["name"] = "copying"
+    with pytest.raises(ValueError, match="two stages are called 'copying'"):
         Recipe.model_validate(data)
 
 
@@ -158,6 +182,37 @@ def test_a_run_killed_while_it_wrote_down_an_answer_writes_that_one_again(run: B
     (again.folder / answers.name).write_bytes(whole[:-10])
     again.run(lambda *_: None)
     assert (again.folder / answers.name).read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seed": 4}, "seed was 3, is 4"),
+        ({"templates": "default"}, 'templates was "compact", is "default"'),
+        ({"lr": 2e-3}, r"stages\.both\.lr was 0\.001, is 0\.002"),
+    ],
+)
+def test_a_run_begun_with_another_recipe_is_not_gone_on_with(
+    run: Bootstrap, change: dict[str, object], says: str
+) -> None:
+    recipe = run.recipe
+    if "lr" in change:
+        copying, both, own = recipe.stages
+        change = {"stages": (copying, both.model_copy(update=change), own)}
+    other = Bootstrap(recipe.model_copy(update=change), run.folder)
+    with pytest.raises(ConfigError, match=f"{says}. Give another --out"):
+        other.run(lambda *_: None)
+
+
+def test_two_processes_do_not_train_in_one_folder(run: Bootstrap) -> None:
+    with claimed(run.folder), pytest.raises(DataError, match="another process works in it"):
+        run.run(lambda *_: None)
+
+
+def test_an_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(DataError, match=r"out: cannot be written .* give another --out"):
+        Bootstrap(tiny_recipe(), tmp_path / "out").run(lambda *_: None)
 
 
 async def test_the_shipped_pair_is_complete_and_the_engine_serves_it(run: Bootstrap, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from spar_core.backends.scripted import Script, ScriptedBackend, always
-from spar_core.errors import BackendUnavailable, ConfigError, DataError
+from spar_core.errors import BackendError, BackendUnavailable, ConfigError, DataError
 from spar_core.judging import Judge
 from spar_core.prompts import load_templates
 from spar_core.refining import Refiner, extract_refined
@@ -52,11 +52,11 @@ def silent(name: str) -> Iterator[Callable[[Progress], None]]:
 
 
 async def distill(
-    settings: DistillSettings, teacher: Script = strong, drafter: Script | None = None
+    settings: DistillSettings, teacher: Script = strong, drafter: Script | None = None, *, give_up_after: int = 2
 ) -> tuple[Distilled, ScriptedBackend]:
     backend = ScriptedBackend(teacher, model="strong")
     weak = ScriptedBackend(drafter, model="weak") if drafter else None
-    policy = Policy(in_flight=2, tries=1, give_up_after=2)
+    policy = Policy(in_flight=2, tries=1, give_up_after=give_up_after)
     distilling = Distilling(settings, teacher=backend, drafter=weak, policy=policy, show=silent)
     return await distilling.run(), backend
 
@@ -149,7 +149,7 @@ async def test_a_refinement_that_cannot_be_read_is_set_aside(tmp_path: Path, rep
         return reply if len(messages) == 3 else strong(messages, sampling)
 
     settings = DistillSettings(prompts=prompts_file(tmp_path), out=tmp_path / "out")
-    done, _ = await distill(settings, teacher)
+    done, _ = await distill(settings, teacher, give_up_after=4)
     assert Counter(row["role"] for row in done.refiner) == {"judge": 5}
     assert Counter((row["pass"], row["reason"]) for row in done.set_aside) == {("refinements", reason): 3}
     assert lines(tmp_path / "out" / "set_aside.jsonl") == done.set_aside
@@ -168,6 +168,35 @@ async def test_a_judgement_without_a_verdict_and_an_answer_cut_off_are_set_aside
         ("Rhine/draft0", "judgements", "no readable verdict"),
     }
     assert [row["prompt_id"] for row in done.actor] == ["Elbe", "Oder", "Rhine", "Weser"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "message", "kept"),
+    [
+        ("answer", "none of the 5 answers can be used, 4 of them because: empty", 0),
+        ("judgement", "none of the 5 judgements can be used, 5 of them because: no readable verdict", 5),
+        ("refinement", "none of the 3 refinements can be used, 3 of them because: empty", 10),
+    ],
+)
+async def test_a_pass_of_unusable_replies_only_is_an_error_and_made_anew(
+    tmp_path: Path, broken: str, message: str, kept: int
+) -> None:
+    def teacher(messages: Sequence[Message], sampling: Sampling) -> str:
+        if broken == "answer":
+            return "word " * 20 if "Ems" in messages[0].text else ""
+        if broken == "refinement":
+            return "" if len(messages) == 3 else strong(messages, sampling)
+        if "strict reviewer" in messages[0].text:
+            return "Hard to say."
+        return strong(messages, sampling)
+
+    settings = DistillSettings(prompts=prompts_file(tmp_path), out=tmp_path / "out", answering=Sampling(max_tokens=10))
+    with pytest.raises(BackendError, match=f"{message}; mend the upstream and run again"):
+        await distill(settings, teacher)
+    assert not (tmp_path / "out" / "sft_actor.jsonl").exists()
+    done, backend = await distill(settings)
+    assert len(done.actor) == 5
+    assert len(backend.calls) == 5 + 5 + 3 - kept
 
 
 async def test_verdicts_are_balanced_when_asked_for(tmp_path: Path) -> None:
@@ -229,7 +258,12 @@ async def test_a_folder_of_other_work_is_not_gone_on_with(tmp_path: Path) -> Non
     ("rows", "message"),
     [
         ('{"id": 1, "prompt": "a"}\n{"id": 1, "prompt": "b"}', "row 2: the id '1' stands in a row before"),
-        ('{"id": 1, "messages": [{"role": "assistant", "content": "hi"}]}', "row 1: no prompt in it"),
+        ('{"messages": [{"role": "assistant", "content": "hi"}]}', r"prompts\.jsonl, row 1: messages: the last one"),
+        ('{"messages": [{"role": 5, "content": "hi"}]}', r"row 1: messages\[0\]\.role: must be"),
+        ('{"messages": [{"role": "user", "content": {"a": 1}}]}', r"row 1: messages\[0\]\.content: must be text"),
+        ('{"messages": [{"role": "user"}]}', r"row 1: messages\[0\]\.content: must be text"),
+        ('{"id": 1, "prompt": " "}', "row 1: no prompt in it"),
+        ('{"prompt": [{"role": "user", "content": [{"type": "image_url"}]}]}', "row 1: no prompt in it"),
         ('{"id": 1}', "row 1: no prompt in it"),
         ("", "there are no prompts in it"),
     ],

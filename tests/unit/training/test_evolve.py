@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from spar_core.backends.scripted import Script, ScriptedBackend
-from spar_core.errors import BackendUnavailable, ConfigError, DataError
+from spar_core.errors import BackendError, BackendUnavailable, ConfigError, DataError
 from spar_core.types import Message, Sampling
 from spar_training.evolve.card import write_card
 from spar_training.evolve.evolution import evolutions
@@ -207,6 +207,16 @@ async def test_a_call_that_fails_is_counted_and_kept_with_its_reason(tmp_path: P
     _, evolving, _ = await run(settings, failing)
     failed = [row for row in evolving.funnel.removed if row["reason"] == "call failed"]
     assert [(row["id"], row["detail"]) for row in failed] == [("seeds:3/0", "BackendUnavailable: no luck")]
+
+
+async def test_replies_that_are_all_unusable_are_an_error_and_asked_for_again(tmp_path: Path) -> None:
+    settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out")
+    with pytest.raises(BackendError, match="none of the 5 replies holds an instruction, 4 of them because: empty"):
+        await run(settings, lambda m, s: "Sure!" if "landlord" in m[0].text else "")
+    assert [row["reply"] for row in lines(tmp_path / "out" / "unusable.jsonl")] == ["", "", "Sure!", "", ""]
+    assert not (tmp_path / "out" / "prompts.jsonl").exists()
+    prompts, _, backend = await run(settings)
+    assert (len(prompts), len(backend.calls)) == (4, 5)
 
 
 async def test_a_folder_with_other_settings_is_not_gone_on_with(tmp_path: Path) -> None:

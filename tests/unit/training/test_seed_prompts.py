@@ -10,7 +10,7 @@ import pytest
 from data_sets import data_set
 
 from spar_core.errors import ConfigError, DataError
-from spar_training.evolve.seed_prompts import prompt_of, read_prompts
+from spar_training.evolve.seed_prompts import prompt_of, read_prompts, turns_of
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,15 @@ def test_an_instruction_goes_with_what_it_is_applied_to() -> None:
     assert prompt_of({"instruction": "Translate.", "input": "Guten Tag"}) == "Translate.\n\nGuten Tag"
     seed_task = {"instruction": "Translate.", "instances": [{"input": "Guten Tag", "output": "Good day"}]}
     assert prompt_of(seed_task) == "Translate.\n\nGuten Tag"
+
+
+def test_the_turns_of_a_conversation_are_those_of_the_roles_asked_for() -> None:
+    said = [("system", "Be brief."), ("user", "Name a river."), ("assistant", "The Elbe."), ("user", "And another.")]
+    row = {"messages": [{"role": role, "content": text} for role, text in said]}
+    assert turns_of(row) == ["Name a river.", "And another."]
+    assert turns_of(row, ("system", "user")) == ["Be brief.", "Name a river.", "And another."]
+    assert turns_of({"turns": row["messages"]}) == turns_of(row)
+    assert turns_of({"turns": ["Name a river.", "And another."]}) == turns_of(row)
 
 
 def test_prompts_are_named_after_file_and_line(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ def run(*, recipe: str, out: Path, ship: Path | None, threads: int | None) -> No
     """Train what is not trained yet, then write the pair.
 
     Raises:
-        ConfigError: the recipe is missing or wrong.
+        ConfigError: the recipe is missing or wrong, or the folder's run was begun with another one.
+        DataError: another process trains in the folder, or it cannot be written.
     """
     named = _RECIPES / f"{recipe}.yaml"
     chosen = load_recipe(named if named.exists() else Path(recipe))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -88,6 +88,8 @@ class Recipe(_Strict):
     def _stages_exist(self) -> Recipe:
         seen: set[str] = set()
         for stage in self.stages:
+            if stage.name in seen:
+                raise ValueError(f"two stages are called {stage.name!r}; give each a name of its own")
             if stage.start is not None and stage.start not in seen:
                 raise ValueError(f"stage {stage.name!r} starts from {stage.start!r}, which no earlier stage makes")
             if "own" in stage.mix and (self.own_answers is None or self.actor not in seen):
@@ -100,17 +102,27 @@ class Recipe(_Strict):
                 raise ValueError(f"{key}: no stage is called {getattr(self, key)!r}; there are {sorted(seen)}")
         return self
 
+    def by_key(self) -> dict[str, Any]:
+        """All of it in plain values, those of a stage as `stages.NAME.KEY`, so that a key tells what differs."""
+        values = self.model_dump(mode="json")
+        stages = {f"stages.{stage['name']}.{key}": stage[key] for stage in values.pop("stages") for key in stage}
+        return {**values, **stages}
+
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or has a key or a value that is wrong.
+        ConfigError: the file is missing, cannot be read, is not YAML, or has a key or a value that is wrong.
     """
     try:
         return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such recipe") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); --recipe takes a name or a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text ({error}); --recipe takes a name or a YAML file") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     except ValidationError as error:

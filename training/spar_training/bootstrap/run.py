@@ -17,6 +17,8 @@ from spar_training.bootstrap.recipe import Recipe, Stage
 from spar_training.bootstrap.stage import Trainer
 from spar_training.bootstrap.tasks import Tasks
 from spar_training.bootstrap.tokenizer import build_tokenizer
+from spar_training.claimed import claimed
+from spar_training.settled import settle
 from spar_training.world.samples import actor_sample, refiner_sample
 
 Report = Callable[[Stage, Progress, dict[str, float]], None]
@@ -24,7 +26,7 @@ Report = Callable[[Stage, Progress, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """One run of a recipe in `folder`: `tokenizer/` and one checkpoint per stage."""
+    """One run of a recipe in `folder`: its `settings.json`, `tokenizer/` and one checkpoint per stage."""
 
     recipe: Recipe
     folder: Path
@@ -32,8 +34,15 @@ class Bootstrap:
     save_every_s: float = 60.0
 
     def run(self, report: Report) -> dict[str, Progress]:
-        """Train every stage that is not finished; the progress of each, in order."""
-        return {stage.name: self._stage(stage, report) for stage in self.recipe.stages}
+        """Train every stage that is not finished; the progress of each, in order.
+
+        Raises:
+            ConfigError: the folder's run was begun with another recipe.
+            DataError: another process trains in the folder, or it cannot be written.
+        """
+        with claimed(self.folder):
+            settle(self.folder / "settings.json", self.recipe.by_key())
+            return {stage.name: self._stage(stage, report) for stage in self.recipe.stages}
 
     def model(self, stage: str) -> LlamaForCausalLM:
         """The weights that a stage has reached.

@@ -25,16 +25,25 @@ class Place:
     urls: Sequence[str] = ()
 
 
-def run(settings: DistillSettings, *, teacher: Place, drafter: Place | None, key_env: str, in_flight: int) -> None:
+def run(
+    settings: DistillSettings,
+    *,
+    teacher: Place,
+    drafter: Place | None,
+    key_env: str,
+    in_flight: int,
+    answer_s: float | None = None,
+) -> None:
     """Distill, and print the counts.
 
     Raises:
         ConfigError: a setting is wrong, or the folder holds other work.
         DataError: the prompts cannot be used.
         BackendUnavailable: a model cannot be reached; what is finished is kept.
+        BackendError: no reply of a pass can be used; that pass is made anew by the next run.
     """
     console = Console(stderr=True)
-    done = asyncio.run(_run(settings, teacher, drafter, key_env, in_flight, console))
+    done = asyncio.run(_run(settings, teacher, drafter, key_env, in_flight, answer_s, console))
     roles = Counter(row["role"] for row in done.refiner)
     verdicts = Counter(row["verdict"] for row in done.refiner if row["role"] == "judge")
     console.print(
@@ -51,13 +60,23 @@ def run(settings: DistillSettings, *, teacher: Place, drafter: Place | None, key
 
 
 async def _run(
-    settings: DistillSettings, teacher: Place, drafter: Place | None, key_env: str, in_flight: int, console: Console
+    settings: DistillSettings,
+    teacher: Place,
+    drafter: Place | None,
+    key_env: str,
+    in_flight: int,
+    answer_s: float | None,
+    console: Console,
 ) -> Distilled:
     def show(name: str) -> AbstractContextManager[Tell]:
         return item_progress(name, console=console, live=_Accepted() if name == "judgements" else None)
 
     async with AsyncExitStack() as stack:
-        opening = [opened(p.model, urls=p.urls, key_env=key_env, in_flight=in_flight) for p in (teacher, drafter) if p]
+        opening = [
+            opened(place.model, urls=place.urls, key_env=key_env, in_flight=in_flight, answer_s=answer_s)
+            for place in (teacher, drafter)
+            if place
+        ]
         backends = [await stack.enter_async_context(one) for one in opening]
         distilling = Distilling(
             settings,

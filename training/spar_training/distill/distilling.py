@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spar_core.backends.base import Backend
-from spar_core.errors import DataError
+from spar_core.errors import BackendError, DataError
 from spar_core.prompts import load_templates
 from spar_training.distill.balance import surplus
 from spar_training.distill.conversations import Provenance, actor_row, judge_row, refiner_row
@@ -61,6 +61,7 @@ class Distilling:
         Raises:
             ConfigError: the folder holds work with other prompts, models or settings.
             BackendUnavailable: a model cannot be reached; what is finished is kept.
+            BackendError: no reply of a pass can be used; that pass is made anew by the next run.
         """
         self._settle()
         settings = self._settings
@@ -81,7 +82,23 @@ class Distilling:
     async def _pass(self, name: str, items: Sequence[I], work: Work[I]) -> dict[str, Row]:
         with self._show(name) as tell:
             rows = await run_items(items, work, out=self._file(name), policy=self._policy, tell=tell)
+        # The rows are whole without refinements, and of a few all may fail; of many, the upstream is broken.
+        few = name == "refinements" and len(items) < self._policy.give_up_after
+        if items and not rows and not few:
+            raise self._forgotten(name)
         return {row["id"]: row for row in rows}
+
+    def _forgotten(self, name: str) -> BackendError:
+        """What was wrong with a pass of which nothing is left, so that the next run asks again."""
+        file = self._file(name)
+        reasons = Counter(row["failed"] for row in read_rows(failed_file(file), needs=("failed",)))
+        file.unlink()
+        failed_file(file).unlink()
+        (reason, count), total = reasons.most_common(1)[0], reasons.total()
+        return BackendError(
+            f"none of the {total:,} {name} can be used, {count:,} of them because: {reason}; mend the upstream and run "
+            "again, or give other settings and another --out"
+        )
 
     def _write(
         self, answers: dict[str, Row], judged: Sequence[Judged], judgements: dict[str, Row], refined: dict[str, Row]

@@ -9,7 +9,9 @@ from typing import Any
 
 from spar_core.errors import DataError
 from spar_core.types import Message
-from spar_training.evolve.seed_prompts import placed_rows, prompt_of
+from spar_training.evolve.prompt_files import placed_rows
+from spar_training.evolve.seed_prompts import prompt_of
+from spar_training.messages import read_messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +47,25 @@ def load_prompts(path: Path) -> list[Prompt]:
     """The prompts of a JSONL file: `messages` that end with the user's turn whole, of other shapes the text.
 
     Raises:
-        DataError: the file cannot be read, a row has no prompt, or two rows have the same `id`.
+        DataError: the file cannot be read, a row has no prompt or a message that is wrong, or two rows have the same
+            `id`; names file, row and field.
     """
     prompts: dict[str, Prompt] = {}
     for place, row in placed_rows(path):
         name = str(row.get("id", f"{path.stem}:{place}"))
         if name in prompts:
             raise DataError(f"{path}, row {place}: the id {name!r} stands in a row before; give each row its own")
-        conversation = _conversation(row)
-        if not conversation:
-            raise DataError(
-                f"{path}, row {place}: no prompt in it; it needs messages that end with the user's turn, or a prompt"
-            )
-        prompts[name] = Prompt(name, conversation)
+        try:
+            prompts[name] = Prompt(name, _conversation(row))
+        except ValueError as error:
+            raise DataError(f"{path}, row {place}: {error}") from error
     return list(prompts.values())
 
 
 def _conversation(row: Mapping[str, Any]) -> tuple[Message, ...]:
-    turns = row.get("messages")
-    if isinstance(turns, list) and all(isinstance(turn, Mapping) and "role" in turn for turn in turns):
-        messages = tuple(
-            Message(turn["role"], turn.get("content"), {k: v for k, v in turn.items() if k not in ("role", "content")})
-            for turn in turns
-        )
-        return messages if messages and messages[-1].role == "user" else ()
+    if row.get("messages") is not None:
+        return read_messages(row["messages"])
     text = prompt_of(row)
-    return (Message("user", text),) if text else ()
+    if not text or not text.strip():
+        raise ValueError("no prompt in it; it needs messages that end with the user's turn, or a prompt")
+    return (Message("user", text),)

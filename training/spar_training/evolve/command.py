@@ -5,35 +5,46 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
+from spar_core.errors import ConfigError
 from spar_training.evolve.card import write_card
 from spar_training.evolve.evolution import Evolution, read
 from spar_training.evolve.evolving import Evolving
 from spar_training.evolve.filters.removal import Removal
 from spar_training.evolve.leaks import read_benchmarks, refuse
-from spar_training.evolve.seed_prompts import placed_rows, read_prompts
+from spar_training.evolve.prompt_files import placed_rows
+from spar_training.evolve.seed_prompts import read_turns
 from spar_training.evolve.settings import EvolveSettings
-from spar_training.files import Row, write_rows
+from spar_training.files import Row, write_json, write_rows
 from spar_training.items import Policy, Progress
 from spar_training.progress import item_progress
-from spar_training.upstreams import opened
+from spar_training.upstreams import check_urls, opened
 
 
-def run(settings: EvolveSettings, *, model: str, urls: Sequence[str], key_env: str, in_flight: int) -> None:
+def run(
+    settings: EvolveSettings,
+    *,
+    model: str,
+    urls: Sequence[str],
+    key_env: str,
+    in_flight: int,
+    answer_s: float | None = None,
+) -> None:
     """Grow the prompts, and say what came of it.
 
     Raises:
         ConfigError: a setting is wrong, or the folder holds work with other settings.
         DataError: a file cannot be used, or prompts are in a benchmark.
         BackendUnavailable: the model cannot be reached; what is finished is kept.
+        BackendError: no reply can be used; the next run asks again.
     """
+    check_urls(urls)
     console = Console(stderr=True)
     evolving = Evolving(settings, lambda stage: console.print(str(stage), soft_wrap=True, markup=False))
     work = evolving.prepare()
-    rows, name = asyncio.run(_ask(evolving, work, model, urls, key_env, in_flight, console))
+    rows, name = asyncio.run(_ask(evolving, work, model, urls, key_env, in_flight, answer_s, console))
     prompts = evolving.finish(work, rows, name)
     write_card(evolving, prompts, name)
     file = settings.out / "prompts.jsonl"
@@ -49,9 +60,10 @@ async def _ask(
     urls: Sequence[str],
     key_env: str,
     in_flight: int,
+    answer_s: float | None,
     console: Console,
 ) -> tuple[list[Row], str]:
-    async with opened(model, urls=urls, key_env=key_env, in_flight=in_flight) as backend:
+    async with opened(model, urls=urls, key_env=key_env, in_flight=in_flight, answer_s=answer_s) as backend:
         with item_progress("evolve", console=console, live=_Usable()) as tell:
             rows = await evolving.ask(work, backend, Policy(in_flight=in_flight), tell)
         return rows, backend.model
@@ -74,18 +86,22 @@ def check(file: Path, *, against: Sequence[Path], least: float, drop_to: Path | 
     """Hold a file's prompts against benchmarks; with `drop_to`, write there the rows that are in none.
 
     Raises:
+        ConfigError: the name of `drop_to` does not say how it is to be written.
         DataError: prompts are in a benchmark and there is no `drop_to`, or a file cannot be used.
     """
-    prompts = read_prompts([file])
+    if drop_to is not None and drop_to.suffix not in (".json", ".jsonl"):
+        raise ConfigError(f"--drop-to {drop_to}: must end in .json (an array) or .jsonl (one object a line)")
+    prompts = read_turns(file)
     benchmarks = read_benchmarks(against)
-    found = benchmarks.leaks(prompts, least=least)
+    found = [benchmarks.worst(turns, least=least) for turns in prompts]
     leaks = [leak for leak in found if leak]
     console = Console()
     if drop_to is None:
         refuse(leaks, len(prompts), fix="--drop-to FILE writes the other rows there")
     else:
-        rows: list[dict[str, Any]] = [row for _, row in placed_rows(file)]
-        write_rows(drop_to, (row for row, leak in zip(rows, found, strict=True) if leak is None))
+        # All rows are read by now, and the file is replaced as a whole: it may be the one that is checked.
+        rows = [row for (_, row), leak in zip(placed_rows(file), found, strict=True) if leak is None]
+        write_json(drop_to, rows) if drop_to.suffix == ".json" else write_rows(drop_to, rows)
         for leak in leaks:
             console.print(str(leak), soft_wrap=True, markup=False)
     console.print(f"{len(leaks)} of {len(prompts):,} prompts are among the {len(benchmarks):,} of the benchmarks.")

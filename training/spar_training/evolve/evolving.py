@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from spar_core.backends.base import Backend
-from spar_core.errors import DataError
+from spar_core.errors import BackendError, DataError
 from spar_training.evolve.evolution import Evolution, Evolved, asking, evolutions, read
 from spar_training.evolve.filters.bullets import bullets
 from spar_training.evolve.filters.diversity import similar
@@ -105,8 +105,11 @@ class Evolving:
 
         Raises:
             DataError: a prompt is in a benchmark and leaks are not dropped. The replies are kept.
+            BackendError: no reply holds an instruction. They are moved to `unusable.jsonl`; the next run asks again.
         """
         evolved = self._read(work, rows)
+        if not evolved:
+            raise self._forgotten()
         evolved = self.funnel.sift("not evolved", evolved, [echo(one.text, _seed_text(one)) for one in evolved])
         evolved = self.funnel.sift("list form", evolved, [bullets(one.text, _seed_text(one)) for one in evolved])
         evolved = self._plain_filters("evolved", evolved)
@@ -121,6 +124,18 @@ class Evolving:
         replies = [Evolved(one, row.get("reply", "")) for one, row in zip(work, rows, strict=True)]
         self.funnel.sift("replies", replies, [one if isinstance(one, Removal) else None for one in answers])
         return [Evolved(one, text) for one, text in zip(work, answers, strict=True) if isinstance(text, str)]
+
+    def _forgotten(self) -> BackendError:
+        """What was wrong with the replies, which are out of the way from here on."""
+        aside = self.replies.with_name("unusable.jsonl")
+        self.replies.replace(aside)
+        failed_file(self.replies).unlink(missing_ok=True)
+        stage = self.funnel.stages[-1]
+        reason, count = next(iter(stage.removed.items()))
+        return BackendError(
+            f"none of the {stage.taken:,} replies holds an instruction, {count:,} of them because: {reason}; they are "
+            f"in {aside}. Mend the upstream and run again, or give other settings and another --out"
+        )
 
     def _plain_filters(self, name: str, prompts: Sequence[C]) -> list[C]:
         """The filters that seeds and evolved prompts go through alike, the cheap ones first."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from spar_core.errors import DataError
-from spar_training.evolve.seed_prompts import SeedPrompt, placed_rows, prompt_of
+from spar_training.evolve.prompt_files import data_files, placed_rows
+from spar_training.evolve.seed_prompts import SeedPrompt, turns_of
 from spar_training.shingles import ShingleIndex, shingles, words
 
 # The containment from which on a prompt counts as a benchmark's.
@@ -79,6 +80,11 @@ class Benchmarks:
         """
         return [self._leak(prompt, least) for prompt in prompts]
 
+    def worst(self, turns: Sequence[Named], *, least: float = NEAR) -> Leak | None:
+        """The leak of a conversation's turns that is most like an item; None when no turn is one."""
+        found = [leak for leak in self.leaks(turns, least=least) if leak]
+        return max(found, key=lambda leak: (leak.exact, leak.containment, leak.jaccard), default=None)
+
     def _leak(self, prompt: Named, least: float) -> Leak | None:
         near = self._near(shingles(prompt.text, _SHINGLE), least)
         same = self._exact.get(_plain(prompt.text))
@@ -108,36 +114,29 @@ def _plain(text: str) -> str:
 
 
 def read_benchmarks(paths: Sequence[Path]) -> Benchmarks:
-    """The prompts of benchmark files, or of all `.json` and `.jsonl` files in a folder and below it.
+    """The prompts of benchmark files, or of all files in a folder and below it that can be read (`prompt_files`).
 
-    Reads IFEval's `prompt`, FollowBench's `instruction`, LLMBar's `input` and the other shapes of `prompt_of`.
+    Reads IFEval's and HumanEval's `prompt`, FollowBench's `instruction`, MMLU's `question`, LLMBar's `input` and the
+    other shapes of `turns_of`; of a conversation every turn of the user.
 
     Raises:
-        DataError: a path is not there, holds no such file, or a file has no prompts.
+        DataError: a path is not there, holds no such file or data of other forms, or a file has no prompts.
     """
-    items = [item for path in paths for file in _files(path) for item in _items(path, file)]
+    items = [
+        item
+        for path in paths
+        for file in (data_files(path) if path.is_dir() else [path])
+        for item in _items(path, file)
+    ]
     return Benchmarks(items)
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix in (".json", ".jsonl"))
-    if not files:
-        raise DataError(f"{path}: no .json or .jsonl file in it; --against takes a benchmark's files, or their folder")
-    return files
 
 
 def _items(root: Path, file: Path) -> list[SeedPrompt]:
     # LLMBar's files have one name each in several folders.
     name = str(file.relative_to(root.parent)) if root != file else f"{file.parent.name}/{file.name}"
-    items = [
-        SeedPrompt(f"{name}:{place}", text, name)
-        for place, row in placed_rows(file)
-        if (text := prompt_of(row)) is not None
-    ]
+    items = [SeedPrompt(f"{name}:{place}", text, name) for place, row in placed_rows(file) for text in turns_of(row)]
     if not items:
-        raise DataError(f"{file}: no prompts found in it; --against takes a benchmark's JSON or JSONL files")
+        raise DataError(f"{file}: no prompts found in it; --against takes a benchmark's JSON, JSONL or CSV files")
     return items
 
 

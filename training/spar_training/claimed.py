@@ -1,0 +1,32 @@
+"""A folder that one process works in at a time."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from spar_core.errors import DataError
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold `folder`, made if need be, for the block; its `lock` file stays. A process that ends lets go of it.
+
+    Raises:
+        DataError: another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror}); give another --out") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(
+                f"{folder}: another process works in it; wait for that one or stop it, or give another --out"
+            ) from error
+        yield
