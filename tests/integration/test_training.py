@@ -185,7 +185,9 @@ def test_a_job_that_changed_under_way_is_not_gone_on_with(data: Path, tmp_path: 
     job = job_of(tmp_path, tmp_path / "out", epochs=500, save_every=1)
 
     def stop(row: Row) -> None:
-        raise KeyboardInterrupt
+        # With a checkpoint of the step before.
+        if row["step"] > 2:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train(job, tell=stop)
@@ -193,6 +195,23 @@ def test_a_job_that_changed_under_way_is_not_gone_on_with(data: Path, tmp_path: 
         file.write(json.dumps({"id": "new", "prompt": [], "chosen": [], "rejected": []}) + "\n")
     with pytest.raises(DataError, match="the data files changed since it was begun"):
         run(job)
+
+
+def test_a_job_without_a_checkpoint_may_begin_anew_with_other_keys(data: Path, tmp_path: Path) -> None:
+    job = job_of(data, tmp_path / "out", epochs=500)
+
+    def stop(row: Row) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(job, tell=stop)
+    told: list[Row] = []
+    train(job_of(data, tmp_path / "out", batch_size=1, cutoff=64), tell=told.append)
+    assert [row["total"] for row in told] == [8] * 9
+    again: list[Row] = []
+    # Stopped before its caller heard, it still tells what it did.
+    train(job_of(data, tmp_path / "out", batch_size=1, cutoff=64), tell=again.append)
+    assert again == told
 
 
 @pytest.mark.slow
