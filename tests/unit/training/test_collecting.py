@@ -22,10 +22,13 @@ from spar_training.executors.base import ModelPlace
 from spar_training.files import Row, write_rows
 from spar_training.items import Policy, Progress, run_items
 from spar_training.recipe import Recipe
+from spar_training.records import read_prompts
 from spar_training.runs import Iteration
 from spar_training.stages.base import Role, Stage
 
 PROMPTS = [{"id": f"p{n}", "messages": [{"role": "user", "content": f"Say {n}."}]} for n in range(6)]
+ASKED = {"id": "x", "messages": [{"role": "user", "content": "Say so."}]}
+CHECK = "punctuation:no_comma"
 
 
 class Scripted:
@@ -128,10 +131,18 @@ async def test_a_refiner_that_never_says_a_verdict_is_named_by_what_it_says(tmp_
     ("row", "told"),
     [
         ({"id": "x"}, r"prompts\.jsonl, line 7: lacks messages"),
-        ({"id": "x", "messages": []}, r"row 7 \('x'\): messages: must be a list"),
-        ({"id": "p1", "messages": [{"role": "user", "content": "Hi"}]}, r"row 7: id 'p1' stands in row 2 too"),
+        ({"id": "x", "messages": []}, r"line 7 \('x'\): messages: must be a list"),
+        ({"id": "p1", "messages": [{"role": "user", "content": "Hi"}]}, r"line 7: id 'p1' stands in line 2 too"),
         ({"id": "x", "messages": [{"role": "user", "content": " "}]}, r"messages\[0\]\.content: must be text"),
         ({"id": "x", "messages": [{"role": "assistant", "content": "a"}]}, "the last one must be the user's"),
+        ({"id": "x", "messages": [{"role": "usr", "content": "a"}]}, r"messages\[0\]\.role: must be one of .*'usr'"),
+        ({"id": "x", "messages": [{"role": ["user"], "content": "a"}]}, r"messages\[0\]\.role: must be one of"),
+        ({**ASKED, "checks": 5}, "line 7 .*checks: must be a list"),
+        ({**ASKED, "checks": [5]}, r"checks\[0\]: must be an object"),
+        ({**ASKED, "checks": [{"id": CHECK}]}, r"checks\[0\]\.kwargs: must be an object"),
+        ({**ASKED, "checks": [{"id": CHECK, "kwargs": []}]}, r"checks\[0\]\.kwargs: must be an object"),
+        ({**ASKED, "checks": [{"id": "length", "kwargs": {}}]}, "checks: there is no check 'length'"),
+        ({**ASKED, "checks": [{"id": CHECK, "kwargs": {"of": 1}}]}, "checks: punctuation.* has no kwarg 'of'"),
     ],
 )
 async def test_a_malformed_prompt_is_named_before_any_model_is_called(
@@ -141,6 +152,17 @@ async def test_a_malformed_prompt_is_named_before_any_model_is_called(
     with pytest.raises(DataError, match=told):
         await collected(tmp_path, executor, prompts=[*PROMPTS, row])
     assert executor.asked == []
+
+
+def test_a_line_is_counted_with_the_empty_ones_before_it(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text('\n\n{"id": "x", "messages": []}\n')
+    with pytest.raises(DataError, match=r"p\.jsonl, line 3 "):
+        read_prompts(tmp_path / "p.jsonl")
+
+
+def test_no_checks_may_be_written_as_null(tmp_path: Path) -> None:
+    write_rows(tmp_path / "p.jsonl", [{**ASKED, "checks": None}])
+    assert read_prompts(tmp_path / "p.jsonl")[0].checks == ()
 
 
 async def test_a_full_disk_loses_nothing_and_the_run_goes_on_when_there_is_room(tmp_path: Path) -> None:
