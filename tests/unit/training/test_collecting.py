@@ -16,7 +16,7 @@ from pairs import refiner_script
 from spar_core.backends.base import Backend
 from spar_core.backends.scripted import Script, ScriptedBackend
 from spar_core.errors import DataError
-from spar_core.types import Message, Sampling
+from spar_core.types import Completion, Message, Sampling, Usage
 from spar_training.data_stages import Collected, DataStages
 from spar_training.executors.base import ModelPlace
 from spar_training.files import Row, write_rows
@@ -124,7 +124,33 @@ async def test_a_model_stays_served_for_all_stages_in_a_row_that_call_it(tmp_pat
 async def test_a_refiner_that_never_says_a_verdict_is_named_by_what_it_says(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none of the refiner's 30 votes says a verdict; .*I like this response"):
         await collected(tmp_path, Scripted(draft, silent))
-    assert steps(tmp_path)["judge"]["votes_without_verdict"] == 30
+    assert "judge" not in steps(tmp_path)
+
+
+async def test_what_a_refiner_judged_without_a_verdict_is_judged_again_when_it_is_mended(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"iteration-1/judgements\.useless\.jsonl: none of"):
+        await collected(tmp_path, Scripted(draft, silent))
+    mended = Scripted(draft, refiner_script)
+    assert (await collected(tmp_path, mended)).searches
+    assert not any(asked.startswith("sample") for asked in mended.asked)
+
+
+@pytest.mark.parametrize(
+    ("draft_of", "told"),
+    [
+        (lambda messages, sampling: " ", "none of the actor's 12 answers can be used: 0 were cut off.* 12 are empty"),
+        (lambda messages, sampling: Completion("The", "length", Usage()), "12 were cut off.*max_tokens of 2048, 0 are"),
+    ],
+)
+async def test_an_actor_that_gives_no_whole_answer_is_told_before_the_refiner_is_called(
+    draft_of: Script, told: str, tmp_path: Path
+) -> None:
+    executor = Scripted(draft_of, refiner_script)
+    with pytest.raises(DataError, match=told):
+        await collected(tmp_path, executor)
+    assert not any(asked.startswith("judge") for asked in executor.asked)
+    assert "sample" not in steps(tmp_path)
+    assert (await collected(tmp_path, Scripted(draft, refiner_script))).searches
 
 
 @pytest.mark.parametrize(
