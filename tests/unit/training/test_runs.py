@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 from rich.console import Console
 
 from spar_core.errors import ConfigError, DataError
+from spar_training.evals.pair import figures
+from spar_training.files import write_rows
 from spar_training.recipe import Recipe, Serving
 from spar_training.runs import Iteration, open_run, read_run
+from spar_training.show import show as show_models
 from spar_training.status import show
 
 RECIPE = Recipe.model_validate({"name": "r", "prompts": {"source": "world", "per_iteration": 5}})
@@ -127,6 +131,28 @@ def test_status_tells_finished_steps_and_what_is_under_way(tmp_path: Path) -> No
     show(tmp_path, console=Console(file=told, width=120))
     assert "items 5, failed 1" in told.getvalue()
     assert "unfinished, 2 items done" in told.getvalue()
+
+
+def test_a_figure_of_nothing_is_null_in_the_file_and_a_dash_on_the_screen(tmp_path: Path) -> None:
+    iteration = open_run(tmp_path, RECIPE).iteration(0)
+    folder = iteration.file("evaluation")
+    drafts = {"id": "1", "strict": [True], "loose": [True]}
+    write_rows(folder / "drafts.jsonl", [drafts])
+    write_rows(folder / "judged.jsonl", [{"id": "1", "good": True, "accepted": True}])
+    with iteration.step("evaluation") as counts:
+        counts |= figures(folder)
+    assert '"refinement_success": null' in iteration.file("steps.json").read_text()
+    for shown in (show, show_models):
+        told = StringIO()
+        shown(tmp_path, console=Console(file=told, width=300))
+        assert re.search("refinement success .*–", told.getvalue())
+
+
+def test_a_figure_that_an_earlier_version_wrote_as_nan_is_unknown(tmp_path: Path) -> None:
+    iteration = open_run(tmp_path, RECIPE).iteration(0)
+    finish(iteration, "evaluation")
+    iteration.file("steps.json").write_text('{"evaluation": {"seconds": 1.0, "refinement_success": NaN}}')
+    assert iteration.steps()["evaluation"]["refinement_success"] is None
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
