@@ -169,8 +169,9 @@ class Serving(_Strict):
 
     `embedded`: in this process. `command`: a server for each of `replicas`, started before the stages that call it and
     stopped after them, with {model} (its folder), {name} (what it is called), {port}, {replica} (from 0) and {gpus}
-    (the replica's own, `gpus_per_replica` of them: "2,3") filled in; it must have OpenAI's API under /v1. Each
-    iteration trains models anew, so servers that stand elsewhere cannot be named by URL.
+    (the replica's own, `gpus_per_replica` of them: "2,3") filled in; it must have OpenAI's API under /v1, and answer
+    each call within `answer_within_s` (None: the limit of every client of ours, 240 s). Each iteration trains
+    models anew, so servers that stand elsewhere cannot be named by URL.
     """
 
     engine: Literal["embedded", "command"] = "embedded"
@@ -179,6 +180,7 @@ class Serving(_Strict):
     replicas: int = Field(default=1, gt=0)
     gpus_per_replica: int = Field(default=1, gt=0)
     ready_within_s: float = Field(default=900, gt=0)
+    answer_within_s: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="before")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from spar_core.backends.base import Backend
@@ -20,29 +21,34 @@ async def opened(
     key_env: str = "OPENAI_API_KEY",
     in_flight: int = 256,
     threads: int | None = None,
+    answer_s: float | None = None,
 ) -> AsyncIterator[Backend]:
     """The model as a backend, closed at the end; at most `in_flight` calls at once at each place.
 
     With `urls` (each ends in `/v1` or the like), `model` is its name there, and the environment variable `key_env`
-    holds the API key if one is needed. Without, `model` is a folder, run on `threads` CPU cores (default all).
+    holds the API key if one is needed; an answer may take `answer_s` seconds, by default the backend's own limit.
+    Without, `model` is a folder, run on `threads` CPU cores (default all).
 
     Raises:
         ConfigError: there are no URLs and no model in the folder.
     """
-    backend = _by_url(model, urls, key_env, in_flight) if urls else _in_process(model, in_flight, threads)
+    backend = _by_url(model, urls, key_env, in_flight, answer_s) if urls else _in_process(model, in_flight, threads)
     try:
         yield backend
     finally:
         await backend.aclose()
 
 
-def _by_url(model: str, urls: Sequence[str], key_env: str, in_flight: int) -> Backend:
-    from spar_core.backends.openai import OpenAIBackend
+def _by_url(model: str, urls: Sequence[str], key_env: str, in_flight: int, answer_s: float | None) -> Backend:
+    from spar_core.backends.openai import OpenAIBackend, Timeouts
     from spar_core.backends.pool import PoolBackend
 
     key = os.environ.get(key_env)
+    usual = Timeouts()
+    timeouts = replace(usual, answer=answer_s, total=max(answer_s, usual.total)) if answer_s else usual
     return PoolBackend(
-        [OpenAIBackend(base_url=url, model=model, api_key=key) for url in urls], max_concurrency=in_flight
+        [OpenAIBackend(base_url=url, model=model, api_key=key, timeouts=timeouts) for url in urls],
+        max_concurrency=in_flight,
     )
 
 
