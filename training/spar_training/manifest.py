@@ -46,7 +46,9 @@ def read_manifest(path: Path) -> Manifest:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         recipe = Recipe.model_validate(manifest["recipe"])
     except ValidationError as error:
-        raise DataError(f"{path}: its recipe is not one of this version: {told(error, whole='recipe')}") from error
+        raise DataError(
+            f"{path}: its recipe is not one of this version: {told(error, whole='recipe', model=Recipe)}"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error})") from error
     return {**manifest, "recipe": recipe.model_dump(mode="json")}

@@ -81,7 +81,7 @@ class Job(_Strict):
     save_every: int = Field(default=500, gt=0, description="steps")
     log_every: int = Field(default=10, gt=0, description="steps")
     log_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    threads: int | None = Field(default=None, gt=0)
+    threads: int | None = Field(default=None, gt=0, le=1024)
     keep_steps: tuple[PositiveInt, ...] = Field(default=(), description="steps whose weights stay in OUT/steps/STEP")
     recipe: Origin | None = Field(default=None, description="told on in lineage.json")
 
@@ -118,7 +118,7 @@ def parse_job(values: object, *, source: str) -> Job:
     try:
         return Job.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {told(error, whole='job')}") from error
+        raise ConfigError(f"{source}: {told(error, whole='job', model=Job)}") from error
 
 
 def load_job(path: Path) -> Job:
