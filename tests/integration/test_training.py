@@ -170,6 +170,12 @@ def test_an_adapter_may_be_merged_or_left_alone(data: Path, tmp_path: Path) -> N
 def test_what_cannot_be_trained_is_told_as_it_is(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="longer than the cutoff of 8 tokens"):
         train(job_of(data, tmp_path / "long", cutoff=8))
+    with pytest.raises(ConfigError, match="keep_steps: the training has 3 steps and never comes to 1000"):
+        train(job_of(data, tmp_path / "short", max_steps=3, keep_steps=[2, 1000]))
+    with pytest.raises(
+        ConfigError, match=r"no module query .* it has embed_tokens, q_proj, k_proj, v_proj, o_proj, gate_proj"
+    ):
+        train(job_of(data, tmp_path / "lora", lora={"targets": ["q_proj", "query"]}))
     taken = tmp_path / "taken"
     taken.mkdir()
     with pytest.raises(ConfigError, match="was not made by a training"):

@@ -93,7 +93,7 @@ def _trainer(job: Job, args: Any, rows: Dataset) -> Any:
         "args": args,
         "train_dataset": rows,
         "processing_class": tokenizer,
-        "peft_config": adapter(job.lora),
+        "peft_config": adapter(job.lora, model),
         "callbacks": [ProgressWriter(job.work / PROGRESS)],
     }
     if job.kind == "dpo":
