@@ -95,7 +95,7 @@ class DataStages:
             if problem := self._useless(stage, rows):
                 # Out of the way: once the cause is mended, all is asked again.
                 kept = path.rename(path.with_suffix(".useless.jsonl"))
-                raise DataError(f"{kept}: {problem}; then run again")
+                raise DataError(f"{kept}: {problem}. Mend that and run again")
             counts |= {"items": len(items), "failed": len(list(read_rows(failed_file(path)))), **_counted(stage, rows)}
         return rows
 

@@ -35,5 +35,5 @@ def useless_votes(rows: Sequence[Row], *, templates: str, max_tokens: int) -> st
     return (
         f"none of the refiner's {len(votes):,} votes says a verdict; the first ends in {votes[0].text[-80:]!r}. It "
         f"must be a model that was trained to judge by the templates {templates!r}, and judge.max_tokens, now "
-        f"{max_tokens}, long enough for it; mend that"
+        f"{max_tokens}, long enough for it"
     )
