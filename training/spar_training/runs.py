@@ -76,7 +76,7 @@ class Iteration:
             return {name: dict(counts) for name, counts in steps.items()}
         except (ValueError, TypeError, AttributeError) as error:
             raise DataError(
-                f"{path}: damaged ({error}); put back what it was, or remove it to do the iteration's steps again"
+                f"{path}: damaged ({error}); remove it and run again: a step whose files are there is only read"
             ) from error
 
     @contextmanager
