@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.testing
 from rich.console import Console
 
 from spar_core.errors import ConfigError
 from spar_core.prompts import load_templates
+from spar_server.cli.main import app
 from spar_training.digests import data_digest
 from spar_training.executors.local import LocalExecutor
 from spar_training.loop import Loop
@@ -82,8 +84,9 @@ def assert_refinements_are_asked_for_as_at_inference(iteration: Path) -> None:
 
 
 async def test_a_run_does_not_go_on_with_another_recipe(tmp_path: Path) -> None:
-    open_run(tmp_path, recipe())
-    with pytest.raises(ConfigError, match=r"begun with search"):
+    with open_run(tmp_path, recipe()).iteration(1).step("search"):
+        pass
+    with pytest.raises(ConfigError, match=r"begun with search\.budget: 6"):
         open_run(tmp_path, recipe(search={**SHORT, "budget": 9}))
 
 
@@ -114,3 +117,10 @@ def test_a_recipe_with_an_unknown_key_is_refused_by_its_name(tmp_path: Path) -> 
     file.write_text("name: wrong\nprompts: {source: world, per_iteration: 5, of: 3}\n")
     with pytest.raises(ConfigError, match=r"prompts\.of"):
         load_recipe(str(file))
+
+
+def test_a_recipe_that_is_wrong_leaves_no_folder(tmp_path: Path) -> None:
+    words = ["--recipe", "small-pair", "--set", "training.actor.cutof=60", "--out", str(tmp_path / "run")]
+    told = typer.testing.CliRunner().invoke(app, ["train", "run", *words])
+    assert told.exit_code != 0
+    assert not (tmp_path / "run").exists()

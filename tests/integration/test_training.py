@@ -170,6 +170,12 @@ def test_an_adapter_may_be_merged_or_left_alone(data: Path, tmp_path: Path) -> N
 def test_what_cannot_be_trained_is_told_as_it_is(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="longer than the cutoff of 8 tokens"):
         train(job_of(data, tmp_path / "long", cutoff=8))
+    with pytest.raises(ConfigError, match="keep_steps: the training has 3 steps and never comes to 1000"):
+        train(job_of(data, tmp_path / "short", max_steps=3, keep_steps=[2, 1000]))
+    with pytest.raises(
+        ConfigError, match=r"no module query .* it has embed_tokens, q_proj, k_proj, v_proj, o_proj, gate_proj"
+    ):
+        train(job_of(data, tmp_path / "lora", lora={"targets": ["q_proj", "query"]}))
     taken = tmp_path / "taken"
     taken.mkdir()
     with pytest.raises(ConfigError, match="was not made by a training"):
@@ -185,7 +191,9 @@ def test_a_job_that_changed_under_way_is_not_gone_on_with(data: Path, tmp_path: 
     job = job_of(tmp_path, tmp_path / "out", epochs=500, save_every=1)
 
     def stop(row: Row) -> None:
-        raise KeyboardInterrupt
+        # With a checkpoint of the step before.
+        if row["step"] > 2:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train(job, tell=stop)
@@ -193,6 +201,23 @@ def test_a_job_that_changed_under_way_is_not_gone_on_with(data: Path, tmp_path: 
         file.write(json.dumps({"id": "new", "prompt": [], "chosen": [], "rejected": []}) + "\n")
     with pytest.raises(DataError, match="the data files changed since it was begun"):
         run(job)
+
+
+def test_a_job_without_a_checkpoint_may_begin_anew_with_other_keys(data: Path, tmp_path: Path) -> None:
+    job = job_of(data, tmp_path / "out", epochs=500)
+
+    def stop(row: Row) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(job, tell=stop)
+    told: list[Row] = []
+    train(job_of(data, tmp_path / "out", batch_size=1, cutoff=64), tell=told.append)
+    assert [row["total"] for row in told] == [8] * 9
+    again: list[Row] = []
+    # Stopped before its caller heard, it still tells what it did.
+    train(job_of(data, tmp_path / "out", batch_size=1, cutoff=64), tell=again.append)
+    assert again == told
 
 
 @pytest.mark.slow

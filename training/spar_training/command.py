@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from spar_training.executors.choice import chosen_executor
-from spar_training.loop import Loop
+from spar_training.loop import Loop, check
 from spar_training.manifest import differences, read_manifest
 from spar_training.recipe import MANIFEST, load_recipe
 from spar_training.runs import open_run
@@ -34,6 +34,7 @@ def run(
         DataError, BackendError, TrainingError: as `Loop.go` says.
     """
     chosen = load_recipe(recipe, changes)
+    check(chosen)
     folder = out or Path("runs") / chosen.name
     console = Console(stderr=True)
     begun, again = folder / MANIFEST, _manifest(recipe)

@@ -24,6 +24,7 @@ from spar_training.stages.judge import JudgeResponses, Sampled
 from spar_training.stages.negatives import Judged, choose_negatives
 from spar_training.stages.sample import Sample
 from spar_training.stages.search import Search
+from spar_training.useless import usable, useless_answers, useless_votes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class DataStages:
         """Do what is not done yet; everything is read back from the files.
 
         Raises:
-            DataError: the refiner said no verdict at all, or a file cannot be used.
+            DataError: no answer of the actor is whole, no vote of the refiner has a verdict, or a file cannot be used.
         """
         async with Kept(self.served) as models:
             return await self._collect(models)
@@ -57,21 +58,11 @@ class DataStages:
         sampled = self._sampled(prompts, await self._stage(models, self._sample(), prompts, "samples.jsonl"))
         rows = await self._stage(models, self._judge(), sampled, "judgements.jsonl", live=_accepted_samples())
         judged = self._judged(sampled, rows)
-        self._some_verdict(judged)
         if self.recipe.actor_data.pairs == "sampled":
             return Collected(judged=judged, searches=[])
         negatives = choose_negatives(judged, seed=self._seed)
         found = await self._stage(models, self._search(), negatives, "searches.jsonl", live=_accepted_searches())
         return Collected(judged=judged, searches=read_searches(found, {item.id: item for item in negatives}))
-
-    def _some_verdict(self, judged: list[Judged]) -> None:
-        votes = [vote for item in judged for judgement in item.judgements if judgement for vote in judgement.votes]
-        if votes and all(vote.verdict is None for vote in votes):
-            raise DataError(
-                f"{self.iteration.file('judgements.jsonl')}: none of the refiner's {len(votes):,} votes says a "
-                f"verdict; the first ends in {votes[0].text[-80:]!r}. It must be a model that was trained to judge by "
-                f"the templates {self.recipe.templates!r}, and judge.max_tokens long enough for it"
-            )
 
     @property
     def _seed(self) -> int:
@@ -101,8 +92,20 @@ class DataStages:
         with self.iteration.step(stage.name) as counts, item_progress(self._label(stage), live=live) as tell:
             model = await models.of(stage.role)
             rows = await self.executor.run(stage, items, model=model, out=path, policy=policy, tell=tell)
+            if problem := self._useless(stage, rows):
+                # Out of the way: once the cause is mended, all is asked again.
+                kept = path.rename(path.with_suffix(".useless.jsonl"))
+                raise DataError(f"{kept}: {problem}. Mend that and run again")
             counts |= {"items": len(items), "failed": len(list(read_rows(failed_file(path)))), **_counted(stage, rows)}
         return rows
+
+    def _useless(self, stage: Stage[Any], rows: list[Row]) -> str | None:
+        """Why nothing can be made of what a model said, and what mends it; None where something can."""
+        if stage.name == "sample":
+            return useless_answers(rows, max_tokens=self.recipe.sample.max_tokens)
+        if stage.name == "judge":
+            return useless_votes(rows, templates=self.recipe.templates, max_tokens=self.recipe.judge.max_tokens)
+        return None
 
     def _label(self, stage: Stage[Any]) -> str:
         return f"iteration {self.iteration.number}, {stage.name}"
@@ -128,7 +131,7 @@ class DataStages:
 
     def _sampled(self, prompts: list[PromptRecord], rows: list[Row]) -> list[Sampled]:
         by_id = {prompt.id: prompt for prompt in prompts}
-        return [Sampled(by_id[row["id"]], tuple(_usable(answer) for answer in row["responses"])) for row in rows]
+        return [Sampled(by_id[row["id"]], tuple(usable(answer) for answer in row["responses"])) for row in rows]
 
     def _judged(self, sampled: list[Sampled], rows: list[Row]) -> list[Judged]:
         by_id = {item.id: item for item in sampled}
@@ -142,18 +145,12 @@ class DataStages:
         ]
 
 
-def _usable(answer: Row) -> str | None:
-    """A response's text; None when it is empty or was cut off, which says nothing of how the actor answers."""
-    whole = answer["finish_reason"] == "stop" and answer["text"].strip()
-    return str(answer["text"]) if whole else None
-
-
 def _counted(stage: Stage[Any], rows: list[Row]) -> dict[str, Any]:
     if stage.name == "sample":
         answers = [answer for row in rows for answer in row["responses"]]
         return {
             "responses": len(answers),
-            "empty_or_cut_off": sum(_usable(answer) is None for answer in answers),
+            "empty_or_cut_off": sum(usable(answer) is None for answer in answers),
             "completion_tokens": sum(answer["usage"]["completion_tokens"] for answer in answers),
         }
     if stage.name == "judge":

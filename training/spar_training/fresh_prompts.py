@@ -10,6 +10,7 @@ from spar_core.errors import DataError
 from spar_core.types import Message
 from spar_training.recipe import Recipe
 from spar_training.records import PromptRecord, read_prompts
+from spar_training.start import prompts_file
 from spar_training.world.example import draw_example
 from spar_training.world.prompt import Split
 
@@ -23,16 +24,18 @@ def fresh_prompts(recipe: Recipe, iteration: int) -> list[PromptRecord]:
     """The prompts of the `iteration`-th iteration, counted from 1.
 
     Raises:
+        ConfigError: there is no such file.
         DataError: the file has too few left, or a wrong row.
     """
     wanted = recipe.prompts.per_iteration
     first = (iteration - 1) * wanted
-    if recipe.prompts.file is None:
+    file = prompts_file(recipe)
+    if file is None:
         return list(islice(_of_world(recipe), first, first + wanted))
-    prompts = read_prompts(recipe.prompts.file)
+    prompts = read_prompts(file)
     if len(prompts) < first + wanted:
         raise DataError(
-            f"{recipe.prompts.file}: has {len(prompts)} prompts; iteration {iteration} needs those up to "
+            f"{file}: has {len(prompts)} prompts; iteration {iteration} needs those up to "
             f"{first + wanted}; add prompts or lower prompts.per_iteration"
         )
     return prompts[first : first + wanted]

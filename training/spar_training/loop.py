@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from rich.console import Console
@@ -24,11 +25,28 @@ from spar_training.evals.pair import PairEval
 from spar_training.executors.base import Executor, ModelPlace
 from spar_training.files import write_json, write_rows, write_text
 from spar_training.fresh_prompts import fresh_prompts
+from spar_training.recipe import Recipe
 from spar_training.runs import Iteration, Run
 from spar_training.serving import served
 from spar_training.stages.base import Role
 from spar_training.start import Pair, start_pair
 from spar_training.training_step import job_for, launcher_of, train_role
+
+
+def check(recipe: Recipe) -> None:
+    """What is wrong in the recipe is told before a run is begun, not when hours of calls are done.
+
+    Raises:
+        ConfigError: a model of the start is missing, or a key of the trainings or the templates is wrong.
+        DataError: there are too few prompts, or a row of them is wrong.
+    """
+    start, first = start_pair(recipe), Iteration(1, Path())
+    load_templates(recipe.templates)
+    launcher_of(recipe)
+    for role in get_args(Role):
+        job_for(recipe, first, role, start=start.of(role))
+    if recipe.prompts.file is not None:
+        fresh_prompts(recipe, recipe.iterations)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,27 +61,17 @@ class Loop:
         """Run every iteration that is not finished; the last pair.
 
         Raises:
-            ConfigError: a model of the start is missing, or a key of the trainings or the templates is wrong.
-            DataError: there are too few prompts, an iteration made nothing to train on, or a file cannot be used.
+            ConfigError, DataError: as `check` says.
+            DataError: an iteration made nothing to train on, or a file cannot be used.
             BackendError: an upstream failed for good; run again when it is mended.
             TrainingError: a training ended without a model.
         """
+        check(self.run.recipe)
         pair = start_pair(self.run.recipe)
-        self._check(pair)
         await self._measure(self.run.iteration(0), pair)
         for number in range(1, self.run.recipe.iterations + 1):
             pair = await self._iterate(self.run.iteration(number), pair)
         return pair
-
-    def _check(self, start: Pair) -> None:
-        """What is wrong in the recipe is told now, not when hours of calls are done."""
-        recipe, first = self.run.recipe, self.run.iteration(1)
-        load_templates(recipe.templates)
-        launcher_of(recipe)
-        for role in get_args(Role):
-            job_for(recipe, first, role, start=start.of(role))
-        if recipe.prompts.source == "file":
-            fresh_prompts(recipe, recipe.iterations)
 
     async def _iterate(self, iteration: Iteration, before: Pair) -> Pair:
         self._make_data(iteration, await self._collect(iteration, before))

@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from spar_core.errors import ConfigError, DataError
+from spar_core.errors import DataError
 from spar_training.digests import file_digest, parent_of
 from spar_training.recipe import Recipe
-from spar_training.start import start_pair
+from spar_training.start import prompts_file, start_pair
 from spar_training.validation import told
 from spar_training.versions import code_revision, versions
 
@@ -30,7 +30,7 @@ def manifest_of(recipe: Recipe) -> Manifest:
     """
     return {
         "recipe": recipe.model_dump(mode="json"),
-        "start": _inputs(recipe),
+        "start": inputs_of(recipe),
         "versions": versions(),
         "code": code_revision(),
     }
@@ -46,7 +46,9 @@ def read_manifest(path: Path) -> Manifest:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         recipe = Recipe.model_validate(manifest["recipe"])
     except ValidationError as error:
-        raise DataError(f"{path}: its recipe is not one of this version: {told(error, whole='recipe')}") from error
+        raise DataError(
+            f"{path}: its recipe is not one of this version: {told(error, whole='recipe', model=Recipe)}"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error})") from error
     return {**manifest, "recipe": recipe.model_dump(mode="json")}
@@ -69,18 +71,20 @@ def differences(before: Mapping[str, Any], chosen: Recipe | None) -> Iterator[st
         yield f"the code was at {before['code']}, is at {code}"
     if chosen is None or "start" not in before:
         return
-    now = _inputs(chosen)
+    now = inputs_of(chosen)
     for name, was in before["start"].items():
         if was.get("sha256") != now.get(name, {}).get("sha256"):
             yield f"{name}: what is in {was.get('model') or was.get('file')} is not what it was"
 
 
-def _inputs(recipe: Recipe) -> dict[str, dict[str, str]]:
+def inputs_of(recipe: Recipe) -> dict[str, dict[str, str]]:
+    """The models and prompts that a run of the recipe begins with, by digest.
+
+    Raises:
+        ConfigError: one of them is missing.
+    """
     pair = start_pair(recipe)
     inputs = {"actor": parent_of(str(pair.actor)), "refiner": parent_of(str(pair.refiner))}
-    file = recipe.prompts.file
-    if file is not None:
-        if not file.is_file():
-            raise ConfigError(f"prompts.file: no such file: {file}; say where one is: --set prompts.file=FILE")
+    if file := prompts_file(recipe):
         inputs["prompts"] = {"file": str(file), "sha256": file_digest(file)}
     return inputs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -16,7 +17,7 @@ from spar_core.search.config import Algorithm
 from spar_core.types import Sampling
 from spar_training.data.conversations import Kind
 from spar_training.trainers.job import INCIDENTAL as INCIDENTAL_TO_A_JOB
-from spar_training.validation import told
+from spar_training.validation import key_of, told
 from spar_training.world.prompt import Split
 
 RECIPES: Final = Path(__file__).parent / "recipes"
@@ -169,8 +170,9 @@ class Serving(_Strict):
 
     `embedded`: in this process. `command`: a server for each of `replicas`, started before the stages that call it and
     stopped after them, with {model} (its folder), {name} (what it is called), {port}, {replica} (from 0) and {gpus}
-    (the replica's own, `gpus_per_replica` of them: "2,3") filled in; it must have OpenAI's API under /v1. Each
-    iteration trains models anew, so servers that stand elsewhere cannot be named by URL.
+    (the replica's own, `gpus_per_replica` of them: "2,3") filled in; it must have OpenAI's API under /v1, and answer
+    each call within `answer_within_s` (None: the limit of every client of ours, 240 s). Each iteration trains
+    models anew, so servers that stand elsewhere cannot be named by URL.
     """
 
     engine: Literal["embedded", "command"] = "embedded"
@@ -179,6 +181,7 @@ class Serving(_Strict):
     replicas: int = Field(default=1, gt=0)
     gpus_per_replica: int = Field(default=1, gt=0)
     ready_within_s: float = Field(default=900, gt=0)
+    answer_within_s: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="before")
     @classmethod
@@ -295,7 +298,7 @@ def load_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
         text = file.read_text(encoding="utf-8")
         # YAML reads 2e-07, as JSON writes it, as a text.
         values = json.loads(text)["recipe"] if file.name == MANIFEST else yaml.safe_load(text)
-        return Recipe.model_validate(_changed(values, changes))
+        return Recipe.model_validate(_changed(deepcopy(values), changes))
     except (FileNotFoundError, IsADirectoryError) as error:
         raise ConfigError(
             f"{name_or_file}: neither a shipped recipe ({', '.join(shipped_recipes())}), a file nor a run's folder"
@@ -303,22 +306,39 @@ def load_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not YAML: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{file}: {told(error, whole='recipe')}") from error
+        blamed = _blamed(error, values, changes) or [str(file)]
+        raise ConfigError(f"{', '.join(blamed)}: {told(error, whole='recipe', model=Recipe)}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file}: not the manifest of a run ({error})") from error
+
+
+def _blamed(error: ValidationError, values: Any, changes: Sequence[str]) -> list[str]:
+    """The changes to what a file says that are what is wrong; none where the file is wrong by itself."""
+    try:
+        Recipe.model_validate(values)
+    except ValidationError:
+        return []
+    wrong = [f"{key_of(item['loc'])}." for item in error.errors()]
+    at_fault = [
+        change
+        for change in changes
+        for key in [f"{change.partition('=')[0]}."]
+        if any(one.startswith(key) or key.startswith(one) for one in wrong)
+    ]
+    return [f"--set {change}" for change in at_fault or changes]
 
 
 def _changed(values: Any, changes: Sequence[str]) -> Any:
     for change in changes:
         key, given, value = change.partition("=")
         if not given:
-            raise ConfigError(f"{change!r}: a change to a recipe is KEY=VALUE, such as start.actor=models/mine")
+            raise ConfigError(f"--set {change!r}: a change to a recipe is KEY=VALUE, such as start.actor=models/mine")
         at = values
         *parts, last = key.split(".")
         for part in parts:
             at = at.setdefault(part, {}) if isinstance(at, dict) else None
         if not isinstance(at, dict):
-            raise ConfigError(f"{key}: no such key, since what it is under has none")
+            raise ConfigError(f"--set {change}: no such key, since what it is under has none")
         try:
             at[last] = yaml.safe_load(value)
         except yaml.YAMLError as error:

@@ -10,7 +10,8 @@ from typing import Any
 from spar_core.checks import Check, build_check
 from spar_core.errors import DataError, RequestError
 from spar_core.types import Message
-from spar_training.files import Row, read_rows, write_rows
+from spar_training.files import Row, numbered_rows, write_rows
+from spar_training.trainers.rows import ROLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,13 @@ def read_prompts(path: Path) -> list[PromptRecord]:
     """
     prompts: list[PromptRecord] = []
     seen: dict[str, int] = {}
-    for number, row in enumerate(read_rows(path, needs=("id", "messages")), start=1):
+    for number, row in numbered_rows(path, needs=("id", "messages")):
         try:
             prompt = _prompt(row)
         except ValueError as error:
-            raise DataError(f"{path}, row {number} ({row['id']!r}): {error}") from error
+            raise DataError(f"{path}, line {number} ({row['id']!r}): {error}") from error
         if prompt.id in seen:
-            raise DataError(f"{path}, row {number}: id {prompt.id!r} stands in row {seen[prompt.id]} too")
+            raise DataError(f"{path}, line {number}: id {prompt.id!r} stands in line {seen[prompt.id]} too")
         seen[prompt.id] = number
         prompts.append(prompt)
     if not prompts:
@@ -64,16 +65,31 @@ def _prompt(row: Row) -> PromptRecord:
     if not isinstance(messages, list) or not messages:
         raise ValueError("messages: must be a list of chat messages that is not empty")
     for place, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        if not isinstance(message, dict):
             raise ValueError(f"messages[{place}]: must be an object with a role and a content")
+        if message.get("role") not in ROLES:
+            raise ValueError(f"messages[{place}].role: must be one of {', '.join(ROLES)}, is {message.get('role')!r}")
         if not isinstance(message.get("content"), str) or not message["content"].strip():
             raise ValueError(f"messages[{place}].content: must be text that is not empty")
     if messages[-1]["role"] != "user":
         raise ValueError("messages: the last one must be the user's, who asks for the answer")
     conversation = tuple(Message(message["role"], message["content"]) for message in messages)
-    record = PromptRecord(str(row["id"]), conversation, tuple(row.get("checks", ())))
+    record = PromptRecord(str(row["id"]), conversation, _checks(row.get("checks")))
     try:
         record.verifiers()
-    except (RequestError, KeyError, TypeError) as error:
-        raise ValueError(f"checks: each is an id with its kwargs ({error})") from error
+    except RequestError as error:
+        raise ValueError(f"checks: {error}") from error
     return record
+
+
+def _checks(given: Any) -> tuple[Mapping[str, Any], ...]:
+    if given is None:
+        return ()
+    if not isinstance(given, list):
+        raise ValueError("checks: must be a list; leave it out where there are none")
+    for place, check in enumerate(given):
+        if not isinstance(check, dict) or not isinstance(check.get("id"), str):
+            raise ValueError(f"checks[{place}]: must be an object with an id and its kwargs")
+        if not isinstance(check.get("kwargs"), dict):
+            raise ValueError(f"checks[{place}].kwargs: must be an object; {{}} where there are none")
+    return tuple(given)

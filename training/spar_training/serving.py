@@ -18,7 +18,7 @@ from typing import Final
 
 import aiohttp
 
-from spar_core.errors import BackendUnavailable, ConfigError
+from spar_core.errors import BackendError, BackendUnavailable, ConfigError
 from spar_training import leash
 from spar_training.executors.base import ModelPlace
 from spar_training.recipe import Serving
@@ -36,7 +36,8 @@ async def served(model: Path | str, serving: Serving, *, name: str, logs: Path) 
     They write `logs/NAME-N.log`.
 
     Raises:
-        BackendUnavailable: a server ended or was not ready in time; holds the end of its log.
+        BackendUnavailable: a server ended or was not ready in time, or the block's calls failed and one has ended;
+            holds the end of its log.
         ConfigError: the command cannot be started.
     """
     if serving.engine == "embedded":
@@ -49,11 +50,25 @@ async def served(model: Path | str, serving: Serving, *, name: str, logs: Path) 
         ]
         try:
             await _all_ready(servers, serving.ready_within_s)
-            yield ModelPlace(name, tuple(server.url for server in servers))
+            async with _causes_told(servers):
+                yield ModelPlace(name, tuple(server.url for server in servers), serving.answer_within_s)
         finally:
             # All at once, before any is waited for.
             for server in servers:
                 server.tell_to_end()
+
+
+@asynccontextmanager
+async def _causes_told(servers: Sequence[_Server]) -> AsyncIterator[None]:
+    """Whoever calls a server that is gone does not know why; its log does."""
+    try:
+        yield
+    except BackendError as error:
+        # Its connections end before it does.
+        await asyncio.sleep(_ASK_EVERY_S)
+        if gone := [told for server in servers if (told := server.end_told())]:
+            raise BackendUnavailable("\n".join([str(error), *gone])) from error
+        raise
 
 
 async def _all_ready(servers: Sequence[_Server], within_s: float) -> None:
@@ -74,7 +89,7 @@ class _Server:
         self.process = process
         self.url = f"http://127.0.0.1:{port}/v1"
         self._log = log
-        self._told_to_end = False
+        self._end_by: float | None = None
 
     async def ready(self, session: aiohttp.ClientSession, deadline: float) -> None:
         while not await self._answers(session):
@@ -93,14 +108,20 @@ class _Server:
 
     def tell_to_end(self) -> None:
         """Once: a second signal would mean at once."""
-        if not self._told_to_end:
-            self._told_to_end = True
+        if self._end_by is None:
+            self._end_by = time.monotonic() + _STOP_WITHIN_S
             self._signal(signal.SIGTERM)
+
+    def end_told(self) -> str | None:
+        """How it ended, with the end of its log; None while it runs."""
+        code = self.process.poll()
+        return None if code is None else f"the server that the run started ended with {code}\n{self._told()}"
 
     def end(self) -> None:
         self.tell_to_end()
+        assert self._end_by is not None
         try:
-            self.process.wait(_STOP_WITHIN_S)
+            self.process.wait(max(0.0, self._end_by - time.monotonic()))
         except TimeoutExpired:
             self._signal(signal.SIGKILL)
             self.process.wait()

@@ -22,8 +22,8 @@ def settle(path: Path, settings: Mapping[str, Any]) -> None:
         write_json(path, settings)
         return
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        before = {**json.loads(path.read_text(encoding="utf-8"))}
+    except (ValueError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error}); remove the folder, or give another --out") from error
     now = json.loads(json.dumps(settings))
     if differing := sorted(key for key in {*before, *now} if before.get(key) != now.get(key)):

@@ -30,4 +30,4 @@ def load_shipped(model: type[M], name_or_file: str, *, folder: Path, what: str) 
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not YAML: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{file}: {told(error, whole=what)}") from error
+        raise ConfigError(f"{file}: {told(error, whole=what, model=model)}") from error

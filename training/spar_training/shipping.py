@@ -19,6 +19,7 @@ from spar_training.lineage import Ancestor, chain_of
 from spar_training.reports.page import Table, markdown_table
 from spar_training.runs import Run, read_run
 from spar_training.stages.base import Role
+from spar_training.status import figure
 from spar_training.trainers.finished import LINEAGE, LOG, PROGRESS
 
 _CARD: Final = """---
@@ -122,7 +123,7 @@ def _measured(run: Run, role: Role) -> str:
     search = f"; the search has a budget of {recipe.evaluation.budget}" if role == "actor" else ""
     header = ["", "start", *(f"iteration {number}" for number in range(1, recipe.iterations + 1))]
     rows = [
-        [label, *(f"{found[name]:.3f}" if name in found else "" for found in measured)]
+        [label, *(figure(found[name]) if name in found else "" for found in measured)]
         for name, label in _FIGURES[role].items()
     ]
     return f"""{markdown_table(Table(header, rows))}

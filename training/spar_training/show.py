@@ -16,7 +16,7 @@ from spar_training.lineage import Ancestor, chain_of, changes_of
 from spar_training.manifest import read_manifest
 from spar_training.recipe import MANIFEST
 from spar_training.runs import Run, read_run
-from spar_training.status import step_table
+from spar_training.status import figure, step_table
 
 _DIGITS: Final = 12
 
@@ -66,7 +66,7 @@ def _figures(run: Run) -> Table | None:
     for number in measured:
         table.add_column(f"iteration {number}" if number else "start", justify="right")
     for name in names:
-        table.add_row(name.replace("_", " "), *(_figure(found.get(name)) for found in measured.values()))
+        table.add_row(name.replace("_", " "), *(figure(found.get(name)) for found in measured.values()))
     return table
 
 
@@ -130,7 +130,3 @@ def _origin(origin: Mapping[str, str]) -> str:
 def _short(digest: str) -> str:
     """Enough to tell it from others, with the `+` of a checkout that was changed."""
     return digest[:_DIGITS] + ("+" if digest.endswith("+") else "")
-
-
-def _figure(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else f"{value:,}"

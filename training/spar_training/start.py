@@ -1,4 +1,4 @@
-"""What a run starts from: the two models of the recipe."""
+"""What a run starts from: the two models of the recipe, and its prompts."""
 
 from __future__ import annotations
 
@@ -47,3 +47,15 @@ def start_pair(recipe: Recipe) -> Pair:
                 f"is: --set start.{role}=FOLDER"
             )
     return pair
+
+
+def prompts_file(recipe: Recipe) -> Path | None:
+    """The file of the recipe's prompts; None where the world makes them.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    file = recipe.prompts.file
+    if file is not None and not file.is_file():
+        raise ConfigError(f"prompts.file: no such file: {file}; say where one is: --set prompts.file=FILE")
+    return file

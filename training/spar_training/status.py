@@ -44,8 +44,11 @@ def _rows(iteration: Iteration, figures: bool) -> Iterator[tuple[str, str, str, 
 
 
 def _told(counts: Mapping[str, Any]) -> str:
-    shown = {name: value for name, value in counts.items() if name != "seconds" and value is not None}
-    return ", ".join(
-        f"{name.replace('_', ' ')} {value:.3f}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value:,}"
-        for name, value in shown.items()
-    )
+    return ", ".join(f"{name.replace('_', ' ')} {figure(value)}" for name, value in counts.items() if name != "seconds")
+
+
+def figure(value: Any) -> str:
+    """A count or a share; a dash where it is not known, or where there was nothing to measure."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"

@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+import difflib
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
 
 
-def told(error: ValidationError, *, whole: str) -> str:
-    """Each problem with the key that it is at; `whole` names the values where they are wrong as a whole."""
+def told(error: ValidationError, *, whole: str, model: type[BaseModel] | None = None) -> str:
+    """Each problem with the key that it is at; `whole` names the values where they are wrong as a whole.
+
+    With the `model` that the values are to be of, an unknown key is told with the nearest one that there is, or all.
+    """
     return "; ".join(
-        f"{'.'.join(map(str, item['loc'])) or whole}: {item['msg'].removeprefix('Value error, ')}"
+        f"{key_of(item['loc']) or whole}: "
+        + (
+            _unknown(item["loc"], model)
+            if model and item["type"] == "extra_forbidden"
+            else item["msg"].removeprefix("Value error, ")
+        )
         for item in error.errors()
     )
+
+
+def key_of(loc: tuple[int | str, ...]) -> str:
+    """The place of a problem as one writes it: `search.budget`."""
+    return ".".join(map(str, loc))
+
+
+def _unknown(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    *parts, last = loc
+    for part in parts:
+        field = model.model_fields.get(str(part))
+        model = next(_models(field.annotation), model) if field else model
+    known = list(model.model_fields)
+    near = difflib.get_close_matches(str(last), known, n=1)
+    return "there is no such key; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that a field may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)

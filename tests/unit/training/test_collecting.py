@@ -16,16 +16,19 @@ from pairs import refiner_script
 from spar_core.backends.base import Backend
 from spar_core.backends.scripted import Script, ScriptedBackend
 from spar_core.errors import DataError
-from spar_core.types import Message, Sampling
+from spar_core.types import Completion, Message, Sampling, Usage
 from spar_training.data_stages import Collected, DataStages
 from spar_training.executors.base import ModelPlace
 from spar_training.files import Row, write_rows
 from spar_training.items import Policy, Progress, run_items
 from spar_training.recipe import Recipe
+from spar_training.records import read_prompts
 from spar_training.runs import Iteration
 from spar_training.stages.base import Role, Stage
 
 PROMPTS = [{"id": f"p{n}", "messages": [{"role": "user", "content": f"Say {n}."}]} for n in range(6)]
+ASKED = {"id": "x", "messages": [{"role": "user", "content": "Say so."}]}
+CHECK = "punctuation:no_comma"
 
 
 class Scripted:
@@ -121,17 +124,51 @@ async def test_a_model_stays_served_for_all_stages_in_a_row_that_call_it(tmp_pat
 async def test_a_refiner_that_never_says_a_verdict_is_named_by_what_it_says(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none of the refiner's 30 votes says a verdict; .*I like this response"):
         await collected(tmp_path, Scripted(draft, silent))
-    assert steps(tmp_path)["judge"]["votes_without_verdict"] == 30
+    assert "judge" not in steps(tmp_path)
+
+
+async def test_what_a_refiner_judged_without_a_verdict_is_judged_again_when_it_is_mended(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"iteration-1/judgements\.useless\.jsonl: none of"):
+        await collected(tmp_path, Scripted(draft, silent))
+    mended = Scripted(draft, refiner_script)
+    assert (await collected(tmp_path, mended)).searches
+    assert not any(asked.startswith("sample") for asked in mended.asked)
+
+
+@pytest.mark.parametrize(
+    ("draft_of", "told"),
+    [
+        (lambda messages, sampling: " ", "none of the actor's 12 answers can be used: 0 were cut off.* 12 are empty"),
+        (lambda messages, sampling: Completion("The", "length", Usage()), "12 were cut off.*max_tokens of 2048, 0 are"),
+    ],
+)
+async def test_an_actor_that_gives_no_whole_answer_is_told_before_the_refiner_is_called(
+    draft_of: Script, told: str, tmp_path: Path
+) -> None:
+    executor = Scripted(draft_of, refiner_script)
+    with pytest.raises(DataError, match=told):
+        await collected(tmp_path, executor)
+    assert not any(asked.startswith("judge") for asked in executor.asked)
+    assert "sample" not in steps(tmp_path)
+    assert (await collected(tmp_path, Scripted(draft, refiner_script))).searches
 
 
 @pytest.mark.parametrize(
     ("row", "told"),
     [
         ({"id": "x"}, r"prompts\.jsonl, line 7: lacks messages"),
-        ({"id": "x", "messages": []}, r"row 7 \('x'\): messages: must be a list"),
-        ({"id": "p1", "messages": [{"role": "user", "content": "Hi"}]}, r"row 7: id 'p1' stands in row 2 too"),
+        ({"id": "x", "messages": []}, r"line 7 \('x'\): messages: must be a list"),
+        ({"id": "p1", "messages": [{"role": "user", "content": "Hi"}]}, r"line 7: id 'p1' stands in line 2 too"),
         ({"id": "x", "messages": [{"role": "user", "content": " "}]}, r"messages\[0\]\.content: must be text"),
         ({"id": "x", "messages": [{"role": "assistant", "content": "a"}]}, "the last one must be the user's"),
+        ({"id": "x", "messages": [{"role": "usr", "content": "a"}]}, r"messages\[0\]\.role: must be one of .*'usr'"),
+        ({"id": "x", "messages": [{"role": ["user"], "content": "a"}]}, r"messages\[0\]\.role: must be one of"),
+        ({**ASKED, "checks": 5}, "line 7 .*checks: must be a list"),
+        ({**ASKED, "checks": [5]}, r"checks\[0\]: must be an object"),
+        ({**ASKED, "checks": [{"id": CHECK}]}, r"checks\[0\]\.kwargs: must be an object"),
+        ({**ASKED, "checks": [{"id": CHECK, "kwargs": []}]}, r"checks\[0\]\.kwargs: must be an object"),
+        ({**ASKED, "checks": [{"id": "length", "kwargs": {}}]}, "checks: there is no check 'length'"),
+        ({**ASKED, "checks": [{"id": CHECK, "kwargs": {"of": 1}}]}, "checks: punctuation.* has no kwarg 'of'"),
     ],
 )
 async def test_a_malformed_prompt_is_named_before_any_model_is_called(
@@ -141,6 +178,17 @@ async def test_a_malformed_prompt_is_named_before_any_model_is_called(
     with pytest.raises(DataError, match=told):
         await collected(tmp_path, executor, prompts=[*PROMPTS, row])
     assert executor.asked == []
+
+
+def test_a_line_is_counted_with_the_empty_ones_before_it(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text('\n\n{"id": "x", "messages": []}\n')
+    with pytest.raises(DataError, match=r"p\.jsonl, line 3 "):
+        read_prompts(tmp_path / "p.jsonl")
+
+
+def test_no_checks_may_be_written_as_null(tmp_path: Path) -> None:
+    write_rows(tmp_path / "p.jsonl", [{**ASKED, "checks": None}])
+    assert read_prompts(tmp_path / "p.jsonl")[0].checks == ()
 
 
 async def test_a_full_disk_loses_nothing_and_the_run_goes_on_when_there_is_room(tmp_path: Path) -> None:

@@ -97,15 +97,29 @@ def test_a_change_goes_before_what_the_recipe_says() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("search.budgets=6", r"search\.budgets: Extra inputs"),
+        ("search.budgets=6", r"^--set search\.budgets=6: search\.budgets: there is no such key; did you mean budget\?"),
+        (
+            "evaluation.x=6",
+            r"evaluation\.x: there is no such key; there are benchmark, split, prompts, judged, budget$",
+        ),
+        ("prompt.file=p", r"^--set prompt\.file=p: prompt: there is no such key; did you mean prompts\?"),
+        ("actor_data.most=[5]", r"^--set actor_data\.most=\[5\]: recipe: actor_data\.most: has 1 numbers for 3"),
+        ("prompts.source=file", r"^--set prompts\.source=file: prompts: file: give it with source: file"),
         ("budget", "KEY=VALUE"),
         ("seed.of=3", "no such key"),
-        ("judge.votes=none", r"judge\.votes: Input should be a valid integer"),
+        ("judge.votes=none", r"^--set judge\.votes=none: judge\.votes: Input should be a valid integer"),
     ],
 )
 def test_a_wrong_change_is_named(change: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         load_recipe("small-pair", [change])
+
+
+def test_what_is_wrong_in_the_file_itself_is_not_blamed_on_a_change(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nprompts: {source: world, per_iteration: 5, of: 3}\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: prompts\.of: there is no such key"):
+        load_recipe(str(file), ["search.budget=6"])
 
 
 def test_a_launcher_with_an_unknown_field_is_named() -> None:

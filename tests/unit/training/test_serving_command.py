@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from spar_core.errors import BackendUnavailable, ConfigError
+from spar_core.errors import BackendTimeout, BackendUnavailable, ConfigError
+from spar_core.types import Message, Sampling
 from spar_training.recipe import Serving
 from spar_training.serving import served
+from spar_training.upstreams import opened
 
 # Says what it was started with and answers OpenAI's list of models; replica 1 may be told to die at once.
 SERVER = """
@@ -26,6 +28,8 @@ class Models(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(b"{}")
     def do_POST(self):
+        if "die" in self.path:
+            print("out of memory", flush=True); os._exit(9)
         # It never answers.
         time.sleep(600)
     def log_message(self, *parts): pass
@@ -72,6 +76,38 @@ async def test_a_server_that_dies_at_its_start_is_told_by_the_end_of_its_log_and
             pytest.fail("it was not ready")
     if (tmp_path / "actor-0.log").stat().st_size:
         assert gone(said(tmp_path, 0)["pid"])
+
+
+async def test_a_server_that_ends_while_it_is_called_is_told_by_the_end_of_its_log(tmp_path: Path) -> None:
+    async def call() -> None:
+        async with (
+            served("m", serving(), name="actor", logs=tmp_path) as place,
+            opened(place.model, urls=[f"{place.urls[1]}/die"]) as backend,
+        ):
+            await backend.complete([Message("user", "Hi")], Sampling())
+
+    told = r"(?s)the server that the run started ended with 9\n[^\n]*actor-1\.log:\n.*out of memory"
+    with pytest.raises(BackendUnavailable, match=told):
+        await call()
+
+
+async def test_servers_that_hang_are_all_killed_after_one_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spar_training.serving._STOP_WITHIN_S", 1.0)
+    hanging = SERVER.replace("class Models", "import signal; signal.signal(15, signal.SIG_IGN)\nclass Models")
+    words = [sys.executable, "-c", hanging.replace("{", "{{").replace("}", "}}"), "{model}", "{name}", "{port}"]
+    async with served("m", serving(command=[*words, "0", "no"], replicas=4), name="actor", logs=tmp_path):
+        began = time.monotonic()
+    assert 1.0 <= time.monotonic() - began < 3.0
+
+
+async def test_an_answer_may_take_as_long_as_the_recipe_says(tmp_path: Path) -> None:
+    slow = serving(answer_within_s=0.2, replicas=1)
+    async with (
+        served("m", slow, name="actor", logs=tmp_path) as place,
+        opened(place.model, urls=place.urls, answer_s=place.answer_s) as backend,
+    ):
+        with pytest.raises(BackendTimeout):
+            await backend.complete([Message("user", "Hi")], Sampling())
 
 
 async def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> None:

@@ -47,11 +47,12 @@ def prepared(folder: Path, rows: Sequence[object], kind: str, **more: Any) -> Pr
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"learning_rat": 1}, "learning_rat: Extra inputs are not permitted"),
+        ({"learning_rat": 1}, "learning_rat: there is no such key; did you mean learning_rate"),
         ({"learning_rate": 0}, "learning_rate: "),
         ({"kind": "ppo"}, "kind: "),
         ({"data": []}, "data: "),
-        ({"lora": {"rank": 4}}, "lora.rank: "),
+        ({"lora": {"rank": 4}}, "lora.rank: there is no such key; there are r, alpha, dropout, targets, merge"),
+        ({"threads": 100_000}, "threads: "),
         ({"kind": "sft", "beta": 0.2}, "beta: not of a job of kind sft"),
         ({"departure_weight": 2}, "departure_weight: not of a job of kind dpo"),
         ({"keep_steps": [0]}, "keep_steps.0: "),

@@ -61,8 +61,8 @@ class PairEval:
     budget: int
     seed: int
 
-    async def run(self, *, actor: Path, refiner: Path, label: str) -> dict[str, float]:
-        """The figures, as shares of 1."""
+    async def run(self, *, actor: Path, refiner: Path, label: str) -> dict[str, float | None]:
+        """The figures, as shares of 1; None is one of nothing, such as the bad drafts mended where none is bad."""
         prompts = [world_prompt(self.split, index) for index in range(self.prompts)]
         async with AsyncExitStack() as stack:
             drafts_by = await stack.enter_async_context(opened(str(actor), in_flight=_IN_FLIGHT))
@@ -133,7 +133,7 @@ def outcome(prompt: PromptRecord, text: str) -> dict[str, list[bool]]:
     }
 
 
-def figures(folder: Path) -> dict[str, float]:
+def figures(folder: Path) -> dict[str, float | None]:
     """What an evaluation's files say."""
     found = _accuracies("draft", list(read_rows(folder / "drafts.jsonl")))
     judged = list(read_rows(folder / "judged.jsonl"))
@@ -153,8 +153,8 @@ def f1(truth: Sequence[bool], said: Sequence[bool]) -> float:
     return 2 * hits / max(1, sum(truth) + sum(said))
 
 
-def _accuracies(name: str, rows: Sequence[Row]) -> dict[str, float]:
-    found: dict[str, float] = {}
+def _accuracies(name: str, rows: Sequence[Row]) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
     for mode in ("strict", "loose"):
         found[f"{name}_prompt_{mode}"] = _mean([all(row[mode]) for row in rows])
         found[f"{name}_instruction_{mode}"] = _mean([passed for row in rows for passed in row[mode]])
@@ -166,5 +166,5 @@ def _drafted(prompts: Sequence[PromptRecord], rows: Sequence[Row]) -> list[Draft
     return [Drafted(prompt, texts[prompt.id]) for prompt in prompts if prompt.id in texts]
 
 
-def _mean(values: Sequence[bool]) -> float:
-    return sum(values) / len(values) if values else float("nan")
+def _mean(values: Sequence[bool]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -14,10 +14,14 @@ from spar_training.stages.base import Stage
 
 @dataclass(frozen=True, slots=True)
 class ModelPlace:
-    """Where a model is: a folder for the embedded engine, or its name at one or many OpenAI-compatible URLs."""
+    """Where a model is: a folder for the embedded engine, or its name at one or many OpenAI-compatible URLs.
+
+    `answer_s` are the seconds that an answer of a server may take; None is the backend's own default.
+    """
 
     model: str
     urls: tuple[str, ...] = ()
+    answer_s: float | None = None
 
 
 class Executor(Protocol):

@@ -27,7 +27,7 @@ class LocalExecutor:
         policy: Policy,
         tell: Callable[[Progress], None],
     ) -> list[Row]:
-        async with opened(model.model, urls=model.urls, in_flight=policy.in_flight) as backend:
+        async with opened(model.model, urls=model.urls, in_flight=policy.in_flight, answer_s=model.answer_s) as backend:
             return await run_items(items, partial(_work, stage, backend), out=out, policy=policy, tell=tell)
 
 

@@ -30,8 +30,11 @@ class Worker:
         Raises:
             ConfigError: it is not here.
         """
-        model = opened(self._model.model, urls=self._model.urls, in_flight=self._in_flight, threads=self._threads)
-        self._backend = await self._open.enter_async_context(model)
+        model = self._model
+        opening = opened(
+            model.model, urls=model.urls, in_flight=self._in_flight, threads=self._threads, answer_s=model.answer_s
+        )
+        self._backend = await self._open.enter_async_context(opening)
 
     async def work(self, item: Any) -> dict[str, Any]:
         """As `Stage.work`."""

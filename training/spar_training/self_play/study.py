@@ -116,7 +116,7 @@ def _arm(file: Path, name: str, read: _ArmFile, base: Recipe) -> Arm:
     try:
         recipe = Recipe.model_validate(_merged(base.model_dump(), {**read.recipe, "name": f"{base.name}-{name}"}))
     except ValidationError as error:
-        raise ConfigError(f"{file}: arms.{name}.recipe: {told(error, whole='recipe')}") from error
+        raise ConfigError(f"{file}: arms.{name}.recipe: {told(error, whole='recipe', model=Recipe)}") from error
     if "seed" in read.recipe:
         raise ConfigError(f"{file}: arms.{name}.recipe.seed: the study's seeds are those of all arms; take it out")
     if recipe.evaluation.benchmark == "none":

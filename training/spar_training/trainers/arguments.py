@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
@@ -66,11 +67,32 @@ def training_arguments(job: Job) -> DPOConfig | SFTConfig:
     )
 
 
-def adapter(lora: Lora | None) -> LoraConfig | None:
-    """The adapter to train; None for all weights."""
+def adapter(lora: Lora | None, model: torch.nn.Module) -> LoraConfig | None:
+    """The adapter of `model` to train; None for all weights.
+
+    Raises:
+        ConfigError: the model has no module of a name of `targets`.
+    """
     if lora is None:
         return None
+    if not isinstance(lora.targets, str):
+        _check_targets(lora.targets, model)
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     return LoraConfig(
         r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
     )
+
+
+def _check_targets(targets: Sequence[str], model: torch.nn.Module) -> None:
+    # Full names or their ends, as PEFT takes them; it ignores one that it does not find beside others.
+    modules = [
+        name.removesuffix(".weight")
+        for name, weight in model.named_parameters(remove_duplicate=False)
+        if name.endswith(".weight") and weight.ndim > 1
+    ]
+    unknown = [each for each in targets if not any(f".{name}".endswith(f".{each}") for name in modules)]
+    if unknown:
+        known = dict.fromkeys(name.rpartition(".")[2] for name in modules)
+        raise ConfigError(
+            f"lora.targets: the model has no module {', '.join(unknown)} with a matrix; it has {', '.join(known)}"
+        )

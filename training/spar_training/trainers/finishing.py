@@ -62,10 +62,7 @@ def finish(job: Job, saved: Path, prepared: Prepared, trained: Trained, parent: 
     staged = _merged(job, saved) if job.lora and job.lora.merge else saved
     _make_servable(job, staged)
     for step in job.keep_steps:
-        kept = job.work / STEPS / str(step)
-        # A training may have had fewer steps.
-        if kept.exists():
-            _make_servable(job, kept)
+        _make_servable(job, job.work / STEPS / str(step))
     if (job.work / STEPS).exists():
         shutil.copytree(job.work / STEPS, staged / STEPS, dirs_exist_ok=True)
     lineage = _lineage(job, prepared, trained, parent)

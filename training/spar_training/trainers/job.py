@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
@@ -29,7 +29,7 @@ class Lora(_Strict):
     r: int = Field(default=16, gt=0)
     alpha: int = Field(default=32, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["all-linear"] = "all-linear"
     merge: bool = True
 
 
@@ -81,7 +81,7 @@ class Job(_Strict):
     save_every: int = Field(default=500, gt=0, description="steps")
     log_every: int = Field(default=10, gt=0, description="steps")
     log_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    threads: int | None = Field(default=None, gt=0)
+    threads: int | None = Field(default=None, gt=0, le=1024)
     keep_steps: tuple[PositiveInt, ...] = Field(default=(), description="steps whose weights stay in OUT/steps/STEP")
     recipe: Origin | None = Field(default=None, description="told on in lineage.json")
 
@@ -118,7 +118,7 @@ def parse_job(values: object, *, source: str) -> Job:
     try:
         return Job.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {told(error, whole='job')}") from error
+        raise ConfigError(f"{source}: {told(error, whole='job', model=Job)}") from error
 
 
 def load_job(path: Path) -> Job:

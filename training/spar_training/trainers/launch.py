@@ -16,6 +16,7 @@ import spar_training
 from spar_core import errors
 from spar_core.errors import ConfigError, DataError, SparError, TrainingError
 from spar_training.files import Row, write_json
+from spar_training.trainers.checkpoints import newest_whole
 from spar_training.trainers.finished import PROGRESS, is_finished
 from spar_training.trainers.job import Job
 from spar_training.trainers.told import read_progress
@@ -34,9 +35,9 @@ Tell = Callable[[Row], None]
 def train(job: Job, *, tell: Tell | None = None, launcher: Sequence[str] | None = None) -> Path:
     """Train and return the finished model's folder; goes on where an earlier call was stopped.
 
-    `tell` hears each logged step once (see `told`), those of an earlier call first. `launcher` is what comes before
-    the module's name, by default this Python; `("accelerate", "launch", "--config_file", FILE, "-m")` trains on all
-    that FILE names.
+    `tell` hears each logged step once (see `told`), those of earlier calls first, also when nothing is left to do.
+    `launcher` is what comes before the module's name, by default this Python; `("accelerate", "launch",
+    "--config_file", FILE, "-m")` trains on all that FILE names.
 
     Raises:
         ConfigError: the job cannot be run as it is.
@@ -44,11 +45,17 @@ def train(job: Job, *, tell: Tell | None = None, launcher: Sequence[str] | None 
         TrainingError: the training's process ended without a model; tells its last lines.
     """
     if is_finished(job):
+        _tell_on(job.out / PROGRESS, -1, tell)
+        # Left by one that was killed just after it had moved the model.
+        shutil.rmtree(job.work, ignore_errors=True)
         return job.out
     job.work.mkdir(parents=True, exist_ok=True)
     given = job.work / "job.json"
     write_json(given, job.model_dump(mode="json", exclude_unset=True))
     (job.work / FAILURE).unlink(missing_ok=True)
+    if newest_whole(job.work / "checkpoints") is None:
+        # It begins anew, maybe as another job: what an earlier call told is not of it.
+        (job.work / PROGRESS).unlink(missing_ok=True)
     log = job.work / "train.log"
     command = [*(launcher or (sys.executable, "-m")), "spar_training.trainers", str(given)]
     if shutil.which(command[0]) is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant")
 
 
 def sft_problem(row: Mapping[str, Any]) -> str | None:
@@ -52,8 +52,8 @@ def _turns_problem(turns: object, key: str) -> str | None:
 def _turn_problem(turn: object) -> str | None:
     if not isinstance(turn, Mapping) or not {"role", "content"} <= set(turn):
         return 'must be {"role", "content"}'
-    if turn["role"] not in _ROLES:
-        return f"role must be one of {', '.join(_ROLES)}"
+    if turn["role"] not in ROLES:
+        return f"role must be one of {', '.join(ROLES)}"
     if not isinstance(turn["content"], str):
         return "content must be a text"
     if turn["role"] == "assistant" and not turn["content"].strip():

@@ -93,7 +93,7 @@ def _trainer(job: Job, args: Any, rows: Dataset) -> Any:
         "args": args,
         "train_dataset": rows,
         "processing_class": tokenizer,
-        "peft_config": adapter(job.lora),
+        "peft_config": adapter(job.lora, model),
         "callbacks": [ProgressWriter(job.work / PROGRESS)],
     }
     if job.kind == "dpo":
@@ -139,14 +139,20 @@ def _begin(job: Job) -> tuple[Prepared, dict[str, str]]:
     record = job.work / "begun.json"
     if record.exists():
         before = json.loads(record.read_text(encoding="utf-8"))
-        if changed := [key for key, value in begun.items() if before["of"].get(key) != value]:
+        changed = [key for key, value in begun.items() if before["of"].get(key) != value]
+        checkpoints.drop_damaged(job.work / "checkpoints")
+        if not changed:
+            return _begun(job)
+        # Without a checkpoint nothing is lost: one that found no memory may try with smaller batches.
+        if checkpoints.newest_whole(job.work / "checkpoints"):
             names = {"essence": "the job", "parent": "the model's weights", "data": "the data files"}
             raise DataError(
                 f"{job.work}: an unfinished training is here, and {' and '.join(names[key] for key in changed)} "
-                "changed since it was begun; undo that, choose another `out`, or remove the folder"
+                "changed since it was begun; undo that, or remove the folder to train from the beginning"
             )
-        checkpoints.drop_damaged(job.work / "checkpoints")
-        return _begun(job)
+        record.unlink()
+        (job.work / PROGRESS).unlink(missing_ok=True)
+        shutil.rmtree(job.work / STEPS, ignore_errors=True)
     tokenizer = load_tokenizer(job.model)
     prepared = prepare(job, Renderer(tokenizer, ends=end_tokens(job.model, tokenizer)))
     tokens = job.work / "tokens"
