@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import pytest
 from benchmark_data import FUNCTION, KNOWN, knowing, write_general
 from pairs import scripted_pair
 
-from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError, DataError
+from spar_core.errors import BackendProtocol, BackendRejected, BackendUnavailable, ConfigError, DataError
 from spar_core.types import Message, Sampling
 from spar_training.evals.asking import Subject
 from spar_training.evals.harness import docs, sandbox, scoring
@@ -286,6 +287,15 @@ def test_what_cannot_be_is_refused_before_anything_runs(tmp_path: Path) -> None:
             "line 1: aliases must be a list",
         ),
         ("mmlu", "mmlu/test/a_test.csv", "question,choice0,choice1,choice2,choice3,answer\nx,1,2\n", "line 2: needs"),
+        ("gsm8k", "gsm8k/test.jsonl", '{"question": "x", "answer": "#### many"}\n', "line 1: answer must end with"),
+        ("gsm8k", "gsm8k/test.jsonl", "", "holds no item"),
+        ("mmlu", "mmlu/test/a_test.csv", "choice0,choice1,choice2,choice3,answer\n1,2,3,4,1\n", "line 2: needs"),
+        (
+            "mmlu",
+            "mmlu/test/a_test.csv",
+            "question,choice0,choice1,choice2,choice3,answer\nx,1,2,3,4,-1\n",
+            "line 2: needs",
+        ),
         ("humaneval", "humaneval/HumanEval.jsonl.gz", "plain", "not JSON lines that gzip packed"),
     ],
 )
@@ -295,6 +305,30 @@ def test_a_malformed_data_file_is_named(tmp_path: Path, task: str, name: str, te
     file.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=says):
         getattr(docs, task)(data=str(tmp_path))
+
+
+@pytest.mark.parametrize(("line", "says"), [("[]", "line 1: must be"), ("{}", "line 1: must be"), ("", "no item")])
+def test_a_malformed_function_is_named(tmp_path: Path, line: str, says: str) -> None:
+    (tmp_path / "humaneval").mkdir()
+    (tmp_path / "humaneval" / "HumanEval.jsonl.gz").write_bytes(gzip.compress(line.encode()))
+    with pytest.raises(DataError, match=says):
+        docs.humaneval(data=str(tmp_path))
+
+
+def test_empty_answers_are_an_error_and_not_kept(
+    tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]
+) -> None:
+    write_general(tmp_path)
+    silent = True
+
+    def answering(messages: Sequence[Message], sampling: Sampling) -> str:
+        return "" if silent else knowing()(messages, sampling)  # type: ignore[return-value]
+
+    with serving(scripted_pair(actor=answering)) as url:
+        with pytest.raises(BackendProtocol, match="every answer of the server is empty"):
+            measure(url, tmp_path, tmp_path / "out")
+        silent = False
+        assert measure(url, tmp_path, tmp_path / "out")["mean"] == 1.0
 
 
 def test_a_program_ends_with_an_evaluation_that_is_killed(tmp_path: Path) -> None:
