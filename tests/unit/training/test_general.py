@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmark_data import FUNCTION, KNOWN, knowing, write_general
 from pairs import scripted_pair
 
-from spar_core.errors import BackendProtocol, BackendRejected, BackendUnavailable, ConfigError, DataError
+from spar_core.errors import BackendError, BackendProtocol, BackendRejected, BackendUnavailable, ConfigError, DataError
 from spar_core.types import Message, Sampling
 from spar_training.evals.asking import Subject
 from spar_training.evals.harness import docs, sandbox, scoring
@@ -329,6 +330,31 @@ def test_empty_answers_are_an_error_and_not_kept(
             measure(url, tmp_path, tmp_path / "out")
         silent = False
         assert measure(url, tmp_path, tmp_path / "out")["mean"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("status", "reply", "says"),
+    [(200, {"choices": []}, "has no choices"), (401, {"error": {"message": "no"}}, "set OPENAI_API_KEY")],
+)
+def test_a_server_that_cannot_be_used_is_told_as_such(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    running: Callable[[Any], AbstractContextManager[str]],
+    status: int,
+    reply: dict[str, Any],
+    says: str,
+) -> None:
+    write_general(tmp_path)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            headers = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": json.dumps(reply).encode()})
+
+    with running(app) as url, pytest.raises(BackendError, match=says):
+        measure(url, tmp_path, tmp_path / "out")
+    assert "fatal" not in capfd.readouterr().err
 
 
 def test_a_program_ends_with_an_evaluation_that_is_killed(tmp_path: Path) -> None:

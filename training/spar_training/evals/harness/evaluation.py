@@ -57,11 +57,13 @@ def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> li
     # What fails is told once, below, not once a request and again for each task that nobody awaits any more.
     for name in ("lm_eval", "lm-eval", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    from lm_eval.evaluator import simple_evaluate
+    from lm_eval import evaluator
     from lm_eval.tasks import TaskManager
 
     from spar_training.evals.harness.client import REFUSED, ChatClient, forget
 
+    # It asks git of the folder it is started in, which need not be a repository: git would say so on the screen.
+    evaluator.get_git_commit_hash = lambda: None
     client = ChatClient(
         model=subject.model,
         urls=subject.urls,
@@ -71,7 +73,7 @@ def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> li
     found: dict[str, Any] = {"data": str(data)}
     cache.parent.mkdir(parents=True, exist_ok=True)
     try:
-        results = simple_evaluate(
+        results = evaluator.simple_evaluate(
             model=client,
             tasks=list(asked.tasks),
             task_manager=TaskManager(include_path=str(_FOLDER), include_defaults=False, metadata=found),
