@@ -218,3 +218,10 @@ def test_the_published_targets_satisfy_their_rules() -> None:
 def test_a_judges_url_without_its_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--judge-model is needed"):
         followbench(model="m", url=["http://m/v1"], judge_url=["http://j/v1"], data=tmp_path, out=tmp_path / "out")
+
+
+def test_a_judge_that_is_nowhere_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    write_followbench(tmp_path)
+    with pytest.raises(ConfigError, match="give the --judge-url"):
+        followbench(model="m", url=["http://m/v1"], judge_model="j", data=tmp_path, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmark_data import FUNCTION, KNOWN, knowing, write_general
 from pairs import scripted_pair
 
-from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError, DataError
+from spar_core.errors import BackendError, BackendProtocol, BackendRejected, BackendUnavailable, ConfigError, DataError
 from spar_core.types import Message, Sampling
 from spar_training.evals.asking import Subject
-from spar_training.evals.harness import docs, scoring
+from spar_training.evals.harness import docs, sandbox, scoring
 from spar_training.evals.harness.command import run
 from spar_training.evals.harness.evaluation import General
 from spar_training.evals.harness.sandbox import isolation, run_program
@@ -184,12 +187,78 @@ def test_a_program_is_held_in_bounds(program: str, told: str) -> None:
     assert told in ran.told
 
 
-@pytest.mark.skipif(not isolation(), reason="this system has no namespaces for users")
-def test_a_program_has_no_network_and_leaves_no_process() -> None:
+in_namespaces = pytest.mark.skipif(not isolation(), reason="this system has no namespaces for users")
+
+
+@in_namespaces
+def test_a_program_has_no_network() -> None:
     ran = run_program("import socket; socket.create_connection(('127.0.0.1', 1), timeout=1)")
     assert "Network is unreachable" in ran.told
-    left = run_program("import subprocess; subprocess.Popen(['sleep', '30']); print('left')")
-    assert left.passed
+
+
+@in_namespaces
+def test_a_program_changes_no_file_and_sees_none_of_its_users(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    assert "FileNotFoundError" in run_program(f"import os; os.unlink({str(mine)!r})").told
+    assert re.search("Read-only|Permission denied", run_program(f"open({os.__file__!r}, 'a')").told)
+    assert mine.read_text() == "precious"
+
+
+@in_namespaces
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("import os; assert not os.path.exists('/proc/1')", None),
+        ("import os, time\nfor _ in range(150):\n    os.fork() or time.sleep(9)", "BlockingIOError"),
+        ("for n in range(99): open(f'f{n}', 'wb').write(bytes(1 << 20))", "No space left"),
+        ("for n in range(9999): open(f'f{n}', 'wb').close()", "No space left"),
+        ("import ctypes; assert ctypes.CDLL(None).mount(b'x', b'/tmp', b'tmpfs', 0, None) == -1", None),
+        ("import numpy, tempfile; tempfile.TemporaryFile().write(numpy.ones(9).tobytes())", None),
+    ],
+)
+def test_a_program_is_alone_with_a_little_room(program: str, told: str | None) -> None:
+    ran = run_program(program)
+    assert ran.passed == (told is None)
+    assert (told or "") in ran.told
+
+
+@pytest.mark.parametrize("held", ["in namespaces", "bounded only"])
+@pytest.mark.parametrize("end", ["", "time.sleep(99)"])
+def test_a_program_leaves_no_process(monkeypatch: pytest.MonkeyPatch, held: str, end: str) -> None:
+    if held == "bounded only":
+        monkeypatch.setattr(sandbox, "isolation", lambda: ())
+    seconds = f"9{time.monotonic_ns()}"
+    daemon = f"""import os, time
+if not os.fork():
+    os.setsid()
+    if not os.fork():
+        os.execvp("sleep", ["sleep", "{seconds}"])
+    os._exit(0)
+time.sleep(0.2)
+{end}"""
+    assert run_program(daemon, wall_s=1.5).passed == (not end)
+    assert _processes_with(seconds) == []
+
+
+@pytest.mark.parametrize("held", ["in namespaces", "bounded only"])
+def test_no_file_tells_a_program_how_to_pass(monkeypatch: pytest.MonkeyPatch, held: str) -> None:
+    if held == "bounded only":
+        monkeypatch.setattr(sandbox, "isolation", lambda: ())
+    ran = run_program("import os; print(os.listdir('..')) if os.getcwd() != '/program' else 0; os._exit(0)")
+    assert not ran.passed
+    assert ran.told in ("", "['work']\n")
+
+
+def test_a_program_that_takes_the_output_over_can_pass() -> None:
+    assert run_program("import io, sys; sys.stdout = io.StringIO(); print('x')").passed
+
+
+def test_where_no_program_can_be_held_none_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "_PROBE", "raise OSError('no such thing here')")
+    isolation.cache_clear()
+    with pytest.raises(ConfigError, match=r"no such thing here.*leave humaneval out"):
+        isolation()
 
 
 def test_what_cannot_be_is_refused_before_anything_runs(tmp_path: Path) -> None:
@@ -219,6 +288,15 @@ def test_what_cannot_be_is_refused_before_anything_runs(tmp_path: Path) -> None:
             "line 1: aliases must be a list",
         ),
         ("mmlu", "mmlu/test/a_test.csv", "question,choice0,choice1,choice2,choice3,answer\nx,1,2\n", "line 2: needs"),
+        ("gsm8k", "gsm8k/test.jsonl", '{"question": "x", "answer": "#### many"}\n', "line 1: answer must end with"),
+        ("gsm8k", "gsm8k/test.jsonl", "", "holds no item"),
+        ("mmlu", "mmlu/test/a_test.csv", "choice0,choice1,choice2,choice3,answer\n1,2,3,4,1\n", "line 2: needs"),
+        (
+            "mmlu",
+            "mmlu/test/a_test.csv",
+            "question,choice0,choice1,choice2,choice3,answer\nx,1,2,3,4,-1\n",
+            "line 2: needs",
+        ),
         ("humaneval", "humaneval/HumanEval.jsonl.gz", "plain", "not JSON lines that gzip packed"),
     ],
 )
@@ -230,21 +308,70 @@ def test_a_malformed_data_file_is_named(tmp_path: Path, task: str, name: str, te
         getattr(docs, task)(data=str(tmp_path))
 
 
+@pytest.mark.parametrize(("line", "says"), [("[]", "line 1: must be"), ("{}", "line 1: must be"), ("", "no item")])
+def test_a_malformed_function_is_named(tmp_path: Path, line: str, says: str) -> None:
+    (tmp_path / "humaneval").mkdir()
+    (tmp_path / "humaneval" / "HumanEval.jsonl.gz").write_bytes(gzip.compress(line.encode()))
+    with pytest.raises(DataError, match=says):
+        docs.humaneval(data=str(tmp_path))
+
+
+def test_empty_answers_are_an_error_and_not_kept(
+    tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]
+) -> None:
+    write_general(tmp_path)
+    silent = True
+
+    def answering(messages: Sequence[Message], sampling: Sampling) -> str:
+        return "" if silent else knowing()(messages, sampling)  # type: ignore[return-value]
+
+    with serving(scripted_pair(actor=answering)) as url:
+        with pytest.raises(BackendProtocol, match="every answer of the server is empty"):
+            measure(url, tmp_path, tmp_path / "out")
+        silent = False
+        assert measure(url, tmp_path, tmp_path / "out")["mean"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("status", "reply", "says"),
+    [(200, {"choices": []}, "has no choices"), (401, {"error": {"message": "no"}}, "set OPENAI_API_KEY")],
+)
+def test_a_server_that_cannot_be_used_is_told_as_such(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    running: Callable[[Any], AbstractContextManager[str]],
+    status: int,
+    reply: dict[str, Any],
+    says: str,
+) -> None:
+    write_general(tmp_path)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            headers = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": json.dumps(reply).encode()})
+
+    with running(app) as url, pytest.raises(BackendError, match=says):
+        measure(url, tmp_path, tmp_path / "out")
+    assert "fatal" not in capfd.readouterr().err
+
+
 def test_a_program_ends_with_an_evaluation_that_is_killed(tmp_path: Path) -> None:
     running = "from spar_training.evals.harness.sandbox import run_program; run_program('import time; time.sleep(99)')"
     evaluation = subprocess.Popen([sys.executable, "-c", running], env={**os.environ, "TMPDIR": str(tmp_path)})
     # Its runner stands in its command line, in the folder for temporary files.
-    _wait_until(lambda: _processes_of(tmp_path) != [])
+    _wait_until(lambda: _processes_with(f"{tmp_path}/") != [])
     evaluation.kill()
     evaluation.wait()
-    _wait_until(lambda: _processes_of(tmp_path) == [])
+    _wait_until(lambda: _processes_with(f"{tmp_path}/") == [])
 
 
-def _processes_of(folder: Path) -> list[int]:
+def _processes_with(text: str) -> list[int]:
     found = []
     for line in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if f"{folder}/".encode() in line.read_bytes():
+            if text.encode() in line.read_bytes():
                 found.append(int(line.parent.name))
     return found
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from spar_core.errors import ConfigError
 from spar_training.evals.asking import Question, Subject, ask, by_id, run_asked
 from spar_training.evals.data import data_folder
 from spar_training.evals.followbench import scoring
@@ -47,6 +48,8 @@ def run(subject: Subject, asked: FollowBench, *, data: Path | None, out: Path) -
         DataError: a file is not as FollowBench's are.
         BackendError: the model or the judge does not answer.
     """
+    if asked.judge and not asked.judge.urls and not Path(asked.judge.model).is_dir():
+        raise ConfigError(f"--judge-model {asked.judge.model}: no such folder; give the --judge-url of its server")
     folder = data_folder(data)
     config = {
         "benchmark": "followbench",

@@ -12,6 +12,8 @@ import aiohttp
 from lm_eval.models.openai_completions import LocalChatCompletion
 from sqlitedict import SqliteDict
 
+from spar_core.errors import BackendProtocol
+
 # The answer to a refused prompt, which no model gives: it is also found in the answers that were kept.
 REFUSED: Final = "\0"
 # What says that the server or the key is wrong, not this one request.
@@ -39,6 +41,15 @@ class ChatClient(LocalChatCompletion):  # type: ignore[misc]
     def base_url(self, url: str) -> None:
         assert url in self._endpoints
 
+    def parse_generations(self, outputs: Any, **named: Any) -> Any:
+        try:
+            outputs["choices"][0]["message"]["content"]
+        except (IndexError, KeyError, TypeError) as error:
+            raise BackendProtocol(
+                f"the server's reply has no choices[0].message.content: {str(outputs)[:200]}"
+            ) from error
+        return super().parse_generations(outputs, **named)
+
     async def amodel_call(self, *given: Any, **named: Any) -> Any:
         try:
             return await super().amodel_call(*given, **named)
@@ -49,9 +60,9 @@ class ChatClient(LocalChatCompletion):  # type: ignore[misc]
             return [REFUSED]
 
 
-def forget_refused(cache: Path) -> None:
-    """Take the refused prompts out of the kept answers: run again, they are asked again."""
+def forget(cache: Path, answer: str) -> None:
+    """Take the prompts with this answer out of the kept ones: run again, they are asked again."""
     for file in cache.parent.glob(f"{glob.escape(cache.name)}_rank*.db"):
         with SqliteDict(str(file), autocommit=True) as kept:
-            for key in [key for key, answer in kept.items() if answer == REFUSED]:
+            for key in [key for key, found in kept.items() if found == answer]:
                 del kept[key]

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
+from spar_core.errors import BackendProtocol, BackendRejected, BackendUnavailable, ConfigError
 from spar_training.evals.asking import Subject
 from spar_training.files import Row
 
@@ -47,7 +47,8 @@ def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> li
     Raises:
         ConfigError: lm-eval is not installed, or a data file is missing.
         BackendUnavailable: the server does not answer.
-        BackendRejected: it refused every prompt.
+        BackendRejected: it refused every prompt, or the key.
+        BackendProtocol: a reply is none, or every answer is empty.
     """
     if find_spec("lm_eval") is None:
         raise ConfigError("lm-eval is not installed; pip install 'spar-server[eval]'")
@@ -56,11 +57,13 @@ def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> li
     # What fails is told once, below, not once a request and again for each task that nobody awaits any more.
     for name in ("lm_eval", "lm-eval", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    from lm_eval.evaluator import simple_evaluate
+    from lm_eval import evaluator
     from lm_eval.tasks import TaskManager
 
-    from spar_training.evals.harness.client import ChatClient, forget_refused
+    from spar_training.evals.harness.client import REFUSED, ChatClient, forget
 
+    # It asks git of the folder it is started in, which need not be a repository: git would say so on the screen.
+    evaluator.get_git_commit_hash = lambda: None
     client = ChatClient(
         model=subject.model,
         urls=subject.urls,
@@ -70,7 +73,7 @@ def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> li
     found: dict[str, Any] = {"data": str(data)}
     cache.parent.mkdir(parents=True, exist_ok=True)
     try:
-        results = simple_evaluate(
+        results = evaluator.simple_evaluate(
             model=client,
             tasks=list(asked.tasks),
             task_manager=TaskManager(include_path=str(_FOLDER), include_defaults=False, metadata=found),
@@ -85,14 +88,21 @@ def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> li
             random_seed=subject.seed,
         )
     except (aiohttp.ClientError, TimeoutError) as error:
+        if isinstance(error, aiohttp.ClientResponseError) and error.status in (401, 403):
+            raise BackendRejected(
+                f"the server refuses the key ({error.status} {error.message}): set OPENAI_API_KEY", status=error.status
+            ) from error
         raise BackendUnavailable(
             f"the server does not answer ({type(error).__name__}: {error}); answers are kept, run again"
         ) from error
     assert results is not None
-    forget_refused(cache)
+    forget(cache, REFUSED)
     rows = [row for task in asked.tasks for row in _rows(task, results["samples"][task])]
     if all(row["response"] is None for row in rows):
         raise BackendRejected(f"the server refused every prompt: {client.reason}; run again to ask again")
+    if not any(row["response"] for row in rows):
+        forget(cache, "")
+        raise BackendProtocol("every answer of the server is empty; mend the server, run again to ask again")
     return rows
 
 

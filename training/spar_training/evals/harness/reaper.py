@@ -1,0 +1,47 @@
+"""Run a command and end with it whatever it started, in whatever session: `python reaper.py COMMAND ...`.
+
+On Linux orphans become children of this process, which ends them when the command has ended or when it is told to end
+itself (SIGTERM).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+_PR_SET_CHILD_SUBREAPER = 36  # of <linux/prctl.h>
+
+
+def main(command: list[str]) -> int:
+    """Run it; its status."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        return subprocess.Popen(command).wait()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _end_children()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _end_children() -> None:
+    """Until there are none: the children of those that end become this process's."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            for child in children.read_text(encoding="ascii").split():
+                os.kill(int(child), signal.SIGKILL)
+            os.waitpid(-1, 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
