@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch.open("w", encoding="utf-8") as out:
-            out.write(text)
+            out.write(whole(text))
             out.flush()
             os.fsync(out.fileno())
         os.replace(scratch, path)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
+        # Where a folder above is a file there is nothing to take away.
+        with suppress(OSError):
+            scratch.unlink()
         raise DataError(f"{path}: cannot be written ({error.strerror}); nothing was lost, run again") from error
 
 
@@ -43,7 +46,17 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def to_line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    """The row as JSON; half a character, which some servers send, is replaced."""
+    return whole(json.dumps(row, ensure_ascii=False)) + "\n"
+
+
+def whole(text: str) -> str:
+    """`text` without lone surrogates, which no file can hold: two that make a character are joined, one is U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def read_rows(path: Path, *, needs: Iterable[str] = ()) -> Iterator[Row]:
@@ -62,6 +75,8 @@ def numbered_rows(path: Path, *, needs: Iterable[str] = ()) -> Iterator[tuple[in
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give a file of JSON lines") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error})") from error
     for number, line in enumerate(lines, start=1):
@@ -74,8 +89,12 @@ def _row(path: Path, number: int, line: str, needs: Iterable[str]) -> Row:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {number}: not JSON ({error.msg}); mend or remove the line") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}, line {number}: too long a number, or nested too deep; remove the line") from error
     if not isinstance(row, dict):
         raise DataError(f"{path}, line {number}: must be a JSON object, is {type(row).__name__}")
     if missing := [key for key in needs if key not in row]:
         raise DataError(f"{path}, line {number}: lacks {', '.join(missing)}")
+    if "\\ud" in line.lower() and whole(text := json.dumps(row, ensure_ascii=False)) != text:
+        raise DataError(f"{path}, line {number}: holds half a character (\\ud800 to \\udfff alone); mend the line")
     return row

@@ -7,6 +7,7 @@ holds a journal.
 from __future__ import annotations
 
 import fcntl
+import json
 from collections.abc import Mapping
 from io import SEEK_END, FileIO
 from pathlib import Path
@@ -59,7 +60,8 @@ class Journal:
             DataError: it cannot be written, for one because the disk is full; the rows before it are kept.
         """
         assert self._file is not None
-        line = to_line(row).encode()
+        text = to_line(row)
+        line = text.encode()
         whole = self._file.seek(0, SEEK_END)
         try:
             while line:
@@ -70,7 +72,8 @@ class Journal:
             raise DataError(
                 f"{self.path}: cannot be written ({error.strerror}); what is finished is kept, make room and run again"
             ) from error
-        self.rows[row["id"]] = dict(row)
+        # As it was written, so that a run that is killed goes on with the same.
+        self.rows[row["id"]] = json.loads(text)
 
     @staticmethod
     def _cut_torn_line(file: FileIO) -> None:

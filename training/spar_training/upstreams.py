@@ -62,16 +62,18 @@ def _is_address(url: str) -> bool:
 def _by_url(model: str, urls: Sequence[str], key_env: str, in_flight: int, answer_s: float | None) -> Backend:
     from spar_core.backends.openai import OpenAIBackend, Timeouts
     from spar_core.backends.pool import PoolBackend
+    from spar_training.patience import PatientBackend
 
     check_urls(urls)
     key, timeouts = os.environ.get(key_env), Timeouts()
     if answer_s is not None:
         # The bound of every call must not end an answer that has more time.
         timeouts = replace(timeouts, answer=answer_s, total=max(timeouts.total, answer_s))
-    return PoolBackend(
+    pool = PoolBackend(
         [OpenAIBackend(base_url=url, model=model, api_key=key, timeouts=timeouts) for url in urls],
         max_concurrency=in_flight,
     )
+    return PatientBackend(pool, in_flight=in_flight * len(urls))
 
 
 def _in_process(model: str, in_flight: int, threads: int | None) -> Backend:
