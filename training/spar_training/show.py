@@ -9,7 +9,6 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from rich.tree import Tree
 
 from spar_training.digests import data_digest
 from spar_training.lineage import Ancestor, chain_of, changes_of
@@ -41,7 +40,7 @@ def show(path: Path, *, check: bool = False, console: Console | None = None) -> 
     else:
         models = [path]
     for model in models:
-        screen.print(_tree(chain_of(model), check=check), soft_wrap=True)
+        screen.print(_descent(chain_of(model), check=check), soft_wrap=True)
 
 
 def _head(run: Run, manifest: Mapping[str, Any]) -> Text:
@@ -77,12 +76,14 @@ def _newest_pair(run: Run) -> list[Path]:
     return [model for model in newest if model is not None]
 
 
-def _tree(chain: list[Ancestor], *, check: bool) -> Tree:
-    root = Tree(Text("\n".join(_told(chain[0], check))))
-    at = root
-    for ancestor in chain[1:]:
-        at = at.add(Text("\n".join(_told(ancestor, check))))
-    return root
+def _descent(chain: list[Ancestor], *, check: bool) -> Text:
+    """A model and under it, one further in each time, what it was made from. Lines are as long as they are."""
+    lines = []
+    for depth, ancestor in enumerate(chain):
+        first, *others = _told(ancestor, check)
+        lines.append(("    " * (depth - 1) + "└── " if depth else "") + first)
+        lines += ["    " * depth + other for other in others]
+    return Text("\n".join(lines))
 
 
 def _told(ancestor: Ancestor, check: bool) -> Iterator[str]:

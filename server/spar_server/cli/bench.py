@@ -61,7 +61,10 @@ def scaling(
     import shlex
     import sys
 
+    from spar_training.extras import require
     from spar_training.scaling import command
+
+    require("training")
 
     served = _served(
         url, model, refiner_url, refiner_model, max_tokens=max_tokens, extra_body=extra_body, in_flight=in_flight
@@ -135,7 +138,10 @@ def self_play(
     import shlex
     import sys
 
+    from spar_training.extras import require
     from spar_training.self_play import command
+
+    require("training")
 
     # What makes the report's figures, not only the report.
     called = shlex.join(["spar", *(word for word in sys.argv[1:] if word != "--report-only")])
@@ -151,8 +157,10 @@ def interference(
     ),
 ) -> None:
     """Compare refined pairs with interfering ones on two synthetic tasks, along the steps of DPO."""
+    from spar_training.extras import require
     from spar_training.interference.command import run
 
+    require("training")
     run(recipe=recipe, split=split, out=out)
 
 

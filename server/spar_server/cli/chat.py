@@ -13,9 +13,10 @@ import aiohttp
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
+from yarl import URL
 
 from spar_core.backends.openai.sse import data_lines
-from spar_core.errors import BackendError, BackendUnavailable
+from spar_core.errors import BackendError, BackendRejected, BackendUnavailable, ConfigError
 from spar_server.cli.changes import changes
 
 
@@ -103,12 +104,22 @@ def _complaint(body: str) -> str:
 
 async def _open(url: str, api_key: str | None) -> aiohttp.ClientSession:
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    return aiohttp.ClientSession(url, headers=headers, timeout=aiohttp.ClientTimeout(total=None, sock_connect=5))
+    # Elsewhere such an address ends in /v1.
+    base = url.rstrip("/").removesuffix("/v1")
+    try:
+        address = URL(base)
+        if address.scheme not in ("http", "https") or not address.host:
+            raise ValueError("it has no http:// or no host")
+    except ValueError as error:
+        raise ConfigError(f"--url {url}: must be an address such as http://127.0.0.1:8000 ({error})") from error
+    return aiohttp.ClientSession(address, headers=headers, timeout=aiohttp.ClientTimeout(total=None, sock_connect=5))
 
 
 async def _first_model(session: aiohttp.ClientSession, url: str) -> str:
     async with session.get("/v1/models") as response:
         body = await response.text()
+        if response.status in (401, 403):
+            raise BackendRejected(f"{url}: {_complaint(body)}; give --api-key, or set OPENAI_API_KEY")
         try:
             return str(json.loads(body)["data"][0]["id"])
         except (ValueError, KeyError, TypeError, IndexError) as error:
@@ -133,6 +144,7 @@ def run(*, url: str, budget: int, once: str | None, model: str | None, seed: int
     """Run the conversation.
 
     Raises:
+        ConfigError: `url` is no address.
         BackendError: the server cannot be reached, or refuses the one question.
     """
     console = Console(highlight=False, soft_wrap=True)

@@ -100,6 +100,9 @@ def ifeval(
 ) -> None:
     """IFEval: four accuracies by verifiable instructions, their mean, and each instruction type."""
     from spar_training.evals.ifeval_command import run
+    from spar_training.extras import require
+
+    require("training")
 
     subject = None
     if url or model:
@@ -126,6 +129,10 @@ def agreement(
 ) -> None:
     """Compare the checks with IFEval's own checker (lm-evaluation-harness), instruction by instruction."""
     from spar_training.evals.agreement.command import run
+    from spar_training.extras import require
+
+    require("training")
+    require("eval")
 
     run(data=data, each=each, answers=answers, seed=seed, out=out)
 
@@ -150,6 +157,9 @@ def llmbar(
 ) -> None:
     """LLMBar: how often a judge is right about single outputs, by majority of 1, 3, 5, ... votes, and about pairs."""
     from spar_training.evals.llmbar.command import LLMBar, run
+    from spar_training.extras import require
+
+    require("training")
 
     subject = to_subject(
         model,
@@ -184,6 +194,9 @@ def followbench(
 ) -> None:
     """FollowBench: SSR and HSR by level and CSL, by rules and by a judge of your choice."""
     from spar_training.evals.followbench.command import FollowBench, run
+    from spar_training.extras import require
+
+    require("training")
 
     subject = to_subject(
         model,
@@ -228,6 +241,10 @@ def general(
     """GSM8K, TriviaQA, MMLU and HumanEval by lm-evaluation-harness, and what changed since a baseline."""
     from spar_training.evals.harness.command import run
     from spar_training.evals.harness.evaluation import General
+    from spar_training.extras import require
+
+    require("training")
+    require("eval")
 
     asked = General(
         tasks=tuple(task.strip() for task in tasks.split(",") if task.strip()),

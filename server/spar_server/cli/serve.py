@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import shutil
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +71,10 @@ def _given(**values: Any) -> dict[str, Any]:
 class _Server(uvicorn.Server):
     """Says when it is ready, and on which port; closes the port only when what runs has ended."""
 
-    def __init__(self, config: uvicorn.Config, pair: Pair, draining: Draining) -> None:
+    def __init__(self, config: uvicorn.Config, pair: Pair, draining: Draining, *, keyed: bool) -> None:
         super().__init__(config)
         self._pair = pair
+        self._keyed = keyed
         self._draining = draining
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -91,7 +94,7 @@ class _Server(uvicorn.Server):
         _spare_the_collector()
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            typer.echo(_greeting(_url(host, port), self._pair.name))
+            typer.echo(_greeting(_url(host, port), self._pair.name, keyed=self._keyed))
 
 
 def _spare_the_collector() -> None:
@@ -107,16 +110,19 @@ def _url(host: str, port: int) -> str:
     return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
 
 
-def _greeting(url: str, model: str) -> str:
+def _greeting(url: str, model: str, *, keyed: bool) -> str:
     request = (
-        f'{{"model": "{model}", "refine_budget": 8, "messages": [{{"role": "user", "content": '
+        f'{{"model": "{model}", "refine_budget": 8, "seed": 3, "messages": [{{"role": "user", "content": '
         '"Tell me about the river. Do not use commas. Include the words lamp and bell. '
         'Write at least 4 sentences."}]}'
     )
+    key = ' -H "Authorization: Bearer $OPENAI_API_KEY"' if keyed else ""
+    # In an environment that is not active the command is not found by its name.
+    command = "spar" if shutil.which("spar") else sys.argv[0]
     return (
         f"SPaR Server is ready on {url} with the model {model}.\nTry:\n\n"
-        f"curl -s {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{request}'\n\n"
-        "or, to watch it think: spar chat" + ("" if url == "http://127.0.0.1:8000" else f" --url {url}")
+        f"curl -s {url}/v1/chat/completions -H 'Content-Type: application/json'{key} -d '{request}'\n\n"
+        f"or, to watch it think: {command} chat" + ("" if url == "http://127.0.0.1:8000" else f" --url {url}")
     )
 
 
@@ -145,7 +151,7 @@ def run(flags: Flags, file: str | None) -> None:
     settings: Settings = load_settings(flags.settings(), Path(file) if file else None)
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     # Before anything is bound or loaded: a server that would serve everyone must not start.
-    load_keyring(settings)
+    keyring = load_keyring(settings)
     # Ctrl-C has stopped the server in good order by the time it gets here.
     with suppress(KeyboardInterrupt), _bind(settings.host, settings.port) as bound:
         metrics = Metrics()
@@ -156,4 +162,4 @@ def run(flags: Flags, file: str | None) -> None:
         config = uvicorn.Config(
             app, log_level=settings.log_level, timeout_graceful_shutdown=1, proxy_headers=False, access_log=False
         )
-        _Server(config, pair, app.state.gate.draining).run([bound])
+        _Server(config, pair, app.state.gate.draining, keyed=keyring is not None).run([bound])

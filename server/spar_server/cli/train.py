@@ -19,7 +19,9 @@ def bootstrap(
 ) -> None:
     """Build tokenizer and base model from nothing, and fine-tune the actor and the refiner from it."""
     from spar_training.bootstrap.command import run
+    from spar_training.extras import require
 
+    require("training")
     run(recipe=recipe, out=out, ship=ship, threads=threads)
 
 
@@ -40,7 +42,9 @@ def run(
 ) -> None:
     """Run the self-play loop: sample, judge, search, train actor and refiner, measure; again with the new pair."""
     from spar_training.command import run as go
+    from spar_training.extras import require
 
+    require("training")
     go(recipe=recipe, changes=set or (), out=out, executor=executor, ray_address=ray_address, workers=workers)
 
 
@@ -174,8 +178,11 @@ def model(
     """Train one model by DPO or SFT; an unfinished training is gone on with."""
     import shlex
 
+    from spar_training.extras import require
     from spar_training.trainers.job import load_job
     from spar_training.trainers.launch import train
+
+    require("training")
 
     def tell(row: dict[str, object]) -> None:
         if "loss" in row:

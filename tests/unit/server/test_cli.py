@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from pairs import scripted_pair
 
+from spar_server.cli import main
 from spar_server.cli.changes import changes
 
 Serving = Callable[..., AbstractContextManager[str]]
@@ -55,6 +56,8 @@ def test_version_is_told() -> None:
         (("serve", "--actor-url", "http://x/v1", "--actor-url", "y", "--actor-model", "m"), "actor.url.1"),
         (("serve", "--templates", "nonesuch", "--actor-url", "http://x/v1", "--actor-model", "m"), "shipped set"),
         (("chat", "--url", "http://127.0.0.1:9", "--once", "hi"), "start one with `spar serve`"),
+        (("chat", "--url", "127.0.0.1:8000", "--once", "hi"), "--url 127.0.0.1:8000: must be an address such as"),
+        (("chat", "--url", "http://127.0.0.1:99999", "--once", "hi"), "must be an address such as"),
         (("train", "bootstrap", "--recipe", "nonesuch"), "nonesuch: no such recipe"),
         (("eval", "world", "--split", "test"), "held_out"),
     ],
@@ -64,6 +67,30 @@ def test_a_mistake_is_one_line_that_names_the_fix(tmp_path: Path, words: tuple[s
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "bootstrap"),
+        ("train", "run"),
+        ("eval", "ifeval", "--model", "m"),
+        ("eval", "agreement"),
+        ("bench", "scaling"),
+        ("bench", "self-play"),
+    ],
+)
+def test_what_is_not_installed_is_asked_for_before_anything_is_begun(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(sys, "argv", ["spar", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "matplotlib is not installed; pip install 'spar-server[training]'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("told", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
@@ -103,7 +130,7 @@ def test_chat_goes_on_after_a_question_that_is_refused(serving: Serving) -> None
 
 def test_chat_shows_draft_critique_refinement_and_answer(serving: Serving) -> None:
     with serving(scripted_pair()) as url:
-        done = spar("chat", "--url", url, "--once", "Hi there", "--budget", "3")
+        done = spar("chat", "--url", f"{url}/v1", "--once", "Hi there", "--budget", "3")
     assert done.returncode == 0, done.stderr
     shown = done.stdout
     places = [shown.index(text) for text in ("Draft:", "Judged draft: rejected", "Refinement 1:", "answer", "nodes")]

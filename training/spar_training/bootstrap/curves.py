@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib
-from matplotlib.figure import Figure
-
 from spar_training.bootstrap.checkpoint import Progress
 
 
 def draw_curves(stages: Mapping[str, Progress], file: Path) -> None:
     """Draw every probed figure; stages are drawn one after the other, a line between them."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
     # A fixed salt and no date make the same log give the same file.
     with matplotlib.rc_context({"svg.hashsalt": "spar", "svg.fonttype": "none"}):
         figure = Figure(figsize=(8, 6), layout="constrained")

@@ -6,13 +6,11 @@ import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 from zipfile import ZipFile
 
-from spar_core.errors import ConfigError
 from spar_training.evals.data import data_file
 
 # Whether a response follows an instruction (id, kwargs, response, loose); None when the checker fails on it.
@@ -26,10 +24,8 @@ def opened_reference(data: Path) -> Iterator[Reference]:
     """The checker, with NLTK's sentence model out of the data folder.
 
     Raises:
-        ConfigError: lm-eval is not installed, or the sentence model is not there.
+        ConfigError: the sentence model is not there.
     """
-    if find_spec("lm_eval") is None or find_spec("nltk") is None:
-        raise ConfigError("lm-eval is not installed; pip install 'spar-server[eval]'")
     import nltk
 
     with TemporaryDirectory() as folder:

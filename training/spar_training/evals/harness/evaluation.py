@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,13 +44,11 @@ def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> li
     `cache` keeps every answer, so that an interrupted run asks only what is left.
 
     Raises:
-        ConfigError: lm-eval is not installed, or a data file is missing.
+        ConfigError: a data file is missing.
         BackendUnavailable: the server does not answer.
         BackendRejected: it refused every prompt, or the key.
         BackendProtocol: a reply is none, or every answer is empty.
     """
-    if find_spec("lm_eval") is None:
-        raise ConfigError("lm-eval is not installed; pip install 'spar-server[eval]'")
     if not subject.urls:
         raise ConfigError("--url is needed: the harness asks a running server")
     # What fails is told once, below, not once a request and again for each task that nobody awaits any more.
