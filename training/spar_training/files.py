@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from spar_core.characters import whole
 from spar_core.errors import DataError
 
 Row = dict[str, Any]
@@ -48,15 +49,6 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def to_line(row: Mapping[str, Any]) -> str:
     """The row as JSON; half a character, which some servers send, is replaced."""
     return whole(json.dumps(row, ensure_ascii=False)) + "\n"
-
-
-def whole(text: str) -> str:
-    """`text` without lone surrogates, which no file can hold: two that make a character are joined, one is U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def read_rows(path: Path, *, needs: Iterable[str] = ()) -> Iterator[Row]:

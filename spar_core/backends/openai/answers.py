@@ -8,6 +8,7 @@ from typing import Any, Final, cast, get_args
 from spar_core.errors import BackendProtocol
 from spar_core.types import Completion, Delta, FinishReason, Usage
 
+_MOST_TOKENS: Final = 10**12
 _FINISHES: Final = frozenset(get_args(FinishReason))
 _THOUGHTS: Final = ("reasoning_content", "reasoning")
 
@@ -18,12 +19,19 @@ def completion_of(data: Mapping[str, Any]) -> Completion:
 
 
 def completions_of(data: Mapping[str, Any]) -> list[Completion]:
-    """All choices of an answer that is not streamed; the first has the usage, which is counted for all together."""
-    choices, usage = _choices(data) or [None], usage_of(data)
-    return [
-        _completion(None if choice is None else _object(choice, "choice"), usage if number == 0 else Usage())
-        for number, choice in enumerate(choices)
-    ]
+    """All choices of an answer that is not streamed; the first has the usage, which is counted for all together.
+
+    Choices that are none are left out, unless all are.
+    """
+    completions, problem = list[Completion](), BackendProtocol("upstream's answer has no choices")
+    for choice in _choices(data):
+        try:
+            completions.append(_completion(_object(choice, "choice"), usage_of(data) if not completions else Usage()))
+        except BackendProtocol as error:
+            problem = error
+    if not completions:
+        raise problem
+    return completions
 
 
 def _completion(choice: Mapping[str, Any] | None, usage: Usage) -> Completion:
@@ -71,8 +79,8 @@ def finish_of(choice: Mapping[str, Any]) -> FinishReason | None:
 def usage_of(data: Mapping[str, Any]) -> Usage:
     """Zero where a server does not count: it is not guessed at."""
     usage = _object(data.get("usage") or {}, "usage")
-    prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-    if not isinstance(prompt, int) or not isinstance(completion, int):
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if prompt is None or completion is None:
         raise BackendProtocol("upstream's usage is not in numbers")
     cached, thought = _detail(usage, "prompt", "cached_tokens"), _detail(usage, "completion", "reasoning_tokens")
     return Usage(prompt, completion, cached, thought)
@@ -82,7 +90,16 @@ def _detail(usage: Mapping[str, Any], kind: str, name: str) -> int:
     """A part of the prompt's or the completion's tokens; not worth an error where a server words it otherwise."""
     details = usage.get(f"{kind}_tokens_details")
     count = details.get(name) if isinstance(details, dict) else None
-    return count if isinstance(count, int) else 0
+    return _count(count) or 0
+
+
+def _count(value: object) -> int | None:
+    """A number of tokens, which JSON may also write as 7.0; None for what is no number. No server counts below zero."""
+    if value is None:
+        return 0
+    if not isinstance(value, int | float) or value != value:
+        return None
+    return int(min(max(value, 0), _MOST_TOKENS))
 
 
 def _split(message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -91,6 +108,9 @@ def _split(message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     thought = next((message[name] for name in _THOUGHTS if message.get(name)), None)
     if thought:
         extra["reasoning"] = thought
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+        raise BackendProtocol("upstream's tool_calls are no list of objects")
     text = message.get("content") or ""
     if not isinstance(text, str):
         raise BackendProtocol("upstream's content is no text")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import email.utils
 import json
+import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import from_json
 
+from spar_core.characters import whole
 from spar_core.errors import (
     BackendError,
     BackendOverloaded,
@@ -18,6 +20,9 @@ from spar_core.errors import (
     BackendTimeout,
     BackendUnavailable,
 )
+
+# Characters of an upstream's message that are told.
+_LONGEST: Final = 2000
 
 
 def failure(status: int, body: bytes, headers: Mapping[str, str]) -> BackendError:
@@ -37,13 +42,13 @@ def retry_after(value: str | None) -> float | None:
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def read_object(text: bytes) -> dict[str, Any]:
@@ -67,13 +72,33 @@ def _read(text: bytes) -> Any:
     try:
         return from_json(text)
     except ValueError:
-        # Slower, and takes half characters and half an UTF-8 sequence, which some servers send.
+        return from_json(readable(text))
+
+
+def readable(text: bytes) -> bytes:
+    """JSON with half a character or half an UTF-8 sequence in it, which some servers send, as one can read it.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    return whole(json.dumps(parsed(text), ensure_ascii=False)).encode()
+
+
+def parsed(text: bytes) -> Any:
+    """Slower than pydantic's parser, and takes half characters.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deep.
+    """
+    try:
         return json.loads(text.decode(errors="replace"))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
 def _message(body: bytes) -> str:
     try:
-        data = json.loads(body)
+        data = parsed(body)
     except ValueError:
         return body[:200].decode("utf-8", errors="replace") or "(no body)"
     return _told(data.get("error", data) if isinstance(data, dict) else data)
@@ -81,7 +106,7 @@ def _message(body: bytes) -> str:
 
 def _param(body: bytes) -> str | None:
     try:
-        param = json.loads(body)["error"]["param"]
+        param = parsed(body)["error"]["param"]
     except (ValueError, KeyError, TypeError):
         return None
     return param if isinstance(param, str) else None
@@ -89,5 +114,5 @@ def _param(body: bytes) -> str | None:
 
 def _told(error: object) -> str:
     if isinstance(error, dict) and isinstance(error.get("message"), str):
-        return str(error["message"])
+        return whole(error["message"][:_LONGEST])
     return json.dumps(error)[:200]

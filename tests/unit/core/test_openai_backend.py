@@ -525,6 +525,69 @@ async def test_half_characters_and_what_is_no_utf_8_are_read_and_written() -> No
 
     async with upstream(handle) as backend:
         completion = await backend.complete([Message("user", "b\ud83dé")], Sampling())
-        assert completion.text == "a\ud83d\ufffd"
-        assert [delta.text async for delta in backend.stream(HELLO, Sampling())] == ["a\ud83d\ufffd", ""]
+        assert completion.text == "a\ufffd\ufffd"
+        assert [delta.text async for delta in backend.stream(HELLO, Sampling())] == ["a\ufffd\ufffd", ""]
     assert json.loads(said[0])["messages"][0]["content"] == "b\ud83dé"
+
+
+async def test_a_character_cut_in_two_by_the_upstream_is_joined() -> None:
+    pieces = [chunk(content="a\ud83d"), chunk(content="\ude00b"), chunk(content="\ud83d"), chunk(finish="stop"), DONE]
+    async with upstream(streaming(*pieces)) as backend:
+        said = [delta.text async for delta in backend.stream(HELLO, Sampling())]
+    assert "".join(said) == "a\U0001f600b\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"choices": [{"message": {"content": "", "tool_calls": "oops"}}]}, "tool_calls"),
+        ({"usage": {"prompt_tokens": "3"}}, "usage"),
+    ],
+)
+async def test_a_part_of_another_shape_is_named(changed: dict[str, Any], said: str) -> None:
+    async with upstream(replying(answer(**changed))) as backend:
+        with pytest.raises(BackendProtocol, match=said):
+            await backend.complete(HELLO, Sampling())
+
+
+async def test_json_that_is_nested_too_deep_is_a_protocol_error() -> None:
+    async with upstream(replying('{"choices": ' + "[" * 100_000)) as backend:
+        with pytest.raises(BackendProtocol, match="invalid JSON"):
+            await backend.complete(HELLO, Sampling())
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        ({"prompt_tokens": 7.0, "completion_tokens": None}, Usage(7, 0)),
+        ({"prompt_tokens": -3, "completion_tokens": 2}, Usage(0, 2)),
+        ({"prompt_tokens": 10**40, "completion_tokens": 2}, Usage(10**12, 2)),
+    ],
+)
+async def test_tokens_are_counted_as_far_as_they_make_sense(usage: dict[str, Any], counted: Usage) -> None:
+    async with upstream(replying(answer(usage=usage))) as backend:
+        assert (await backend.complete(HELLO, Sampling())).usage == counted
+
+
+async def test_a_choice_that_is_none_does_not_cost_the_others() -> None:
+    good = answer()["choices"][0]
+    async with upstream(replying(answer(choices=[None, good, {"message": 5}, good]))) as backend:
+        completions = await backend.complete_many(HELLO, Sampling(), 4)
+    assert [each.text for each in completions] == ["Hello", "Hello"]
+    assert [each.usage for each in completions] == [Usage(3, 2), Usage()]
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "-inf", "Fri, 99 Foo 99999"])
+async def test_a_pause_that_is_no_time_is_none(value: str) -> None:
+    async with upstream(replying({}, status=429, headers={"Retry-After": value})) as backend:
+        with pytest.raises(BackendOverloaded) as caught:
+            await backend.complete(HELLO, Sampling())
+    assert caught.value.retry_after is None
+
+
+async def test_an_upstreams_message_is_told_as_far_as_one_can_read_it() -> None:
+    async with upstream(replying({"error": {"message": "long " * 600_000}}, status=400)) as backend:
+        with pytest.raises(BackendRejected) as caught:
+            await backend.complete(HELLO, Sampling())
+    assert "long long" in str(caught.value)
+    assert len(str(caught.value)) < 3000
