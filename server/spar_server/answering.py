@@ -235,7 +235,7 @@ def make_plan(
         conversation=request.conversation(),
         sampling=request.sampling(pair.actor_sampling),
         config=_config(request, budget, defaults, within_s),
-        checks=_checks(request),
+        checks=_checks(request, refined=budget > 0),
         options=request.refine,
         n=n,
         cutoff=cutoff,
@@ -266,7 +266,7 @@ def _config(request: ChatRequest, budget: int, defaults: RefineDefaults, within_
     return replace(base, **options.model_dump(exclude={"checks", "progress", "trace", "deadline_s"}, exclude_none=True))
 
 
-def _checks(request: ChatRequest) -> tuple[Check, ...]:
+def _checks(request: ChatRequest, *, refined: bool) -> tuple[Check, ...]:
     """What the client wants verified, and the format that it wants."""
     checks: list[Check] = []
     for number, check in enumerate(request.refine.checks):
@@ -274,5 +274,5 @@ def _checks(request: ChatRequest) -> tuple[Check, ...]:
             checks.append(build_check(check.id, check.kwargs))
         except RequestError as error:
             raise RequestError(str(error), param=f"refine.checks.{number}.{error.param}") from error
-    form = format_check(request.response_format)
+    form = format_check(request.response_format, used=refined)
     return (*checks, form) if form else tuple(checks)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from reprlib import repr as shortened
-from typing import Any
+from typing import Any, Final
 
 from spar_core.checks.base import Finding
 from spar_core.errors import RequestError
+
+# Each is searched for in every candidate.
+_MOST_WORDS: Final = 1000
 
 Kwargs = Mapping[str, Any]
 Convert = Callable[[Any], Any]
@@ -114,10 +117,12 @@ def letter(value: Any) -> str:
 
 
 def words(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, list | tuple) or not value:
-        raise ValueError("a list of words that is not empty")
-    if not all(isinstance(word, str) and word.strip() for word in value):
-        raise ValueError("a list of words that is not empty")
+    if (
+        not isinstance(value, list | tuple)
+        or not 1 <= len(value) <= _MOST_WORDS
+        or not all(isinstance(word, str) and word.strip() for word in value)
+    ):
+        raise ValueError(f"a list of 1 to {_MOST_WORDS} words that are not empty")
     return tuple(value)
 
 

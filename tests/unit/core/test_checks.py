@@ -79,9 +79,10 @@ def test_an_unknown_id_is_refused_with_the_nearest_known_one() -> None:
         ("length_constraints:number_words", {"num_words": float("inf"), "relation": "at least"}, "num_words", "whole"),
         ("length_constraints:number_words", {"num_words": float("nan"), "relation": "at least"}, "num_words", "whole"),
         ("length_constraints:number_words", {"num_words": 3, "relation": "at most"}, "relation", "'less than'"),
-        ("keywords:existence", {"keywords": "river"}, "keywords", "a list of words"),
+        ("keywords:existence", {"keywords": "river"}, "keywords", "a list of 1 to 1000 words"),
         ("keywords:existence", {"keywords": []}, "keywords", "not empty"),
-        ("keywords:existence", {"keywords": ["river", 3]}, "keywords", "a list of words"),
+        ("keywords:existence", {"keywords": ["river", 3]}, "keywords", "a list of 1 to 1000 words"),
+        ("keywords:existence", {"keywords": ["river"] * 1001}, "keywords", "a list of 1 to 1000 words"),
         ("keywords:frequency", {"keyword": " ", "frequency": 1, "relation": "at least"}, "keyword", "not empty"),
         (
             "keywords:letter_frequency",

@@ -23,6 +23,7 @@ from spar_server.streaming import STATUS_WITHIN_S
 
 Serving = Callable[..., AbstractContextManager[str]]
 HELLO = [{"role": "user", "content": "Hi there"}]
+WRONG_SCHEMA = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "strin"}}}}
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +109,7 @@ def test_the_budget_comes_from_body_header_suffix_or_effort_in_this_order(
         ({"refine_budget": 1, "logit_bias": {"5": -100}}, 400, "logit_bias", "refine_budget"),
         ({"response_format": {"type": "xml"}}, 400, "response_format.type", "json_schema"),
         ({"response_format": {"type": "json_schema"}}, 400, "response_format.json_schema.schema", "needed"),
-        (
-            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "strin"}}}},
-            400,
-            "response_format.json_schema.schema",
-            "strin",
-        ),
+        (WRONG_SCHEMA | {"refine_budget": 1}, 400, "response_format.json_schema.schema", "strin"),
         ({"refine_budget": 1, "logprobs": True}, 400, "logprobs", "refine_budget"),
         ({"refine": {"max_search_tokens": 7}}, 400, "refine.max_search_tokens", "8"),
         ({"refine": {"deadline_s": 1000}}, 400, "refine.deadline_s", "limit of 280"),
@@ -132,6 +128,10 @@ def test_a_bad_request_names_the_field_in_openais_shape(
     assert error["param"] == param
     assert says in error["message"]
     assert isinstance(error["code"], str)
+
+
+def test_a_schema_that_no_candidate_is_held_against_is_left_to_the_engine(client: httpx.Client) -> None:
+    assert ask(client, **WRONG_SCHEMA).status_code == 200
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '"x"'])
