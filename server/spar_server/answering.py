@@ -115,10 +115,11 @@ class Plan:
     def _refiner(self) -> Refiner:
         pair = self.pair
         form = {name: self.sampling.extra[name] for name in _FORMS if self.sampling.extra.get(name) not in _HARMLESS}
+        most_tokens = self._refine_tokens(markers=0 if form else _MARKER_TOKENS)
         return Refiner(
             backend=pair.refiner,
             templates=pair.templates,
-            sampling=replace(pair.refine_sampling, max_tokens=self._refine_tokens(), extra=form),
+            sampling=replace(pair.refine_sampling, max_tokens=most_tokens, extra=form),
             bare=bool(form),
         )
 
@@ -156,12 +157,12 @@ class Plan:
             raise BackendTimeout("the deadline came before the actor's draft") from error
         return self.passed_through([draft], time.monotonic() - began)
 
-    def _refine_tokens(self) -> int | None:
-        """A refined answer is no longer than the client allows an answer to be."""
+    def _refine_tokens(self, *, markers: int) -> int | None:
+        """A refined answer is no longer than the client allows an answer to be, but for what its markers leave over."""
         asked, usual = self.sampling.max_tokens, self.pair.refine_sampling.max_tokens
         if asked is None or usual is None:
-            return usual if asked is None else asked + _MARKER_TOKENS
-        return min(usual, asked + _MARKER_TOKENS)
+            return usual if asked is None else asked + markers
+        return min(usual, asked + markers)
 
     def draft_stream(self, choice: int) -> AsyncGenerator[Sequence[Delta], None]:
         """The `choice`-th draft, untouched, as the actor writes it: what has come together is one batch."""

@@ -43,6 +43,14 @@ def _completion(choice: Mapping[str, Any] | None, usage: Usage) -> Completion:
     return Completion(text, finish_of(choice) or "stop", usage, extra)
 
 
+def in_one_piece(completion: Completion) -> Delta:
+    """A whole answer as the only piece of a stream, where tool calls are numbered."""
+    extra = dict(completion.extra)
+    if calls := extra.get("tool_calls"):
+        extra["tool_calls"] = [{"index": number} | call for number, call in enumerate(calls)]
+    return Delta(completion.text, completion.finish_reason, completion.usage, extra)
+
+
 def delta_of(choice: Mapping[str, Any]) -> Delta | None:
     """The piece in a chunk's choice; None when it holds none."""
     delta = _object(choice.get("delta") or {}, "delta")

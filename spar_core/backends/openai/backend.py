@@ -17,7 +17,7 @@ import aiohttp
 from pydantic_core import to_json
 
 from spar_core.backends.context import call_context
-from spar_core.backends.openai.answers import completion_of, completions_of
+from spar_core.backends.openai.answers import completion_of, completions_of, in_one_piece
 from spar_core.backends.openai.deltas import Deltas
 from spar_core.backends.openai.failures import failure, read_object
 from spar_core.backends.openai.reading import TimedBody, TokenClock, read_rest
@@ -67,6 +67,9 @@ class OpenAIBackend:
         clock, deltas = TokenClock(self._timeouts), Deltas()
         with self._failing(_CHAT):
             answer = await self._stream(_CHAT, body)
+            if answer.is_json:
+                yield (in_one_piece(completion_of(read_object(await self._rest(answer)))),)
+                return
             pieces = TimedBody(answer.content, clock)
             try:
                 async for piece in pieces:
@@ -94,6 +97,9 @@ class OpenAIBackend:
         clock = TokenClock(self._timeouts)
         with self._failing(path):
             answer = await self._stream(path, {**body, "model": self.model})
+            if answer.is_json:
+                yield read_object(await self._rest(answer))
+                return
             pieces = TimedBody(answer.content, clock)
             try:
                 async with aclosing(data_lines(pieces)) as lines:
@@ -150,6 +156,14 @@ class OpenAIBackend:
                 raise failure(answer.status, await answer.content.read(), answer.headers)
             finally:
                 answer.end()
+
+    async def _rest(self, answer: Answer) -> bytes:
+        """The body of a server that was asked to stream and does not."""
+        try:
+            async with asyncio.timeout(min(self._timeouts.answer, self._timeouts.total)):
+                return await answer.content.read()
+        finally:
+            answer.end()
 
     @contextmanager
     def _failing(self, path: str) -> Iterator[None]:

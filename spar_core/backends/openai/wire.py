@@ -38,6 +38,10 @@ class Answer:
     content: aiohttp.StreamReader
     held: aiohttp.ClientResponse | Connection
 
+    @property
+    def is_json(self) -> bool:
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/json"
+
     def end(self) -> None:
         """Let go of the connection. One whose body was not read to its end is closed: that aborts the work."""
         if self.content.at_eof():

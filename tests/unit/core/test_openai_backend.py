@@ -21,7 +21,7 @@ from spar_core.errors import (
     BackendTimeout,
     BackendUnavailable,
 )
-from spar_core.types import Message, Sampling, Usage
+from spar_core.types import Delta, Message, Sampling, Usage
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 HELLO = [Message("user", "Hi", {"name": "ann"})]
@@ -187,6 +187,17 @@ async def test_a_truncated_stream_is_an_error(handler: Handler) -> None:
         with pytest.raises(BackendUnavailable):
             async for _ in backend.stream(HELLO, Sampling()):
                 pass
+
+
+async def test_a_server_that_does_not_stream_answers_in_one_piece() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": "Hello", "tool_calls": [call]}
+    whole = answer(choices=[{"message": message, "finish_reason": "tool_calls"}])
+    async with upstream(replying(whole)) as backend:
+        assert [delta async for delta in backend.stream(HELLO, Sampling())] == [
+            Delta("Hello", "tool_calls", Usage(3, 2), {"tool_calls": [{"index": 0} | call]})
+        ]
+        assert [piece async for piece in backend.forward_stream("/chat/completions", {})] == [whole]
 
 
 async def test_nobody_listening_is_unavailable() -> None:

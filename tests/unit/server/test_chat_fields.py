@@ -144,6 +144,10 @@ def test_a_refined_answer_is_no_longer_than_max_tokens_allows(serving: Serving) 
     ask(serving, pair, refine_budget=1, max_tokens=3)
     assert isinstance(pair.refiner, ScriptedBackend)
     assert {s.max_tokens for messages, s in pair.refiner.calls if len(messages) > 1} == {35}
+    pair = scripted_pair(lambda m, s: '{"a": 0}', json_refiner(['{"a": 1}']))
+    ask(serving, pair, refine_budget=1, max_tokens=3, response_format=SCHEMA)
+    assert isinstance(pair.refiner, ScriptedBackend)
+    assert {s.max_tokens for messages, s in pair.refiner.calls if len(messages) > 1} == {3}
 
 
 def judged_text(serving: Serving, messages: list[dict[str, Any]], **body: Any) -> str:
