@@ -19,6 +19,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spar_core.errors import ConfigError
+from spar_core.validation import told
 from spar_server.api_key import ApiKey
 from spar_server.settings import RefineDefaults, Settings
 
@@ -107,8 +108,7 @@ def _read(file: Path) -> tuple[ApiKey, ...]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"keys_file: {file}: not valid TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"keys_file: {file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise ConfigError(f"keys_file: {file}: {told(error, whole='it', model=_File)}") from error
 
 
 def _refuse_doubles(keys: Sequence[ApiKey]) -> None:

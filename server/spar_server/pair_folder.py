@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spar_core.errors import ConfigError
+from spar_core.validation import told
 
 
 class _PairFile(BaseModel):
@@ -51,13 +52,12 @@ def load_folder(folder: Path) -> PairFolder:
         if not (model / "config.json").is_file():
             raise ConfigError(f"pair: {model} holds no model; the folder needs actor/ and refiner/, or to be a model")
     said = _PairFile()
-    told = folder / "pair.json"
-    if told.exists():
+    file = folder / "pair.json"
+    if file.exists():
         try:
-            said = _PairFile.model_validate_json(told.read_bytes())
+            said = _PairFile.model_validate_json(file.read_bytes())
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg']}" for item in error.errors())
-            raise ConfigError(f"{told}: {problems}") from error
+            raise ConfigError(f"{file}: {told(error, whole='it', model=_PairFile)}") from error
     return PairFolder(
         actor=actor,
         refiner=refiner,

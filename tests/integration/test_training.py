@@ -115,7 +115,7 @@ def test_a_training_ends_with_whoever_started_it(data: Path, tmp_path: Path) -> 
         assert starter.stdout is not None
         starter.stdout.readline()
         trainer = trainer_of(job)
-        with pytest.raises(DataError, match="another process is training here"):
+        with pytest.raises(DataError, match="another process works in it"):
             run(job)
         starter.kill()
     for _ in range(200):

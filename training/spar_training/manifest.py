@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from spar_core.errors import DataError
+from spar_core.validation import told
 from spar_training.digests import file_digest, parent_of
 from spar_training.recipe import Recipe
 from spar_training.start import prompts_file, start_pair
-from spar_training.validation import told
 from spar_training.versions import code_revision, versions
 
 Manifest = dict[str, Any]

@@ -15,9 +15,9 @@ from spar_core.errors import ConfigError
 from spar_core.search import SearchConfig
 from spar_core.search.config import Algorithm
 from spar_core.types import Sampling
+from spar_core.validation import key_of, told
 from spar_training.data.conversations import Kind
 from spar_training.trainers.job import INCIDENTAL as INCIDENTAL_TO_A_JOB
-from spar_training.validation import key_of, told
 from spar_training.world.prompt import Split
 
 RECIPES: Final = Path(__file__).parent / "recipes"

@@ -11,7 +11,7 @@ from spar_core.checks import Check, build_check
 from spar_core.errors import DataError, RequestError
 from spar_core.types import Message
 from spar_training.files import Row, numbered_rows, write_rows
-from spar_training.trainers.rows import ROLES
+from spar_training.messages import read_messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +61,7 @@ def read_prompts(path: Path) -> list[PromptRecord]:
 
 
 def _prompt(row: Row) -> PromptRecord:
-    messages = row["messages"]
-    if not isinstance(messages, list) or not messages:
-        raise ValueError("messages: must be a list of chat messages that is not empty")
-    for place, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise ValueError(f"messages[{place}]: must be an object with a role and a content")
-        if message.get("role") not in ROLES:
-            raise ValueError(f"messages[{place}].role: must be one of {', '.join(ROLES)}, is {message.get('role')!r}")
-        if not isinstance(message.get("content"), str) or not message["content"].strip():
-            raise ValueError(f"messages[{place}].content: must be text that is not empty")
-    if messages[-1]["role"] != "user":
-        raise ValueError("messages: the last one must be the user's, who asks for the answer")
-    conversation = tuple(Message(message["role"], message["content"]) for message in messages)
+    conversation = tuple(Message(message.role, message.text) for message in read_messages(row["messages"]))
     record = PromptRecord(str(row["id"]), conversation, _checks(row.get("checks")))
     try:
         record.verifiers()

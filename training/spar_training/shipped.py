@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from spar_core.errors import ConfigError
-from spar_training.validation import told
+from spar_core.validation import told
 
 M = TypeVar("M", bound=BaseModel)
 

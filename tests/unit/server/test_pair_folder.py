@@ -41,7 +41,7 @@ def test_a_folder_that_is_a_model_is_both_actor_and_refiner(tmp_path: Path) -> N
 def test_a_wrong_folder_is_refused_by_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="actor holds no model; the folder needs actor"):
         load_folder(tmp_path)
-    with pytest.raises(ConfigError, match=r"pair.json: template: Extra inputs"):
+    with pytest.raises(ConfigError, match=r"pair.json: template: .* did you mean templates"):
         load_folder(folder_of(tmp_path / "a", '{"template": "compact"}'))
     with pytest.raises(ConfigError, match=r"pair.json: it: Invalid JSON"):
         load_folder(folder_of(tmp_path / "b", "{"))

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spar_core.errors import ConfigError
-from spar_training.validation import told
+from spar_core.validation import told
 
 TaskName = Literal["copy", "actor", "refiner", "own"]
 
@@ -126,4 +126,4 @@ def load_recipe(path: Path) -> Recipe:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{path}: {told(error, whole='recipe')}") from error
+        raise ConfigError(f"{path}: {told(error, whole='recipe', model=Recipe)}") from error

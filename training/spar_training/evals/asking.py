@@ -18,7 +18,7 @@ from spar_training.files import Row, read_rows
 from spar_training.items import Failing, I, Policy, Work, failed_file, run_items
 from spar_training.progress import item_progress
 from spar_training.reports.result import of_folder
-from spar_training.upstreams import opened
+from spar_training.upstreams import check_urls, opened
 
 # A server that says nothing of itself must not hold up a run.
 _ABOUT_S: Final = 3.0
@@ -42,9 +42,7 @@ class Subject:
     def __post_init__(self) -> None:
         if self.sampling.extra and not self.urls:
             raise ConfigError("--refine-budget and --extra-body are for a server: give its --url")
-        for url in self.urls:
-            if not url.startswith(("http://", "https://")):
-                raise ConfigError(f"--url {url!r}: must be an address such as http://127.0.0.1:8000/v1")
+        check_urls(self.urls)
 
     def opened(self) -> AbstractAsyncContextManager[Backend]:
         return opened(self.model, urls=self.urls, in_flight=self.in_flight)

@@ -24,9 +24,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spar_core.errors import ConfigError
+from spar_core.validation import told
 from spar_training.recipe import Recipe, load_recipe, shipped_recipes
 from spar_training.shipped import load_shipped
-from spar_training.validation import told
 
 _SHIPPED = Path(__file__).parent.parent / "recipes" / "studies"
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from spar_core.errors import ConfigError
-from spar_training.validation import told
+from spar_core.validation import told
 
 # What these say changes how a job runs and not what it makes, so a job may go on with others than it began with.
 INCIDENTAL: Final = frozenset({"threads", "log_to", "log_every", "save_every", "recipe"})

@@ -6,13 +6,12 @@ A job that was stopped at any point goes on from its last whole checkpoint; a fi
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from transformers.utils import logging as transformers_logging
 
 from spar_core.errors import ConfigError, DataError
+from spar_training.claimed import claimed
 from spar_training.digests import parent_of
 from spar_training.files import write_json
 from spar_training.trainers import checkpoints
@@ -53,7 +53,7 @@ def run(job: Job) -> Path:
         torch.set_num_threads(job.threads)
     args = training_arguments(job)
     first = args.process_index == 0
-    with _locked(job.work) if first else _nothing():
+    with claimed(job.work) if first else nullcontext():
         with args.main_process_first(local=False):
             prepared, parent = _begin(job) if first else _begun(job)
         trainer = _trainer(job, args, Dataset.load_from_disk(str(job.work / "tokens")))
@@ -172,26 +172,3 @@ def _begun(job: Job) -> tuple[Prepared, dict[str, str]]:
     # Only their number is told further.
     rows: list[dict[str, Any]] = [{}] * told["rows"]
     return Prepared(rows, files, told["excluded"], told["longest"]), of["parent"]
-
-
-@contextmanager
-def _locked(work: Path) -> Iterator[None]:
-    """One training at a time in a folder.
-
-    Raises:
-        DataError: another process is at it.
-    """
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(f"{work}: another process is training here; wait for it or stop it") from error
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
