@@ -38,7 +38,9 @@ def refuse_unsupported(sampling: Sampling, *, engine: str, honoured: Collection[
         BackendRejected: one asks for what the engine cannot do; the message names it.
     """
     if sampling.max_tokens is not None and sampling.max_tokens < 1:
-        raise BackendRejected(f"max_tokens is {sampling.max_tokens}; it must be at least 1", status=400)
+        raise BackendRejected(
+            f"max_tokens is {sampling.max_tokens}; it must be at least 1", status=400, param="max_tokens"
+        )
     for name, value in sampling.extra.items():
         if name not in honoured and not _harmless(name, value):
             raise BackendRejected(f"{name} is not supported by {engine}", status=400, param=name)

@@ -40,7 +40,8 @@ class PromptEncoder:
         try:
             ids = self._split(turns, options) if spelled else self._whole(turns, options)
         except (TemplateError, TypeError, ValueError) as error:
-            raise BackendRejected(f"the chat template refuses the messages: {error}", status=400) from error
+            message = f"the chat template refuses the messages: {error}"
+            raise BackendRejected(message, status=400, param="messages") from error
         return tuple(ids)
 
     def encode_text(self, text: str) -> tuple[int, ...]:
@@ -71,9 +72,9 @@ class PromptEncoder:
         if message.content is not None and not isinstance(message.content, str):
             for part in message.content:
                 if part.get("type") != "text":
-                    kind = part.get("type", "untyped")
+                    kind, place = part.get("type", "untyped"), f"messages.{number}.content"
                     raise BackendRejected(
-                        f"messages[{number}].content: {kind} parts are not supported by {self._engine}", status=400
+                        f"{place}: {kind} parts are not supported by {self._engine}", status=400, param=place
                     )
         # Most templates know `developer`, OpenAI's newer word, by its older one.
         role = "system" if message.role == "developer" else message.role

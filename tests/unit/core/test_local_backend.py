@@ -152,8 +152,9 @@ async def test_what_it_cannot_do_is_rejected_by_name(engine: LocalEngine, extra:
 
 async def test_a_part_that_is_no_text_is_rejected_by_its_type(engine: LocalEngine) -> None:
     parts = [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "x"}}]
-    with pytest.raises(BackendRejected, match=r"messages\[1\].content: image_url"):
+    with pytest.raises(BackendRejected, match=r"messages\.1\.content: image_url") as refused:
         await LocalBackend(engine, "m").complete([Message("system", "s"), Message("user", parts)], Sampling())
+    assert refused.value.param == "messages.1.content"
 
 
 async def test_less_than_one_token_is_rejected(engine: LocalEngine) -> None:
