@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 from spar_core.backends.base import batches_of
 from spar_core.backends.context import call_context
-from spar_core.backends.many import completes_many
+from spar_core.backends.many import completes_many, may_be_too_many
 from spar_core.backends.pool.affinity import body_key, conversation_key
 from spar_core.backends.pool.breaker import Breaker, BreakerPolicy, BreakerState
 from spar_core.backends.pool.endpoint import Endpoint
@@ -40,6 +40,8 @@ from spar_core.types import Completion, Delta, Message, Sampling
 T = TypeVar("T")
 # An endpoint that answered so recently need not be asked whether it lives.
 _SEEN_S: Final = 5.0
+# Completions are asked for one by one for so long, not for ever: what several failed of may have been a bad moment.
+_ONE_BY_ONE_S: Final = 600.0
 _RETRIED: Final = (BackendTimeout, BackendUnavailable, BackendOverloaded)
 _OUTCOMES: Final[dict[type[BackendError], CallOutcome]] = {
     BackendRejected: "rejected",
@@ -52,10 +54,11 @@ _OUTCOMES: Final[dict[type[BackendError], CallOutcome]] = {
 
 @dataclass
 class _Call:
-    """One call and all its tries."""
+    """One call and all its tries. `many` is whether it asks for several completions."""
 
     key: str
     deadline: float | None
+    many: bool
     tried: set[Endpoint] = field(default_factory=set)
     retries: int = 0
 
@@ -96,10 +99,19 @@ class PoolBackend:
             )
             for number, replica in enumerate(replicas)
         ]
-        self.takes_many = all(completes_many(replica) and replica.takes_many for replica in replicas)
+        takes_many = all(completes_many(replica) and replica.takes_many for replica in replicas)
+        self._many_from = float("-inf") if takes_many else float("inf")
         self._places = Places(self._endpoints, clock=clock)
         for endpoint in self._endpoints:
             self._observer.breaker(endpoint.number, "closed")
+
+    @property
+    def takes_many(self) -> bool:
+        return self._clock() >= self._many_from
+
+    @takes_many.setter
+    def takes_many(self, takes: bool) -> None:
+        self._many_from = float("-inf") if takes else self._clock() + _ONE_BY_ONE_S
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         return await self._whole(partial(conversation_key, messages), lambda r: r.complete(messages, sampling))
@@ -113,7 +125,7 @@ class PoolBackend:
                 return [await replica.complete(messages, sampling)]
             return await replica.complete_many(messages, sampling, count)
 
-        return await self._whole(partial(conversation_key, messages), ask)
+        return await self._whole(partial(conversation_key, messages), ask, many=True)
 
     def stream_batches(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Sequence[Delta], None]:
         return self._pieces(partial(conversation_key, messages), lambda r: batches_of(r, messages, sampling))
@@ -124,8 +136,8 @@ class PoolBackend:
     def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         return self._pieces(partial(body_key, body), lambda r: r.forward_stream(path, body))
 
-    async def _whole(self, key: Callable[[], str], ask: Callable[[Replica], Awaitable[T]]) -> T:
-        call = self._begin(key)
+    async def _whole(self, key: Callable[[], str], ask: Callable[[Replica], Awaitable[T]], *, many: bool = False) -> T:
+        call = self._begin(key, many)
         while True:
             place = await self._places.take(call.key, tried=call.tried, deadline=call.deadline)
             try:
@@ -172,11 +184,11 @@ class PoolBackend:
         for endpoint in self._endpoints:
             await endpoint.replica.aclose()
 
-    def _begin(self, key: Callable[[], str]) -> _Call:
+    def _begin(self, key: Callable[[], str], many: bool = False) -> _Call:
         self._budget.called()
         context = call_context()
         # With one endpoint there is nothing to choose.
-        return _Call("" if len(self._endpoints) == 1 else context.affinity or key(), context.deadline)
+        return _Call("" if len(self._endpoints) == 1 else context.affinity or key(), context.deadline, many)
 
     @contextmanager
     def _running(self, call: _Call, place: Place) -> Iterator[None]:
@@ -190,7 +202,7 @@ class PoolBackend:
             self._went_well(endpoint)
         except BackendError as error:
             outcome = _outcome(error)
-            self._went_wrong(place, error)
+            self._went_wrong(call, place, error)
             raise
         finally:
             self._observer.called(endpoint.number, outcome)
@@ -200,12 +212,15 @@ class PoolBackend:
         endpoint.seen_at = self._clock()
         endpoint.breaker.succeeded()
 
-    def _went_wrong(self, place: Place, error: BackendError) -> None:
+    def _went_wrong(self, call: _Call, place: Place, error: BackendError) -> None:
         endpoint = place.endpoint
         match error:
             case BackendRejected():
                 # A server that reads requests well enough to refuse them lives.
                 self._went_well(endpoint)
+            case _ if call.many and may_be_too_many(error):
+                # The calls for one tell whether it is the server's fault.
+                pass
             case BackendProtocol():
                 # Some servers answer a bad request so: no client may shut an endpoint for the others.
                 pass
@@ -219,6 +234,8 @@ class PoolBackend:
 
     async def _before_retry(self, call: _Call, place: Place, error: BackendError) -> None:
         """Wait for the time of the next try. Raises `error` when there is none."""
+        if call.many and may_be_too_many(error):
+            raise error
         if not isinstance(error, _RETRIED) or call.retries >= self._policy.retries or not self._places.any_alive:
             raise error
         wait = self._policy.backoff_s(call.retries, self._chance())
