@@ -21,12 +21,15 @@ from spar_core.errors import BackendTimeout, BackendUnavailable
 _HEADROOM: Final = 16
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Place:
-    """A call's right to run at an endpoint. The trial is the one call that a half-open breaker lets pass."""
+    """A call's right to run at an endpoint, from an epoch of its breaker on.
+
+    A call has one place at an endpoint in an epoch, however often it takes it.
+    """
 
     endpoint: Endpoint
-    trial: bool
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +85,7 @@ class Places:
     def give_back(self, place: Place) -> None:
         """The call is over."""
         place.endpoint.running -= 1
-        place.endpoint.breaker.ended(trial=place.trial)
+        place.endpoint.breaker.ended(place.epoch)
         self.hand_out()
 
     def hand_out(self) -> None:
