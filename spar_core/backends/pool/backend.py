@@ -198,7 +198,8 @@ class PoolBackend:
             raise error
         wait = self._policy.backoff_s(call.retries, self._chance())
         elsewhere = self._places.elsewhere(call.tried)
-        if not elsewhere:
+        if not elsewhere and isinstance(error, BackendOverloaded):
+            # After another failure nobody waits for a pause to end: new calls do not either.
             wait = max(wait, self._places.pause_s())
             if wait > self._policy.longest_pause_s:
                 raise error

@@ -30,6 +30,8 @@ from spar_core.errors import (
 _Work = Callable[[Endpoint], Coroutine[Any, Any, None]]
 # An endpoint that answered so recently need not be asked whether it lives.
 _SEEN_S: Final = 5.0
+# Who asks for a longer pause is asked again all the same: quotas are raised, servers restarted.
+_LONGEST_PAUSE_S: Final = 60.0
 
 
 class Health:
@@ -104,11 +106,14 @@ class Health:
             case _:
                 self._failed(call, place)
         if isinstance(error, BackendOverloaded) and error.retry_after:
-            endpoint.paused_until = max(endpoint.paused_until, self._clock() + error.retry_after)
+            pause = min(error.retry_after, _LONGEST_PAUSE_S)
+            endpoint.paused_until = max(endpoint.paused_until, self._clock() + pause)
 
     def _lives(self, place: Place) -> None:
         place.endpoint.seen_at = self._clock()
         place.endpoint.breaker.succeeded()
+        if place.paused:
+            place.endpoint.paused_until = float("-inf")
 
     def _failed(self, call: Call, place: Place) -> None:
         if place not in call.failed:

@@ -1,4 +1,4 @@
-"""When a pool leaves an endpoint alone, and when it does not: requests that are at fault themselves, and trials."""
+"""When a pool leaves an endpoint alone, and when it does not: requests that are at fault themselves, trials, pauses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pooling import BROKEN, POISON, FakeReplica, Pooled, pooled, settle
 
 from spar_core.backends.context import bind_calls
 from spar_core.backends.pool import RetryPolicy
-from spar_core.errors import BackendError, BackendTimeout, BackendUnavailable
+from spar_core.errors import BackendError, BackendOverloaded, BackendTimeout, BackendUnavailable
 
 LOST = BackendUnavailable("lost")
 LATE = BackendTimeout("upstream answered 504", status=504)
@@ -179,3 +179,53 @@ async def test_a_trial_that_fails_after_another_went_well_is_one_failure() -> No
         await trials[1]
     assert test.states == ["closed", "open", "half_open", "closed"]
     await test.pool.aclose()
+
+
+# Pauses
+
+
+def later(seconds: float) -> BackendOverloaded:
+    return BackendOverloaded("busy", status=429, retry_after=seconds)
+
+
+async def test_a_pause_lasts_a_minute_at_most() -> None:
+    test = pooled(FakeReplica("a"), FakeReplica("b"))
+    home = await test.ask()
+    first, second = sorted(test.replicas, key=lambda replica: replica.name != home)
+    first.outcomes = [later(3600)]
+    assert await test.clock.finish(test.ask()) == second.name
+    await test.clock.advance(59)
+    assert await test.ask() == second.name
+    await test.clock.advance(1)
+    assert await test.ask() == first.name
+
+
+async def test_a_call_that_goes_well_in_spite_of_a_pause_ends_it() -> None:
+    test = pooled(FakeReplica(outcomes=[later(3600), "well", BackendOverloaded("busy", status=429)]))
+    await test.failures(1)
+    assert await test.ask() == "well"
+    assert await test.clock.finish(test.ask()) == "a"
+    assert max(test.clock.slept) < 1
+
+
+async def test_a_call_that_began_before_the_pause_does_not_end_it() -> None:
+    test = pooled(FakeReplica("a"), FakeReplica("b"))
+    home = await test.ask()
+    first, second = sorted(test.replicas, key=lambda replica: replica.name != home)
+    first.hold()
+    slow = asyncio.create_task(test.ask())
+    await settle()
+    held, first.gate = first.gate, asyncio.Event()
+    first.gate.set()
+    first.outcomes = [later(7)]
+    assert await test.clock.finish(test.ask()) == second.name
+    held.set()
+    assert await slow == first.name
+    assert await test.ask() == second.name
+
+
+async def test_a_lost_connection_is_tried_again_though_all_have_asked_for_a_pause() -> None:
+    test = pooled(FakeReplica(outcomes=[later(3600), LOST]))
+    await test.failures(1)
+    assert await test.clock.finish(test.ask()) == "a"
+    assert max(test.clock.slept) < 1
