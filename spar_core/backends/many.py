@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeGuard
 
 from spar_core.backends.base import Backend
-from spar_core.errors import BackendError, BackendRejected
+from spar_core.errors import BackendError, BackendRejected, BackendUnavailable
 from spar_core.types import Completion, Message, Sampling
 
 
@@ -32,24 +32,31 @@ def completes_many(backend: object) -> TypeGuard[ManyCompletions]:
     return hasattr(backend, "complete_many")
 
 
+def may_be_too_many(error: BackendError) -> bool:
+    """Whether one call could succeed where a request for several failed so: it was refused, or broke the server.
+
+    Versions of llama.cpp's server answer 500 to `n`. 503 and time-outs tell of load, not of what was asked.
+    """
+    return isinstance(error, BackendRejected) or (isinstance(error, BackendUnavailable) and error.status is not None)
+
+
 async def complete_many(
     backend: Backend, messages: Sequence[Message], samplings: Sequence[Sampling]
 ) -> list[Completion | BackendError]:
     """A completion, or why it failed, for each of `samplings`, which differ in their seeds alone.
 
-    In one request the first one's seed is that of them all. What an engine refuses or leaves out is asked for call
-    by call, and so is everything after that if these calls went well. Any other failure is that of all of them.
+    In one request the first one's seed is that of them all. What an engine refuses, breaks over or leaves out is asked
+    for call by call, and so is what comes after if these calls went well. Any other failure is that of all of them.
     """
     got: list[Completion] = []
     together = backend if len(samplings) > 1 and completes_many(backend) and backend.takes_many else None
     if together is not None:
         try:
             got = await together.complete_many(messages, samplings[0], len(samplings))
-        except BackendRejected:
-            # For what it asks, or for how many it asks: the calls for one tell.
-            pass
         except BackendError as error:
-            return [error] * len(samplings)
+            # For what it asks, or for how many it asks: the calls for one tell.
+            if not may_be_too_many(error):
+                return [error] * len(samplings)
     rest = await _one_by_one(backend, messages, samplings[len(got) :])
     if together is not None and any(isinstance(each, Completion) for each in rest):
         together.takes_many = False

@@ -313,12 +313,36 @@ def test_a_replica_that_is_killed_under_load_fails_no_request(serving: Serving) 
         assert len(first.calls) > served
 
 
+def test_an_upstream_that_breaks_over_several_votes_in_one_request_gives_them_one_by_one(
+    serving: Serving, upstream: FaultyUpstream
+) -> None:
+    upstream.fault = lambda call: "500" if call.n > 1 else "none"
+    with gateway(serving, upstream) as tested:
+        for _ in range(3):
+            text, usage = answered(tested.ask(**SEARCH), stream=False)
+            assert (text, usage["refinement"]["degraded"]) == ("better answer", False)
+        assert tested.metric('spar_upstream_calls_total{endpoint="0",outcome="unavailable",role="refiner"}') == 1
+        assert tested.metric('spar_upstream_breaker{endpoint="0",role="refiner"}') == 0
+    assert [call.fault for call in upstream.calls].count("500") == 1
+
+
+def test_requests_that_break_the_upstream_by_what_they_say_shut_nobody_else_out(
+    serving: Serving, upstream: FaultyUpstream
+) -> None:
+    upstream.fault = lambda call: "500" if call.messages[-1]["content"] == "Break." else "none"
+    with gateway(serving, upstream) as tested:
+        for _ in range(10):
+            assert tested.ask(messages=[{"role": "user", "content": "Break."}]).status_code == 502
+        assert answered(tested.ask(), stream=False)[0] == "a plain draft"
+        assert tested.metric('spar_upstream_breaker{endpoint="0",role="actor"}') == 0
+
+
 def test_readiness_follows_the_upstreams(serving: Serving) -> None:
     with FaultyUpstream(say=say).serving() as upstream, gateway(serving, upstream) as tested:
         ready = tested.http.get("/ready")
         assert (ready.status_code, ready.json()) == (200, {"ready": True})
         upstream.kill()
-        for _ in range(3):
+        for _ in range(5):
             assert tested.ask().status_code == 502
         assert tested.metric('spar_upstream_breaker{endpoint="0",role="actor"}') == 2
         ready = tested.http.get("/ready")

@@ -3,7 +3,7 @@
 A call takes a place at an endpoint (`places.py`). One that fails in a way that another try may mend is tried again, by
 preference elsewhere, as long as nothing of its answer was handed out and its deadline, its retries and the pool's retry
 budget allow it. What an upstream refuses or garbles is not tried again. An endpoint that fails in a row gets no calls
-until a probe in the background has found it alive.
+until a probe in the background has found it alive (`health.py`).
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from spar_core.backends.base import batches_of
 from spar_core.backends.context import call_context
-from spar_core.backends.many import completes_many
+from spar_core.backends.many import completes_many, may_be_too_many
 from spar_core.backends.pool.affinity import body_key, conversation_key
 from spar_core.backends.pool.breaker import Breaker, BreakerPolicy, BreakerState
+from spar_core.backends.pool.call import Call
 from spar_core.backends.pool.endpoint import Endpoint
+from spar_core.backends.pool.health import Health
 from spar_core.backends.pool.observer import CallOutcome, PoolObserver, SilentObserver
 from spar_core.backends.pool.places import Place, Places
 from spar_core.backends.pool.replica import Replica
@@ -38,8 +39,8 @@ from spar_core.errors import (
 from spar_core.types import Completion, Delta, Message, Sampling
 
 T = TypeVar("T")
-# An endpoint that answered so recently need not be asked whether it lives.
-_SEEN_S: Final = 5.0
+# Completions are asked for one by one for so long, not for ever: what several failed of may have been a bad moment.
+_ONE_BY_ONE_S: Final = 600.0
 _RETRIED: Final = (BackendTimeout, BackendUnavailable, BackendOverloaded)
 _OUTCOMES: Final[dict[type[BackendError], CallOutcome]] = {
     BackendRejected: "rejected",
@@ -48,16 +49,6 @@ _OUTCOMES: Final[dict[type[BackendError], CallOutcome]] = {
     BackendUnavailable: "unavailable",
     BackendProtocol: "protocol",
 }
-
-
-@dataclass
-class _Call:
-    """One call and all its tries."""
-
-    key: str
-    deadline: float | None
-    tried: set[Endpoint] = field(default_factory=set)
-    retries: int = 0
 
 
 class PoolBackend:
@@ -85,21 +76,29 @@ class PoolBackend:
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
-        self._probes: dict[int, asyncio.Task[None]] = {}
-        self._closed = False
         self._endpoints = [
             Endpoint(
                 number,
                 replica,
                 limit=max_concurrency,
-                breaker=Breaker(breaker or BreakerPolicy(), partial(self._breaker_changed, number)),
+                breaker=Breaker(breaker or BreakerPolicy(), partial(self._breaker_changed, number), clock=clock),
             )
             for number, replica in enumerate(replicas)
         ]
-        self.takes_many = all(completes_many(replica) and replica.takes_many for replica in replicas)
+        takes_many = all(completes_many(replica) and replica.takes_many for replica in replicas)
+        self._many_from = float("-inf") if takes_many else float("inf")
         self._places = Places(self._endpoints, clock=clock)
+        self._health = Health(self._endpoints, self._places, clock=clock, sleep=sleep)
         for endpoint in self._endpoints:
             self._observer.breaker(endpoint.number, "closed")
+
+    @property
+    def takes_many(self) -> bool:
+        return self._clock() >= self._many_from
+
+    @takes_many.setter
+    def takes_many(self, takes: bool) -> None:
+        self._many_from = float("-inf") if takes else self._clock() + _ONE_BY_ONE_S
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         return await self._whole(partial(conversation_key, messages), lambda r: r.complete(messages, sampling))
@@ -113,7 +112,7 @@ class PoolBackend:
                 return [await replica.complete(messages, sampling)]
             return await replica.complete_many(messages, sampling, count)
 
-        return await self._whole(partial(conversation_key, messages), ask)
+        return await self._whole(partial(conversation_key, messages), ask, many=True)
 
     def stream_batches(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Sequence[Delta], None]:
         return self._pieces(partial(conversation_key, messages), lambda r: batches_of(r, messages, sampling))
@@ -124,8 +123,8 @@ class PoolBackend:
     def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         return self._pieces(partial(body_key, body), lambda r: r.forward_stream(path, body))
 
-    async def _whole(self, key: Callable[[], str], ask: Callable[[Replica], Awaitable[T]]) -> T:
-        call = self._begin(key)
+    async def _whole(self, key: Callable[[], str], ask: Callable[[Replica], Awaitable[T]], *, many: bool = False) -> T:
+        call = self._begin(key, many)
         while True:
             place = await self._places.take(call.key, tried=call.tried, deadline=call.deadline)
             try:
@@ -145,7 +144,7 @@ class PoolBackend:
                 with self._running(call, place):
                     async with aclosing(ask(place.endpoint.replica)) as pieces:
                         async for piece in pieces:
-                            if place.trial and not spoke:
+                            if not spoke and place.endpoint.breaker.state == "half_open":
                                 # The others need not wait for the end of a long answer.
                                 place.endpoint.breaker.succeeded()
                             spoke = True
@@ -158,72 +157,49 @@ class PoolBackend:
 
     async def ready(self) -> bool:
         """Whether an endpoint lives. Those that were not heard of lately are asked."""
-        candidates = [endpoint for endpoint in self._endpoints if endpoint.breaker.state != "open"]
-        if any(self._clock() - endpoint.seen_at < _SEEN_S for endpoint in candidates):
-            return True
-        return any(await asyncio.gather(*(self._seen_alive(endpoint) for endpoint in candidates)))
+        return await self._health.ready()
 
     async def aclose(self) -> None:
-        self._closed = True
-        probes = list(self._probes.values())
-        for probe in probes:
-            probe.cancel()
-        await asyncio.gather(*probes, return_exceptions=True)
+        await self._health.aclose()
         for endpoint in self._endpoints:
             await endpoint.replica.aclose()
 
-    def _begin(self, key: Callable[[], str]) -> _Call:
+    def _begin(self, key: Callable[[], str], many: bool = False) -> Call:
         self._budget.called()
         context = call_context()
         # With one endpoint there is nothing to choose.
-        return _Call("" if len(self._endpoints) == 1 else context.affinity or key(), context.deadline)
+        return Call("" if len(self._endpoints) == 1 else context.affinity or key(), context.deadline, many)
 
     @contextmanager
-    def _running(self, call: _Call, place: Place) -> Iterator[None]:
-        """One try, from its place to what the endpoint's breaker and the observer learn of it."""
+    def _running(self, call: Call, place: Place) -> Iterator[None]:
+        """One try, from its place to what is learned from it about the endpoint."""
         endpoint = place.endpoint
         call.tried.add(endpoint)
+        self._health.began(endpoint)
         outcome: CallOutcome = "cancelled"
         try:
             yield
             outcome = "ok"
-            self._went_well(endpoint)
+            self._health.went_well(call, place)
         except BackendError as error:
             outcome = _outcome(error)
-            self._went_wrong(place, error)
+            self._health.went_wrong(call, place, error)
             raise
         finally:
             self._observer.called(endpoint.number, outcome)
             self._places.give_back(place)
+            self._health.ended(endpoint)
 
-    def _went_well(self, endpoint: Endpoint) -> None:
-        endpoint.seen_at = self._clock()
-        endpoint.breaker.succeeded()
-
-    def _went_wrong(self, place: Place, error: BackendError) -> None:
-        endpoint = place.endpoint
-        match error:
-            case BackendRejected():
-                # A server that reads requests well enough to refuse them lives.
-                self._went_well(endpoint)
-            case BackendProtocol():
-                # Some servers answer a bad request so: no client may shut an endpoint for the others.
-                pass
-            case BackendOverloaded(status=429):
-                # A quota, not a fault.
-                endpoint.seen_at = self._clock()
-            case _:
-                endpoint.breaker.failed(trial=place.trial)
-        if isinstance(error, BackendOverloaded) and error.retry_after:
-            endpoint.paused_until = max(endpoint.paused_until, self._clock() + error.retry_after)
-
-    async def _before_retry(self, call: _Call, place: Place, error: BackendError) -> None:
+    async def _before_retry(self, call: Call, place: Place, error: BackendError) -> None:
         """Wait for the time of the next try. Raises `error` when there is none."""
+        if call.many and may_be_too_many(error):
+            raise error
         if not isinstance(error, _RETRIED) or call.retries >= self._policy.retries or not self._places.any_alive:
             raise error
         wait = self._policy.backoff_s(call.retries, self._chance())
         elsewhere = self._places.elsewhere(call.tried)
-        if not elsewhere:
+        if not elsewhere and isinstance(error, BackendOverloaded):
+            # After another failure nobody waits for a pause to end: new calls do not either.
             wait = max(wait, self._places.pause_s())
             if wait > self._policy.longest_pause_s:
                 raise error
@@ -239,23 +215,9 @@ class PoolBackend:
 
     def _breaker_changed(self, number: int, state: BreakerState) -> None:
         self._observer.breaker(number, state)
-        if state == "open" and not self._closed and number not in self._probes:
-            self._probes[number] = asyncio.get_running_loop().create_task(self._probe(self._endpoints[number]))
+        if state == "open":
+            self._health.opened(self._endpoints[number])
         self._places.hand_out()
-
-    async def _probe(self, endpoint: Endpoint) -> None:
-        """Ask an endpoint whether it lives until it does, or until late news says so."""
-        while endpoint.breaker.state == "open":
-            await self._sleep(endpoint.breaker.cooldown_s)
-            if await self._seen_alive(endpoint):
-                endpoint.breaker.half_open()
-        self._probes.pop(endpoint.number, None)
-
-    async def _seen_alive(self, endpoint: Endpoint) -> bool:
-        alive = await endpoint.replica.alive()
-        if alive:
-            endpoint.seen_at = self._clock()
-        return alive
 
 
 def _outcome(error: BackendError) -> CallOutcome:

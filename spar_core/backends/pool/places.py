@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from spar_core.backends.pool.affinity import rendezvous
@@ -21,12 +21,16 @@ from spar_core.errors import BackendTimeout, BackendUnavailable
 _HEADROOM: Final = 16
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Place:
-    """A call's right to run at an endpoint. The trial is the one call that a half-open breaker lets pass."""
+    """A call's right to run at an endpoint, from an epoch of its breaker on; in spite of a pause, where it is `paused`.
+
+    A call has one place at an endpoint in an epoch, however often it takes it.
+    """
 
     endpoint: Endpoint
-    trial: bool
+    epoch: int
+    paused: bool = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +86,7 @@ class Places:
     def give_back(self, place: Place) -> None:
         """The call is over."""
         place.endpoint.running -= 1
-        place.endpoint.breaker.ended(trial=place.trial)
+        place.endpoint.breaker.ended(place.epoch)
         self.hand_out()
 
     def hand_out(self) -> None:
@@ -118,22 +122,22 @@ class Places:
             self.give_back(place.result())
 
     def _free_place(self, key: str, tried: Collection[Endpoint]) -> Place | None:
+        now = self._clock()
         if len(self._endpoints) == 1:
             only = self._endpoints[0]
-            return None if only.full or not only.breaker.admits else _place(only)
-        now = self._clock()
+            return None if only.full or not only.breaker.admits else _place(only, now)
         admitting = [endpoint for endpoint in self._endpoints if endpoint.breaker.admits]
         willing = [endpoint for endpoint in admitting if endpoint.paused_until <= now] or admitting
         fresh = [endpoint for endpoint in willing if endpoint not in tried] or willing
         free = [endpoint for endpoint in fresh if not endpoint.full]
         if not free:
             return None
-        return _place(free[0] if len(free) == 1 else _choose(free, key))
+        return _place(free[0] if len(free) == 1 else _choose(free, key), now)
 
 
-def _place(endpoint: Endpoint) -> Place:
+def _place(endpoint: Endpoint, now: float) -> Place:
     endpoint.running += 1
-    return Place(endpoint, endpoint.breaker.begin())
+    return Place(endpoint, endpoint.breaker.begin(), paused=endpoint.paused_until > now)
 
 
 def _choose(free: Sequence[Endpoint], key: str) -> Endpoint:

@@ -13,10 +13,13 @@ from typing import Any, TypeVar
 from spar_core.backends.pool import PoolBackend
 from spar_core.backends.pool.breaker import BreakerState
 from spar_core.backends.pool.observer import CallOutcome
+from spar_core.errors import BackendUnavailable
 from spar_core.types import Completion, Delta, Message, Sampling, Usage
 
 T = TypeVar("T")
 HELLO = [Message("user", "Hi")]
+POISON = [Message("user", "What no template can render")]
+BROKEN = BackendUnavailable("upstream answered 500", status=500)
 SAMPLING = Sampling()
 
 
@@ -68,7 +71,8 @@ async def settle() -> None:
 class FakeReplica:
     """Answers with the next of `outcomes`, an error to raise or a text, and with its name when there is none left.
 
-    While `held` its calls wait. `after` is the text that a stream brings before its outcome.
+    While `held` its calls wait. `after` is the text that a stream brings before its outcome. Every chat that says
+    POISON makes it fail.
     """
 
     name: str = "a"
@@ -97,7 +101,9 @@ class FakeReplica:
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
         self.calls += 1
         self.running += 1
-        outcome = self.outcomes.pop(0) if self.outcomes else self.name
+        outcome: str | BaseException = self.outcomes.pop(0) if self.outcomes else self.name
+        if messages == POISON:
+            outcome = BROKEN
         try:
             await self.gate.wait()
             if self.after:
@@ -152,14 +158,19 @@ class Pooled:
     notes: Notes
     pool: PoolBackend
 
-    async def ask(self) -> str:
-        return (await self.pool.complete(HELLO, SAMPLING)).text
+    @property
+    def states(self) -> list[BreakerState]:
+        """Those that the first replica's breaker has had."""
+        return [state for endpoint, state in self.notes.breakers if endpoint == 0]
 
-    async def failures(self, number: int) -> None:
+    async def ask(self, messages: Sequence[Message] = HELLO) -> str:
+        return (await self.pool.complete(messages, SAMPLING)).text
+
+    async def failures(self, number: int, messages: Sequence[Message] = HELLO) -> None:
         """Calls, `number` of them one by one, whose failures are passed over."""
         for _ in range(number):
             with suppress(Exception):
-                await self.clock.finish(self.ask())
+                await self.clock.finish(self.ask(messages))
 
 
 def pooled(*replicas: FakeReplica, **settings: Any) -> Pooled:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from aiohttp import web
+from pooling import ManualClock, Notes
 from test_openai_backend import HELLO, upstream
 
 from spar_core.backends.many import complete_many
@@ -27,11 +29,16 @@ FIVE = [Sampling(seed=seed) for seed in range(5)]
 
 @dataclass
 class Server:
-    """Answers with as many choices as it is asked for, `most` of them; refuses more than one when `refuses`."""
+    """Answers with as many choices as it is asked for, `most` of them.
+
+    It refuses more than one when `refuses`, by the status `refusal`, and the next `fails` requests by `failure`.
+    """
 
     most: int = 99
     refuses: str = ""
+    refusal: int = 400
     fails: int = 0
+    failure: int = 500
     bodies: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -43,10 +50,10 @@ class Server:
         self.bodies.append(body)
         asked = body.get("n", 1)
         if self.refuses == "everything" or (self.refuses and asked > 1):
-            return web.Response(status=400, text=json.dumps({"error": {"message": "no"}}))
+            return web.Response(status=self.refusal, text=json.dumps({"error": {"message": "no"}}))
         if self.fails:
             self.fails -= 1
-            return web.Response(status=500)
+            return web.Response(status=self.failure)
         said = [f"vote {number} of {body['seed']}" for number in range(min(asked, self.most))]
         message = [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"} for text in said]
         usage = {"prompt_tokens": 7, "completion_tokens": 4 * len(said)}
@@ -87,27 +94,56 @@ async def test_what_is_left_out_is_asked_for_one_by_one_and_so_is_the_rest_from_
     assert server.counts == [5, *[1] * 4, *[1] * 5]
 
 
-async def test_a_server_that_refuses_several_is_asked_for_one_at_a_time() -> None:
-    server = Server(refuses="several")
+@pytest.mark.parametrize("status", [400, 422, 500, 501, 502])
+async def test_a_server_that_refuses_several_is_asked_for_one_at_a_time(status: int) -> None:
+    server = Server(refuses="several", refusal=status)
     async with upstream(server.answer) as backend:
         assert texts(await complete_many(backend, HELLO, FIVE)) == [f"vote 0 of {seed}" for seed in range(5)]
         await complete_many(backend, HELLO, FIVE)
     assert server.counts == [5, *[1] * 10]
 
 
-async def test_a_request_that_is_refused_either_way_says_nothing_about_how_many_it_may_be() -> None:
-    server = Server(refuses="everything")
+@pytest.mark.parametrize(("status", "error"), [(400, "BackendRejected"), (500, "BackendUnavailable")])
+async def test_a_request_that_is_refused_either_way_says_nothing_about_how_many_it_may_be(
+    status: int, error: str
+) -> None:
+    server = Server(refuses="everything", refusal=status)
     async with upstream(server.answer) as backend:
-        assert set(texts(await complete_many(backend, HELLO, FIVE))) == {"BackendRejected"}
+        assert set(texts(await complete_many(backend, HELLO, FIVE))) == {error}
         server.refuses = ""
         assert len(await complete_many(backend, HELLO, FIVE)) == 5
     assert server.counts == [5, *[1] * 5, 5]
 
 
-async def test_one_failed_request_is_that_many_failures_and_is_tried_again_by_the_pool_as_one() -> None:
-    server = Server(fails=1)
+async def test_a_server_that_breaks_over_several_is_neither_asked_again_by_the_pool_nor_held_to_be_broken() -> None:
+    server, notes = Server(refuses="several", refusal=500), Notes()
     async with upstream(server.answer) as backend:
-        assert texts(await complete_many(backend, HELLO, FIVE)) == ["BackendUnavailable"] * 5
+        pool = PoolBackend([backend], observer=notes)
+        made = await asyncio.gather(*(complete_many(pool, HELLO, FIVE) for _ in range(10)))
+        assert all(texts(each) == [f"vote 0 of {seed}" for seed in range(5)] for each in made)
+        await complete_many(pool, HELLO, FIVE)
+    assert Counter(server.counts) == {5: 10, 1: 55}
+    assert Counter(notes.calls) == {(0, "unavailable"): 10, (0, "ok"): 55}
+    assert (notes.retries, notes.breakers) == ([], [(0, "closed")])
+
+
+async def test_a_pool_tries_again_after_ten_minutes_whether_it_may_ask_for_several() -> None:
+    server, clock = Server(refuses="several"), ManualClock()
+    async with upstream(server.answer) as backend:
+        pool = PoolBackend([backend], clock=clock)
+        await complete_many(pool, HELLO, FIVE)
+        server.refuses = ""
+        await clock.advance(599)
+        await complete_many(pool, HELLO, FIVE)
+        await clock.advance(1)
+        await complete_many(pool, HELLO, FIVE)
+    assert server.counts == [5, *[1] * 10, 5]
+
+
+async def test_one_failed_request_is_that_many_failures_and_is_tried_again_by_the_pool_as_one() -> None:
+    server = Server(fails=1, failure=503)
+    async with upstream(server.answer) as backend:
+        assert texts(await complete_many(backend, HELLO, FIVE)) == ["BackendOverloaded"] * 5
         assert server.counts == [5]
         server.fails = 1
         assert len(await complete_many(PoolBackend([backend]), HELLO, FIVE)) == 5

@@ -1,0 +1,25 @@
+"""One call through a pool, from its first try to its last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from spar_core.backends.pool.endpoint import Endpoint
+from spar_core.backends.pool.places import Place
+
+
+@dataclass
+class Call:
+    """`many` is whether it asks for several completions.
+
+    `failed` are the places whose failure was held against their endpoint; `doubtful` those where it is not known yet
+    whether the endpoint or the call itself was at fault.
+    """
+
+    key: str
+    deadline: float | None
+    many: bool
+    tried: set[Endpoint] = field(default_factory=set)
+    failed: set[Place] = field(default_factory=set)
+    doubtful: set[Place] = field(default_factory=set)
+    retries: int = 0
