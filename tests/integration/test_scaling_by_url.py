@@ -99,7 +99,7 @@ def test_a_model_alone_refines_its_own_answers_and_a_finished_run_is_not_played_
         (["--url", "{url}", "--model", "pair", "--pair", "/p"], "--pair and --url: give one of them"),
         (["--url", "{url}", "--model", "pair", "--oracles"], "--oracles: perfect halves need a folder"),
         (["--url", "http://me:key@host/v1", "--model", "pair"], "--url: takes no key and no query"),
-        (["--url", "http://[h/v1", "--model", "pair"], "--url: is no address"),
+        (["--url", "http://[h/v1", "--model", "pair"], r"--url .http://.h/v1.: must be an address"),
         (["--url", "host/v1", "--model", "pair"], "--url 'host/v1': must be an address"),
         (["--refiner-model", "x"], "--refiner-model: is for models by URL; give the actor's --url too"),
     ],
