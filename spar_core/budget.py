@@ -35,7 +35,8 @@ class Budget:
 
     `nodes`: most nodes to expand. `tokens`: most completion tokens of all calls together. `seconds`: from
     now. None is no bound. A call is one completion that was asked for, whether alone or with others in one request.
-    A cancelled one is counted among the calls; its tokens are not known and not charged.
+    A cancelled one is counted among the calls; its tokens are not known and not charged, those of what was finished
+    beside it are.
     """
 
     def __init__(
@@ -125,11 +126,15 @@ class Budget:
             self._left.tokens -= reserved * (count - 1)
         self.calls[role] += count
         used = Usage()
+
+        def finished(completion: Completion) -> None:
+            nonlocal used
+            used += completion.usage
+            self.usage[role] = self.usage.get(role, Usage()) + completion.usage
+
         try:
-            made = await complete_many(backend, messages, [each.within(reserved) for each in samplings[:count]])
-            used = sum((each.usage for each in made if isinstance(each, Completion)), Usage())
-            self.usage[role] = self.usage.get(role, Usage()) + used
-            return made
+            asked = [each.within(reserved) for each in samplings[:count]]
+            return await complete_many(backend, messages, asked, finished)
         finally:
             if self._left.tokens is not None and reserved is not None:
                 self._left.tokens += reserved * count - used.completion_tokens

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeGuard
 
 from spar_core.backends.base import Backend
 from spar_core.errors import BackendError, BackendRejected, BackendUnavailable
 from spar_core.types import Completion, Message, Sampling
+
+Finished = Callable[[Completion], None]
 
 
 class ManyCompletions(Protocol):
@@ -41,10 +43,14 @@ def may_be_too_many(error: BackendError) -> bool:
 
 
 async def complete_many(
-    backend: Backend, messages: Sequence[Message], samplings: Sequence[Sampling]
+    backend: Backend,
+    messages: Sequence[Message],
+    samplings: Sequence[Sampling],
+    finished: Finished = lambda _: None,
 ) -> list[Completion | BackendError]:
     """A completion, or why it failed, for each of `samplings`, which differ in their seeds alone.
 
+    Each is handed to `finished` when it is there, so that what was made before a cancellation is known.
     In one request the first one's seed is that of them all. What an engine refuses, breaks over or leaves out is asked
     for call by call, and so is what comes after if these calls went well. Any other failure is that of all of them.
     """
@@ -53,24 +59,28 @@ async def complete_many(
     if together is not None:
         try:
             got = await together.complete_many(messages, samplings[0], len(samplings))
+            for completion in got:
+                finished(completion)
         except BackendError as error:
             # For what it asks, or for how many it asks: the calls for one tell.
             if not may_be_too_many(error):
                 return [error] * len(samplings)
-    rest = await _one_by_one(backend, messages, samplings[len(got) :])
+    rest = await _one_by_one(backend, messages, samplings[len(got) :], finished)
     if together is not None and any(isinstance(each, Completion) for each in rest):
         together.takes_many = False
     return [*got, *rest]
 
 
 async def _one_by_one(
-    backend: Backend, messages: Sequence[Message], samplings: Sequence[Sampling]
+    backend: Backend, messages: Sequence[Message], samplings: Sequence[Sampling], finished: Finished
 ) -> list[Completion | BackendError]:
     async def one(sampling: Sampling) -> Completion | BackendError:
         try:
-            return await backend.complete(messages, sampling)
+            completion = await backend.complete(messages, sampling)
         except BackendError as error:
             return error
+        finished(completion)
+        return completion
 
     if not samplings:
         return []

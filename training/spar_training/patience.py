@@ -18,6 +18,8 @@ from spar_core.types import Completion, Delta, Message, Sampling
 T = TypeVar("T")
 _PATIENCE_S: Final = 600.0
 _PAUSE_S: Final = 1.0
+# An upstream that asks for an hour may be well in a minute; as long as that a pool keeps calls away from it.
+_LONGEST_PAUSE_S: Final = 60.0
 
 
 class PatientBackend:
@@ -74,7 +76,7 @@ class PatientBackend:
                 self._slow(began)
                 if time.monotonic() - max(asked, self._answered) >= self._patience_s:
                     raise
-                pause = error.retry_after or _PAUSE_S
+                pause = min(error.retry_after or _PAUSE_S, _LONGEST_PAUSE_S)
             else:
                 self._answered = time.monotonic()
                 self._limit = min(self._most, self._limit + 1 / self._limit)

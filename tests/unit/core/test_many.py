@@ -193,6 +193,29 @@ async def test_the_tokens_that_are_left_are_shared_and_never_overspent(left: int
         assert budget.usage["judge"].completion_tokens == left
 
 
+async def test_what_was_finished_beside_a_cancelled_call_is_charged() -> None:
+    ended = asyncio.Semaphore(0)
+
+    class SecondNeverEnds(ScriptedBackend):
+        async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+            if sampling.seed == 1:
+                await asyncio.Event().wait()
+            completion = await super().complete(messages, sampling)
+            ended.release()
+            return completion
+
+    backend, budget = SecondNeverEnds(lambda messages, sampling: "one two three"), Budget(tokens=100)
+    task = asyncio.create_task(budget.complete_many("judge", backend, HELLO, FIVE[:3]))
+    for _ in range(2):
+        await ended.acquire()
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (budget.calls["judge"], budget.usage["judge"].completion_tokens) == (3, 6)
+    await budget.complete("judge", ScriptedBackend(lambda messages, sampling: "x " * 999), HELLO, Sampling())
+    assert budget.usage["judge"].completion_tokens == 100
+
+
 async def test_a_judgement_is_one_request_for_each_of_its_rounds() -> None:
     verdicts = iter(["Yes", "No", "Yes", "No", "No"])
     counts: list[int] = []

@@ -50,3 +50,20 @@ async def test_an_upstream_that_takes_nothing_ends_the_patience() -> None:
     upstream.most = 0
     with pytest.raises(BackendOverloaded, match="slower"):
         await patient(upstream, patience_s=0.05).complete(ASKED, Sampling())
+
+
+async def test_an_upstream_that_asks_for_an_hour_is_asked_again_after_a_minute() -> None:
+    pauses: list[float] = []
+
+    class Quota(Limited):
+        async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+            if not pauses:
+                raise BackendOverloaded("upstream answered 429: later", status=429, retry_after=3600)
+            return await super().complete(messages, sampling)
+
+    async def slept(pause: float) -> None:
+        pauses.append(pause)
+
+    backend = PatientBackend(PoolBackend([Quota(lambda m, s: "yes")], sleep=slept), in_flight=1, sleep=slept)  # type: ignore[list-item]
+    assert (await backend.complete(ASKED, Sampling())).text == "yes"
+    assert max(pauses) == 60

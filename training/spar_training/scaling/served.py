@@ -37,10 +37,7 @@ class Served:
 
     def __post_init__(self) -> None:
         for url in (*self.actor.urls, *self.refiner.urls):
-            try:
-                parts = urlsplit(url)
-            except ValueError as error:
-                raise ConfigError(f"--url: is no address ({error})") from error
+            parts = urlsplit(url)
             if parts.username or parts.password or parts.query:
                 raise ConfigError(
                     "--url: takes no key and no query, which would stand in the result; a key is read "
