@@ -55,14 +55,14 @@ class EventStream(Response):
         try:
             async for text in self._frames:
                 if text:
-                    await line.say(text.encode())
+                    await line.say(_encoded(text))
                 else:
                     line.keep_alive()
         except Exception as error:
             # The process's edge: a stream that just ends looks complete to a client.
             if not line.begun:
                 raise
-            await line.say(self._failure(_told(error)).encode())
+            await line.say(_encoded(self._failure(_told(error))))
         finally:
             await line.close()
             await self._frames.aclose()
@@ -120,6 +120,13 @@ class _Line:
         if now >= due and not self._sending:
             self._comment = self._loop.create_task(self._put(_COMMENT))
         self._timer = self._loop.call_at(due if due > now else now + self._every_s, self._ring)
+
+
+def _encoded(frames: str) -> bytes:
+    """`frames` without what some clients take for the end of a line, and which only JSON's strings hold."""
+    if not frames.isascii():
+        frames = frames.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return frames.encode()
 
 
 def _told(error: Exception) -> ApiError:

@@ -117,6 +117,8 @@ def _embedded(settings: Settings) -> Pair:
             "the embedded pair needs torch and transformers: pip install 'spar-server[embedded]', "
             "or front a server of yours with --actor-url and --actor-model"
         )
+    # Before torch, which takes seconds to import.
+    models = load_folder(settings.pair) if settings.pair else _SHIPPED
     import torch
     from transformers.utils.logging import disable_progress_bar
 
@@ -125,7 +127,6 @@ def _embedded(settings: Settings) -> Pair:
     if settings.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"device: {settings.device} is asked for and torch finds no CUDA device; use cpu or auto")
     disable_progress_bar()
-    models = load_folder(settings.pair) if settings.pair else _SHIPPED
     name = settings.model or models.name
     # Before any model is loaded.
     templates = load_templates(settings.templates or models.templates)

@@ -15,7 +15,7 @@ from spar_core.backends.context import bind_calls
 from spar_server.headers import header_of
 
 _NAME: Final = b"x-request-id"
-_SAFE: Final = re.compile(r"[\w.:-]{1,128}")
+_SAFE: Final = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
 class RequestId:

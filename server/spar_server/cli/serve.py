@@ -136,10 +136,17 @@ def _bind(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
-    except OSError as error:
+    except (OSError, TypeError) as error:
         bound.close()
-        raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}; choose --host and --port") from error
+        raise _cannot_listen(host, port, error) from error
     return bound
+
+
+def _cannot_listen(host: str, port: int, error: Exception) -> ConfigError:
+    # A name that cannot be one at all is no error of the system's.
+    why = error.strerror if isinstance(error, OSError) else error
+    shown = host.encode(errors="backslashreplace").decode()
+    return ConfigError(f"cannot listen on {shown} port {port}: {why}; choose --host and --port")
 
 
 def run(flags: Flags, file: str | None) -> None:
@@ -157,6 +164,11 @@ def run(flags: Flags, file: str | None) -> None:
         metrics = Metrics()
         pair = build_pair(settings, metrics.upstreams.of)
         app = create_app(settings, pair, metrics)
+        try:
+            bound.listen()
+        except OSError as error:
+            # Two may have bound the same port before either listened.
+            raise _cannot_listen(settings.host, settings.port, error) from error
         # By then everything has ended but clients that do not read what they are sent.
         # Nothing here asks who sent a request to a proxy before, and each access is in the metrics.
         config = uvicorn.Config(

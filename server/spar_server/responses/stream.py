@@ -5,7 +5,6 @@ Thoughts are an item of their own before the message, told as its summary.
 
 from __future__ import annotations
 
-import json
 from typing import Any, Literal
 
 from spar_core.search import Answers
@@ -13,6 +12,7 @@ from spar_core.types import Completion, Delta
 from spar_server.answering import Plan
 from spar_server.errors import ApiError
 from spar_server.responses.bodies import ResponseBody, refusal_part, text_part
+from spar_server.streaming import frame
 
 
 class ResponseVoice:
@@ -117,4 +117,4 @@ class ResponseVoice:
     def _event(self, name: str, **data: Any) -> str:
         numbered = {"type": name, "sequence_number": self._events, **data}
         self._events += 1
-        return f"event: {name}\ndata: {json.dumps(numbered, ensure_ascii=False, separators=(',', ':'))}\n\n"
+        return f"event: {name}\n{frame(numbered)}"

@@ -16,11 +16,13 @@ from spar_server.pair import Pair
 router = APIRouter()
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Whether the process lives", responses=ERRORS)
 async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready", summary="Whether it takes requests", responses=READY)
 async def ready(request: Request) -> JSONResponse:
     """False, with status 503, while it is stopping, and while no upstream of the actor or none of the refiner lives."""

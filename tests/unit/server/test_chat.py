@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -438,8 +439,19 @@ def test_operators_get_health_readiness_version_and_metrics(serving: Serving) ->
 
 def test_the_request_id_is_echoed_or_made(client: httpx.Client) -> None:
     assert client.get("/health", headers={"X-Request-Id": "abc-1"}).headers["x-request-id"] == "abc-1"
-    made = client.get("/health", headers={"X-Request-Id": "bad id\tx"}).headers["x-request-id"]
-    assert len(made) == 32
+
+
+@pytest.mark.parametrize("given", [b"", b"bad id\tx", b"a" * 129, b"a\x80", "grün".encode("latin-1"), "grün".encode()])
+def test_a_request_id_that_is_not_short_and_plain_is_replaced(client: httpx.Client, given: bytes) -> None:
+    made = client.get("/health", headers=[(b"X-Request-Id", given)]).headers["x-request-id"]
+    assert re.fullmatch(r"[0-9a-f]{32}", made)
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_load_balancers_may_ask_by_head(client: httpx.Client, path: str) -> None:
+    asked, told = client.get(path), client.head(path)
+    assert (told.status_code, told.content) == (asked.status_code, b"") == (200, b"")
+    assert told.headers["Content-Length"] == asked.headers["Content-Length"]
 
 
 def test_an_unknown_route_is_an_error_in_openais_shape(client: httpx.Client) -> None:

@@ -19,6 +19,7 @@ from pairs import scripted_pair
 
 from spar_server.cli import main
 from spar_server.cli.changes import changes
+from spar_server.pair import Pair
 
 Serving = Callable[..., AbstractContextManager[str]]
 PLAIN = {**os.environ, "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "120"}
@@ -48,6 +49,8 @@ def test_version_is_told() -> None:
         (("serve", "--actor-url", "http://127.0.0.1:9/v1"), "actor.model: is needed; give --actor-model"),
         (("serve", "--config", "nowhere.toml"), "nowhere.toml: no such file"),
         (("serve", "--host", "192.0.2.1", "--no-auth"), "cannot listen on 192.0.2.1 port 8000"),
+        (("serve", "--host", "\udce9", "--no-auth"), "cannot listen on"),
+        (("serve", "--pair", "nowhere"), "nowhere/actor holds no model"),
         (("serve", "--host", "0.0.0.0"), "`spar keys new NAME`"),
         (("serve", "--keys-file", "none.toml"), "none.toml: No such file"),
         (("keys", "new", "a b"), "letters, digits"),
@@ -119,6 +122,26 @@ def test_serve_refuses_a_port_that_is_taken_before_it_loads_a_model(tmp_path: Pa
         done = spar("serve", "--port", str(port), cwd=tmp_path)
     assert done.returncode == 2
     assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
+
+
+def test_serve_says_so_when_another_took_its_port_while_it_loaded_its_models(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+
+        def load(*_: object) -> Pair:
+            other.listen()
+            return scripted_pair()
+
+        monkeypatch.setattr("spar_server.cli.serve.build_pair", load)
+        monkeypatch.setattr(sys, "argv", ["spar", "serve", "--port", str(port)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 2
+    assert f"spar: cannot listen on 127.0.0.1 port {port}: " in capsys.readouterr().err
 
 
 def test_chat_goes_on_after_a_question_that_is_refused(serving: Serving) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -145,3 +146,31 @@ async def test_a_client_that_goes_before_the_headers_are_out_stops_the_work() ->
     response = EventStream(frames(), str)
     await response({"type": "http"}, gone, never_sent)
     assert closed.is_set()
+
+
+@pytest.mark.parametrize("budget", [0, 1])
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v1/chat/completions", CHAT),
+        ("/v1/responses", {"model": "pair", "input": "Hi", "stream": True}),
+    ],
+)
+def test_no_character_of_an_answer_ends_a_line_for_clients_that_split_at_all_of_unicodes(
+    serving: Serving, path: str, asked: dict[str, Any], budget: int
+) -> None:
+    text = "one\u2028two\u2029three\x85four\x0b\x0c\x1c\x1d\x1efive 模型 🌊"
+    with serving(scripted_pair(always(text), always("Final Judgement: Yes"))) as url:
+        told = httpx.post(url + path, json=asked | {"refine_budget": budget}).content.decode()
+    lines = [line for line in told.splitlines() if line]
+    assert all(line.startswith(("data: ", "event: ")) for line in lines)
+    assert "模型" in told
+    frames = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    assert "".join(map(_said, frames)) == text
+
+
+def _said(frame: dict[str, Any]) -> str:
+    """A piece of an answer, in either API's words."""
+    if "choices" in frame:
+        return "".join(choice["delta"].get("content") or "" for choice in frame["choices"])
+    return str(frame["delta"]) if frame["type"] == "response.output_text.delta" else ""
