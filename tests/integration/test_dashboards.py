@@ -124,9 +124,11 @@ def prometheus(url: str, tmp_path: Path) -> Iterator[httpx.Client]:
         ) as process,
         httpx.Client(base_url=f"http://{address}") as client,
     ):
-        within_30_s(lambda: ready(client), "Prometheus is not ready")
-        yield client
-        process.terminate()
+        try:
+            within_30_s(lambda: ready(client), "Prometheus is not ready")
+            yield client
+        finally:
+            process.terminate()
 
 
 def results(prometheus: httpx.Client, expression: str) -> list[Any]:

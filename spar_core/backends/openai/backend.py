@@ -24,11 +24,13 @@ from spar_core.backends.openai.reading import TimedBody, TokenClock, read_rest
 from spar_core.backends.openai.sse import data_lines
 from spar_core.backends.openai.timeouts import Timeouts
 from spar_core.backends.openai.wire import WIRE_ERRORS, Answer, Wire
-from spar_core.errors import BackendTimeout, BackendUnavailable
+from spar_core.errors import BackendError, BackendTimeout, BackendUnavailable
 from spar_core.types import Completion, Delta, Message, Sampling
 
 logger = logging.getLogger(__name__)
 
+# The key, the model's name or the address is wrong.
+_FOR_OPERATORS: Final = (401, 403, 404)
 _CHAT: Final = "/chat/completions"
 # A server that takes longer to say that it lives is in no state to be sent work.
 _PROBE_S: Final = 2.0
@@ -143,7 +145,7 @@ class OpenAIBackend:
                 finally:
                     answer.end()
         if answer.status >= 400:
-            raise failure(answer.status, data, answer.headers)
+            raise self._refused(path, answer, data)
         return read_object(data)
 
     async def _stream(self, path: str, body: Mapping[str, Any]) -> Answer:
@@ -153,7 +155,7 @@ class OpenAIBackend:
             if answer.status < 400:
                 return answer
             try:
-                raise failure(answer.status, await answer.content.read(), answer.headers)
+                raise self._refused(path, answer, await answer.content.read())
             finally:
                 answer.end()
 
@@ -164,6 +166,13 @@ class OpenAIBackend:
                 return await answer.content.read()
         finally:
             answer.end()
+
+    def _refused(self, path: str, answer: Answer, data: bytes) -> BackendError:
+        """What an answer of status >= 400 stands for; logged if it is for who runs the servers, not for who asked."""
+        error = failure(answer.status, data, answer.headers)
+        if answer.status in _FOR_OPERATORS or isinstance(error, BackendUnavailable):
+            logger.warning("%s%s: %s", self.name, path, error)
+        return error
 
     @contextmanager
     def _failing(self, path: str) -> Iterator[None]:

@@ -602,3 +602,19 @@ async def test_an_upstreams_message_is_told_as_far_as_one_can_read_it() -> None:
             await backend.complete(HELLO, Sampling())
     assert "long long" in str(caught.value)
     assert len(str(caught.value)) < 3000
+
+
+@pytest.mark.parametrize(("status", "logged"), [(401, True), (404, True), (500, True), (400, False), (429, False)])
+async def test_what_only_who_runs_the_servers_can_mend_is_logged_with_its_address(
+    caplog: pytest.LogCaptureFixture, status: int, logged: bool
+) -> None:
+    async def refuse(request: web.Request) -> web.Response:
+        return web.json_response({"error": {"message": "no"}}, status=status)
+
+    async with upstream(refuse) as backend:
+        with pytest.raises(BackendError):
+            await backend.complete(HELLO, Sampling())
+        with pytest.raises(BackendError):
+            _ = [delta async for delta in backend.stream(HELLO, Sampling())]
+    told = f"{backend.name}/chat/completions: upstream answered {status}: no"
+    assert [record.getMessage() for record in caplog.records] == [told] * 2 * logged
