@@ -5,6 +5,7 @@ Everything is reserved before it is used, so that the bounds hold however many c
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from spar_core.backends.base import Backend
 from spar_core.backends.many import complete_many
 from spar_core.errors import BackendError, SparError
-from spar_core.types import Completion, Message, ModelRole, Sampling, Usage
+from spar_core.types import Cancelled, Completion, Message, ModelRole, Sampling, Usage
 
 # A call that may say fewer tokens than this says nothing of use.
 LEAST_TOKENS = 8
@@ -34,9 +35,10 @@ class Budget:
     """One search's account.
 
     `nodes`: most nodes to expand. `tokens`: most completion tokens of all calls together. `seconds`: from
-    now. None is no bound. A call is one completion that was asked for, whether alone or with others in one request.
-    A cancelled one is counted among the calls; its tokens are not known and not charged, those of what was finished
-    beside it are.
+    now. None is no bound. A call is one completion that was requested, whether alone or with others in one request.
+    `usage` holds what the backend counted. A cancelled call is among the `calls`, and in `cancelled` with the most
+    that it may have generated. The token bound is charged that most for it, and for a call that the backend does not
+    count: it holds whatever they generated.
     """
 
     def __init__(
@@ -53,11 +55,12 @@ class Budget:
         self._seconds = seconds
         self.calls: Counter[ModelRole] = Counter()
         self.usage: dict[ModelRole, Usage] = {}
+        self.cancelled: dict[ModelRole, Cancelled] = {}
 
     def sibling(self) -> Budget:
         """An account of its own under the very same limits, for a search that runs beside this one."""
         sibling = copy(self)
-        sibling.calls, sibling.usage = Counter(), {}
+        sibling.calls, sibling.usage, sibling.cancelled = Counter(), {}, {}
         return sibling
 
     @property
@@ -99,15 +102,17 @@ class Budget:
         """
         reserved = self._reserve(sampling.max_tokens, shares)
         self.calls[role] += 1
-        used = 0
         try:
             completion = await backend.complete(messages, sampling.within(reserved))
-            used = completion.usage.completion_tokens
-            self.usage[role] = self.usage.get(role, Usage()) + completion.usage
-            return completion
-        finally:
-            if self._left.tokens is not None and reserved is not None:
-                self._left.tokens += reserved - used
+        except asyncio.CancelledError:
+            self._cancelled(role, 1, reserved)
+            raise
+        except BackendError:
+            self._give_back(reserved, Usage())
+            raise
+        self.usage[role] = self.usage.get(role, Usage()) + completion.usage
+        self._give_back(reserved, completion.usage)
+        return completion
 
     async def complete_many(
         self, role: ModelRole, backend: Backend, messages: Sequence[Message], samplings: Sequence[Sampling]
@@ -125,19 +130,33 @@ class Budget:
         if self._left.tokens is not None and reserved is not None:
             self._left.tokens -= reserved * (count - 1)
         self.calls[role] += count
-        used = Usage()
+        whole: list[Usage] = []
 
         def finished(completion: Completion) -> None:
-            nonlocal used
-            used += completion.usage
+            whole.append(completion.usage)
             self.usage[role] = self.usage.get(role, Usage()) + completion.usage
 
         try:
-            asked = [each.within(reserved) for each in samplings[:count]]
-            return await complete_many(backend, messages, asked, finished)
+            return await complete_many(
+                backend, messages, [each.within(reserved) for each in samplings[:count]], finished
+            )
+        except asyncio.CancelledError:
+            self._cancelled(role, count - len(whole), reserved)
+            count = len(whole)
+            raise
         finally:
-            if self._left.tokens is not None and reserved is not None:
-                self._left.tokens += reserved * count - used.completion_tokens
+            self._give_back(None if reserved is None else reserved * count, sum(whole, Usage()))
+
+    def _cancelled(self, role: ModelRole, calls: int, tokens: int | None) -> None:
+        """Record calls that were cut short; their reservation of `tokens` each is spent."""
+        if calls:
+            most = None if tokens is None else calls * tokens
+            self.cancelled[role] = self.cancelled.get(role, Cancelled()) + Cancelled(calls, most)
+
+    def _give_back(self, reserved: int | None, used: Usage) -> None:
+        """Free what finished calls have left of their reservation: nothing, if their tokens were not counted."""
+        if self._left.tokens is not None and reserved is not None and used.completion_counted:
+            self._left.tokens += reserved - used.completion_tokens
 
     def _reserve(self, wanted: int | None, shares: int) -> int | None:
         if self._left.tokens is None:

@@ -7,6 +7,7 @@ SparError
 ├── RequestError           the caller's request is wrong; `param` names the field
 └── BackendError           a model call failed
     ├── BackendTimeout     no answer in time
+    │   └── DeadlineReached    because the request's own deadline came first
     ├── BackendUnavailable cannot connect, connection lost, or 5xx
     ├── BackendOverloaded  429 or 503; `retry_after` in seconds when the upstream said so
     ├── BackendRejected    the upstream refused the request as such (other 4xx)
@@ -50,6 +51,10 @@ class BackendError(SparError):
 
 class BackendTimeout(BackendError):
     """No answer in time."""
+
+
+class DeadlineReached(BackendTimeout):
+    """The request's own deadline, or the server's stop, came before there was anything to answer with."""
 
 
 class BackendUnavailable(BackendError):

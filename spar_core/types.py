@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 FinishReason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 ModelRole = Literal["actor", "judge", "refiner"]
@@ -68,12 +68,18 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the backend counted them: of the prompt's those from a cache, of the completion's those of thoughts."""
+    """Tokens as the backend counted them: of the prompt's those from a cache, of the completion's those of thoughts.
+
+    Where a backend does not count, `prompt_counted` and `completion_counted` are False: the numbers beside them are
+    then only the part that is known.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    prompt_counted: bool = True
+    completion_counted: bool = True
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -81,11 +87,33 @@ class Usage:
             self.completion_tokens + other.completion_tokens,
             self.cached_tokens + other.cached_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
+            self.prompt_counted and other.prompt_counted,
+            self.completion_counted and other.completion_counted,
         )
 
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
+
+
+# What an upstream that sends no usage says of its tokens.
+UNCOUNTED: Final = Usage(prompt_counted=False, completion_counted=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Calls that were cut short.
+
+    What they generated beyond what is in the usage is unknown: at most `tokens_at_most`, None if nothing bounds it.
+    """
+
+    calls: int = 0
+    tokens_at_most: int | None = 0
+
+    def __add__(self, other: Cancelled) -> Cancelled:
+        bounds = (self.tokens_at_most, other.tokens_at_most)
+        known = [bound for bound in bounds if bound is not None]
+        return Cancelled(self.calls + other.calls, sum(known) if len(known) == len(bounds) else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,12 +15,12 @@ from spar_core.backends.pool import conversation_key
 from spar_core.budget import LEAST_TOKENS
 from spar_core.checks import Check, build_check, format_check
 from spar_core.cutoff import Cutoff
-from spar_core.errors import BackendTimeout, RequestError
+from spar_core.errors import DeadlineReached, RequestError
 from spar_core.judging import Judge, Judgement
 from spar_core.refining import Refiner
-from spar_core.search import Answers, Node, SearchConfig, SearchResult, Tree, choice_sampling, run_several
+from spar_core.search import Answers, Node, SearchConfig, SearchResult, StopReason, Tree, choice_sampling, run_several
 from spar_core.search.events import Emit
-from spar_core.types import Completion, Delta, Message, Sampling, Usage
+from spar_core.types import Cancelled, Completion, Delta, Message, Sampling, Usage
 from spar_server.asked_budget import asked_budget
 from spar_server.pair import Pair
 from spar_server.read_ahead import read_ahead
@@ -68,6 +68,11 @@ class Plan:
     def streams_draft(self) -> bool:
         """Whether the actor's tokens may go out as they come."""
         return self.config.budget == 0 and self.given is None
+
+    @property
+    def draft_seconds(self) -> float | None:
+        """How long the actor's tokens may go out. A long answer is not cut short unless its client says so."""
+        return None if self.options.deadline_s is None else self.config.deadline_s
 
     def bind_calls(self) -> None:
         """Tell the model calls of this task, and of those that it starts, whose they are and when they are over."""
@@ -154,7 +159,7 @@ class Plan:
             async with (self.cutoff or Cutoff()).timeout(self.config.deadline_s):
                 draft = await self.pair.actor.complete(self.conversation, self._draft_sampling(0))
         except TimeoutError as error:
-            raise BackendTimeout("the deadline came before the actor's draft") from error
+            raise DeadlineReached("the deadline came before the actor's draft") from error
         return self.passed_through([draft], time.monotonic() - began)
 
     def _refine_tokens(self, *, markers: int) -> int | None:
@@ -179,19 +184,36 @@ class Plan:
         limits = (most_tokens // self.n, sampling.max_tokens)
         return replace(sampling, max_tokens=min(limit for limit in limits if limit is not None))
 
-    def passed_through(self, drafts: Sequence[Completion], seconds: float) -> Answers:
-        """The answers of a request whose drafts went straight to the client."""
-        results = tuple(_untouched(draft, seconds) for draft in drafts)
-        usage = sum((draft.usage for draft in drafts), Usage())
-        return Answers(tuple(result.best for result in results), results, {"actor": len(drafts)}, {"actor": usage})
+    def passed_through(
+        self, drafts: Sequence[Completion], seconds: float, *, cut_short: Collection[int] = ()
+    ) -> Answers:
+        """The answers of a request whose drafts went straight to the client; those `cut_short` met its deadline."""
+        reasons: list[StopReason] = [
+            "deadline" if index in cut_short else "pass_through" for index in range(len(drafts))
+        ]
+        results = tuple(_untouched(draft, seconds, reason) for draft, reason in zip(drafts, reasons, strict=True))
+        cancelled = sum((self._unread(index, drafts[index]) for index in cut_short), Cancelled())
+        return Answers(
+            nodes=tuple(result.best for result in results),
+            results=results,
+            calls={"actor": len(drafts)},
+            usage={"actor": sum((draft.usage for draft in drafts), Usage())},
+            stop_reasons=tuple(reasons),
+            cancelled={"actor": cancelled} if cut_short else {},
+        )
+
+    def _unread(self, choice: int, draft: Completion) -> Cancelled:
+        """A draft that was cut short, and what it may have generated beyond what came."""
+        most = self._draft_sampling(choice).max_tokens
+        return Cancelled(1, None if most is None else max(0, most - draft.usage.completion_tokens))
 
 
-def _untouched(draft: Completion, seconds: float) -> SearchResult:
+def _untouched(draft: Completion, seconds: float, reason: StopReason) -> SearchResult:
     root = Node((), "unjudged", draft)
     return SearchResult(
         best=root,
         tree=Tree(root),
-        stop_reason="pass_through",
+        stop_reason=reason,
         degraded=False,
         calls={"actor": 1},
         usage={"actor": draft.usage},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from secrets import token_hex
 from time import time
 from typing import Any, Final
@@ -11,7 +11,7 @@ from typing import Any, Final
 from spar_core.judging import Judgement
 from spar_core.search import Answers
 from spar_core.trace import write_trace
-from spar_core.types import Completion, Usage
+from spar_core.types import Cancelled, Completion, Usage
 from spar_server.answering import Plan
 
 _NONE: Final = Usage()
@@ -76,19 +76,21 @@ def _choice(index: int, answer: Completion) -> dict[str, Any]:
 
 
 def usage_of(plan: Plan, answers: Answers) -> dict[str, Any]:
-    """Exact usage: the client's prompt once, every generated token, and the account of the search."""
-    generated = sum(usage.completion_tokens for usage in answers.usage.values())
-    answered = sum(answer.usage.completion_tokens for answer in answers.completions)
-    thought = sum(answer.usage.reasoning_tokens for answer in answers.completions)
+    """The client's prompt once, every generated token that was counted, and the account of the search.
+
+    What an upstream does not count is null. Calls that were cut short have an account of their own.
+    """
+    generated = sum(answers.usage.values(), _NONE)
+    answered = sum((answer.usage for answer in answers.completions), _NONE)
     asked = answers.results[0].draft.usage
-    prompt = asked.prompt_tokens
-    first, best = answers.nodes[0], answers.best
+    counted = _counts(replace(generated, prompt_tokens=asked.prompt_tokens, prompt_counted=asked.prompt_counted))
+    thought = generated.completion_tokens - answered.completion_tokens + answered.reasoning_tokens
+    cancelled = sum(answers.cancelled.values(), Cancelled())
+    first = answers.nodes[0]
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": generated,
-        "total_tokens": prompt + generated,
-        "prompt_tokens_details": {"cached_tokens": asked.cached_tokens},
-        "completion_tokens_details": {"reasoning_tokens": generated - answered + thought},
+        **counted,
+        "prompt_tokens_details": {"cached_tokens": asked.cached_tokens if asked.prompt_counted else None},
+        "completion_tokens_details": {"reasoning_tokens": thought if generated.completion_counted else None},
         "refinement": {
             "budget": plan.config.budget,
             "nodes": answers.expanded,
@@ -98,17 +100,34 @@ def usage_of(plan: Plan, answers: Answers) -> dict[str, Any]:
             "improved": first.depth > 0,
             "value": first.value,
             "draft_value": answers.draft_value,
-            "stop_reason": best.stop_reason,
+            "stop_reason": answers.stop_reason,
+            "stop_reasons": list(answers.stop_reasons),
             "degraded": answers.degraded or plan.browned_out,
             "calls": {role: answers.calls.get(role, 0) for role in ("actor", "refiner", "judge")},
             "tokens": {role: _tokens(answers.usage.get(role, _NONE)) for role in ("actor", "refiner", "judge")},
+            "cancelled_calls": cancelled.calls,
+            "cancelled_tokens_at_most": cancelled.tokens_at_most,
             "duration_ms": round(answers.duration_s * 1000, 1),
         },
     }
 
 
-def _tokens(usage: Usage) -> dict[str, int]:
-    return {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens}
+def _counts(usage: Usage) -> dict[str, int | None]:
+    """OpenAI's three numbers; those that are not known are null."""
+    tokens = _tokens(usage)
+    known = usage.prompt_counted and usage.completion_counted
+    return {
+        "prompt_tokens": tokens["prompt"],
+        "completion_tokens": tokens["completion"],
+        "total_tokens": usage.total_tokens if known else None,
+    }
+
+
+def _tokens(usage: Usage) -> dict[str, int | None]:
+    return {
+        "prompt": usage.prompt_tokens if usage.prompt_counted else None,
+        "completion": usage.completion_tokens if usage.completion_counted else None,
+    }
 
 
 def answer_delta(answer: Completion) -> dict[str, Any]:
@@ -121,7 +140,6 @@ def answer_delta(answer: Completion) -> dict[str, Any]:
 
 def judgement_body(model: str, plan: Plan, judgement: Judgement) -> dict[str, Any]:
     """A judgement with its votes and the findings of its checks."""
-    usage = sum((vote.usage for vote in judgement.votes), Usage())
     return {
         "id": f"judge-{token_hex(16)}",
         "object": "judgement",
@@ -140,9 +158,5 @@ def judgement_body(model: str, plan: Plan, judgement: Judgement) -> dict[str, An
             {"id": check.id, "kwargs": dict(check.kwargs), "passed": finding.passed, "evidence": finding.evidence}
             for check, finding in zip(plan.checks, judgement.findings, strict=True)
         ],
-        "usage": {
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "total_tokens": usage.total_tokens,
-        },
+        "usage": _counts(sum((vote.usage for vote in judgement.votes), _NONE)),
     }

@@ -31,8 +31,10 @@ class ErrorBody(_Body):
 
 
 class Tokens(_Body):
-    prompt: int
-    completion: int
+    """Null where the upstream does not count them."""
+
+    prompt: int | None
+    completion: int | None
 
 
 class ByRole(_Body):
@@ -58,21 +60,26 @@ class Refinement(_Body):
     improved: bool = Field(description="whether the answer is not the draft")
     value: float | None = Field(description="Yes / (Yes + No) of the votes on the answer; null without a verdict")
     draft_value: float | None
-    stop_reason: str
+    stop_reason: str = Field(description="the first answer's; with `n`, what cut short a search beside it")
+    stop_reasons: list[str] = Field(description="of each of the `n` searches")
     degraded: bool = Field(description="whether a model call failed on the way")
     calls: ByRole
     tokens: TokensByRole
+    cancelled_calls: int = Field(description="calls that were cut short; `calls` has them, `tokens` does not")
+    cancelled_tokens_at_most: int | None = Field(description="the most that they generated; null without a bound")
     duration_ms: float
 
 
 class TokenDetails(_Body):
-    reasoning_tokens: int = Field(description="every generated token that is not the answer's text")
+    reasoning_tokens: int | None = Field(description="every generated token that is not the answer's text")
 
 
 class ChatUsage(_Body):
-    prompt_tokens: int
-    completion_tokens: int = Field(description="every generated token, of all model calls")
-    total_tokens: int
+    """Null where the upstream does not count its tokens."""
+
+    prompt_tokens: int | None
+    completion_tokens: int | None = Field(description="every token that the model calls answered with")
+    total_tokens: int | None
     completion_tokens_details: TokenDetails
     refinement: Refinement
 
@@ -101,9 +108,9 @@ class ChatCompletion(_Body):
 
 
 class ResponseUsage(_Body):
-    input_tokens: int
-    output_tokens: int
-    total_tokens: int
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
     output_tokens_details: TokenDetails
     refinement: Refinement
 
@@ -135,9 +142,9 @@ class CheckBody(_Body):
 
 
 class PlainUsage(_Body):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    total_tokens: int | None
 
 
 class JudgementBody(_Body):
@@ -176,13 +183,13 @@ class AsUpstreamSaid(_Body):
 
 _REFINEMENT: Final = {
     "budget": 8, "nodes": 3, "depth": 1, "algorithm": "bfs", "accepted": True, "improved": True, "value": 1.0,
-    "draft_value": 0.2, "stop_reason": "refined_accepted", "degraded": False,
+    "draft_value": 0.2, "stop_reason": "refined_accepted", "stop_reasons": ["refined_accepted"], "degraded": False,
     "calls": {"actor": 1, "refiner": 3, "judge": 8},
     "tokens": {
         "actor": {"prompt": 26, "completion": 31}, "refiner": {"prompt": 330, "completion": 96},
         "judge": {"prompt": 640, "completion": 240},
     },
-    "duration_ms": 412.5,
+    "cancelled_calls": 0, "cancelled_tokens_at_most": 0, "duration_ms": 412.5,
 }  # fmt: skip
 _ANSWER: Final = "The river runs east and a lamp stands on its bank."
 _COUNTS: Final = {"prompt_tokens": 26, "completion_tokens": 367, "total_tokens": 393}

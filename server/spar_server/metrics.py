@@ -68,6 +68,15 @@ class Metrics:
             Counter("spar_tokens", "Tokens by model role and kind", ["role", "kind"], registry=registry).labels
         )
         self._calls = cache(Counter("spar_model_calls", "Model calls by role", ["role"], registry=registry).labels)
+        self._cancelled_calls = Counter(
+            "spar_cancelled_calls", "Model calls that were cut short, by role", ["role"], registry=registry
+        )
+        self._cancelled_tokens = Counter(
+            "spar_cancelled_tokens_at_most",
+            "The most that cut calls with a limit generated, by role",
+            ["role"],
+            registry=registry,
+        )
         self.upstreams = UpstreamMetrics(registry)
         self.load = LoadMetrics(registry)
         for kind in ("pass_through", "search", "judge", "completions", "embeddings"):
@@ -98,6 +107,9 @@ class Metrics:
     def answered(self, plan: Plan, answers: Answers, seconds: float) -> None:
         """Count what a request's answers took."""
         self.spent(plan.kind, answers.calls, answers.usage, seconds)
+        for role, cancelled in answers.cancelled.items():
+            self._cancelled_calls.labels(role).inc(cancelled.calls)
+            self._cancelled_tokens.labels(role).inc(cancelled.tokens_at_most or 0)
         if plan.config.budget:
             for result in answers.results:
                 self._searched(result)

@@ -11,11 +11,12 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from spar_core.errors import DeadlineReached
 from spar_core.search import Answers
 from spar_core.search.events import Event
 from spar_core.types import Completion, Delta, FinishReason, Usage
@@ -24,6 +25,8 @@ from spar_server.errors import ApiError
 from spar_server.metrics import Metrics
 from spar_server.progress import progress_of
 from spar_server.side_by_side import side_by_side
+
+T = TypeVar("T")
 
 # Some clients count only parsed chunks: what keeps a stream alive for the others is not enough for them.
 CHUNK_EVERY_S: Final = 15.0
@@ -154,27 +157,60 @@ async def stream_pass_through(plan: Plan, voice: Voice, metrics: Metrics) -> Asy
     What came together goes out together, as several frames in one piece: to send costs far more than to word.
     """
     choices = [_Heard() for _ in range(plan.n)]
+    batches = side_by_side([plan.draft_stream(index) for index in range(plan.n)])
+    if plan.draft_seconds is not None:
+        batches = _within(plan.draft_seconds, batches)
     with metrics.request(plan.kind) as meter:
-        async with aclosing(side_by_side([plan.draft_stream(index) for index in range(plan.n)])) as batches:
-            async for index, batch in batches:
-                if frames := choices[index].hear(batch, voice, index):
-                    if choices[index].text:
-                        meter.spoke()
-                    yield "".join(frames)
-        drafts = [Completion("".join(choice.text), choice.finish, choice.usage) for choice in choices]
-        answers = plan.passed_through(drafts, meter.elapsed_s)
+        try:
+            async with aclosing(batches):
+                async for index, batch in batches:
+                    if frames := choices[index].hear(batch, voice, index):
+                        if choices[index].text:
+                            meter.spoke()
+                        yield "".join(frames)
+        except TimeoutError as error:
+            if not any(choice.opened for choice in choices):
+                raise DeadlineReached("the deadline came before the actor's draft") from error
+        cut_short = [index for index, choice in enumerate(choices) if choice.finish is None]
+        opening = [piece for index in cut_short for piece in choices[index].hear((), voice, index)]
+        answers = plan.passed_through([choice.draft for choice in choices], meter.elapsed_s, cut_short=cut_short)
         meter.answered(plan, answers)
-        yield "".join(voice.ending(plan, answers))
+        yield "".join([*opening, *voice.ending(plan, answers)])
+
+
+async def _within(seconds: float, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """The items that come within so many seconds.
+
+    Raises:
+        TimeoutError: it was not all.
+    """
+    end = asyncio.get_running_loop().time() + seconds
+    async with aclosing(items):
+        while True:
+            # Each by itself: what comes while its reader is slow must not end the reader.
+            async with asyncio.timeout_at(end):
+                try:
+                    item = await anext(items)
+                except StopAsyncIteration:
+                    return
+            yield item
 
 
 @dataclass
 class _Heard:
-    """What a choice's stream has brought so far."""
+    """What a choice's stream has brought so far. Without a `finish` it has not ended."""
 
     text: list[str] = field(default_factory=list)
-    finish: FinishReason = "stop"
-    usage: Usage = field(default_factory=Usage)
+    finish: FinishReason | None = None
+    usage: Usage | None = None
     opened: bool = False
+
+    @property
+    def draft(self) -> Completion:
+        """All of it, or as much as there is: an answer that was cut short is one that ran out of its length."""
+        # A piece is at least a token; of a stream that is cut short nobody counts the prompt.
+        usage = self.usage or Usage(0, len(self.text), prompt_counted=False)
+        return Completion("".join(self.text), self.finish or "length", usage)
 
     def hear(self, batch: Sequence[Delta], voice: Voice, index: int) -> list[str]:
         """The frames that tell of a batch."""

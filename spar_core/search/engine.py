@@ -9,7 +9,7 @@ from spar_core.backends.base import Backend
 from spar_core.budget import Budget
 from spar_core.checks.base import Check
 from spar_core.cutoff import Cutoff
-from spar_core.errors import BackendTimeout
+from spar_core.errors import DeadlineReached
 from spar_core.judging import Judge, Judgement
 from spar_core.refining import Refiner
 from spar_core.search import events
@@ -102,7 +102,7 @@ async def _draft(expansion: Expansion, actor: Backend, sampling: Sampling, share
         async with cutoff.timeout(budget.seconds_left):
             return await budget.complete("actor", actor, conversation, sampling.seeded(seed), shares=shares)
     except TimeoutError as error:
-        raise BackendTimeout("the deadline came before the actor's draft") from error
+        raise DeadlineReached("the deadline came before the actor's draft") from error
 
 
 async def _search(expansion: Expansion, draft: Completion, judgement: Judgement | None) -> StopReason:
@@ -138,4 +138,5 @@ def _result(expansion: Expansion, reason: StopReason) -> SearchResult:
         usage=dict(expansion.budget.usage),
         judgements=expansion.judgements,
         duration_s=expansion.budget.elapsed_s,
+        cancelled=dict(expansion.budget.cancelled),
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
 from spar_core.search.tree import Node, Tree
-from spar_core.types import Completion, ModelRole, Usage
+from spar_core.types import Cancelled, Completion, ModelRole, Usage
 
 StopReason = Literal[
     "pass_through",
@@ -21,6 +21,8 @@ StopReason = Literal[
     "abstained",
     "upstream",
 ]
+# What ends a search that could have gone on, the most urgent first.
+CUT_SHORT: Final[tuple[StopReason, ...]] = ("deadline", "upstream", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class SearchResult:
     `calls` and `usage` are by model role; each vote is one judge call. `judgements` counts responses that
     were voted on (one request with n votes in the paper's terms). `nodes` counts every expanded
     node, failed and cancelled ones too. `degraded` says that a model call failed on the way.
+    `cancelled` are the calls that were cut short: among the `calls`, but not in the `usage`.
     """
 
     best: Node
@@ -40,6 +43,7 @@ class SearchResult:
     usage: Mapping[ModelRole, Usage]
     judgements: int
     duration_s: float
+    cancelled: Mapping[ModelRole, Cancelled] = field(default_factory=dict)
 
     @property
     def draft(self) -> Completion:

@@ -5,38 +5,44 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 from spar_core.backends.base import Backend
 from spar_core.budget import TokensExhausted
 from spar_core.checks.base import Check
 from spar_core.cutoff import Cutoff
-from spar_core.errors import BackendError
+from spar_core.errors import BackendError, DeadlineReached
 from spar_core.judging import Judge, Judgement
 from spar_core.refining import Refiner
 from spar_core.search import events
 from spar_core.search.config import SearchConfig
 from spar_core.search.engine import open_budget, run_search
 from spar_core.search.ranking import rank
-from spar_core.search.result import SearchResult
+from spar_core.search.result import CUT_SHORT, SearchResult, StopReason
 from spar_core.search.tree import Node
 from spar_core.seeds import derive_seed
-from spar_core.types import Completion, Message, ModelRole, Sampling, Usage
+from spar_core.types import Cancelled, Completion, Message, ModelRole, Sampling, Usage
+
+S = TypeVar("S", Usage, Cancelled)
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
     """`nodes` are the answers, best first; `results` the searches that they come from, one for each draft.
 
-    `calls` and `usage` are those of all searches by model role; `failed` is the number of drafts that could not be had.
+    `calls`, `usage` and `cancelled` are those of all searches by model role. `stop_reasons` has one reason for each
+    requested draft, in their order, also for the `failed` ones, which could not be had.
     """
 
     nodes: tuple[Node, ...]
     results: tuple[SearchResult, ...]
     calls: Mapping[ModelRole, int]
     usage: Mapping[ModelRole, Usage]
+    stop_reasons: tuple[StopReason, ...]
     failed: int = 0
+    cancelled: Mapping[ModelRole, Cancelled] = field(default_factory=dict)
 
     @property
     def completions(self) -> list[Completion]:
@@ -48,6 +54,11 @@ class Answers:
         if len(self.results) == 1:
             return self.results[0]
         return next(result for result in self.results if any(node is self.nodes[0] for node in result.tree))
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """The first answer's, unless something cut short a search beside it: that is never hidden."""
+        return next((reason for reason in CUT_SHORT if reason in self.stop_reasons), self.best.stop_reason)
 
     @property
     def degraded(self) -> bool:
@@ -120,17 +131,31 @@ async def run_several(
         nodes=tuple(rank([result.tree for result in results])[:n]),
         results=tuple(results),
         calls=dict(sum((account.calls for account in accounts), Counter())),
-        usage=_sum(account.usage for account in accounts),
+        usage=_sum((account.usage for account in accounts), Usage()),
+        stop_reasons=tuple(_reason(outcome) for outcome in outcomes),
         failed=n - len(results),
+        cancelled=_sum((account.cancelled for account in accounts), Cancelled()),
     )
 
 
-def _sum(usages: Iterable[Mapping[ModelRole, Usage]]) -> dict[ModelRole, Usage]:
-    total: dict[ModelRole, Usage] = {}
-    for usage in usages:
-        for role, one in usage.items():
-            total[role] = total.get(role, Usage()) + one
+def _sum(accounts: Iterable[Mapping[ModelRole, S]], nothing: S) -> dict[ModelRole, S]:
+    total: dict[ModelRole, S] = {}
+    for account in accounts:
+        for role, one in account.items():
+            total[role] = total.get(role, nothing) + one
     return total
+
+
+def _reason(outcome: SearchResult | BackendError | None) -> StopReason:
+    match outcome:
+        case SearchResult():
+            return outcome.stop_reason
+        case None:
+            return "tokens"
+        case DeadlineReached():
+            return "deadline"
+        case _:
+            return "upstream"
 
 
 async def _all(searches: Sequence[Coroutine[None, None, SearchResult]]) -> list[SearchResult | BackendError | None]:

@@ -88,10 +88,10 @@ class Chat:
 
 
 def _account(usage: dict[str, Any]) -> str:
-    refinement = usage.get("refinement", {})
+    refinement, tokens = usage.get("refinement", {}), usage["completion_tokens"]
     return (
         f"{refinement.get('stop_reason')} · {refinement.get('nodes')} of {refinement.get('budget')} nodes · "
-        f"{usage['completion_tokens']} tokens · {refinement.get('duration_ms', 0) / 1000:.1f} s"
+        f"{'?' if tokens is None else tokens} tokens · {refinement.get('duration_ms', 0) / 1000:.1f} s"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast, get_args
 
 from spar_core.errors import BackendProtocol
-from spar_core.types import Completion, Delta, FinishReason, Usage
+from spar_core.types import UNCOUNTED, Completion, Delta, FinishReason, Usage
 
 _MOST_TOKENS: Final = 10**12
 _FINISHES: Final = frozenset(get_args(FinishReason))
@@ -85,13 +85,16 @@ def finish_of(choice: Mapping[str, Any]) -> FinishReason | None:
 
 
 def usage_of(data: Mapping[str, Any]) -> Usage:
-    """Zero where a server does not count: it is not guessed at."""
+    """What a server does not count is not guessed at."""
     usage = _object(data.get("usage") or {}, "usage")
+    if not usage:
+        return UNCOUNTED
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     if prompt is None or completion is None:
         raise BackendProtocol("upstream's usage is not in numbers")
     cached, thought = _detail(usage, "prompt", "cached_tokens"), _detail(usage, "completion", "reasoning_tokens")
-    return Usage(prompt, completion, cached, thought)
+    counted = (usage.get(name) is not None for name in ("prompt_tokens", "completion_tokens"))
+    return Usage(prompt, completion, cached, thought, *counted)
 
 
 def _detail(usage: Mapping[str, Any], kind: str, name: str) -> int:

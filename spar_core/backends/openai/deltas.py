@@ -12,7 +12,7 @@ from spar_core.backends.openai.failures import parsed, read_object
 from spar_core.backends.openai.sse import DataLines
 from spar_core.characters import whole
 from spar_core.errors import BackendProtocol, BackendUnavailable
-from spar_core.types import Delta, FinishReason, Usage
+from spar_core.types import UNCOUNTED, Delta, FinishReason, Usage
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -52,7 +52,7 @@ class Deltas:
         # With neither of them the usage may have been cut off, and what was said would count as nothing.
         if self._finish is None or not (self.done or self._usage):
             raise BackendUnavailable("upstream broke off its stream")
-        return Delta(whole(self._half), finish_reason=self._finish, usage=self._usage or Usage())
+        return Delta(whole(self._half), finish_reason=self._finish, usage=self._usage or UNCOUNTED)
 
     def _read(self, lines: list[bytes]) -> list[Delta]:
         deltas: list[Delta] = []

@@ -100,6 +100,39 @@ async def test_without_any_draft_it_fails() -> None:
         await several(2, actor=ScriptedBackend(always(BackendUnavailable("down"))), budget=2)
 
 
+async def test_a_deadline_that_ends_one_search_is_not_hidden_by_an_accepted_answer_of_another() -> None:
+    judge = judging(lambda response: YES if response == "draft 1" else NO)
+    answers = await several(2, judge=judge, refiner=counting_refiner(latency_s=60), budget=4, deadline_s=0.1)
+    assert texts(answers)[0] == "draft 1"
+    assert sorted(answers.stop_reasons) == ["deadline", "draft_accepted"]
+    assert answers.stop_reason == "deadline"
+    assert answers.cancelled["refiner"].calls == 3
+
+
+async def test_a_deadline_that_leaves_a_draft_out_is_the_stop_reason() -> None:
+    class Uneven(ScriptedBackend):
+        async def complete(self, messages, sampling):  # type: ignore[no-untyped-def]
+            self.latency_s = 60.0 if self.calls else 0.0
+            return await super().complete(messages, sampling)
+
+    answers = await several(2, actor=Uneven(always("draft")), budget=0, deadline_s=0.1)
+    assert (texts(answers), answers.failed) == (["draft"], 1)
+    assert (answers.stop_reason, answers.stop_reasons) == ("deadline", ("pass_through", "deadline"))
+
+
+async def test_an_upstream_that_fails_a_draft_is_the_stop_reason() -> None:
+    script = iter(["fine", BackendUnavailable("down")])
+    answers = await several(2, actor=ScriptedBackend(lambda m, s: next(script)), budget=0)
+    assert (answers.stop_reason, answers.stop_reasons) == ("upstream", ("pass_through", "upstream"))
+
+
+async def test_searches_that_all_came_to_their_end_stop_for_the_reason_of_the_first_answer() -> None:
+    judge = judging(lambda response: YES if response == "answer 1" else NO)
+    answers = await several(2, judge=judge, budget=4, stop="level")
+    assert "budget" in answers.stop_reasons
+    assert answers.stop_reason == "refined_accepted"
+
+
 async def test_its_events_say_which_answer_they_are_of() -> None:
     events: list[Event] = []
     await several(2, budget=0, events=events)

@@ -91,8 +91,10 @@ def test_a_key_gets_its_searches_back_when_they_end_however_they_end() -> None:
     [
         (None, NON_STREAM_S),
         ("600", NON_STREAM_S),
-        ("100", 99),
-        ("2", 1.9),
+        ("100", 98),
+        ("10", 9),
+        ("2", 1.75),
+        ("0.3", 0.15),
         ("soon", NON_STREAM_S),
         ("-1", NON_STREAM_S),
         ("nan", NON_STREAM_S),
