@@ -42,11 +42,16 @@ class RequestError(SparError):
 
 
 class BackendError(SparError):
-    """A model call failed. `status` is the upstream's HTTP status, if there was one."""
+    """A model call failed. `status` is the upstream's HTTP status, if there was one.
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
+    The message is in this project's own words, because it reaches clients. `detail` is what the upstream said, which
+    may hold keys, addresses and prompts: it is for the log alone, redacted.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, detail: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.detail = detail
 
 
 class BackendTimeout(BackendError):
@@ -64,17 +69,31 @@ class BackendUnavailable(BackendError):
 class BackendOverloaded(BackendError):
     """429 or 503. `retry_after` is in seconds, None when the upstream did not say."""
 
-    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
-        super().__init__(message, status=status)
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = None, detail: str = ""
+    ) -> None:
+        super().__init__(message, status=status, detail=detail)
         self.retry_after = retry_after
 
 
 class BackendRejected(BackendError):
-    """The upstream refused the request as such. `param` is the field it named, if it named one."""
+    """The upstream refused the request as such.
 
-    def __init__(self, message: str, *, status: int | None = None, param: str | None = None) -> None:
-        super().__init__(message, status=status)
+    `param` is the field it named and `code` the reason, one of OpenAI's codes, if it named them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        param: str | None = None,
+        code: str | None = None,
+        detail: str = "",
+    ) -> None:
+        super().__init__(message, status=status, detail=detail)
         self.param = param
+        self.code = code
 
 
 class BackendProtocol(BackendError):

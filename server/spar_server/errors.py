@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from spar_core.backends.context import call_context
 from spar_core.errors import (
     BackendError,
     BackendOverloaded,
@@ -16,7 +17,7 @@ from spar_core.errors import (
     RequestError,
 )
 
-# How vLLM, OpenAI and the embedded engine say that a prompt does not fit.
+# How the engines in this process say that a prompt does not fit.
 _TOO_LONG: Final = re.compile(r"context[ _]length", re.IGNORECASE)
 
 
@@ -59,11 +60,17 @@ class ApiError(Exception):
 
 
 def api_error(error: ApiError | RequestError | BackendError) -> ApiError:
-    """This project's errors in OpenAI's terms."""
+    """This project's errors in OpenAI's terms. That of a model call tells the request's id, to look for in the log."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, RequestError):
         return ApiError(400, str(error), param=error.param, code="invalid_value")
+    answer = _of_a_model_call(error)
+    request_id = call_context().request_id
+    return answer if request_id is None else replace(answer, message=f"{answer.message} (request {request_id})")
+
+
+def _of_a_model_call(error: BackendError) -> ApiError:
     if isinstance(error, BackendRejected):
         return _rejected(error)
     if isinstance(error, BackendOverloaded):
@@ -79,7 +86,8 @@ def api_error(error: ApiError | RequestError | BackendError) -> ApiError:
 def _rejected(error: BackendRejected) -> ApiError:
     """The upstream's complaint is the client's to hear where it is about the request, not about this server."""
     if error.status in (400, 413, 422):
-        code = "context_length_exceeded" if _TOO_LONG.search(str(error)) else "upstream_rejected"
+        too_long = "context_length_exceeded" if _TOO_LONG.search(str(error)) else None
+        code = error.code or too_long or "upstream_rejected"
         return ApiError(413 if error.status == 413 else 400, str(error), param=error.param, code=code)
     what = "credentials" if error.status in (401, 403) else f"request ({error.status})"
     return ApiError(502, f"the upstream refused this server's {what}", "api_error", code="upstream_error", final=True)

@@ -121,9 +121,9 @@ def _shared(request: Request) -> tuple[Gate, Metrics, float]:
 
 
 def _refused(error: BackendRejected, path: str) -> Exception:
-    """An upstream without the route says no more than that; any other complaint is told as it is."""
+    """An upstream without the route says no more than that."""
     if error.status in (404, 405):
-        return ApiError(404, f"the actor's upstream does not serve {path}: {error}", code="not_supported")
+        return ApiError(404, f"the actor's upstream does not serve {path}", code="not_supported")
     return error
 
 

@@ -20,7 +20,9 @@ from spar_core.backends.context import call_context
 from spar_core.backends.openai.answers import completion_of, completions_of, in_one_piece
 from spar_core.backends.openai.deltas import Deltas
 from spar_core.backends.openai.failures import failure, read_object
-from spar_core.backends.openai.reading import TimedBody, TokenClock, read_rest
+from spar_core.backends.openai.reading import TimedBody, TokenClock, read_beginning, read_rest, read_whole
+from spar_core.backends.openai.redact import redacted
+from spar_core.backends.openai.size_limits import ERROR_BYTES, size_limit
 from spar_core.backends.openai.sse import data_lines
 from spar_core.backends.openai.timeouts import Timeouts
 from spar_core.backends.openai.wire import WIRE_ERRORS, Answer, Wire
@@ -30,7 +32,7 @@ from spar_core.types import Completion, Delta, Message, Sampling
 logger = logging.getLogger(__name__)
 
 # The key, the model's name or the address is wrong.
-_FOR_OPERATORS: Final = (401, 403, 404)
+_FOR_OPERATORS: Final = (301, 302, 303, 307, 308, 401, 403, 404, 405)
 _CHAT: Final = "/chat/completions"
 # A server that takes longer to say that it lives is in no state to be sent work.
 _PROBE_S: Final = 2.0
@@ -44,6 +46,8 @@ class OpenAIBackend:
     ) -> None:
         self.model = model
         self.name = base_url.rstrip("/")
+        self._key = api_key
+        self._label = _without_password(self.name)
         self._timeouts = timeouts or Timeouts()
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._wire = Wire(self.name, headers, connect_s=self._timeouts.connect)
@@ -66,13 +70,14 @@ class OpenAIBackend:
         self, messages: Sequence[Message], sampling: Sampling
     ) -> AsyncGenerator[Sequence[Delta], None]:
         body = {**self._body(messages, sampling), "stream": True, "stream_options": {"include_usage": True}}
-        clock, deltas = TokenClock(self._timeouts), Deltas()
-        with self._failing(_CHAT):
-            answer = await self._stream(_CHAT, body)
+        call = _Call(_CHAT, body)
+        clock, deltas = TokenClock(self._timeouts), Deltas(call.limit.whole)
+        with self._failing(call):
+            answer = await self._stream(call)
             if answer.is_json:
-                yield (in_one_piece(completion_of(read_object(await self._rest(answer)))),)
+                yield (in_one_piece(completion_of(read_object(await self._rest(call, answer)))),)
                 return
-            pieces = TimedBody(answer.content, clock)
+            pieces = TimedBody(answer.content, clock, call.limit.stream)
             try:
                 async for piece in pieces:
                     if batch := deltas.read(piece):
@@ -96,15 +101,16 @@ class OpenAIBackend:
         return await self._whole(path, {**body, "model": self.model})
 
     async def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        call = _Call(path, {**body, "model": self.model})
         clock = TokenClock(self._timeouts)
-        with self._failing(path):
-            answer = await self._stream(path, {**body, "model": self.model})
+        with self._failing(call):
+            answer = await self._stream(call)
             if answer.is_json:
-                yield read_object(await self._rest(answer))
+                yield read_object(await self._rest(call, answer))
                 return
-            pieces = TimedBody(answer.content, clock)
+            pieces = TimedBody(answer.content, clock, call.limit.stream)
             try:
-                async with aclosing(data_lines(pieces)) as lines:
+                async with aclosing(data_lines(pieces, call.limit.whole)) as lines:
                     async for data in lines:
                         if data == b"[DONE]":
                             break
@@ -130,62 +136,73 @@ class OpenAIBackend:
     async def _get(self, url: str) -> int | None:
         """The status of its answer, None when there is none in time."""
         try:
-            async with self._wire.session().get(url, timeout=aiohttp.ClientTimeout(total=_PROBE_S)) as response:
+            timeout = aiohttp.ClientTimeout(total=_PROBE_S)
+            async with self._wire.session().get(url, timeout=timeout, allow_redirects=False) as response:
                 return response.status
         except (TimeoutError, aiohttp.ClientError):
             return None
 
     async def _whole(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Ask for an answer in one piece."""
-        with self._failing(path):
+        call = _Call(path, body)
+        with self._failing(call):
             async with asyncio.timeout(min(self._timeouts.answer, self._timeouts.total)):
-                answer = await self._wire.post(path, _encoded(body), _request_id())
+                answer = await self._wire.post(path, call.data, _request_id())
                 try:
-                    data = await answer.content.read()
+                    if answer.status >= 300:
+                        raise await _refused(call, answer)
+                    data = await read_whole(answer.content, call.limit.whole)
                 finally:
                     answer.end()
-        if answer.status >= 400:
-            raise self._refused(path, answer, data)
-        return read_object(data)
+            return read_object(data)
 
-    async def _stream(self, path: str, body: Mapping[str, Any]) -> Answer:
+    async def _stream(self, call: _Call) -> Answer:
         """Ask for an answer in pieces; it is to be ended."""
         async with asyncio.timeout(min(self._timeouts.first_token, self._timeouts.total)):
-            answer = await self._wire.post(path, _encoded(body), _request_id())
-            if answer.status < 400:
+            answer = await self._wire.post(call.path, call.data, _request_id())
+            if answer.status < 300:
                 return answer
             try:
-                raise self._refused(path, answer, await answer.content.read())
+                raise await _refused(call, answer)
             finally:
                 answer.end()
 
-    async def _rest(self, answer: Answer) -> bytes:
+    async def _rest(self, call: _Call, answer: Answer) -> bytes:
         """The body of a server that was asked to stream and does not."""
         try:
             async with asyncio.timeout(min(self._timeouts.answer, self._timeouts.total)):
-                return await answer.content.read()
+                return await read_whole(answer.content, call.limit.whole)
         finally:
             answer.end()
 
-    def _refused(self, path: str, answer: Answer, data: bytes) -> BackendError:
-        """What an answer of status >= 400 stands for; logged if it is for who runs the servers, not for who asked."""
-        error = failure(answer.status, data, answer.headers)
-        if answer.status in _FOR_OPERATORS or isinstance(error, BackendUnavailable):
-            logger.warning("%s%s: %s", self.name, path, error)
-        return error
-
     @contextmanager
-    def _failing(self, path: str) -> Iterator[None]:
-        """Every failure of an exchange, also while its body is read, is a BackendError."""
+    def _failing(self, call: _Call) -> Iterator[None]:
+        """Every failure of an exchange, also while its body is read, is a BackendError, and logged.
+
+        The message reaches clients: addresses are for the log. What the upstream said is for its `debug` level alone.
+        """
         try:
             yield
         except TimeoutError as error:
-            logger.warning("%s%s did not answer in time", self.name, path)
+            logger.warning("%s%s did not answer in time", self._label, call.path)
             raise BackendTimeout("upstream did not answer in time") from error
         except WIRE_ERRORS as error:
-            # Addresses are for the log: messages reach clients.
-            logger.warning("%s%s: %s: %s", self.name, path, type(error).__name__, error)
-            raise BackendUnavailable(f"upstream cannot be reached or broke off ({type(error).__name__})") from error
+            name = type(error).__name__
+            why = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+            logger.warning("%s%s: %s%s", self._label, call.path, name, why)
+            self._log_detail(call, str(error))
+            raise BackendUnavailable(f"upstream cannot be reached or broke off ({name})") from error
+        except BackendError as error:
+            # If it is for whoever runs the servers, not for whoever asked.
+            if error.status in _FOR_OPERATORS or isinstance(error, BackendUnavailable):
+                logger.warning("%s%s: %s", self._label, call.path, error)
+            self._log_detail(call, error.detail)
+            raise
+
+    def _log_detail(self, call: _Call, said: str) -> None:
+        if said and logger.isEnabledFor(logging.DEBUG):
+            safe = redacted(said, secret=self._key, request=call.body)
+            logger.debug("%s%s said: %s", self._label, call.path, safe)
 
     def _body(self, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -199,6 +216,30 @@ class OpenAIBackend:
             "seed": sampling.seed,
         }
         return {name: value for name, value in body.items() if value is not None}
+
+
+class _Call:
+    """A request as it is sent, and the size that its answer may have."""
+
+    __slots__ = ("body", "data", "limit", "path")
+
+    def __init__(self, path: str, body: Mapping[str, Any]) -> None:
+        self.path = path
+        self.body = body
+        self.data = _encoded(body)
+        self.limit = size_limit(path, body, len(self.data))
+
+
+async def _refused(call: _Call, answer: Answer) -> BackendError:
+    """What an answer of status >= 300 stands for. Of its body no more is read than it takes to tell."""
+    said = await read_beginning(answer.content, ERROR_BYTES)
+    return failure(answer.status, said, answer.headers, call.body.keys())
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:

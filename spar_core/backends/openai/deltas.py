@@ -18,13 +18,13 @@ _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Deltas:
-    """Fed with a body's pieces. `done` once the upstream has said so; `broken` by what it garbled, after what it said
-    before."""
+    """Fed with a body's pieces, of lines of at most `longest` bytes. `done` once the upstream has said so; `broken` by
+    what it garbled, after what it said before."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int) -> None:
         self.done = False
         self.broken: BackendProtocol | None = None
-        self._lines = DataLines()
+        self._lines = DataLines(longest)
         self._finish: FinishReason | None = None
         self._usage: Usage | None = None
         # Some servers cut between the two halves of a character.

@@ -9,9 +9,57 @@ from typing import Final
 import aiohttp
 
 from spar_core.backends.openai.timeouts import Timeouts
+from spar_core.errors import BackendProtocol
 
 # How long the end of a body is waited for whose content is known: enough for what the server has sent already.
 _REST_S: Final = 0.1
+_REST_BYTES: Final = 2**16
+# Whoever sends faster than this is read, and unpacked, without a pause: others need their turn.
+_TURN_BYTES: Final = 2**18
+
+
+class SizeCheck:
+    """Counts the bytes of an answer, of which there may be `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = 0
+        self._turn = _TURN_BYTES
+
+    async def count(self, piece: bytes) -> None:
+        """Take note of a piece that came, and let other tasks run now and then.
+
+        Raises:
+            BackendProtocol: there is more than there may be.
+        """
+        self._size += len(piece)
+        if self._size > self._most:
+            raise BackendProtocol("upstream's answer is larger than what was asked for can be")
+        if self._size > self._turn:
+            self._turn = self._size + _TURN_BYTES
+            await asyncio.sleep(0)
+
+
+async def read_whole(content: aiohttp.StreamReader, most: int) -> bytes:
+    """A body in one piece.
+
+    Raises:
+        BackendProtocol: it has more than `most` bytes, unpacked.
+    """
+    pieces: list[bytes] = []
+    check = SizeCheck(most)
+    while piece := await content.readany():
+        await check.count(piece)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def read_beginning(content: aiohttp.StreamReader, most: int) -> bytes:
+    """The first `most` bytes of a body, or all of a shorter one."""
+    read = b""
+    while len(read) < most and (piece := await content.readany()):
+        read += piece
+    return read[:most]
 
 
 class TokenClock:
@@ -30,14 +78,15 @@ class TokenClock:
 
 
 class TimedBody:
-    """The body, piece by piece; TimeoutError when a token is overdue. To be closed.
+    """The body, piece by piece, of `most` bytes at most; TimeoutError when a token is overdue. To be closed.
 
     No generator, which would cost more, and one timer, which looks at the clock when it rings: most pieces come long
     before they are due.
     """
 
-    def __init__(self, content: aiohttp.StreamReader, clock: TokenClock) -> None:
+    def __init__(self, content: aiohttp.StreamReader, clock: TokenClock, most: int) -> None:
         self._content = content
+        self._check = SizeCheck(most)
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -60,6 +109,7 @@ class TimedBody:
             self._waiting = False
         if not piece:
             raise StopAsyncIteration
+        await self._check.count(piece)
         return piece
 
     def close(self) -> None:
@@ -84,7 +134,8 @@ async def read_rest(content: aiohttp.StreamReader) -> None:
     """Read what is left of a body that nobody needs, so that its connection can be used again."""
     if content.at_eof():
         return
+    read = 0
     with suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(_REST_S):
-            while not content.at_eof():
-                await content.readany()
+            while read < _REST_BYTES and not content.at_eof():
+                read += len(await content.readany())

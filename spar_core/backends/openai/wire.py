@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,8 +21,9 @@ from yarl import URL
 
 # vLLM closes idle connections after 5 s; reusing one later than that races with its closing.
 _KEEP_ALIVE_S: Final = 4.0
-# Rare enough to be left to a session, which knows what to send where and what to keep to itself.
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+# The redirects that keep method and body. The others make a GET of a POST, which no API means.
+_REDIRECTS: Final = frozenset({307, 308})
+_MOST_REDIRECTS: Final = 3
 _UNSENDABLE: Final = re.compile(r"[\0\r\n]")
 _JSON: Final = {"Content-Type": "application/json"}
 
@@ -36,7 +38,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     content: aiohttp.StreamReader
-    held: aiohttp.ClientResponse | Connection
+    held: Connection
 
     @property
     def is_json(self) -> bool:
@@ -72,13 +74,29 @@ class Wire:
     async def post(self, path: str, data: bytes, request_id: str | None) -> Answer:
         """Send a request and wait for its answer's head. Whoever gets the answer must end it.
 
+        A redirect is followed only within the server's own origin (scheme, host and port): the prompt and the key are
+        for nobody else. Any other is returned as the answer.
+
         Raises:
             TimeoutError: no connection could be had in time; for the answer nobody here looks at a clock.
             WIRE_ERRORS: the server cannot be reached, broke off or does not speak HTTP.
         """
-        target = self._targets.get(path) or self._target(path)
-        assert self._connector is not None
-        connection = await self._connector.connect(target.request, [], self._timeout)
+        target = self._targets.get(path)
+        if target is None:
+            target = self._targets[path] = self._target(URL(f"{self._base_url}{path}"))
+        answer = await self._exchange(target, data, request_id)
+        for _ in range(_MOST_REDIRECTS):
+            moved = self._moved(answer, target.request.url)
+            if moved is None:
+                break
+            answer.end()
+            # Not remembered: a server could make up addresses without end.
+            target = self._target(moved)
+            answer = await self._exchange(target, data, request_id)
+        return answer
+
+    async def _exchange(self, target: _Target, data: bytes, request_id: str | None) -> Answer:
+        connection = await self._open().connect(target.request, [], self._timeout)
         try:
             protocol, transport = connection.protocol, connection.transport
             assert protocol is not None
@@ -91,11 +109,19 @@ class Wire:
         except BaseException:
             connection.close()
             raise
-        answer = Answer(message.code, message.headers, content, connection)
-        if message.code not in _REDIRECTS:
-            return answer
-        answer.end()
-        return await self._follow(path, data, request_id)
+        return Answer(message.code, message.headers, content, connection)
+
+    def _moved(self, answer: Answer, asked: URL) -> URL | None:
+        """Where a redirect leads; None for any other answer, and for a redirect that is not to be followed."""
+        location = answer.headers.get("Location")
+        if answer.status not in _REDIRECTS or location is None:
+            return None
+        with suppress(ValueError):
+            moved = asked.join(URL(location))
+            if moved.origin() == asked.origin():
+                # By its path alone, so that a name and a password in the address are kept.
+                return URL(self._base_url).join(URL(moved.raw_path_qs, encoded=True))
+        return None
 
     def session(self) -> aiohttp.ClientSession:
         """For all that is asked for rarely."""
@@ -118,10 +144,9 @@ class Wire:
             self._connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
         return self._connector
 
-    def _target(self, path: str) -> _Target:
-        self._open()
+    def _target(self, url: URL) -> _Target:
         request = aiohttp.ClientRequest(
-            "POST", URL(f"{self._base_url}{path}"), headers={**self._headers, **_JSON}, loop=asyncio.get_running_loop()
+            "POST", url, headers={**self._headers, **_JSON}, loop=asyncio.get_running_loop()
         )
         request.headers.pop("Content-Length", None)
         lines = [
@@ -130,14 +155,7 @@ class Wire:
         ]
         if any(map(_UNSENDABLE.search, lines)):
             raise ValueError(f"{self._base_url}: a header or the address holds a line end")
-        target = self._targets[path] = _Target(request, "".join(f"{line}\r\n" for line in lines).encode())
-        return target
-
-    async def _follow(self, path: str, data: bytes, request_id: str | None) -> Answer:
-        headers = {**_JSON, "X-Request-Id": request_id} if request_id else _JSON
-        url = f"{self._base_url}{path}"
-        response = await self.session().post(url, data=data, headers=headers, timeout=self._timeout)
-        return Answer(response.status, response.headers, response.content, response)
+        return _Target(request, "".join(f"{line}\r\n" for line in lines).encode())
 
 
 def _line(request_id: str | None) -> bytes:

@@ -1,0 +1,63 @@
+"""What an upstream said, fit for a log: without keys, passwords and what a client wrote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+_LONGEST: Final = 500
+# Shorter runs that an error and a prompt share are chance.
+_RUN: Final = 12
+# Longer prompts are not searched: the whole of what was said is left out instead.
+_MOST_SEARCHED: Final = 2**20
+_SECRETS: Final = (
+    (re.compile(r"(?i)\b(bearer|basic)\s+\S+"), r"\1 [key]"),
+    (re.compile(r"(?i)(api[_-]?key|token|password|secret|authorization)(\W{1,4})[^\s,;\"'&]+"), r"\1\2[key]"),
+    (re.compile(r"://[^/\s@]*@"), "://[key]@"),
+    (re.compile(r"\b(?:sk|pk|hf|spar)[-_][\w-]+"), "[key]"),
+    # Anything else as long as a key, with a digit in it.
+    (re.compile(r"(?<![\w-])(?=[A-Za-z_-]*\d)[\w-]{20,}"), "[key]"),
+)
+
+
+def redacted(text: str, *, secret: str | None, request: Mapping[str, Any]) -> str:
+    """`text` in one short line, without `secret`, without what looks like a key, and without what `request` says."""
+    text = " ".join(text[:_LONGEST].split())
+    if secret:
+        text = text.replace(secret, "[key]")
+    for pattern, stand_in in _SECRETS:
+        text = pattern.sub(stand_in, text)
+    return _without(text, list(_texts(request)))
+
+
+def _without(text: str, written: list[str]) -> str:
+    """`text` with every longer run that a client wrote masked."""
+    if sum(map(len, written)) > _MOST_SEARCHED:
+        return "[left out: the request is too long to look for it in here]"
+    haystack = "\n".join(" ".join(each.split()) for each in written)
+    for each in written:
+        # Short texts, whole.
+        if 3 < len(each) < _RUN:
+            text = text.replace(each, "[text of the request]")
+    masked = [False] * len(text)
+    for start in range(len(text) - _RUN + 1):
+        if text[start : start + _RUN] in haystack:
+            masked[start : start + _RUN] = [True] * _RUN
+    runs = groupby(zip(text, masked, strict=True), key=itemgetter(1))
+    return "".join("[text of the request]" if hidden else "".join(char for char, _ in run) for hidden, run in runs)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in a request, but its keys; without recursion, for a request may be deep."""
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, Mapping):
+            left.extend(each.values())
+        elif isinstance(each, list | tuple):
+            left.extend(each)
