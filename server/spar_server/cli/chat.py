@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 from rich.console import Console
@@ -18,6 +18,9 @@ from yarl import URL
 from spar_core.backends.openai.sse import data_lines
 from spar_core.errors import BackendError, BackendRejected, BackendUnavailable, ConfigError
 from spar_server.cli.changes import changes
+
+# Bytes; the last one holds the whole tree.
+_LONGEST_EVENT: Final = 2**26
 
 
 @dataclass
@@ -77,7 +80,7 @@ class Chat:
         async with self.session.post("/v1/chat/completions", json=body) as response:
             if response.status != 200:
                 raise BackendError(_complaint(await response.text()))
-            async for data in data_lines(response.content.iter_any()):
+            async for data in data_lines(response.content.iter_any(), _LONGEST_EVENT):
                 if data == b"[DONE]":
                     return
                 chunk: dict[str, Any] = json.loads(data)

@@ -8,9 +8,10 @@ from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from spar_core.backends.context import bind_calls
+from spar_core.backends.openai.answers import usage_of
 from spar_core.backends.raw import PassThrough
 from spar_core.errors import BackendRejected, BackendTimeout, RequestError
 from spar_core.types import Usage
@@ -31,7 +32,7 @@ from spar_server.raw_schemas import CompletionsRequest, EmbeddingsRequest, RawRe
 from spar_server.read_ahead import read_ahead
 from spar_server.reply import defaults_of
 from spar_server.settings import Settings
-from spar_server.streaming import frame, joined
+from spar_server.streaming import frame, joined, json_answer
 
 router = APIRouter(route_class=JsonRoute)
 
@@ -68,7 +69,7 @@ def _actor(body: RawRequest, request: Request) -> PassThrough:
 
 async def _whole(path: str, actor: PassThrough, body: RawRequest, request: Request) -> Response:
     answer = await until_disconnect(request.receive, _answer(path, actor, request))
-    return JSONResponse({**answer, "model": body.model})
+    return json_answer({**answer, "model": body.model})
 
 
 async def _answer(path: str, actor: PassThrough, request: Request) -> dict[str, Any]:
@@ -84,8 +85,9 @@ async def _answer(path: str, actor: PassThrough, request: Request) -> dict[str, 
                 raise BackendTimeout("the deadline came before the actor's answer") from error
             except BackendRejected as error:
                 raise _refused(error, path) from error
-            meter.forwarded(_usage(answer))
-    return answer
+            usage = usage_of(answer)
+            meter.forwarded(usage)
+    return _counted(answer, usage)
 
 
 async def _frames(path: str, actor: PassThrough, body: RawRequest, request: Request) -> AsyncGenerator[str, None]:
@@ -107,8 +109,9 @@ async def _chunks(
             try:
                 async for chunk in chunks:
                     meter.spoke()
-                    usage = _usage(chunk) if chunk.get("usage") else usage
-                    yield frame({**chunk, "model": body.model})
+                    if chunk.get("usage"):
+                        usage = usage_of(chunk)
+                    yield frame({**_counted(chunk, usage), "model": body.model})
             except BackendRejected as error:
                 raise _refused(error, path) from error
         meter.forwarded(usage)
@@ -127,9 +130,14 @@ def _refused(error: BackendRejected, path: str) -> Exception:
     return error
 
 
-def _usage(answer: Mapping[str, Any]) -> Usage:
-    """As far as the upstream counted."""
-    usage = answer.get("usage")
-    counts = usage if isinstance(usage, dict) else {}
-    prompt, completion = (counts.get(f"{kind}_tokens") for kind in ("prompt", "completion"))
-    return Usage(prompt if isinstance(prompt, int) else 0, completion if isinstance(completion, int) else 0)
+def _counted(answer: Mapping[str, Any], usage: Usage) -> Mapping[str, Any]:
+    """The answer with the tokens as they were read, where it has a usage at all."""
+    if not answer.get("usage"):
+        return answer
+    counts = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    said = answer["usage"]
+    return {**answer, "usage": {**said, **{name: count for name, count in counts.items() if name in said}}}

@@ -125,7 +125,7 @@ def test_the_official_client_completes_streams_and_embeds(client: httpx.Client, 
 @pytest.mark.parametrize(
     ("told", "status"),
     [
-        ((400, {"error": {"message": "no", "param": "best_of"}}), 400),
+        ((400, {"error": {"message": "no", "param": "model"}}), 400),
         ((429, {}), 429),
         ((503, {}), 503),
         ((500, {}), 502),
@@ -146,7 +146,7 @@ def test_what_the_upstream_complains_of_is_told_as_in_chat(
             assert response.status_code == status
             assert set(response.json()["error"]) == {"message", "type", "param", "code"}
             if told[0] == 400:
-                assert response.json()["error"]["param"] == "best_of"
+                assert response.json()["error"]["param"] == "model"
 
 
 def test_a_stream_that_breaks_off_ends_in_an_error(client: httpx.Client, upstream: Upstream) -> None:
@@ -154,6 +154,63 @@ def test_a_stream_that_breaks_off_ends_in_an_error(client: httpx.Client, upstrea
     response = client.post("/v1/completions", json={"model": "pair", "prompt": "x", "stream": True})
     last = response.text.strip().split("\n\n")[-1]
     assert "broke off" in json.loads(last.removeprefix("data: "))["error"]["message"]
+
+
+HUGE = "9" * 400
+USAGES = [
+    ('{"prompt_tokens": -5, "completion_tokens": 2, "total_tokens": -3}', {"prompt_tokens": 0, "completion_tokens": 2}),
+    ('{"prompt_tokens": 3, "completion_tokens": 1e400}', {"prompt_tokens": 3, "completion_tokens": 10**12}),
+    ('{"prompt_tokens": 7.0, "total_tokens": 7}', {"prompt_tokens": 7}),
+    (f'{{"prompt_tokens": {HUGE}, "completion_tokens": -{HUGE}}}',
+     {"prompt_tokens": 10**12, "completion_tokens": 0}),
+    ("null", None),
+]  # fmt: skip
+
+
+def raw_answer(usage: str, *, stream: bool) -> Response:
+    """With a usage that no JSON library of ours would write."""
+    text = f'{{"id": "x", "choices": [{{"index": 0, "text": "One", "logprobs": NaN}}], "usage": {usage}}}'
+    if stream:
+        return Response(f"data: {text}\n\ndata: [DONE]\n\n", media_type="text/event-stream")
+    return Response(text, media_type="application/json")
+
+
+@pytest.mark.parametrize(("written", "read"), USAGES)
+@pytest.mark.parametrize("path", ["completions", "embeddings"])
+def test_a_usage_is_read_as_far_as_it_makes_sense(
+    client: httpx.Client, upstream: Upstream, path: str, written: str, read: dict[str, int] | None
+) -> None:
+    upstream.says = lambda: raw_answer(written, stream=False)
+    response = client.post(f"/v1/{path}", json={"model": "pair", "prompt": "x", "input": "x"})
+    assert response.status_code == 200, response.text
+    usage = response.json()["usage"]
+    if read is None:
+        assert usage is None
+        return
+    assert {name: usage[name] for name in read} == read
+    assert usage.get("total_tokens", 0) == (sum(read.values()) if "total_tokens" in usage else 0)
+
+
+@pytest.mark.parametrize(("written", "read"), USAGES)
+def test_a_stream_of_an_odd_usage_ends_as_any_other(
+    client: httpx.Client, upstream: Upstream, written: str, read: dict[str, int] | None
+) -> None:
+    upstream.says = lambda: raw_answer(written, stream=True)
+    response = client.post("/v1/completions", json={"model": "pair", "prompt": "x", "stream": True})
+    first, done = [line.removeprefix("data: ") for line in response.text.split("\n") if line]
+    assert done == "[DONE]"
+    usage = json.loads(first)["usage"]
+    assert (usage and {name: usage[name] for name in read or {}}) == read
+
+
+@pytest.mark.parametrize("usage", ['{"prompt_tokens": NaN}', '{"prompt_tokens": "many"}', "[1]", "7"])
+def test_a_usage_that_is_no_count_is_an_upstreams_error(client: httpx.Client, upstream: Upstream, usage: str) -> None:
+    upstream.says = lambda: raw_answer(usage, stream=False)
+    response = client.post("/v1/completions", json={"model": "pair", "prompt": "x"})
+    assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_error")
+    upstream.says = lambda: raw_answer(usage, stream=True)
+    response = client.post("/v1/completions", json={"model": "pair", "prompt": "x", "stream": True})
+    assert "upstream_error" in response.text
 
 
 @pytest.mark.parametrize(
