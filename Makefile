@@ -7,7 +7,7 @@ CLIENTS = $(VENV)-clients
 # vLLM wants versions of its own, so its tests have an environment of their own.
 VLLM = $(VENV)-vllm
 
-.PHONY: serve test test-clients test-vllm soak check bench clean
+.PHONY: serve test test-clients test-vllm soak attack fuzz check bench clean
 
 serve: $(VENV)/.serve
 	$(BIN)/spar serve
@@ -28,6 +28,15 @@ check: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/python tests/soak/soaking.py
+
+# A real server against what strangers send, models write and upstreams answer. FAMILIES="wire bodies" runs only those.
+attack: $(VENV)/.dev
+	PYTHONPATH=tests $(BIN)/python -m attack $(FAMILIES)
+
+# The parsers against whatever Hypothesis thinks of.
+FUZZ_SECONDS ?= 600
+fuzz: $(VENV)/.dev
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ_SECONDS)
 
 bench: $(VENV)/.dev
 	@for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done

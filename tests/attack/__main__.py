@@ -1,0 +1,55 @@
+"""`python -m attack [FAMILY ...]`: attack a real server, print each figure beside its bar, exit with 1 on a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from attack.outcome import Outcome, none_of
+from attack.target import running_upstream, target_at
+
+FAMILIES: Final = ("wire", "bodies", "verdicts", "upstreams", "fairness", "fields", "streams")
+
+
+async def attack(families: list[str]) -> list[Outcome]:
+    """Run each family against a server of its own."""
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory(prefix="spar-attack-") as folder:
+        async with running_upstream() as upstream:
+            for family in families:
+                outcomes += await _attack_with(family, Path(tempfile.mkdtemp(dir=folder)), upstream)
+    return outcomes
+
+
+async def _attack_with(family: str, folder: Path, upstream: str) -> list[Outcome]:
+    began, outcomes = time.monotonic(), list[Outcome]()
+    print(f"\n{family}", flush=True)
+    async with target_at(folder, upstream) as target:
+        for each in importlib.import_module(f"attack.families.{family}").ATTACKS:
+            for outcome in await each(target):
+                outcomes.append(outcome)
+                print(outcome.row(), flush=True)
+        target.look_into_log()
+        outcomes.append(none_of("secrets in answers and in the log", sorted(set(target.leaks))))
+        print(outcomes[-1].row())
+    print(f"  ({time.monotonic() - began:.0f} s)", flush=True)
+    return outcomes
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or list(FAMILIES)
+    if unknown := set(wanted) - set(FAMILIES):
+        sys.exit(f"there is no family {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
+    outcomes = asyncio.run(attack(wanted))
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    print(f"\n{len(outcomes)} figures, {len(failed)} over their bars")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""`python -m fuzz [SECONDS]`: feed every parser in turn until the time is over; exit with 1 and the input at a fault.
+
+What was found is kept in `.hypothesis` and tried first the next time.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.strategies import SearchStrategy
+
+from fuzz.endpoints import Endpoints, requests
+from fuzz.parsers import PARSERS
+
+_EXAMPLES: Final = 200
+_DEFAULT_S: Final = 600.0
+
+
+def fuzz(seconds: float) -> int:
+    """How many of the targets have a fault; one that has is left alone afterwards."""
+    targets: dict[str, tuple[SearchStrategy[Any], Callable[[Any], None]]] = {
+        **PARSERS, "a whole request": (requests, Endpoints().check)
+    }  # fmt: skip
+    until, examples, faults = time.monotonic() + seconds, dict.fromkeys(targets, 0), 0
+    while targets and time.monotonic() < until:
+        for name, (strategy, check) in list(targets.items()):
+            try:
+                _feed(strategy, check, name)
+            except Exception:  # noqa: BLE001
+                # The process's edge: whatever it is, it is a finding, and Hypothesis has added the input to it.
+                print(f"\n{name}:\n{traceback.format_exc()}", flush=True)
+                faults += 1
+                del targets[name]
+            examples[name] += _EXAMPLES
+            if time.monotonic() > until:
+                break
+    for name, count in examples.items():
+        print(f"{name}: {count:,} inputs{'' if name in targets else ', A FAULT'}")
+    return faults
+
+
+def _feed(strategy: SearchStrategy[Any], check: Callable[[Any], None], name: str) -> None:
+    def fed(value: Any) -> None:
+        check(value)
+
+    # Hypothesis keeps what it finds under the function's name.
+    fed.__qualname__ = name
+    settings(
+        max_examples=_EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False,
+        phases=(Phase.reuse, Phase.generate, Phase.shrink),
+    )(given(strategy)(fed))()  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(1 if fuzz(float(sys.argv[1]) if sys.argv[1:] else _DEFAULT_S) else 0)
