@@ -17,7 +17,7 @@ from hypothesis.strategies import SearchStrategy
 from fuzz.endpoints import Endpoints, requests
 from fuzz.parsers import PARSERS
 
-_EXAMPLES: Final = 200
+_EXAMPLES: Final = 100
 _DEFAULT_S: Final = 600.0
 
 
