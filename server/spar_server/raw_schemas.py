@@ -1,4 +1,4 @@
-"""Requests that are passed through: what is read of them here. Every other field is the upstream's to understand."""
+"""Requests that are passed through: what is read of them here. `request_fields` says which other fields go upstream."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spar_server.json_types import Flag
 
 
 class RawRequest(BaseModel):
-    """Any field may be there; all of them reach the actor's upstream as they are, but for the model's name."""
+    """What reaches the actor's upstream does so as it is, but for the model's name."""
 
     model_config = ConfigDict(extra="allow")
 

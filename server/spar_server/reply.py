@@ -23,6 +23,7 @@ from spar_server.headers import header_of
 from spar_server.keys import defaults_for
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
+from spar_server.request_fields import CHAT_FIELDS, check_fields
 from spar_server.schemas import ChatRequest
 from spar_server.settings import RefineDefaults, Settings
 from spar_server.streaming import Voice, json_answer, stream_pass_through, stream_search
@@ -44,6 +45,7 @@ def plan_for(chat: ChatRequest, request: Request) -> Plan:
     settings: Settings = request.app.state.settings
     pair: Pair = request.app.state.pair
     settings.limits.check_messages(chat.messages)
+    check_fields(chat.model_extra or {}, CHAT_FIELDS, settings.client_fields, ours=type(chat).model_fields)
     gate: Gate = request.app.state.gate
     plan = make_plan(
         chat,

@@ -1,4 +1,4 @@
-"""The request as it comes in. OpenAI's fields are typed where we act on them; what is not ours goes upstream."""
+"""The request as it comes in. OpenAI's fields are typed where we act on them; `request_fields` says what goes on."""
 
 from __future__ import annotations
 

@@ -127,6 +127,7 @@ class Settings(BaseSettings):
     auth: Literal["on", "off"] = Field(default="on", description="off serves everyone who can reach the server")
     keys: tuple[ApiKey, ...] = ()
     keys_file: Path | None = None
+    client_fields: tuple[str, ...] = Field(default=(), description="fields that clients may send upstream besides")
     limits: Limits = Limits()
     admission: AdmissionSettings = AdmissionSettings()
     brownout: BrownoutSettings = BrownoutSettings()

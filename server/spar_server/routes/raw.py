@@ -31,6 +31,7 @@ from spar_server.pair import Pair
 from spar_server.raw_schemas import CompletionsRequest, EmbeddingsRequest, RawRequest
 from spar_server.read_ahead import read_ahead
 from spar_server.reply import defaults_of
+from spar_server.request_fields import RAW_FIELDS, check_fields
 from spar_server.settings import Settings
 from spar_server.streaming import frame, joined, json_answer
 
@@ -39,7 +40,7 @@ router = APIRouter(route_class=JsonRoute)
 
 @router.post("/v1/completions", summary="Continue a text", responses=TEXT)
 async def completions(body: CompletionsRequest, request: Request) -> Response:
-    """OpenAI's older endpoint, for raw prompts: the actor's answer, unrefined. Every field reaches the actor."""
+    """OpenAI's older endpoint, for raw prompts: the actor's answer, unrefined."""
     actor = _actor(body, request)
     if not body.stream:
         return await _whole("/completions", actor, body, request)
@@ -62,17 +63,19 @@ def _actor(body: RawRequest, request: Request) -> PassThrough:
     for name in ("refine_budget", "refine"):
         if (body.model_extra or {}).get(name):
             raise RequestError(f"{name}: only chat and responses are refined", param=name)
+    settings: Settings = request.app.state.settings
+    check_fields(body.model_extra or {}, RAW_FIELDS, settings.client_fields, ours=type(body).model_fields)
     if not isinstance(pair.actor, PassThrough):
         raise ApiError(404, "this server's actor answers chats only", code="not_supported")
     return pair.actor
 
 
 async def _whole(path: str, actor: PassThrough, body: RawRequest, request: Request) -> Response:
-    answer = await until_disconnect(request.receive, _answer(path, actor, request))
+    answer = await until_disconnect(request.receive, _answer(path, actor, body, request))
     return json_answer({**answer, "model": body.model})
 
 
-async def _answer(path: str, actor: PassThrough, request: Request) -> dict[str, Any]:
+async def _answer(path: str, actor: PassThrough, body: RawRequest, request: Request) -> Mapping[str, Any]:
     gate, metrics, deadline_s = _shared(request)
     deadline_s = min(deadline_s, answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)))
     async with gate.timed_turn(request, deadline_s) as left:
@@ -80,7 +83,7 @@ async def _answer(path: str, actor: PassThrough, request: Request) -> dict[str, 
             bind_calls(deadline=time.monotonic() + left)
             try:
                 async with gate.draining.cutoff.timeout(left):
-                    answer = await actor.forward(path, await request.json())
+                    answer = await actor.forward(path, await _forwarded(body, request))
             except TimeoutError as error:
                 raise BackendTimeout("the deadline came before the actor's answer") from error
             except BackendRejected as error:
@@ -94,7 +97,7 @@ async def _frames(path: str, actor: PassThrough, body: RawRequest, request: Requ
     gate, metrics, deadline_s = _shared(request)
     async with gate.timed_turn(request, deadline_s):
         yield ""
-        frames = joined(read_ahead(_chunks(path, actor, body, await request.json(), metrics)))
+        frames = joined(read_ahead(_chunks(path, actor, body, await _forwarded(body, request), metrics)))
         async with aclosing(gate.draining.until_cutoff(frames)) as passed:
             async for each in passed:
                 yield each
@@ -116,6 +119,13 @@ async def _chunks(
                 raise _refused(error, path) from error
         meter.forwarded(usage)
         yield DONE
+
+
+async def _forwarded(body: RawRequest, request: Request) -> dict[str, Any]:
+    """The request as its client wrote it, without unknown fields, which are null."""
+    settings: Settings = request.app.state.settings
+    sent = {*type(body).model_fields, *RAW_FIELDS, *settings.client_fields}
+    return {name: value for name, value in (await request.json()).items() if name in sent}
 
 
 def _shared(request: Request) -> tuple[Gate, Metrics, float]:

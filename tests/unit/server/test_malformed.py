@@ -110,7 +110,7 @@ def test_half_characters_are_refused_by_their_place(client: httpx.Client) -> Non
 def test_nesting_has_an_end(client: httpx.Client) -> None:
     # The body itself is a level, and so is the list that the innermost one is.
     for depth, status in ((MAX_DEPTH - 2, 200), (MAX_DEPTH, 400)):
-        body = spoilt("/v1/chat/completions", "odd", b"[" * depth + b"]" * depth)
+        body = spoilt("/v1/chat/completions", "documents", b"[" * depth + b"]" * depth)
         assert client.post("/v1/chat/completions", content=body).status_code == status
 
 

@@ -98,7 +98,7 @@ def client(url: str, upstream: Upstream) -> Iterator[httpx.Client]:
 def test_every_field_reaches_the_upstream_under_its_own_name_for_the_model(
     client: httpx.Client, upstream: Upstream
 ) -> None:
-    asked = {"prompt": [1, 2], "max_tokens": 0, "echo": True, "odd": {"a": None}, "seed": None}
+    asked = {"prompt": [1, 2], "max_tokens": 0, "echo": True, "logit_bias": {"a": None}, "seed": None}
     answer = client.post("/v1/completions", json={"model": "pair", **asked}).json()
     assert upstream.bodies == [{"model": "big", **asked}]
     assert answer == {"id": "x", "model": "pair", "choices": [{"text": "One two"}], "usage": USAGE, "odd": 1}
@@ -181,7 +181,8 @@ def test_a_usage_is_read_as_far_as_it_makes_sense(
     client: httpx.Client, upstream: Upstream, path: str, written: str, read: dict[str, int] | None
 ) -> None:
     upstream.says = lambda: raw_answer(written, stream=False)
-    response = client.post(f"/v1/{path}", json={"model": "pair", "prompt": "x", "input": "x"})
+    asked = {"completions": "prompt", "embeddings": "input"}[path]
+    response = client.post(f"/v1/{path}", json={"model": "pair", asked: "x"})
     assert response.status_code == 200, response.text
     usage = response.json()["usage"]
     if read is None:

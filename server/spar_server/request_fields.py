@@ -1,0 +1,78 @@
+"""Which fields of a request go to the actor's upstream: OpenAI's, and those by which clients shape an answer.
+
+Servers take more than these, for whoever runs them: where to fetch a cache from, whose turn comes first, another chat
+template. No client is to set those through this server, and a mistyped field of ours must not pass for one of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+
+from spar_core.errors import RequestError
+
+# OpenAI's chat completions, as of its Python client 3.57. What ChatRequest reads itself is not looked up here.
+_CHAT: Final = frozenset(
+    "audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens metadata "
+    "modalities moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key prompt_cache_options "
+    "prompt_cache_retention reasoning_effort response_format safety_identifier seed service_tier stop store "
+    "stream_options temperature tool_choice tools top_logprobs top_p user verbosity web_search_options".split()
+)
+_RAW: Final = frozenset(
+    "best_of dimensions echo encoding_format frequency_penalty logit_bias logprobs max_tokens n presence_penalty seed "
+    "stop stream_options suffix temperature top_p user".split()
+)
+# What vLLM, SGLang, llama.cpp, TGI and others document for clients beyond that.
+_SAMPLING: Final = frozenset(
+    "add_generation_prompt add_special_tokens allowed_token_ids bad_words best_of cache_prompt cache_salt "
+    "chat_template_kwargs continue_final_message detokenize documents dry_allowed_length dry_base dry_multiplier "
+    "dry_penalty_last_n dry_sequence_breakers dynatemp_exponent dynatemp_range early_stopping ebnf echo "
+    "enable_thinking grammar guided_choice guided_decoding_backend guided_grammar guided_json guided_regex "
+    "guided_whitespace_pattern ignore_eos include_reasoning include_stop_str_in_output json_schema length_penalty "
+    "min_keep min_new_tokens min_p min_tokens mirostat mirostat_eta mirostat_tau n_probs no_repeat_ngram_size "
+    "no_stop_trim prompt_logprobs random_seed reasoning reasoning_budget reasoning_format regex repeat_last_n "
+    "repeat_penalty repetition_penalty return_token_ids return_tokens_as_token_ids safe_prompt samplers "
+    "separate_reasoning skip_special_tokens spaces_between_special_tokens stop_regex stop_token_ids stream_reasoning "
+    "structured_outputs tfs_z thinking thinking_budget thinking_token_budget top_a top_k top_n_tokens "
+    "truncate_prompt_tokens typical_p use_beam_search xtc_probability xtc_threshold".split()
+)
+_OURS: Final = ("refine_budget", "refine", "messages", "model", "stream")
+CHAT_FIELDS: Final = _CHAT | _SAMPLING
+RAW_FIELDS: Final = _RAW | _SAMPLING
+# The one field of those whose keys can be what is not for clients: to vLLM these two are arguments, not variables.
+_TEMPLATE_ARGUMENTS: Final = ("chat_template", "tokenize")
+
+
+def check_fields(
+    fields: Mapping[str, Any], allowed: Collection[str], extra: Collection[str], *, ours: Collection[str] = ()
+) -> None:
+    """Check a request's other `fields`; one that is null asks for nothing.
+
+    `extra` are the fields that the server's settings allow beside the `allowed` ones. `ours` are those that the
+    endpoint reads itself; the message tells the nearest of them all.
+
+    Raises:
+        RequestError: a field is not to be sent on; names it.
+    """
+    for name, value in fields.items():
+        if value is not None and name not in allowed and name not in extra:
+            raise _unknown(name, (*_OURS, *ours, *sorted(allowed), *extra))
+    _check_template_arguments(fields.get("chat_template_kwargs"))
+
+
+def _unknown(name: str, known: Collection[str]) -> RequestError:
+    shown = name[:80]
+    near = get_close_matches(shown, known, n=1, cutoff=0.8)
+    hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else "it is not sent on; whoever runs this server can allow it by its setting client_fields"
+    )
+    return RequestError(f"{shown}: unknown field; {hint}", param=shown)
+
+
+def _check_template_arguments(arguments: object) -> None:
+    if isinstance(arguments, Mapping) and (wrong := next((n for n in _TEMPLATE_ARGUMENTS if n in arguments), None)):
+        place = f"chat_template_kwargs.{wrong}"
+        raise RequestError(f"{place}: not for clients to set; leave it out", param=place)
