@@ -43,7 +43,7 @@ def asked_budget(request: ChatRequest, header: str | None, *, model: str, defaul
         source, budget = "X-Refine-Budget", _number(header, "X-Refine-Budget")
     elif suffix is not None:
         source, budget = "model", _number(suffix, "model")
-    elif request.reasoning_effort is not None:
+    elif request.reasoning_effort is not None and defaults.effort_budgets:
         return AskedBudget(min(_EFFORTS[request.reasoning_effort], defaults.max_refine_budget), named=False)
     else:
         return AskedBudget(min(defaults.refine_budget, defaults.max_refine_budget), named=False)

@@ -81,6 +81,13 @@ def load_keyring(settings: Settings) -> Keyring | None:
             )
         return None
     _refuse_doubles(keys)
+    for key in keys:
+        most = defaults_for(key, settings.refine).max_refine_budget
+        if key.refine_budget is not None and key.refine_budget > most:
+            raise ConfigError(
+                f"keys: {key.name}: refine_budget is {key.refine_budget}, over max_refine_budget, which is {most} for "
+                "this key; lower the one or raise the other"
+            )
     return Keyring(keys)
 
 

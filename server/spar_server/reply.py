@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from fastapi import Request
@@ -56,6 +57,9 @@ def plan_for(chat: ChatRequest, request: Request) -> Plan:
         cutoff=gate.draining.cutoff,
     )
     allow_model(key_of(request), pair.name)
+    if chat.reasoning_effort is not None and settings.forwards_effort:
+        extra = {**plan.sampling.extra, "reasoning_effort": chat.reasoning_effort}
+        plan = replace(plan, sampling=replace(plan.sampling, extra=extra))
     plan.bind_calls()
     return plan
 

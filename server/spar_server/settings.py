@@ -10,9 +10,19 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -56,6 +66,7 @@ class Upstream(BaseModel):
     api_key: SecretStr | None = None
     max_concurrency: int = Field(default=256, ge=1)
     retries: int = Field(default=2, ge=0, le=10)
+    reasons: bool = Field(default=False, description="of an actor: reasoning_effort is sent to it")
     timeouts: UpstreamTimeouts = UpstreamTimeouts()
 
     @field_validator("url", mode="before")
@@ -96,6 +107,7 @@ class RefineDefaults(BaseModel):
 
     refine_budget: int = Field(default=0, ge=0)
     max_refine_budget: int = Field(default=64, ge=0)
+    effort_budgets: bool = Field(default=True, description="reasoning_effort buys refinement")
     algorithm: Algorithm = "bfs"
     branch: int = Field(default=3, ge=1, le=16)
     beam: int = Field(default=2, ge=1, le=16)
@@ -106,6 +118,15 @@ class RefineDefaults(BaseModel):
     deadline_s: float = Field(default=280.0, gt=0)
     judge_max_tokens: int | None = Field(default=None, ge=1)
     refine_max_tokens: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _within_the_ceiling(self) -> Self:
+        if self.refine_budget > self.max_refine_budget:
+            raise ValueError(
+                f"refine_budget is {self.refine_budget}, over max_refine_budget, which is {self.max_refine_budget}; "
+                "lower the one or raise the other"
+            )
+        return self
 
 
 class Settings(BaseSettings):
@@ -134,6 +155,11 @@ class Settings(BaseSettings):
     log_level: str = Field(default="warning", pattern="^(critical|error|warning|info|debug)$")
     shutdown_grace_s: float = Field(default=30.0, ge=0)
     shutdown_delay_s: float = Field(default=0.0, ge=0, description="the port stays open for at least this long")
+
+    @property
+    def forwards_effort(self) -> bool:
+        """Whether `reasoning_effort` goes to the actor: it reasons, or the effort stands for nothing else."""
+        return not self.refine.effort_budgets or (isinstance(self.actor, Upstream) and self.actor.reasons)
 
     @field_validator("vllm", mode="before")
     @classmethod

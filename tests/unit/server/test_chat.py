@@ -182,7 +182,7 @@ def test_what_is_not_ours_reaches_the_actor(serving: Serving) -> None:
             stop="x",
             seed=3,
             max_completion_tokens=9,
-            wild=True,
+            top_k=5,
             nothing=None,
         )
     assert sampled(pair) == Sampling(
@@ -191,7 +191,7 @@ def test_what_is_not_ours_reaches_the_actor(serving: Serving) -> None:
         stop=("x",),
         seed=3,
         max_tokens=9,
-        extra={"frequency_penalty": 0.5, "tools": tools, "response_format": shape, "logprobs": True, "wild": True},
+        extra={"frequency_penalty": 0.5, "tools": tools, "response_format": shape, "logprobs": True, "top_k": 5},
     )
 
 

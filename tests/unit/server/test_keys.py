@@ -121,6 +121,14 @@ def test_a_wrong_file_of_keys_is_refused_by_name(tmp_path: Path, text: str, says
         load_keyring(Settings(keys_file=file))
 
 
+@pytest.mark.parametrize(("own", "most", "server"), [(5, 4, 64), (5, None, 4), (5, 9, 4)])
+def test_a_keys_budget_over_its_ceiling_is_refused(own: int, most: int | None, server: int) -> None:
+    key = ApiKey(name="a", sha256=DIGEST, refine_budget=own, max_refine_budget=most)
+    settings = Settings(keys=(key,), refine={"max_refine_budget": server})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="keys: a: refine_budget is 5, over max_refine_budget, which is 4"):
+        load_keyring(settings)
+
+
 def test_keys_and_no_auth_contradict_each_other() -> None:
     keys: Any = [entry("a", "one")]
     with pytest.raises(ConfigError, match="remove either"):

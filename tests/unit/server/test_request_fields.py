@@ -138,3 +138,28 @@ def test_every_field_of_openais_client_is_known() -> None:
     raw = RAW_FIELDS | {"model", "prompt", "input", "stream"}
     assert fields(completion_create_params.CompletionCreateParamsBase) <= raw
     assert fields(embedding_create_params.EmbeddingCreateParams) <= raw
+
+
+def upstream(**more: Any) -> Any:
+    return {"url": "http://127.0.0.1:9/v1", "model": "m", **more}
+
+
+@pytest.mark.parametrize(
+    ("settings", "budget", "forwarded"),
+    [
+        (Settings(), 2, False),
+        (Settings(actor=upstream()), 2, False),
+        (Settings(actor=upstream(reasons=True)), 2, True),
+        (Settings(refine={"effort_budgets": False}), 0, True),  # type: ignore[arg-type]
+        (Settings(refine={"effort_budgets": False, "refine_budget": 1}), 1, True),  # type: ignore[arg-type]
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+def test_an_effort_is_a_budget_or_the_actors_own(
+    serving: Serving, path: str, settings: Settings, budget: int, forwarded: bool
+) -> None:
+    pair = scripted_pair()
+    asked = {"reasoning": {"effort": "low"}} if path == "/v1/responses" else {"reasoning_effort": "low"}
+    response = ask(serving, pair, path, settings, **asked)
+    assert response.json()["usage"]["refinement"]["budget"] == budget
+    assert sent(pair).get("reasoning_effort") == ("low" if forwarded else None)

@@ -62,6 +62,8 @@ def test_nested_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPat
         ('[actor]\nvllm = "m"\nlora = "x"', "actor.lora: there is no such setting"),
         ("port = ", "my.toml: not valid TOML"),
         ('device = "gpu"', "device: .*cuda"),
+        ("[refine]\nrefine_budget = 65", "refine: .*refine_budget is 65, over max_refine_budget, which is 64; lower"),
+        ("[refine]\nrefine_budget = 5\nmax_refine_budget = 4", "refine_budget is 5, over max_refine_budget"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, text: str, says: str) -> None:
