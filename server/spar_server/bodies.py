@@ -55,8 +55,8 @@ class Envelope:
 
 
 def spar_of(plan: Plan, answers: Answers, trace_id: str) -> dict[str, Any]:
-    """The top-level extension: the trace id, and the trees if they were asked for."""
-    data: dict[str, Any] = {"trace_id": trace_id}
+    """The top-level extension, on the last chunk of an answer in a stream, whether its usage is asked for or not."""
+    data: dict[str, Any] = {"trace_id": trace_id, "degraded": answers.degraded or plan.browned_out}
     if plan.options.trace != "none":
         trees = [write_trace(result, plan.options.trace) for result in answers.results]
         data |= {"tree": trees[0]} if plan.n == 1 else {"trees": trees}

@@ -86,6 +86,7 @@ class ChatUsage(_Body):
 
 class Spar(_Body):
     trace_id: str
+    degraded: bool = Field(description="as in `usage.refinement`, also for a stream without usage")
     tree: dict[str, Any] | None = Field(default=None, description="with refine.trace; `trees` for n > 1")
 
 
@@ -200,7 +201,7 @@ _CHAT: Final = {
         "logprobs": None,
     }],
     "usage": {**_COUNTS, "completion_tokens_details": {"reasoning_tokens": 335}, "refinement": _REFINEMENT},
-    "spar": {"trace_id": "0c3f"},
+    "spar": {"trace_id": "0c3f", "degraded": False},
 }  # fmt: skip
 _RESPONSE: Final = {
     "id": "resp_0c3f", "object": "response", "created_at": 1767225600, "status": "completed", "model": "spar-small",
@@ -212,7 +213,7 @@ _RESPONSE: Final = {
         "input_tokens": 26, "output_tokens": 367, "total_tokens": 393,
         "output_tokens_details": {"reasoning_tokens": 335}, "refinement": _REFINEMENT,
     },
-    "spar": {"trace_id": "0c3f"},
+    "spar": {"trace_id": "0c3f", "degraded": False},
 }  # fmt: skip
 _JUDGED: Final = {
     "id": "judge-0c3f", "object": "judgement", "created": 1767225600, "model": "spar-small", "value": 0.0,

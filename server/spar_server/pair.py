@@ -48,8 +48,13 @@ class Pair:
     lineage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     async def ready(self) -> bool:
-        """Whether both can be called now."""
-        return all(await asyncio.gather(is_ready(self.actor), is_ready(self.refiner)))
+        """Whether there can be answers: the actor takes calls. Without the refiner they are drafts, and degraded."""
+        return await is_ready(self.actor)
+
+    async def ready_roles(self) -> Mapping[str, bool]:
+        """Whether each role's model takes calls."""
+        actor, refiner = await asyncio.gather(is_ready(self.actor), is_ready(self.refiner))
+        return {"actor": actor, "refiner": refiner}
 
     async def aclose(self) -> None:
         await self.actor.aclose()

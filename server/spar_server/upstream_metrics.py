@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
@@ -32,6 +33,15 @@ class UpstreamMetrics:
         self.breakers = Gauge(
             "spar_upstream_breaker", "0 closed, 1 half open, 2 open: gets no calls", labels, registry=registry
         )
+
+        self._ready = Gauge(
+            "spar_model_ready", "1 while a role's model takes calls, asked at every scrape", ["role"], registry=registry
+        )
+
+    def report_ready(self, roles: Mapping[str, bool]) -> None:
+        """Note which roles' models take calls."""
+        for role, ready in roles.items():
+            self._ready.labels(role).set(ready)
 
     def of(self, role: str) -> PoolObserver:
         return _RoleObserver(self, role)

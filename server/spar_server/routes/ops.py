@@ -25,7 +25,10 @@ async def health() -> dict[str, str]:
 @router.head("/ready", include_in_schema=False)
 @router.get("/ready", summary="Whether it takes requests", responses=READY)
 async def ready(request: Request) -> JSONResponse:
-    """False, with status 503, while it is stopping, and while no upstream of the actor or none of the refiner lives."""
+    """False, with status 503, while it is stopping, and while no upstream of the actor lives.
+
+    Without a refiner there are answers all the same, degraded ones: see the metric `spar_model_ready`.
+    """
     gate: Gate = request.app.state.gate
     pair: Pair = request.app.state.pair
     is_ready = not gate.draining.begun and await pair.ready()
@@ -42,4 +45,6 @@ async def server_version(request: Request) -> dict[str, Any]:
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     registry: Metrics = request.app.state.metrics
+    pair: Pair = request.app.state.pair
+    registry.upstreams.report_ready(await pair.ready_roles())
     return Response(registry.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -222,7 +222,7 @@ def test_checks_of_the_request_are_enforced(client: httpx.Client) -> None:
 
 
 def test_the_trace_is_there_when_asked_for(client: httpx.Client) -> None:
-    assert set(ask(client, refine_budget=1).json()["spar"]) == {"trace_id"}
+    assert set(ask(client, refine_budget=1).json()["spar"]) == {"trace_id", "degraded"}
     tree = ask(client, refine_budget=1, refine={"trace": "summary"}).json()["spar"]["tree"]
     assert [node["path"] for node in tree["nodes"]] == [[], [0]]
 
