@@ -32,7 +32,7 @@ _FILES: Final[dict[str, frozenset[str]]] = {
 }
 # Where a set has none of its own, the default set's is used.
 _OPTIONAL: Final = frozenset({"refine_bare"})
-SHIPPED_SETS: Final = ("default", "compact")
+SHIPPED_SETS: Final = ("default", "compact", "brief")
 
 
 @dataclass(frozen=True, slots=True)

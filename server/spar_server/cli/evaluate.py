@@ -145,7 +145,7 @@ def llmbar(
     pairwise: Annotated[
         bool, typer.Option("--pairwise", help="Compare both outputs of a pair, in both orders")
     ] = False,
-    templates: Annotated[str, typer.Option(help="Prompt templates: default, compact or a folder")] = "default",
+    templates: Annotated[str, typer.Option(help="Prompt templates: default, brief, compact or a folder")] = "default",
     extra_body: ExtraBody = None,
     temperature: Temperature = 0.7,
     max_tokens: MaxTokens = 2048,

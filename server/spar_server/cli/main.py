@@ -61,7 +61,7 @@ def serve(
     refiner_vllm: Annotated[str | None, typer.Option(help="The refiner, likewise (default the actor)")] = None,
     refiner_adapter: Annotated[str | None, typer.Option(help="Folder of the refiner's LoRA adapter")] = None,
     model: Annotated[str | None, typer.Option(help="Name under which the pair is served")] = None,
-    templates: Annotated[str | None, typer.Option(help="Prompt templates: default, compact or a folder")] = None,
+    templates: Annotated[str | None, typer.Option(help="Prompt templates: default, brief, compact or a folder")] = None,
     refine_budget: Annotated[int | None, typer.Option(help="Budget of requests that name none (default 0)")] = None,
     keys_file: Annotated[str | None, typer.Option(help="TOML file of API keys; see `spar keys new`")] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve everyone who can reach the server")] = False,

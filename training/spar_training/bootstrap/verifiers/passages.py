@@ -1,0 +1,85 @@
+"""Cut texts into the pieces that repairs move: lines, sentences, list items."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from spar_core.checks.text import split_sentences
+
+# What a line of a list begins with.
+ITEM_MARK: Final = re.compile(r"^\s*(?:[*+•-](?!\*)|\d{1,2}[.)])\s*")
+_HEADING: Final = re.compile(r"^\s*(?:#{1,6}\s|\*\*[^*]+\*\*:?\s*$|<<)")
+_DIVIDER: Final = re.compile(r"^\s*(?:\*{3,}|-{3,}|_{3,})\s*$")
+
+
+def sentences_of(line: str) -> list[str]:
+    """The sentences of one line; a list's mark stays with the first."""
+    mark = ITEM_MARK.match(line)
+    body = line[mark.end() :] if mark else line
+    found = split_sentences(body.strip()) if body.strip() else []
+    if mark and found:
+        found[0] = f"{line[: mark.end()]}{found[0]}"
+    return found
+
+
+def units(text: str) -> list[str]:
+    """What a text says, piece by piece: its sentences without headings, dividers and list marks."""
+    pieces: list[str] = []
+    for line in text.split("\n"):
+        if not line.strip() or _DIVIDER.match(line) or _HEADING.match(line):
+            continue
+        pieces += [piece for piece in (ITEM_MARK.sub("", one).strip() for one in sentences_of(line)) if piece]
+    return pieces
+
+
+def drop_sentences(text: str, places: set[int]) -> str:
+    """The text without the sentences of these numbers, counted over all lines; a line without any left goes."""
+    lines: list[str] = []
+    number = 0
+    for line in text.split("\n"):
+        if not line.strip():
+            lines.append(line)
+            continue
+        own = sentences_of(line)
+        left = [one for place, one in enumerate(own, start=number) if place not in places]
+        number += len(own)
+        if len(left) == len(own):
+            lines.append(line)
+        elif left:
+            lines.append(" ".join(left))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def all_sentences(text: str) -> list[str]:
+    """The sentences of all lines, as `drop_sentences` numbers them."""
+    return [one for line in text.split("\n") if line.strip() for one in sentences_of(line)]
+
+
+def grouped(pieces: Sequence[str], number: int) -> list[list[str]]:
+    """`pieces` in `number` runs of nearly one length, in order; each has at least one where there are enough."""
+    size, more = divmod(len(pieces), number)
+    groups: list[list[str]] = []
+    start = 0
+    for place in range(number):
+        end = start + size + (place < more)
+        groups.append(list(pieces[start:end]))
+        start = end
+    return groups
+
+
+def whole_sentences(text: str) -> str:
+    """A text that was cut off without its last, unfinished sentence; empty when nothing else is there."""
+    end = max(text.rfind(mark) for mark in ".!?")
+    return text[: end + 1] if end >= 0 else ""
+
+
+def repeats_itself(text: str) -> bool:
+    """Whether a text says the same over and over, as small models do."""
+    said = [one.lower() for one in all_sentences(text) if len(one) > 12]
+    if len(said) - len(set(said)) > max(1, len(said) // 6):
+        return True
+    words = text.lower().split()
+    runs = [tuple(words[place : place + 5]) for place in range(len(words) - 4)]
+    return len(runs) > 20 and len(set(runs)) < 0.8 * len(runs)

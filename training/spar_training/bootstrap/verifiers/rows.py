@@ -1,0 +1,161 @@
+"""Training rows from sampled answers: supervised conversations for the actor and for the refiner.
+
+An answer is used with the prompt that it was sampled for and with the other constraints of its task: whatever the base
+was asked, the checks tell the truth about what it wrote.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from spar_core.checks import Check, Finding, verify
+from spar_core.prompts import Templates
+from spar_core.types import Message
+from spar_training.bootstrap.verifiers.critique import critique, refinement
+from spar_training.bootstrap.verifiers.passages import repeats_itself, whole_sentences
+from spar_training.bootstrap.verifiers.prompts import ConstrainedPrompt
+from spar_training.bootstrap.verifiers.repair import Source, repaired
+from spar_training.files import Row
+
+Kind = Literal["answer", "judgement", "refinement"]
+_MOST_CHARACTERS: Final = 2400
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model wrote to a prompt; `cut` when it ran into the limit of tokens."""
+
+    prompt_id: str
+    place: int
+    text: str
+    cut: bool
+
+    @property
+    def id(self) -> str:
+        return f"{self.prompt_id}/{self.place}"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An answer under one prompt's constraints, what the checks found and, where it fails, the nearest passing text."""
+
+    prompt: ConstrainedPrompt
+    answer: Answer
+    text: str
+    findings: tuple[Finding, ...]
+    refined: str | None
+    by: Literal["none", "repair", "sample"]
+
+    @property
+    def id(self) -> str:
+        return f"{self.answer.id}@{self.prompt.id}"
+
+    @property
+    def checks(self) -> list[Check]:
+        return [constraint.check for constraint in self.prompt.constraints]
+
+    @property
+    def passed(self) -> bool:
+        return all(finding.passed for finding in self.findings)
+
+
+def examples(
+    prompts: Sequence[ConstrainedPrompt], answers: Sequence[Answer], *, crossed: int, seed: int
+) -> Iterator[Example]:
+    """Each answer under its own prompt and under up to `crossed` other ones of the same task.
+
+    An answer to the task alone, without constraints, has the prompt id `TASK/plain`.
+    """
+    by_id = {prompt.id: prompt for prompt in prompts}
+    by_task: dict[str, list[ConstrainedPrompt]] = {}
+    for prompt in prompts:
+        by_task.setdefault(prompt.task.id, []).append(prompt)
+    written: dict[str, list[Answer]] = {}
+    for answer in answers:
+        written.setdefault(task_id_of(answer.prompt_id), []).append(answer)
+    for task, own in written.items():
+        for answer in own:
+            asked = [by_id[answer.prompt_id]] if answer.prompt_id in by_id else []
+            others = [prompt for prompt in by_task.get(task, ()) if prompt.id != answer.prompt_id]
+            random.Random(f"{seed}/crossed/{answer.id}").shuffle(others)
+            for prompt in (*asked, *others[:crossed]):
+                if (made := _example(prompt, answer, own, seed)) is not None:
+                    yield made
+
+
+def task_id_of(prompt_id: str) -> str:
+    """The task of a prompt: `vicuna_question:4` of `vicuna_question:4/2` and of `vicuna_question:4/plain`."""
+    return prompt_id.rpartition("/")[0]
+
+
+def _example(prompt: ConstrainedPrompt, answer: Answer, siblings: Sequence[Answer], seed: int) -> Example | None:
+    text = whole_sentences(answer.text) if answer.cut else answer.text.strip()
+    if not text or len(text) > _MOST_CHARACTERS or repeats_itself(text):
+        return None
+    checks = [constraint.check for constraint in prompt.constraints]
+    findings = verify(checks, text)
+    if all(finding.passed for finding in findings):
+        return Example(prompt, answer, text, findings, None, "none")
+    others = [_usable(one) for one in siblings if one.id != answer.id]
+    rng = random.Random(f"{seed}/repair/{answer.id}/{prompt.id}")
+    refined = repaired(text, checks, Source(prompt.task.text, others, rng))
+    if refined is not None and len(refined) <= _MOST_CHARACTERS:
+        return Example(prompt, answer, text, findings, refined, "repair")
+    passing = [one for one in others if one and all(finding.passed for finding in verify(checks, one))]
+    nearest = max(passing, key=lambda one: _likeness(one, text), default=None)
+    return Example(prompt, answer, text, findings, nearest, "sample" if nearest else "none")
+
+
+def _usable(answer: Answer) -> str:
+    return whole_sentences(answer.text) if answer.cut else answer.text.strip()
+
+
+def _likeness(one: str, other: str) -> float:
+    words, others = set(one.lower().split()), set(other.lower().split())
+    return len(words & others) / max(1, len(words | others))
+
+
+def echoes(prompt: ConstrainedPrompt, text: str) -> bool:
+    """Whether an answer says back what was asked of it in place of doing it."""
+    plain = " ".join(text.lower().split())
+    asks_to_repeat = any(one.id == "combination:repeat_prompt" for one in prompt.constraints)
+    wishes = [one.wording for one in prompt.constraints] + ([] if asks_to_repeat else [prompt.task.text])
+    return any(" ".join(wish.lower().split()).rstrip(".") in plain for wish in wishes)
+
+
+def actor_row(example: Example) -> Row | None:
+    """The answer that passes, the model's own or the repaired one; None where there is none or it only echoes."""
+    text = example.text if example.passed else example.refined
+    if text is None or echoes(example.prompt, text):
+        return None
+    return _row(f"{example.id}/actor", "answer", list(example.prompt.record().conversation), text)
+
+
+def judgement_row(example: Example, templates: Templates, *, of: Literal["answer", "refined"]) -> Row | None:
+    """The true judgement of the answer, or of its refined text."""
+    text = example.text if of == "answer" else example.refined
+    if text is None:
+        return None
+    findings = verify(example.checks, text)
+    asked = templates.judge(example.prompt.record().conversation, text)
+    row = _row(f"{example.id}/{of}/judge", "judgement", asked, critique(example.checks, findings))
+    return {**row, "verdict": all(finding.passed for finding in findings)}
+
+
+def refinement_row(example: Example, templates: Templates) -> Row | None:
+    """The judgement of a failed answer and its refinement, one conversation."""
+    if example.passed or example.refined is None:
+        return None
+    said = critique(example.checks, example.findings)
+    asked = templates.refine(example.prompt.record().conversation, example.text, said)
+    reply = refinement(example.checks, example.findings, example.refined)
+    row = _row(f"{example.id}/refine", "refinement", asked, reply)
+    # What the reply would be if it refined nothing.
+    return {**row, "verdict": False, "departs_from": refinement(example.checks, example.findings, example.text)}
+
+
+def _row(name: str, kind: Kind, asked: Sequence[Message], reply: str) -> Row:
+    return {"id": name, "kind": kind, "messages": [one.to_openai() for one in (*asked, Message("assistant", reply))]}
