@@ -116,14 +116,14 @@ def _keywords(task: str, rng: random.Random, used: set[str]) -> list[str]:
 
 def _forbidden(task: str, rng: random.Random, used: set[str]) -> list[str]:
     # Words that an answer is likely to use: the task's own, and common ones.
-    own = [word for word in dict.fromkeys(_WORD.findall(task.lower())) if word not in used]
+    own: list[str] = [word for word in dict.fromkeys(_WORD.findall(task.lower())) if word not in used]
     common = [word for word in COMMON_WORDS if word not in used and word not in own]
     chosen = rng.sample(own, min(len(own), rng.choice((0, 1, 1, 2))))
     return chosen + rng.sample(common, rng.choice((1, 1, 2)))
 
 
 def _frequent_word(task: str, rng: random.Random, used: set[str]) -> str:
-    own = [word for word in dict.fromkeys(_WORD.findall(task.lower())) if word not in used]
+    own: list[str] = [word for word in dict.fromkeys(_WORD.findall(task.lower())) if word not in used]
     pool = own if own and rng.random() < 0.6 else [word for word in KEYWORDS if word not in used]
     used.add(word := rng.choice(pool))
     return word
