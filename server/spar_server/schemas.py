@@ -40,7 +40,9 @@ class RefineOptions(BaseModel):
     algorithm: Algorithm | None = None
     branch: UpTo16 | None = Field(default=None, description="refinements of one answer")
     beam: UpTo16 | None = Field(default=None, description="answers of a level that are refined further")
-    max_depth: UpTo16 | None = Field(default=None, description="refinements on top of each other")
+    max_depth: UpTo16 | None = Field(
+        default=None, description="one tree of this depth, whatever the budget; without it, trees until the budget ends"
+    )
     votes: Votes | None = Field(default=None, description="judgements of one answer, at the most")
     threshold: Number | None = Field(default=None, ge=0, lt=1, description="accepted is a share of Yes above this")
     stop: StopPolicy | None = Field(default=None, description="on acceptance, cancel or await the others of a level")

@@ -111,7 +111,9 @@ class RefineDefaults(BaseModel):
     algorithm: Algorithm = "bfs"
     branch: int = Field(default=3, ge=1, le=16)
     beam: int = Field(default=2, ge=1, le=16)
-    max_depth: int = Field(default=3, ge=1, le=16)
+    max_depth: int | None = Field(
+        default=None, ge=1, le=16, description="one tree of this depth; none: trees until the budget ends"
+    )
     votes: int = Field(default=5, ge=1, le=25)
     threshold: float = Field(default=0.5, ge=0, lt=1)
     stop: StopPolicy = "first"

@@ -10,7 +10,7 @@ from spar_core.search.tree import Node
 
 async def best_first(expansion: Expansion, root: Node) -> StopReason:
     config = expansion.config
-    frontier = [root]
+    frontier, deepest = [root], root.depth + config.tree_depth
     deepest_reached = False
     for turn in range(expansion.budget.nodes_left + 1):
         if not expansion.budget.nodes_left:
@@ -19,9 +19,9 @@ async def best_first(expansion: Expansion, root: Node) -> StopReason:
         if not chosen:
             break
         frontier.remove(chosen[0])
-        children = await expansion.refine_all([(chosen[0], n) for n in range(config.branch)])
+        children = await expansion.refine_all(expansion.places(chosen[0]))
         if any(node.accepted for node in children):
             return "refined_accepted"
-        frontier += [node for node in children if node.depth < config.max_depth]
-        deepest_reached = deepest_reached or any(node.depth == config.max_depth for node in children)
+        frontier += [node for node in children if node.depth < deepest]
+        deepest_reached = deepest_reached or any(node.depth == deepest for node in children)
     return "depth" if deepest_reached else "no_candidates"

@@ -6,27 +6,22 @@ nothing new, only duplicates and unreadable replies, is asked for again from the
 
 from __future__ import annotations
 
-from collections import Counter
-
 from spar_core.search.expansion import Expansion
 from spar_core.search.result import StopReason
 from spar_core.search.strategy import select
-from spar_core.search.tree import Node, Path
+from spar_core.search.tree import Node
 
 
 async def bfs(expansion: Expansion, root: Node) -> StopReason:
     config = expansion.config
     beam, found = [root], [root]
-    asked: Counter[Path] = Counter()
-    for depth in range(config.max_depth):
+    for depth in range(config.tree_depth):
         if not expansion.budget.nodes_left:
             return "budget"
-        places = [(node, asked[node.path] + n) for node in beam for n in range(config.branch)]
-        level = await expansion.refine_all(places)
+        level = await expansion.refine_all([place for node in beam for place in expansion.places(node)])
         if any(node.accepted for node in level):
             return "refined_accepted"
-        asked.update(node.path for node, _ in places)
-        found = select(expansion, level, config.beam, depth)
+        found = select(expansion, level, config.beam, *root.path, depth)
         if not found and (expansion.degraded or expansion.tokens_exhausted):
             break
         beam = found or beam

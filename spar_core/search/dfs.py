@@ -12,18 +12,23 @@ from spar_core.search.tree import Node
 
 
 async def dfs(expansion: Expansion, root: Node) -> StopReason:
+    return await _below(expansion, root, expansion.config.tree_depth)
+
+
+async def _below(expansion: Expansion, root: Node, levels: int) -> StopReason:
+    """Search so many levels below a node."""
     config = expansion.config
-    if root.depth == config.max_depth:
+    if levels == 0:
         return "depth"
     if not expansion.budget.nodes_left:
         return "budget"
-    children = await expansion.refine_all([(root, n) for n in range(config.branch)])
+    children = await expansion.refine_all(expansion.places(root))
     if any(node.accepted for node in children):
         return "refined_accepted"
     chosen = select(expansion, children, config.beam, *root.path)
     reason: StopReason = "no_candidates"
     for child in chosen:
-        below = await dfs(expansion, child)
+        below = await _below(expansion, child, levels - 1)
         if below in ("refined_accepted", "budget"):
             return below
         reason = "depth" if "depth" in (reason, below) else below

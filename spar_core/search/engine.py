@@ -21,6 +21,7 @@ from spar_core.search.dfs import dfs
 from spar_core.search.expansion import Expansion
 from spar_core.search.iterative import iterative
 from spar_core.search.ranking import rank
+from spar_core.search.restarts import search_trees
 from spar_core.search.result import SearchResult, StopReason
 from spar_core.search.strategy import Strategy
 from spar_core.search.tree import Node, Tree
@@ -75,6 +76,7 @@ async def run_search(
         budget=budget,
         emit=emit,
     )
+    given = draft is not None
     if draft is None:
         draft = await _draft(expansion, actor, actor_sampling, shares, cutoff)
     emit(events.Drafted(draft))
@@ -82,7 +84,7 @@ async def run_search(
     expansion.tree = Tree(Node((), "unjudged", draft))
     try:
         async with cutoff.timeout(budget.seconds_left):
-            reason = await _search(expansion, draft, draft_judgement)
+            reason = await _search(expansion, draft, draft_judgement, redraft=not given)
     except TimeoutError:
         reason = "deadline"
     result = _result(expansion, reason)
@@ -105,7 +107,7 @@ async def _draft(expansion: Expansion, actor: Backend, sampling: Sampling, share
         raise DeadlineReached("the deadline came before the actor's draft") from error
 
 
-async def _search(expansion: Expansion, draft: Completion, judgement: Judgement | None) -> StopReason:
+async def _search(expansion: Expansion, draft: Completion, judgement: Judgement | None, *, redraft: bool) -> StopReason:
     # Tool calls are for the client to make: there is no text to judge.
     if expansion.config.budget == 0 or draft.calls_tools:
         return "pass_through"
@@ -117,7 +119,7 @@ async def _search(expansion: Expansion, draft: Completion, judgement: Judgement 
     if root.judgement.abstained:
         # Without a verdict there is no critique to refine by, and no claim that the draft is wrong.
         return "abstained"
-    reason = await STRATEGIES[expansion.config.algorithm](expansion, root)
+    reason = await search_trees(STRATEGIES[expansion.config.algorithm], expansion, root, redraft=redraft)
     return _cause(expansion) if reason == "no_candidates" else reason
 
 

@@ -66,6 +66,11 @@ class Expansion:
         self.tree = Tree(root)
         return root
 
+    def places(self, node: Node) -> list[tuple[Node, int]]:
+        """Where `branch` more refinements of a node belong."""
+        first = self.tree.children(node.path)
+        return [(node, number) for number in range(first, first + self.config.branch)]
+
     async def refine_all(self, places: Sequence[tuple[Node, int]]) -> list[Node]:
         """Refine several nodes at once; each place is a parent and the number of its new child.
 
@@ -132,6 +137,9 @@ class Expansion:
         completion = await (self._sampled(path, shares) if parent is None else self._refined(path, parent, shares))
         if isinstance(completion, str):
             return Node(path, "failed", problem=completion)
+        if completion.calls_tools:
+            # There is no text to judge, and a draft that answered in text stands.
+            return Node(path, "unjudged", completion)
         judgement = await self._judgement(path, turn, completion.text)
         return Node(path, "judged" if judgement else "unjudged", completion, judgement)
 

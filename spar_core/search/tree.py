@@ -80,6 +80,10 @@ class Tree:
         yield self.root
         yield from sorted(self._nodes.values(), key=lambda node: (node.depth, node.path))
 
+    def children(self, path: Path) -> int:
+        """How many nodes were expanded from the one at `path`."""
+        return sum(node[:-1] == path for node in self._nodes)
+
     def __len__(self) -> int:
         """Expanded nodes; the root is not one."""
         return len(self._nodes)

@@ -20,7 +20,7 @@ from spar_core.types import Completion, Message, Sampling, Usage
 @pytest.mark.parametrize(("algorithm", "nodes", "depth"), [("bfs", 15, 3), ("dfs", 21, 3)])
 async def test_the_papers_node_and_call_counts_when_every_vote_is_no(algorithm: str, nodes: int, depth: int) -> None:
     refiner = counting_refiner()
-    result = await search(algorithm=algorithm, budget=100, refiner=refiner, early_vote_stop=False)
+    result = await search(algorithm=algorithm, budget=100, max_depth=3, refiner=refiner, early_vote_stop=False)
     assert result.nodes == nodes
     assert len(refiner.calls) == result.calls["refiner"] == nodes
     assert result.judgements == nodes + 1
@@ -167,7 +167,7 @@ async def test_a_refinement_equal_to_the_draft_is_a_duplicate() -> None:
 
 
 async def test_failed_refinements_count_and_the_answer_is_never_truncated_text() -> None:
-    result = await search(budget=20, refiner=ScriptedBackend(always("[[start]]\nhalf an ans")))
+    result = await search(budget=20, max_depth=3, refiner=ScriptedBackend(always("[[start]]\nhalf an ans")))
     assert result.stop_reason == "no_candidates"
     assert result.nodes == 9
     assert {node.problem for node in list(result.tree)[1:]} == {"no_end"}

@@ -14,10 +14,10 @@ from spar_core.search import STRATEGIES, SearchResult
 configs = st.fixed_dictionaries(
     {
         "algorithm": st.sampled_from(sorted(STRATEGIES)),
-        "budget": st.integers(0, 12),
+        "budget": st.integers(0, 24),
         "branch": st.integers(1, 4),
         "beam": st.integers(1, 3),
-        "max_depth": st.integers(1, 4),
+        "max_depth": st.sampled_from([None, 1, 2, 4]),
         "votes": st.integers(1, 5),
         "threshold": st.sampled_from([0.0, 0.4, 0.5, 0.9]),
         "stop": st.sampled_from(["first", "level"]),

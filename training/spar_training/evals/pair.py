@@ -16,7 +16,7 @@ from spar_core.backends.base import Backend
 from spar_core.checks import verify
 from spar_core.prompts import load_templates
 from spar_core.refining import Refiner
-from spar_core.search import SearchConfig, run_search
+from spar_core.search import PAPER_DEPTH, SearchConfig, run_search
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Usage
 from spar_training.evals.world import ACTOR_SAMPLING, CALL_SAMPLING
@@ -117,7 +117,9 @@ class PairEval:
             actor=actor,
             judge=judge,
             refiner=Refiner(backend=refiner, templates=load_templates(self.templates), sampling=CALL_SAMPLING),
-            config=SearchConfig(budget=self.budget, seed=derive_seed(self.seed, "evaluation", item.id, "search")),
+            config=SearchConfig(
+                budget=self.budget, max_depth=PAPER_DEPTH, seed=derive_seed(self.seed, "evaluation", item.id, "search")
+            ),
             actor_sampling=ACTOR_SAMPLING,
             draft=Completion(item.response, "stop", Usage()),
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from spar_core.search import STRATEGIES, SearchConfig
+from spar_core.search import PAPER_DEPTH, STRATEGIES, SearchConfig
 from spar_training.scaling.consensus import Consensus
 
 Group = Literal["main", "oracle", "ablation"]
@@ -27,8 +27,9 @@ DEFAULT_METHOD: Final = "bfs"
 ABLATION_BUDGET: Final = 8
 
 # The engine awaits a level's siblings here, as the paper does: all that is generated is counted, and a smaller budget's
-# tree is the beginning of a larger one's. What `stop="first"` saves is one of the ablations.
-_BASE: Final = SearchConfig(stop="level")
+# tree is the beginning of a larger one's. What `stop="first"` saves is one of the ablations, and so is what more trees
+# bring: a method is one tree of the paper's depth.
+_BASE: Final = SearchConfig(stop="level", max_depth=PAPER_DEPTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,7 @@ def ablation_arms(*, deep: int) -> list[Arm]:
     if deep > ABLATION_BUDGET:
         setting = f"10 at budget {deep}"
         arms.append(_ablation("max_depth", setting, max_depth=10, budget=deep))
+        arms.append(_ablation("max_depth", f"none at budget {deep}", max_depth=None, budget=deep))
     return arms
 
 
