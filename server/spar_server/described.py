@@ -54,7 +54,7 @@ class Refinement(_Body):
 
     budget: int = Field(description="the most nodes that it might expand")
     nodes: int = Field(description="nodes that it expanded, failed ones too")
-    depth: int = Field(description="refinements between the draft and the answer")
+    depth: int = Field(description="steps from the draft to the answer: refinements, and a fresh draft as one")
     algorithm: str
     accepted: bool = Field(description="whether a majority of the votes on the answer said Yes")
     improved: bool = Field(description="whether the answer is not the draft")

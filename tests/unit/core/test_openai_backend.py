@@ -480,7 +480,7 @@ async def test_json_that_is_nested_too_deep_is_a_protocol_error() -> None:
 @pytest.mark.parametrize(
     ("usage", "counted"),
     [
-        ({"prompt_tokens": 7.0, "completion_tokens": None}, Usage(7, 0)),
+        ({"prompt_tokens": 7.0, "completion_tokens": None}, Usage(7, 0, completion_counted=False)),
         ({"prompt_tokens": -3, "completion_tokens": 2}, Usage(0, 2)),
         ({"prompt_tokens": 10**40, "completion_tokens": 2}, Usage(10**12, 2)),
     ],
