@@ -22,7 +22,7 @@ from spar_core.budget import Budget
 from spar_core.errors import BackendError
 from spar_core.judging import Judge
 from spar_core.prompts import load_templates
-from spar_core.types import Completion, Message, Sampling, Usage
+from spar_core.types import Cancelled, Completion, Message, Sampling, Usage
 
 FIVE = [Sampling(seed=seed) for seed in range(5)]
 
@@ -193,7 +193,7 @@ async def test_the_tokens_that_are_left_are_shared_and_never_overspent(left: int
         assert budget.usage["judge"].completion_tokens == left
 
 
-async def test_what_was_finished_beside_a_cancelled_call_is_charged() -> None:
+async def test_what_was_finished_beside_a_cancelled_call_is_charged_and_the_limit_of_the_cancelled_one() -> None:
     ended = asyncio.Semaphore(0)
 
     class SecondNeverEnds(ScriptedBackend):
@@ -212,7 +212,8 @@ async def test_what_was_finished_beside_a_cancelled_call_is_charged() -> None:
     await asyncio.gather(task, return_exceptions=True)
     assert (budget.calls["judge"], budget.usage["judge"].completion_tokens) == (3, 6)
     await budget.complete("judge", ScriptedBackend(lambda messages, sampling: "x " * 999), HELLO, Sampling())
-    assert budget.usage["judge"].completion_tokens == 100
+    assert budget.cancelled["judge"] == Cancelled(1, 33)
+    assert budget.usage["judge"].completion_tokens + 33 == 100
 
 
 async def test_a_judgement_is_one_request_for_each_of_its_rounds() -> None:
