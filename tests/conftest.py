@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 import uvicorn
 
 from spar_server.app import create_app
+from spar_server.http.server import server_config
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.settings import Settings
@@ -20,16 +22,16 @@ Serve = Callable[[Pair], AbstractContextManager[str]]
 
 
 @contextmanager
-def _running(app: Any) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, daemon=True)
+def _running(app: Any, settings: Settings | None = None) -> Iterator[str]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(server_config(app, settings or Settings()))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
         assert thread.is_alive(), "the server did not start"
-    port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(timeout=10)
@@ -38,12 +40,13 @@ def _running(app: Any) -> Iterator[str]:
 def _serving(
     pair: Pair, settings: Settings | None = None, metrics: Metrics | None = None
 ) -> AbstractContextManager[str]:
-    return _running(create_app(settings or Settings(), pair, metrics))
+    settings = settings or Settings()
+    return _running(create_app(settings, pair, metrics), settings)
 
 
 @pytest.fixture(scope="session")
 def running() -> Callable[[Any], AbstractContextManager[str]]:
-    """Run any ASGI app by a real uvicorn; the context's value is its URL."""
+    """Run any ASGI app as `spar serve` does; the context's value is its URL."""
     return _running
 
 

@@ -38,6 +38,7 @@ from spar_core.search.config import Algorithm, StopPolicy
 from spar_server.admission import AdmissionSettings
 from spar_server.api_key import ApiKey
 from spar_server.brownout import BrownoutSettings
+from spar_server.http.limits import ConnectionLimits
 from spar_server.limits import Limits
 
 DEFAULT_FILE = Path("spar.toml")
@@ -152,6 +153,7 @@ class Settings(BaseSettings):
     keys_file: Path | None = None
     client_fields: tuple[str, ...] = Field(default=(), description="fields that clients may send upstream besides")
     limits: Limits = Limits()
+    connections: ConnectionLimits = ConnectionLimits()
     admission: AdmissionSettings = AdmissionSettings()
     brownout: BrownoutSettings = BrownoutSettings()
     log_level: str = Field(default="warning", pattern="^(critical|error|warning|info|debug)$")

@@ -19,6 +19,7 @@ import uvicorn
 from spar_core.errors import ConfigError
 from spar_server.app import create_app
 from spar_server.draining import Draining
+from spar_server.http.server import server_config
 from spar_server.keys import load_keyring
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair, build_pair
@@ -169,9 +170,5 @@ def run(flags: Flags, file: str | None) -> None:
         except OSError as error:
             # Two may have bound the same port before either listened.
             raise _cannot_listen(settings.host, settings.port, error) from error
-        # By then everything has ended but clients that do not read what they are sent.
-        # Nothing here asks who sent a request to a proxy before, and each access is in the metrics.
-        config = uvicorn.Config(
-            app, log_level=settings.log_level, timeout_graceful_shutdown=1, proxy_headers=False, access_log=False
-        )
+        config = server_config(app, settings)
         _Server(config, pair, app.state.gate.draining, keyed=keyring is not None).run([bound])
