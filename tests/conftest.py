@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -22,10 +22,10 @@ Serve = Callable[[Pair], AbstractContextManager[str]]
 
 
 @contextmanager
-def _running(app: Any, settings: Settings | None = None) -> Iterator[str]:
+def _running(app: Any, settings: Settings | None = None, sockets: Sequence[socket.socket] = ()) -> Iterator[str]:
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(server_config(app, settings or Settings()))
-    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread = threading.Thread(target=server.run, args=([listening, *sockets],), daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
@@ -38,10 +38,13 @@ def _running(app: Any, settings: Settings | None = None) -> Iterator[str]:
 
 
 def _serving(
-    pair: Pair, settings: Settings | None = None, metrics: Metrics | None = None
+    pair: Pair,
+    settings: Settings | None = None,
+    metrics: Metrics | None = None,
+    sockets: Sequence[socket.socket] = (),
 ) -> AbstractContextManager[str]:
     settings = settings or Settings()
-    return _running(create_app(settings, pair, metrics), settings)
+    return _running(create_app(settings, pair, metrics), settings, sockets)
 
 
 @pytest.fixture(scope="session")

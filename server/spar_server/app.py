@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cached_property
 from importlib.metadata import version
 from time import time
 from typing import Any
 
 from fastapi import FastAPI, Request
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,14 +20,16 @@ from spar_server.direct import Direct
 from spar_server.draining import Drain
 from spar_server.error_answers import KNOWN, ErrorAnswers
 from spar_server.gate import build_gate
-from spar_server.keys import load_keyring
+from spar_server.http.hosts import AllowedHosts
+from spar_server.http.metrics_access import MetricsAccess
+from spar_server.keys import is_loopback, load_keyring
 from spar_server.last_resort import LastResort
 from spar_server.limits import BodyLimit
 from spar_server.metrics import Metrics
 from spar_server.openapi import with_keys
 from spar_server.pair import Pair
 from spar_server.request_id import RequestId
-from spar_server.routes import chat, judge, models, ops, raw, refine, responses
+from spar_server.routes import chat, docs, judge, models, ops, raw, refine, responses
 from spar_server.settings import Settings
 
 
@@ -46,12 +51,19 @@ class Gateway(FastAPI):
             self.openapi_schema = with_keys(super().openapi(), needed=self.needs_key)
         return self.openapi_schema
 
+    @cached_property
+    def openapi_document(self) -> bytes:
+        """What /openapi.json answers."""
+        return json.dumps(self.openapi()).encode()
+
 
 def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -> Gateway:
     """The app that answers with `pair`, which it closes when it stops."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Gateway) -> AsyncIterator[None]:
+        # Before any request is served: it takes a tenth of a second.
+        _ = app.openapi_document
         yield
         await pair.aclose()
 
@@ -60,6 +72,10 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
         version=version("spar-server"),
         description="Chat completions that get better the more compute a request is given.",
         lifespan=lifespan,
+        # The pages that the framework makes load scripts from elsewhere.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.settings = settings
     app.state.pair = pair
@@ -67,7 +83,7 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     app.state.started = int(time())
     gate = app.state.gate = build_gate(settings, app.state.metrics.load)
     errors = ErrorAnswers(app.state.metrics)
-    modules = (chat, responses, judge, refine, raw, models, ops)
+    modules = (chat, responses, judge, refine, raw, models, ops, docs)
     for module in modules:
         app.include_router(module.router)
     _handle_errors(app, errors)
@@ -79,9 +95,29 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     app.needs_key = keyring is not None
     front = Auth(front, keyring=keyring, quotas=gate.quotas)
     front = Drain(front, draining=gate.draining)
+    front = _guarded(front, settings, keyed=keyring is not None)
     front = LastResort(front, metrics=app.state.metrics)
+    if settings.cors_origins:
+        front = CORSMiddleware(
+            front,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            expose_headers=("x-request-id", "retry-after"),
+        )
     app.front = RequestId(front)
     return app
+
+
+def _guarded(front: ASGIApp, settings: Settings, *, keyed: bool) -> ASGIApp:
+    """`front` behind the layers that only some servers need."""
+    own = settings.metrics
+    if not keyed and is_loopback(settings.host):
+        reached_by_others = own.port is not None and not is_loopback(own.host or settings.host)
+        front = AllowedHosts(front, settings.allowed_hosts, open_port=own.port if reached_by_others else None)
+    if own.port is not None or own.key_sha256 is not None:
+        front = MetricsAccess(front, own)
+    return front
 
 
 def _handle_errors(app: FastAPI, errors: ErrorAnswers) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
+<<<<<<< HEAD
+=======
+    BeforeValidator,
+>>>>>>> ef3148d (Serve the documentation whole, check hosts and origins, and let metrics be private)
     ConfigDict,
     Discriminator,
     Field,
@@ -38,10 +43,18 @@ from spar_core.search.config import Algorithm, StopPolicy
 from spar_server.admission import AdmissionSettings
 from spar_server.api_key import ApiKey
 from spar_server.brownout import BrownoutSettings
-from spar_server.http.limits import ConnectionLimits
+from spar_server.http.settings import ConnectionLimits, MetricsSettings
 from spar_server.limits import Limits
 
 DEFAULT_FILE = Path("spar.toml")
+
+
+def _split(value: Any) -> Any:
+    """Several in one text with commas or blanks between them, or a list."""
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 _USUAL = Timeouts()
 
 
@@ -154,16 +167,43 @@ class Settings(BaseSettings):
     client_fields: tuple[str, ...] = Field(default=(), description="fields that clients may send upstream besides")
     limits: Limits = Limits()
     connections: ConnectionLimits = ConnectionLimits()
+    metrics: MetricsSettings = MetricsSettings()
+    allowed_hosts: Words = Field(default=(), description="more names for a server without keys on a loopback address")
+    cors_origins: Words = Field(default=(), description="of web pages that may call this server; * for all")
     admission: AdmissionSettings = AdmissionSettings()
     brownout: BrownoutSettings = BrownoutSettings()
     log_level: str = Field(default="warning", pattern="^(critical|error|warning|info|debug)$")
     shutdown_grace_s: float = Field(default=30.0, ge=0)
     shutdown_delay_s: float = Field(default=0.0, ge=0, description="the port stays open for at least this long")
 
+<<<<<<< HEAD
     @property
     def forwards_effort(self) -> bool:
         """Whether `reasoning_effort` goes to the actor: it reasons, or the effort stands for nothing else."""
         return not self.refine.effort_budgets or (isinstance(self.actor, Upstream) and self.actor.reasons)
+=======
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"[\w.-]+", name):
+                raise ValueError(f"{name!r} is no host name; give it without scheme and port, such as spar.example.com")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", origin):
+                raise ValueError(f"{origin!r} is no origin; give scheme and host, such as https://chat.example.com")
+        return value
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Self:
+        if self.metrics.port is not None and self.metrics.port == self.port:
+            raise ValueError("metrics.port is the server's own port; choose another")
+        return self
+>>>>>>> ef3148d (Serve the documentation whole, check hosts and origins, and let metrics be private)
 
     @field_validator("vllm", mode="before")
     @classmethod

@@ -262,7 +262,7 @@ def test_a_client_that_leaves_is_an_abort_upstream_at_once(
     upstream.fault = lambda call: fault if meant(call) else "none"
     request = {"model": "pair", "messages": [{"role": "user", "content": "Hi"}], "stream": stream, **body}
     sent = json.dumps(request).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(sent)}\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(sent)}\r\n"
     waits: list[float] = []
 
     def stuck() -> list[Call]:

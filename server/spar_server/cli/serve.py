@@ -7,7 +7,7 @@ import logging
 import shutil
 import socket
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -127,27 +127,56 @@ def _greeting(url: str, model: str, *, keyed: bool) -> str:
     )
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    """The server's socket, bound before any model is loaded but not listening yet.
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where to listen; `fix` names the settings that choose it."""
 
-    Raises:
-        ConfigError: the address is taken, or not this machine's.
-    """
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-    except (OSError, TypeError) as error:
-        bound.close()
-        raise _cannot_listen(host, port, error) from error
-    return bound
+    host: str
+    port: int
+    fix: str
+
+    def bind(self) -> socket.socket:
+        """The socket, bound before any model is loaded but not listening yet.
+
+        Raises:
+            ConfigError: the address is taken, or not this machine's.
+        """
+        bound = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((self.host, self.port))
+        except (OSError, TypeError) as error:
+            bound.close()
+            raise self.refused(error) from error
+        return bound
+
+    def refused(self, error: Exception) -> ConfigError:
+        # A name that cannot be one at all is no error of the system's.
+        why = error.strerror if isinstance(error, OSError) else error
+        shown = self.host.encode(errors="backslashreplace").decode()
+        return ConfigError(f"cannot listen on {shown} port {self.port}: {why}; choose {self.fix}")
 
 
-def _cannot_listen(host: str, port: int, error: Exception) -> ConfigError:
-    # A name that cannot be one at all is no error of the system's.
-    why = error.strerror if isinstance(error, OSError) else error
-    shown = host.encode(errors="backslashreplace").decode()
-    return ConfigError(f"cannot listen on {shown} port {port}: {why}; choose --host and --port")
+def _addresses(settings: Settings) -> list[_Address]:
+    """The server's own, and that of /metrics where it has one."""
+    own = _Address(settings.host, settings.port, "--host and --port")
+    metrics = settings.metrics
+    if metrics.port is None:
+        return [own]
+    return [own, _Address(metrics.host or settings.host, metrics.port, "metrics.host and metrics.port")]
+
+
+def _allow_files(connections: int) -> None:
+    """Let this process have a file for each connection, and for as many to upstreams, as far as the system allows."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def run(flags: Flags, file: str | None) -> None:
@@ -160,15 +189,19 @@ def run(flags: Flags, file: str | None) -> None:
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     # Before anything is bound or loaded: a server that would serve everyone must not start.
     keyring = load_keyring(settings)
+    _allow_files(settings.connections.max_connections)
     # Ctrl-C has stopped the server in good order by the time it gets here.
-    with suppress(KeyboardInterrupt), _bind(settings.host, settings.port) as bound:
+    with suppress(KeyboardInterrupt), ExitStack() as stack:
+        addresses = _addresses(settings)
+        sockets = [stack.enter_context(address.bind()) for address in addresses]
         metrics = Metrics()
         pair = build_pair(settings, metrics.upstreams.of)
         app = create_app(settings, pair, metrics)
-        try:
-            bound.listen()
-        except OSError as error:
-            # Two may have bound the same port before either listened.
-            raise _cannot_listen(settings.host, settings.port, error) from error
+        for address, bound in zip(addresses, sockets, strict=True):
+            try:
+                bound.listen()
+            except OSError as error:
+                # Two may have bound the same port before either listened.
+                raise address.refused(error) from error
         config = server_config(app, settings)
-        _Server(config, pair, app.state.gate.draining, keyed=keyring is not None).run([bound])
+        _Server(config, pair, app.state.gate.draining, keyed=keyring is not None).run(sockets)

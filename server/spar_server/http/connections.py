@@ -7,7 +7,7 @@ import ipaddress
 from collections import Counter
 from typing import Protocol
 
-from spar_server.http.limits import ConnectionLimits
+from spar_server.http.settings import ConnectionLimits
 
 
 class Connection(Protocol):

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from spar_server.errors import ApiError
 from spar_server.http.connections import ConnectionTable, network_of
-from spar_server.http.limits import ConnectionLimits
+from spar_server.http.settings import ConnectionLimits
 
 logger = logging.getLogger(__name__)
 

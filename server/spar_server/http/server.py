@@ -10,7 +10,7 @@ from spar_server.settings import Settings
 
 
 def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    """uvicorn with the limits of `settings.connections`; `uvicorn.Server(server_config(app, settings)).run([listener])`."""
+    """uvicorn with the limits of `settings.connections`, for `uvicorn.Server(...).run([listener])`."""
     return uvicorn.Config(
         app,
         http=bounded_protocol(settings.connections),

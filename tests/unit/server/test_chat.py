@@ -355,7 +355,7 @@ def test_a_client_that_leaves_stops_the_work(serving: Serving, stream: bool, bud
     backend = pair.actor
     assert isinstance(backend, ScriptedBackend)
     body = json.dumps({"model": "pair", "messages": HELLO, "stream": stream, "refine_budget": budget}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
     with serving(pair) as url:
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
             client.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)

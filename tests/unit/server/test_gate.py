@@ -54,7 +54,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 def left_waiting(url: str, secret: str = "", **body: Any) -> Iterator[None]:
     """A request whose client goes away when the context ends."""
     content = json.dumps({"model": "pair", "messages": HELLO} | body).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {secret}\r\n"
     head += f"Content-Length: {len(content)}\r\nContent-Type: application/json\r\n\r\n"
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
         client.sendall(head.encode() + content)
@@ -284,7 +284,7 @@ def test_a_request_that_waits_for_longer_than_it_may_is_a_503(serving: Serving) 
 
 async def _leave_after(url: str, seconds: float, **body: Any) -> None:
     content = json.dumps({"model": "pair", "messages": HELLO} | body).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
     _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
     writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode() + content)
     await asyncio.sleep(seconds)

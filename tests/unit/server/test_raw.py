@@ -252,7 +252,7 @@ def test_a_client_that_leaves_stops_the_upstream(
 ) -> None:
     upstream.says = lambda: StreamingResponse(upstream.hang(), media_type="text/event-stream")
     body = json.dumps({"model": "pair", "prompt": "x", "stream": stream}).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as leaving:
         leaving.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
         wait_until(lambda: upstream.running == 1)

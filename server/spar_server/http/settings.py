@@ -1,4 +1,4 @@
-"""How much of the server a connection may hold, and for how long."""
+"""Settings of the transport: how much of the server a connection may hold and for how long, and who may see what."""
 
 from __future__ import annotations
 
@@ -22,3 +22,13 @@ class ConnectionLimits(BaseModel):
     body_s: float = Field(default=20.0, gt=0, description="of silence in a request's body")
     idle_s: float = Field(default=20.0, gt=0, description="between two requests")
     send_s: float = Field(default=20.0, gt=0, description="in which a client takes none of what it is sent")
+
+
+class MetricsSettings(BaseModel):
+    """Where /metrics is answered, and to whom. By default on the server's own port, to everyone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    port: int | None = Field(default=None, ge=1, le=65535, description="a port of its own, which answers nothing else")
+    host: str | None = Field(default=None, description="address of that port; the server's own by default")
+    key_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$", description="hash of a key; `spar keys new`")

@@ -1,0 +1,41 @@
+"""Who may read /metrics, in which the names of keys stand: everyone, or a port of its own, or whoever has its key."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from spar_server.errors import ApiError
+from spar_server.headers import header_of
+from spar_server.http.settings import MetricsSettings
+from spar_server.keys import sha256_of
+
+_PATH: Final = "/metrics"
+
+
+class MetricsAccess:
+    """ASGI middleware. On the port of its own nothing else is answered, and elsewhere /metrics is a 404."""
+
+    def __init__(self, app: ASGIApp, settings: MetricsSettings) -> None:
+        self._app = app
+        self._port = settings.port
+        self._sha256 = settings.key_sha256
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            asked = scope["path"] == _PATH
+            if self._port is not None and asked != (scope["server"][1] == self._port):
+                raise ApiError(404, "Not Found")
+            if asked and self._sha256 is not None:
+                self._check_key(header_of(scope, b"authorization") or "")
+        await self._app(scope, receive, send)
+
+    def _check_key(self, authorization: str) -> None:
+        assert self._sha256 is not None
+        scheme, _, secret = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(sha256_of(secret.strip()), self._sha256):
+            raise ApiError(
+                401, "/metrics needs its own key (metrics.key_sha256)", "authentication_error", code="invalid_api_key"
+            )
