@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Callable
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import ClassVar, Final
@@ -112,14 +111,21 @@ class BoundedProtocol(HttpToolsProtocol):
             self._wait(self.limits.head_s)
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url), lambda: ApiError(414, self._over("URL"), code="url_too_large"))
+        self._silent = 0
+        self._head += len(url)
+        if self._head > self.limits.max_head_bytes:
+            raise self._excess(ApiError(414, self._over("URL"), code="url_too_large"))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value) + 4, self._too_large)
+        self._silent = 0
+        self._head += len(name) + len(value) + 4
+        if self._head > self.limits.max_head_bytes:
+            raise self._excess(self._too_large())
         if len(self.headers) >= self.limits.max_header_fields:
+            most = self.limits.max_header_fields
             raise self._excess(
-                ApiError(431, f"over {self.limits.max_header_fields} header fields", code="headers_too_large")
+                ApiError(431, f"over this server's limit of {most} header fields", code="headers_too_large")
             )
         super().on_header(name, value)
 
@@ -139,7 +145,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._silent = 0
         self._body += len(body)
-        if self._is_queued:
+        if self.pipeline and self._is_queued:
             self._queue(self._queued.popleft() + len(body))
         super().on_body(body)
 
@@ -236,12 +242,6 @@ class BoundedProtocol(HttpToolsProtocol):
         """Give the client so long, with nothing to answer in the meantime."""
         self.waiting_since = self.loop.time()
         self._deadline = self.waiting_since + seconds
-
-    def _count(self, size: int, error: Callable[[], ApiError]) -> None:
-        self._silent = 0
-        self._head += size
-        if self._head > self.limits.max_head_bytes:
-            raise self._excess(error())
 
     def _queue(self, size: int) -> None:
         """Note how much the newest request in the pipeline holds."""
