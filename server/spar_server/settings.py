@@ -15,10 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
-<<<<<<< HEAD
-=======
     BeforeValidator,
->>>>>>> ef3148d (Serve the documentation whole, check hosts and origins, and let metrics be private)
     ConfigDict,
     Discriminator,
     Field,
@@ -176,12 +173,10 @@ class Settings(BaseSettings):
     shutdown_grace_s: float = Field(default=30.0, ge=0)
     shutdown_delay_s: float = Field(default=0.0, ge=0, description="the port stays open for at least this long")
 
-<<<<<<< HEAD
     @property
     def forwards_effort(self) -> bool:
         """Whether `reasoning_effort` goes to the actor: it reasons, or the effort stands for nothing else."""
         return not self.refine.effort_budgets or (isinstance(self.actor, Upstream) and self.actor.reasons)
-=======
     @field_validator("allowed_hosts")
     @classmethod
     def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -203,7 +198,6 @@ class Settings(BaseSettings):
         if self.metrics.port is not None and self.metrics.port == self.port:
             raise ValueError("metrics.port is the server's own port; choose another")
         return self
->>>>>>> ef3148d (Serve the documentation whole, check hosts and origins, and let metrics be private)
 
     @field_validator("vllm", mode="before")
     @classmethod
