@@ -74,7 +74,7 @@ async def search(backend: OpenAIBackend | Serial) -> tuple[SearchResult, float]:
         config=SearchConfig(votes=1),
         actor_sampling=Sampling(),
         draft=Completion("draft", "stop", Usage()),
-        draft_judgement=Judgement((Vote("bad. Final Judgement: No", False),)),
+        draft_judgement=Judgement((Vote("bad.\nFinal Judgement: No", False),)),
     )
     return result, time.perf_counter() - began
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from spar_core.backends.base import Backend
 from spar_core.budget import Budget, TokensExhausted
@@ -16,15 +13,7 @@ from spar_core.errors import BackendError
 from spar_core.prompts import Templates
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling, Usage
-
-_HEADING: Final = re.compile(r"final\s+judge?ment", re.IGNORECASE)
-_VERDICT: Final = re.compile(r"(?<![a-z])(yes|no)(?![a-z])", re.IGNORECASE)
-# The choice as the prompt may have put it, echoed: it names both and says neither.
-_ECHO: Final = re.compile(
-    r"[(\[（【]?\s*[\"'*]*yes[\"'*]*\s*(?:/|\bor\b|\||or)\s*[\"'*]*no[\"'*]*\s*[)\]）】]?", re.IGNORECASE
-)
-_SENTENCE_END: Final = re.compile(r"(?<=[.!?。！？;；])\s*")
-_MARKS: Final = re.compile(r"[*_`~#]+")
+from spar_core.verdict import VerdictReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,46 +86,10 @@ class Judgement:
         return next((vote.text for vote in self.votes if vote.verdict is self.accepted), None)
 
 
-def parse_verdict(text: str, response: str = "") -> bool | None:
-    """The verdict of a judgement: True for Yes, False for No, None when it has none.
-
-    The last `Final Judgement` that is followed by a verdict counts, and of several verdicts in its
-    sentence the last ("None of the constraints is violated, Yes"); an echo of the choice, "(Yes or No)",
-    is no verdict. What stands in the judged `response` is no verdict either, where the judgement quotes
-    it: a response that writes verdicts of its own is at best believed what the judge says besides.
-    """
-    claimed = _verdicts(response)
-    if not claimed:
-        return next(iter(reversed(_verdicts(text))), None)
-    said = _verdicts(text.replace(response.strip(), " "))
-    # Each verdict of the response may have been quoted once, alone.
-    own = Counter(said) - Counter(claimed)
-    if len(own) == 1:
-        return next(iter(own))
-    if len(set(said)) == 1:
-        return said[0]
-    return False if said else None
-
-
-def _verdicts(text: str) -> list[bool]:
-    found = (_verdict_in(section) for section in _HEADING.split(text)[1:])
-    return [verdict for verdict in found if verdict is not None]
-
-
-def _verdict_in(section: str) -> bool | None:
-    for line in section.strip().split("\n"):
-        plain = _ECHO.sub(" ", _MARKS.sub("", line))
-        # What follows the verdict's own sentence explains it and may say "no" for other reasons.
-        for sentence in _SENTENCE_END.split(plain):
-            if found := _VERDICT.findall(sentence):
-                return str(found[-1]).lower() == "yes"
-    return None
-
-
-def _vote(made: Completion | BackendError, response: str) -> Vote:
+def _vote(made: Completion | BackendError, reader: VerdictReader) -> Vote:
     if isinstance(made, BackendError):
         return Vote("", None, error=str(made), status=made.status)
-    return Vote(made.text, parse_verdict(made.text, response), made.usage)
+    return Vote(made.text, reader.read(made.text, made.finish_reason), made.usage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,10 +124,11 @@ class Judge:
             return Judgement((), self.threshold, findings, report)
         account = budget or Budget()
         messages = self.templates.judge(conversation, response)
+        reader = VerdictReader.of(response, self.templates.mark(conversation, response))
         votes: list[Vote] = []
         while len(votes) < self.votes and not (self.early_stop and self._decided(votes)):
             size = self._fewest() if self.early_stop and not votes else self.votes - len(votes)
-            cast = await self._round(account, messages, response, seed, range(len(votes), len(votes) + size))
+            cast = await self._round(account, messages, reader, seed, range(len(votes), len(votes) + size))
             for vote in cast:
                 votes.append(vote)
                 if on_vote:
@@ -184,7 +138,7 @@ class Judge:
         return Judgement(tuple(votes), self.threshold, findings)
 
     async def _round(
-        self, budget: Budget, messages: Sequence[Message], response: str, seed: int, numbers: range
+        self, budget: Budget, messages: Sequence[Message], reader: VerdictReader, seed: int, numbers: range
     ) -> list[Vote]:
         """The votes of one round in order; fewer when the token budget ran out."""
         samplings = [self.sampling.seeded(derive_seed(seed, "vote", number)) for number in numbers]
@@ -192,7 +146,7 @@ class Judge:
             made = await budget.complete_many("judge", self.backend, messages, samplings)
         except TokensExhausted:
             return []
-        return [_vote(each, response) for each in made]
+        return [_vote(each, reader) for each in made]
 
     def _fewest(self) -> int:
         """The fewest votes that decide if they agree."""

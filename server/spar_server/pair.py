@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from secrets import token_bytes
 from typing import Any, Final
 
 from spar_core.backends.base import Backend, is_ready
@@ -78,7 +79,7 @@ def build_pair(settings: Settings, observer_of: Callable[[str], PoolObserver] = 
 
 def _described(settings: Settings, actor: Served, observer_of: Callable[[str], PoolObserver]) -> Pair:
     # Before any model is loaded.
-    templates = load_templates(settings.templates or "default")
+    templates = load_templates(settings.templates or "default", key=token_bytes(32))
     here = [model for model in (actor, settings.refiner) if isinstance(model, VllmModel)]
     if settings.vllm and not here:
         raise ConfigError(_NO_MODEL_HERE)
@@ -134,7 +135,7 @@ def _embedded(settings: Settings) -> Pair:
     disable_progress_bar()
     name = settings.model or models.name
     # Before any model is loaded.
-    templates = load_templates(settings.templates or models.templates)
+    templates = load_templates(settings.templates or models.templates, key=token_bytes(32))
     actor = LocalEngine(models.actor, device=settings.device)
     # Weights and batch are shared where one model is both.
     one = models.refiner == models.actor

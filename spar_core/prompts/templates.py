@@ -1,15 +1,20 @@
 """Prompt template sets: folders of text files with `{{slot}}` marks.
 
 Rendering is one pass over the template: a slot's value is never looked at again, so braces, template
-syntax or `[[start]]` in a user's text stay text. The refinement turn continues the judge's own
-conversation: judge prompt, critique, refine prompt (arXiv 2412.11605).
+syntax or `[[start]]` in a user's text stay text. Control tokens of chat templates and the prompt's own
+tags are neutralized in it. The refinement turn continues the judge's own conversation: judge prompt,
+critique, refine prompt (arXiv 2412.11605).
+
+A set may ask for a mark, `{{mark}}`, in the verdict line and in the refinement's markers: digits that no response
+can know, so nothing that a response writes can pass for the judge's or refiner's own.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,6 +22,7 @@ from typing import Final
 
 from spar_core.checks.base import Check, Finding
 from spar_core.errors import ConfigError
+from spar_core.prompts.neutral import neutralized
 from spar_core.prompts.transcript import readable
 from spar_core.types import Message
 
@@ -30,6 +36,11 @@ _FILES: Final[dict[str, frozenset[str]]] = {
     "checks_failed": frozenset({"failures"}),
     "turn": frozenset({"role", "text"}),
 }
+# Slots that a set may do without: its models were trained on fixed wording.
+_OPTIONAL_SLOTS: Final[dict[str, frozenset[str]]] = {
+    "judge": frozenset({"mark"}),
+    "refine": frozenset({"mark"}),
+}
 # Where a set has none of its own, the default set's is used.
 _OPTIONAL: Final = frozenset({"refine_bare"})
 SHIPPED_SETS: Final = ("default", "compact", "brief")
@@ -37,14 +48,34 @@ SHIPPED_SETS: Final = ("default", "compact", "brief")
 
 @dataclass(frozen=True, slots=True)
 class Templates:
-    """One template set. Rendering never fails."""
+    """One template set. Rendering never fails.
+
+    `key` decides the marks: with the same key, a response's mark is the same in every process. Where strangers write
+    responses it must be secret and random.
+    """
 
     name: str
     texts: Mapping[str, str]
+    key: bytes = field(default=b"", repr=False)
+
+    def mark(self, conversation: Sequence[Message], response: str) -> str:
+        """The mark of the judgements and refinements of `response`: six digits; empty where the set has no slot for it.
+
+        It depends on the response, so a response that learns its mark and writes it down has another one.
+        """
+        if "{{mark}}" not in self.texts["judge"]:
+            return ""
+        judged = f"{self._instruction(conversation)}\0{response}".encode("utf-8", "surrogatepass")
+        return f"{int.from_bytes(blake2b(judged, key=self.key, digest_size=8).digest()) % 1_000_000:06}"
 
     def judge(self, conversation: Sequence[Message], response: str) -> list[Message]:
         """The chat that asks a model to judge `response` as the answer to `conversation`."""
-        prompt = self._render("judge", instruction=self._instruction(conversation), response=response)
+        prompt = self._render(
+            "judge",
+            instruction=neutralized(self._instruction(conversation)),
+            response=neutralized(response),
+            mark=self.mark(conversation, response),
+        )
         return [Message("user", prompt)]
 
     def refine(
@@ -56,8 +87,11 @@ class Templates:
         """
         return [
             *self.judge(conversation, response),
-            Message("assistant", critique),
-            Message("user", self._render("refine_bare" if bare else "refine")),
+            Message("assistant", neutralized(critique)),
+            Message(
+                "user",
+                self._render("refine_bare" if bare else "refine", mark=self.mark(conversation, response)),
+            ),
         ]
 
     def failed_checks(self, checks: Sequence[Check], findings: Sequence[Finding]) -> str:
@@ -84,8 +118,10 @@ class Templates:
         return _SLOT.sub(lambda slot: values[slot[1]], self.texts[name])
 
 
-def load_templates(name_or_folder: str | Path) -> Templates:
+def load_templates(name_or_folder: str | Path, *, key: bytes = b"") -> Templates:
     """Load a shipped set by name, or the user's own from a folder with the same files.
+
+    `key`, at most 64 bytes, decides the marks; a server passes random ones.
 
     Raises:
         ConfigError: there is no such set, a file is missing, or a slot is missing or unknown.
@@ -99,7 +135,7 @@ def load_templates(name_or_folder: str | Path) -> Templates:
                 f"templates: {str(name_or_folder)!r} is neither a shipped set ({', '.join(SHIPPED_SETS)}) nor a folder"
             )
     texts = {name: _read(root, name, wanted) for name, wanted in _FILES.items()}
-    return Templates(str(name_or_folder), texts)
+    return Templates(str(name_or_folder), texts, key)
 
 
 def _read(root: Traversable, name: str, wanted: frozenset[str]) -> str:
@@ -113,10 +149,11 @@ def _read(root: Traversable, name: str, wanted: frozenset[str]) -> str:
     slots = set(_SLOT.findall(text))
     if missing := wanted - slots:
         raise ConfigError(f"templates: {file} lacks the slot {{{{{min(missing)}}}}}")
-    if unknown := slots - wanted:
+    allowed = wanted | _OPTIONAL_SLOTS.get(name, frozenset())
+    if unknown := slots - allowed:
         raise ConfigError(
             f"templates: {file} has an unknown slot {{{{{min(unknown)}}}}}; "
-            f"it may use: {', '.join(sorted(wanted)) or 'none'}"
+            f"it may use: {', '.join(sorted(allowed)) or 'none'}"
         )
     # An editor's newline at the end of the file is no part of the prompt.
     return text.removesuffix("\n")

@@ -16,7 +16,7 @@ from spar_core.search.events import Event
 from spar_core.types import Completion, Message, Sampling
 
 QUESTION = [Message("user", "Write about rivers.")]
-YES, NO = "good. Final Judgement: Yes", "bad. Final Judgement: No"
+YES, NO = "good.\nFinal Judgement: Yes", "bad.\nFinal Judgement: No"
 Verdict = Callable[[str], str | BaseException]
 
 

@@ -1,4 +1,4 @@
-"""How verdicts are read and votes are counted."""
+"""How votes are cast and counted."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,70 +9,11 @@ from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.budget import Budget
 from spar_core.checks import build_check
 from spar_core.errors import BackendUnavailable
-from spar_core.judging import Judge, parse_verdict
+from spar_core.judging import Judge
 from spar_core.prompts import load_templates
 from spar_core.types import Message, Sampling
 
 QUESTION = [Message("user", "Write about rivers without commas.")]
-
-VERDICTS: list[tuple[str, bool | None]] = [
-    ("Final Judgement: Yes", True),
-    ("Final Judgement: No", False),
-    ("final judgement: yes", True),
-    ("FINAL JUDGEMENT: NO", False),
-    ("Final Judgment: Yes", True),
-    ("Final Judgement: YES", True),
-    ("Final Judgement: **Yes**", True),
-    ("**Final Judgement: No**", False),
-    ("**Final Judgement:** Yes", True),
-    ("Final Judgement: Yes.", True),
-    ('Final Judgement: "No"', False),
-    ("Final Judgement: `Yes`", True),
-    ("Final Judgement:Yes", True),
-    ("Final Judgement - No", False),
-    ("Final Judgement\nYes", True),
-    ("Final Judgement:\n\nNo", False),
-    ("### Final Judgement: Yes", True),
-    ("Final Judgement: [Yes]", True),
-    ("Final Judgement: (No)", False),
-    ("Final Judgement： Yes", True),
-    ("Final Judgement：No。", False),
-    ("Final Judgement（Yes or No）：Yes", True),
-    ("Final Judgement (Yes or No): No", False),
-    ("Final Judgement (Yes or No) No", False),
-    ("Final Judgement (Yes or No) Yes", True),
-    ("Final Judgement (Yes/No): Yes", True),
-    ("Final Judgement [yes|no]: no", False),
-    ("Final Judgement: (Yes or No)\nNo", False),
-    ("Final Judgement: None of the constraints is violated, Yes", True),
-    ("Final Judgement: Not every constraint is met, so No", False),
-    ("Final Judgement: Yes, nothing is missing", True),
-    ("Final Judgement: Yes. No constraint is violated.", True),
-    ("Final Judgement: No. Yes, it is long enough, but it has a comma.", False),
-    ("Final Judgement: No\nThe response has a comma.", False),
-    ("Final Judgement: Yes\n\nI hope that helps! No further notes.", True),
-    ("Final Judgement: No\n...\nFinal Judgement: Yes", True),
-    ("Final Judgement: Yes\nOn reflection:\nFinal Judgement: No", False),
-    ("Final Judgement: Yes\nThat was my Final Judgement.", True),
-    ("1. no commas: none -> yes\nFinal Judgement: Yes", True),
-    ("1. no commas: old, -> no\nFinal Judgement: No", False),
-    ("The final judgement is: Yes", True),
-    ("My final judgement: the answer is no", False),
-    ("Final Judgement: Yesterday was fine", None),
-    ("Final Judgement: Nothing", None),
-    ("Final Judgement: None", None),
-    ("Final Judgement: (Yes or No)", None),
-    ("Final Judgement:", None),
-    ("Final Judgement: maybe", None),
-    ("Yes", None),
-    ("No verdict here, yes or no.", None),
-    ("", None),
-]
-
-
-@pytest.mark.parametrize(("text", "verdict"), VERDICTS)
-def test_the_verdict_is_read_as_models_write_it(text: str, verdict: bool | None) -> None:
-    assert parse_verdict(text) is verdict
 
 
 def voting(*verdicts: str) -> ScriptedBackend:
@@ -85,7 +26,7 @@ def judge(backend: ScriptedBackend, **settings: object) -> Judge:
     return Judge(backend=backend, templates=load_templates("default"), **settings)  # type: ignore[arg-type]
 
 
-YES, NO, MUTE = "fine. Final Judgement: Yes", "bad. Final Judgement: No", "I cannot say"
+YES, NO, MUTE = "fine.\nFinal Judgement: Yes", "bad.\nFinal Judgement: No", "I cannot say"
 
 
 @pytest.mark.parametrize(
@@ -118,9 +59,9 @@ async def test_early_stop_asks_no_more_once_three_of_five_agree(votes: list[str]
 
 
 async def test_the_critique_is_the_first_vote_that_agrees_with_the_majority() -> None:
-    votes = [NO, "first yes. Final Judgement: Yes", "second yes. Final Judgement: Yes", NO, YES]
+    votes = [NO, "first yes.\nFinal Judgement: Yes", "second yes.\nFinal Judgement: Yes", NO, YES]
     judgement = await judge(voting(*votes), early_stop=False).judge(QUESTION, "A river.")
-    assert judgement.critique == "first yes. Final Judgement: Yes"
+    assert judgement.critique == "first yes.\nFinal Judgement: Yes"
 
 
 async def test_a_tie_is_rejected_with_the_critique_of_a_no() -> None:

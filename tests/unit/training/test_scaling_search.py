@@ -19,11 +19,12 @@ import pytest
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.checks import verify
 from spar_core.errors import DataError
-from spar_core.judging import Judge, parse_verdict
+from spar_core.judging import Judge
 from spar_core.prompts import load_templates
 from spar_core.refining import Refiner, extract_refined
 from spar_core.search import STRATEGIES, SearchConfig, run_search
 from spar_core.types import Completion, Message, Sampling, Usage
+from spar_core.verdict import parse_verdict
 from spar_training.scaling.arm import BEST_OF_ALL, METHODS, Arm, ablation_arms, main_arms, oracle_arms
 from spar_training.scaling.best_of import sample_seeds
 from spar_training.scaling.cached import CachedBackend, call_key

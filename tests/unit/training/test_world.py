@@ -6,9 +6,9 @@ import random
 from collections import Counter
 
 from spar_core.checks import verify
-from spar_core.judging import parse_verdict
 from spar_core.prompts import load_templates
 from spar_core.refining import extract_refined
+from spar_core.verdict import parse_verdict
 from spar_training.world import lexicon
 from spar_training.world.constraints import CONSTRAINT_TYPES
 from spar_training.world.critique import write_critique

@@ -10,9 +10,9 @@ import torch
 from transformers import LlamaForCausalLM
 
 from spar_core.checks import verify
-from spar_core.judging import parse_verdict
 from spar_core.refining import extract_refined
 from spar_core.types import Message
+from spar_core.verdict import parse_verdict
 from spar_training.bootstrap.batches import collate
 from spar_training.bootstrap.recipe import TaskName
 from spar_training.bootstrap.tasks import Tasks

@@ -10,15 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from spar_core.backends.base import Backend
-from spar_core.judging import parse_verdict
+from spar_core.markers import end_marker
 from spar_core.prompts import Templates
 from spar_core.refining import extract_refined
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling
+from spar_core.verdict import parse_verdict
 from spar_training.distill.items import Draft, Judged, Prompt
 from spar_training.items import Failing
-
-_END = "[[end]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,8 @@ def judging(teacher: Teacher, templates: Templates, sampling: Sampling) -> Calla
         completion = await teacher.says(
             templates.judge(draft.prompt.conversation, draft.text), sampling, draft.id, "judge"
         )
-        verdict = parse_verdict(completion.text, draft.text)
+        mark = templates.mark(draft.prompt.conversation, draft.text)
+        verdict = parse_verdict(completion.text, draft.text, finish_reason=completion.finish_reason, mark=mark)
         if verdict is None:
             raise Failing("no readable verdict")
         return {"critique": completion.text, "verdict": verdict, "tokens": completion.usage.completion_tokens}
@@ -89,10 +89,12 @@ def refining(
             templates.refine(draft.prompt.conversation, draft.text, judged.critique), sampling, draft.id, "refine"
         )
         # What a model says behind the mark is not to be learnt.
-        reply = completion.text[: completion.text.rfind(_END) + len(_END)] if _END in completion.text else ""
-        refined = extract_refined(reply, draft.text)
+        mark = templates.mark(draft.prompt.conversation, draft.text)
+        end = end_marker(mark) if end_marker(mark) in completion.text else end_marker()
+        reply = completion.text[: completion.text.rfind(end) + len(end)] if end in completion.text else ""
+        refined = extract_refined(reply, draft.text, mark=mark)
         if refined.text is None:
-            raise Failing(f"no refined text in it: {extract_refined(completion.text, draft.text).failure}")
+            raise Failing(f"no refined text in it: {extract_refined(completion.text, draft.text, mark=mark).failure}")
         if refined.text == draft.text.strip():
             raise Failing("unchanged")
         return {"reply": reply, "refined": refined.text, "tokens": completion.usage.completion_tokens}

@@ -1,0 +1,64 @@
+"""The letters of a text under every disguise, for finding wording that must not be smuggled past a parser."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from typing import Final
+
+# Letters that look like a Latin one, as Unicode's confusables list them, and what NFKD does not fold: small capitals,
+# strokes, hooks. Case is folded only after they are replaced, because look-alikes differ by case (Н is an H, н is not).
+_LOOK_ALIKES: Final = {
+    "a": "аАΑαɑᴀᎪᗅꓮɐ⍺",
+    "b": "ВΒвʙᏴᗷꓐЬƄ",
+    "c": "сСϲϹᴄⅭᏟꓚ",
+    "d": "ԁᴅᎠᗞꓓđĐԀɗ",
+    "e": "еЕΕεєЄᴇᎬꓰɛҽǝəℯ",
+    "f": "ꜰϜƒꓝᖴẝſ",
+    "g": "ɡɢԌԍᏀꓖցǥǤ",
+    "h": "НΗнһʜᎻᕼꓧհ",
+    "i": "іІΙιıɪӀᎥꓲɩ∣ǀ׀ⵏlLʟᏞ",
+    "j": "јЈϳᴊᎫᒍꓙյʝ",
+    "k": "кКΚκᴋᏦꓗ",
+    "m": "мМΜϺᴍᎷᗰꓟ",
+    "n": "пПΝᴎɴոռηꓠŋ",
+    "o": "оОΟοσօՕᴏⲟⲞꓳøØ௦०০੦",
+    "p": "рРΡρᴘᏢᑭꓑ",
+    "r": "гЯяʀᎡᖇꓣɾ",
+    "s": "ѕЅꜱՏᏚꓢʂ",
+    "t": "тТΤτᴛᎢꓔŧŦ",
+    "u": "υսᴜՍᑌꓴʋцµ",
+    "v": "νѵѴᴠᏙꓦ",
+    "x": "хХΧχᕁꓫ",
+    "y": "уУΥγүҮʏᎩꓬყ",
+    "z": "ΖᴢᏃꓜƶ",
+}
+_LATIN: Final = {char: letter for letter, chars in _LOOK_ALIKES.items() for char in chars}
+_LEET: Final = bytes.maketrans(b"013457@$|!", b"oieastasii")
+_NO_LETTERS: Final = bytes(code for code in range(128) if not chr(code).isalpha())
+_TAG: Final = re.compile(r"<[^<>]{0,200}>")
+
+
+def plain_letters(text: str, *, digits: bool = False) -> str:
+    """The ASCII letters of `text`, small, whatever stands between them and whatever they are drawn with.
+
+    Accents, look-alike letters, invisible characters, entities and tags are folded away; `i`, `l` and what looks like
+    them are all `i`, and `rn` is `m`. With `digits`, digits and signs that stand for letters ("F1nal") count as them.
+    Linear in the length of `text`.
+
+        >>> plain_letters("**Fin\u200bаl** Judgement: Yes")
+        'finaijudgementyes'
+    """
+    if "&" in text:
+        text = html.unescape(text)
+    if "<" in text:
+        text = _TAG.sub("", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text)
+        for char in set(text) & _LATIN.keys():
+            text = text.replace(char, _LATIN[char])
+    raw = text.encode("ascii", "ignore")
+    if digits:
+        raw = raw.translate(_LEET)
+    return raw.translate(None, _NO_LETTERS).decode().lower().replace("l", "i").replace("rn", "m")
