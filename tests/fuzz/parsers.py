@@ -30,8 +30,8 @@ from spar_core.backends.openai.sse import DataLines
 from spar_core.checks import build_check, format_check
 from spar_core.checks.verify import CHECK_IDS
 from spar_core.errors import BackendError, RequestError
-from spar_core.judging import parse_verdict
 from spar_core.refining import extract_refined
+from spar_core.verdict import parse_verdict
 from spar_server.asked_budget import asked_budget
 from spar_server.deadlines import answer_within
 from spar_server.errors import ApiError

@@ -135,7 +135,7 @@ class CountingUpstream:
             number = next(self._refinements)
             return f"[[start]]\nbetter answer {number}\n[[end]]", 0.02 * (number % 3)
         if "Final Judgement" in text:
-            return f"Looked at. Final Judgement: {'Yes' if 'better answer' in text else 'No'}", 0.0
+            return f"Looked at.\nFinal Judgement: {'Yes' if 'better answer' in text else 'No'}", 0.0
         return "a plain draft", 0.0
 
 
