@@ -53,7 +53,12 @@ class VerdictReader:
 
     @classmethod
     def of(cls, response: str, mark: str = "") -> VerdictReader:
-        return cls(max(_claims(plain_letters(response)), _claims(plain_letters(response, digits=True))), mark)
+        claims = (
+            _claims(plain_letters(response)),
+            _claims(plain_letters(response, digits=True)),
+            sum(verdict for verdict, _ in _verdict_lines(response, "")),
+        )
+        return cls(max(claims), mark)
 
     def read(self, text: str, finish_reason: FinishReason = "stop") -> bool | None:
         """True for Yes, False for No, None for neither.
@@ -141,17 +146,17 @@ def _spoken(words: list[re.Match[str]], text: str) -> bool | None:
         return False
     if first == "yes" and not _doubtful(words, text):
         return True
-    start = 0
-    for end in (*(match.start() for match in _SENTENCE_END.finditer(text)), len(text)):
-        sentence = [word for word in words if start <= word.start() < end]
-        start = end
-        said = [word for word in sentence if word[0].lower() in _OPPOSITE]
-        if said and said[-1][0].lower() == "no":
-            return False
-        if said:
-            closing = text[end : end + 1]
-            return True if said[-1] is sentence[-1] and closing != "?" and _concludes(sentence, text) else None
-    return None
+    said = [place for place, word in enumerate(words) if word[0].lower() in _OPPOSITE]
+    if not said:
+        return None
+    # The first sentence that holds a verdict; what follows it explains it and may say "no" for other reasons.
+    stop = _SENTENCE_END.search(text, words[said[0]].end())
+    end = stop.start() if stop else len(text)
+    last = max(place for place in said if words[place].start() < end)
+    if words[last][0].lower() == "no":
+        return False
+    closes = (last + 1 == len(words) or words[last + 1].start() >= end) and text[end : end + 1] != "?"
+    return True if last and closes and _concludes(words[: last + 1], text) else None
 
 
 def _doubtful(words: list[re.Match[str]], text: str) -> bool:
@@ -164,15 +169,13 @@ def _doubtful(words: list[re.Match[str]], text: str) -> bool:
     return behind.lstrip().startswith("?") or (quoted and len(words) > 1 and not _PAUSE.search(behind))
 
 
-def _concludes(sentence: list[re.Match[str]], text: str) -> bool:
-    """Whether a sentence whose last word is Yes concludes so itself."""
-    said = text[sentence[0].start() : sentence[-1].end()]
-    before = [word[0].lower() for word in sentence[:-1]]
-    if not before:
-        return True
+def _concludes(words: list[re.Match[str]], text: str) -> bool:
+    """Whether words whose last is Yes come to that conclusion themselves."""
+    said = text[words[0].start() : words[-1].end()]
+    before = [word[0].lower() for word in words[:-1]]
     if _QUOTES & set(said) or _DOUBT & set(before):
         return before in (["the", "answer", "is"], ["my", "answer", "is"])
-    pause = text[sentence[-2].end() : sentence[-1].start()]
+    pause = text[words[-2].end() : words[-1].start()]
     return before[-1] in _THEREFORE or bool(_PAUSE.search(pause))
 
 

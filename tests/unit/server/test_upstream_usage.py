@@ -131,7 +131,7 @@ class CountingUpstream:
 
     def _reply(self, messages: list[dict[str, Any]]) -> tuple[str, float]:
         text = "\n".join(message["content"] for message in messages)
-        if "[[start]]" in messages[-1]["content"]:
+        if "[[start" in messages[-1]["content"]:
             number = next(self._refinements)
             return f"[[start]]\nbetter answer {number}\n[[end]]", 0.02 * (number % 3)
         if "Final Judgement" in text:
