@@ -20,7 +20,7 @@ from spar_core.judging import Judge, Judgement
 from spar_core.refining import Refiner
 from spar_core.search import Answers, Node, SearchConfig, SearchResult, StopReason, Tree, choice_sampling, run_several
 from spar_core.search.events import Emit
-from spar_core.types import Cancelled, Completion, Delta, Message, Sampling, Usage
+from spar_core.types import Cancelled, Completion, Delta, Message, Sampling
 from spar_server.asked_budget import asked_budget
 from spar_server.pair import Pair
 from spar_server.read_ahead import read_ahead
@@ -197,7 +197,7 @@ class Plan:
             nodes=tuple(result.best for result in results),
             results=results,
             calls={"actor": len(drafts)},
-            usage={"actor": sum((draft.usage for draft in drafts), Usage())},
+            usage={"actor": sum((draft.usage for draft in drafts[1:]), drafts[0].usage)},
             stop_reasons=tuple(reasons),
             cancelled={"actor": cancelled} if cut_short else {},
         )

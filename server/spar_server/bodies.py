@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from secrets import token_hex
 from time import time
 from typing import Any, Final
@@ -15,6 +15,7 @@ from spar_core.types import Cancelled, Completion, Usage
 from spar_server.answering import Plan
 
 _NONE: Final = Usage()
+_ALL_WHOLE: Final = Cancelled()
 _VERDICTS: Final[Mapping[bool | None, str | None]] = {True: "yes", False: "no", None: None}
 
 
@@ -80,15 +81,14 @@ def usage_of(plan: Plan, answers: Answers) -> dict[str, Any]:
 
     What an upstream does not count is null. Calls that were cut short have an account of their own.
     """
-    generated = sum(answers.usage.values(), _NONE)
-    answered = sum((answer.usage for answer in answers.completions), _NONE)
+    generated = _total(answers.usage.values())
+    answered = _total([answer.usage for answer in answers.completions])
     asked = answers.results[0].draft.usage
-    counted = _counts(replace(generated, prompt_tokens=asked.prompt_tokens, prompt_counted=asked.prompt_counted))
     thought = generated.completion_tokens - answered.completion_tokens + answered.reasoning_tokens
-    cancelled = sum(answers.cancelled.values(), Cancelled())
+    cancelled = sum(answers.cancelled.values(), _ALL_WHOLE)
     first = answers.nodes[0]
     return {
-        **counted,
+        **_counts(asked, generated),
         "prompt_tokens_details": {"cached_tokens": asked.cached_tokens if asked.prompt_counted else None},
         "completion_tokens_details": {"reasoning_tokens": thought if generated.completion_counted else None},
         "refinement": {
@@ -112,14 +112,18 @@ def usage_of(plan: Plan, answers: Answers) -> dict[str, Any]:
     }
 
 
-def _counts(usage: Usage) -> dict[str, int | None]:
-    """OpenAI's three numbers; those that are not known are null."""
-    tokens = _tokens(usage)
-    known = usage.prompt_counted and usage.completion_counted
+def _total(usages: Collection[Usage]) -> Usage:
+    # Most answers have one: a sum takes longer than the rest of their usage.
+    return next(iter(usages)) if len(usages) == 1 else sum(usages, _NONE)
+
+
+def _counts(prompt: Usage, generated: Usage) -> dict[str, int | None]:
+    """OpenAI's three numbers: the prompt of one usage, the tokens of another. What is not known is null."""
+    known = prompt.prompt_counted and generated.completion_counted
     return {
-        "prompt_tokens": tokens["prompt"],
-        "completion_tokens": tokens["completion"],
-        "total_tokens": usage.total_tokens if known else None,
+        "prompt_tokens": prompt.prompt_tokens if prompt.prompt_counted else None,
+        "completion_tokens": generated.completion_tokens if generated.completion_counted else None,
+        "total_tokens": prompt.prompt_tokens + generated.completion_tokens if known else None,
     }
 
 
@@ -140,6 +144,7 @@ def answer_delta(answer: Completion) -> dict[str, Any]:
 
 def judgement_body(model: str, plan: Plan, judgement: Judgement) -> dict[str, Any]:
     """A judgement with its votes and the findings of its checks."""
+    usage = _total([vote.usage for vote in judgement.votes])
     return {
         "id": f"judge-{token_hex(16)}",
         "object": "judgement",
@@ -158,5 +163,5 @@ def judgement_body(model: str, plan: Plan, judgement: Judgement) -> dict[str, An
             {"id": check.id, "kwargs": dict(check.kwargs), "passed": finding.passed, "evidence": finding.evidence}
             for check, finding in zip(plan.checks, judgement.findings, strict=True)
         ],
-        "usage": _counts(sum((vote.usage for vote in judgement.votes), _NONE)),
+        "usage": _counts(usage, usage),
     }
