@@ -177,6 +177,7 @@ class Settings(BaseSettings):
     def forwards_effort(self) -> bool:
         """Whether `reasoning_effort` goes to the actor: it reasons, or the effort stands for nothing else."""
         return not self.refine.effort_budgets or (isinstance(self.actor, Upstream) and self.actor.reasons)
+
     @field_validator("allowed_hosts")
     @classmethod
     def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
