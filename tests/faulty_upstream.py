@@ -100,6 +100,7 @@ class FaultyUpstream:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_get("/health", self._health)
+        app.router.add_get("/v1/models", self._models)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
         await self._listen()
@@ -122,6 +123,9 @@ class FaultyUpstream:
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response()
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": name} for name in ("actor", "refiner", "m")]})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

@@ -77,6 +77,11 @@ def upstream() -> Iterator[Upstream]:
             except (BrokenPipeError, ConnectionResetError):
                 """The gateway hung up, as it should on a call that it has no use for."""
 
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"data": [{"id": "actor"}, {"id": "refiner"}]}).encode())
+
         def log_message(self, format: str, *args: Any) -> None:
             """No log in a test's output."""
 

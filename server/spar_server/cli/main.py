@@ -66,6 +66,7 @@ def serve(
     keys_file: Annotated[str | None, typer.Option(help="TOML file of API keys; see `spar keys new`")] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve everyone who can reach the server")] = False,
     config: Annotated[str | None, typer.Option(help="TOML file (default ./spar.toml where there is one)")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only check the settings and the upstreams")] = False,
 ) -> None:
     """Serve the embedded pair, or front OpenAI-compatible upstreams."""
     from spar_server.cli.serve import Flags, run
@@ -90,6 +91,7 @@ def serve(
             no_auth=no_auth,
         ),
         config,
+        check=check,
     )
 
 

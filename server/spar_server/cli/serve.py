@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import shutil
@@ -18,6 +19,7 @@ import uvicorn
 
 from spar_core.errors import ConfigError
 from spar_server.app import create_app
+from spar_server.cli.probe import upstream_problems
 from spar_server.draining import Draining
 from spar_server.http.server import server_config
 from spar_server.keys import load_keyring
@@ -72,8 +74,11 @@ def _given(**values: Any) -> dict[str, Any]:
 class _Server(uvicorn.Server):
     """Says when it is ready, and on which port; closes the port only when what runs has ended."""
 
-    def __init__(self, config: uvicorn.Config, pair: Pair, draining: Draining, *, keyed: bool) -> None:
+    def __init__(
+        self, config: uvicorn.Config, settings: Settings, pair: Pair, draining: Draining, *, keyed: bool
+    ) -> None:
         super().__init__(config)
+        self._settings = settings
         self._pair = pair
         self._keyed = keyed
         self._draining = draining
@@ -94,6 +99,8 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         _spare_the_collector()
         if self.started:
+            for problem in await upstream_problems(self._settings):
+                typer.secho(f"warning: {problem}", fg="yellow", err=True)
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             typer.echo(_greeting(_url(host, port), self._pair.name, keyed=self._keyed))
 
@@ -179,16 +186,21 @@ def _allow_files(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def run(flags: Flags, file: str | None) -> None:
-    """Serve until told to stop.
+def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
+    """Serve until told to stop; or only `check` the settings and the upstreams.
 
     Raises:
-        ConfigError: a setting is wrong.
+        ConfigError: a setting is wrong; or, of a check, an upstream.
     """
     settings: Settings = load_settings(flags.settings(), Path(file) if file else None)
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     # Before anything is bound or loaded: a server that would serve everyone must not start.
     keyring = load_keyring(settings)
+    if check:
+        if problems := asyncio.run(upstream_problems(settings)):
+            raise ConfigError("; ".join(problems))
+        typer.echo("The settings are valid, and every upstream answers.")
+        return
     _allow_files(settings.connections.max_connections)
     # Ctrl-C has stopped the server in good order by the time it gets here.
     with suppress(KeyboardInterrupt), ExitStack() as stack:
@@ -204,4 +216,4 @@ def run(flags: Flags, file: str | None) -> None:
                 # Two may have bound the same port before either listened.
                 raise address.refused(error) from error
         config = server_config(app, settings)
-        _Server(config, pair, app.state.gate.draining, keyed=keyring is not None).run(sockets)
+        _Server(config, settings, pair, app.state.gate.draining, keyed=keyring is not None).run(sockets)

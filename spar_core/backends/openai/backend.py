@@ -21,7 +21,7 @@ from spar_core.backends.openai.answers import completion_of, completions_of, in_
 from spar_core.backends.openai.deltas import Deltas
 from spar_core.backends.openai.failures import failure, read_object
 from spar_core.backends.openai.reading import TimedBody, TokenClock, read_beginning, read_rest, read_whole
-from spar_core.backends.openai.redact import redacted
+from spar_core.backends.openai.redact import redacted, without_password
 from spar_core.backends.openai.size_limits import ERROR_BYTES, size_limit
 from spar_core.backends.openai.sse import data_lines
 from spar_core.backends.openai.timeouts import Timeouts
@@ -47,7 +47,7 @@ class OpenAIBackend:
         self.model = model
         self.name = base_url.rstrip("/")
         self._key = api_key
-        self._label = _without_password(self.name)
+        self._label = without_password(self.name)
         self._timeouts = timeouts or Timeouts()
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._wire = Wire(self.name, headers, connect_s=self._timeouts.connect)
@@ -234,12 +234,6 @@ async def _refused(call: _Call, answer: Answer) -> BackendError:
     """What an answer of status >= 300 stands for. Of its body no more is read than it takes to tell."""
     said = await read_beginning(answer.content, ERROR_BYTES)
     return failure(answer.status, said, answer.headers, call.body.keys())
-
-
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:

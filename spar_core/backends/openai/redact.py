@@ -33,6 +33,13 @@ def redacted(text: str, *, secret: str | None, request: Mapping[str, Any]) -> st
     return _without(text, list(_texts(request)))
 
 
+def without_password(url: str) -> str:
+    """An address without the name and the password that it may hold."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
 def _without(text: str, written: list[str]) -> str:
     """`text` with every longer run that a client wrote masked."""
     if sum(map(len, written)) > _MOST_SEARCHED:

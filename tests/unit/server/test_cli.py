@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from faulty_upstream import FaultyUpstream
 from pairs import scripted_pair
 
 from spar_server.cli import main
@@ -113,7 +114,23 @@ def test_serve_says_when_it_is_ready_and_stops_when_told(tmp_path: Path, told: s
     finally:
         process.send_signal(told)
         _, complaints = process.communicate(timeout=20)
-    assert (process.returncode, complaints) == (code, "")
+    assert process.returncode == code
+    # It serves all the same: the upstream may come later.
+    assert complaints.startswith("warning: actor: http://127.0.0.1:9/v1: no server answers there (")
+    assert complaints.count("\n") == 1
+
+
+def test_a_check_ends_with_what_is_wrong_with_the_upstreams() -> None:
+    upstream = FaultyUpstream()
+    with upstream.serving():
+        words = ("serve", "--check", "--actor-url", upstream.url, "--refiner-url", upstream.url.removesuffix("/v1"))
+        wrong = spar(*words, "--actor-model", "other", "--refiner-model", "refiner")
+        fine = spar("serve", "--check", "--actor-url", upstream.url, "--actor-model", "actor")
+    assert wrong.returncode == 2
+    assert "refiner: " in wrong.stderr
+    assert f"lacks /v1: set it to {upstream.url}" in wrong.stderr
+    assert (fine.returncode, fine.stderr) == (0, "")
+    assert "every upstream answers" in fine.stdout
 
 
 def test_serve_refuses_a_port_that_is_taken_before_it_loads_a_model(tmp_path: Path) -> None:

@@ -1,0 +1,29 @@
+"""What is wrong with the upstreams that a server is to front, found before its first request is."""
+
+from __future__ import annotations
+
+import asyncio
+
+from spar_core.backends.openai import find_problem, without_password
+from spar_server.settings import Settings, Upstream
+
+
+async def upstream_problems(settings: Settings) -> list[str]:
+    """A sentence for each server that cannot be asked as it is configured, with the fix; all are asked at once."""
+    asked = [
+        (role, url, upstream)
+        for role, upstream in (("actor", settings.actor), ("refiner", settings.refiner))
+        if isinstance(upstream, Upstream)
+        for url in upstream.url
+    ]
+    found = await asyncio.gather(*(_problem(url, upstream) for _, url, upstream in asked))
+    return [
+        f"{role}: {without_password(url)}: {problem}"
+        for (role, url, _), problem in zip(asked, found, strict=True)
+        if problem is not None
+    ]
+
+
+async def _problem(url: str, upstream: Upstream) -> str | None:
+    key = upstream.api_key.get_secret_value() if upstream.api_key else None
+    return await find_problem(url, model=upstream.model, api_key=key)
