@@ -25,6 +25,7 @@ from spar_server.http.metrics_access import MetricsAccess
 from spar_server.keys import is_loopback, load_keyring
 from spar_server.last_resort import LastResort
 from spar_server.limits import BodyLimit
+from spar_server.logs import AccessLog
 from spar_server.metrics import Metrics
 from spar_server.openapi import with_keys
 from spar_server.pair import Pair
@@ -105,7 +106,7 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
             allow_headers=("*",),
             expose_headers=("x-request-id", "retry-after"),
         )
-    app.front = RequestId(front)
+    app.front = RequestId(AccessLog(front))
     return app
 
 

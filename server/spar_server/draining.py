@@ -56,6 +56,18 @@ class Draining:
         over = age >= self._grace_s - self._reserve_s / 2
         return self._hurried or over or (self.running == 0 and age >= self._delay_s)
 
+    def waiting_for(self) -> str:
+        """For people: what has to end before the server leaves. Empty if it leaves at once or is not leaving."""
+        if self._began is None or self._hurried:
+            return ""
+        age = self._clock() - self._began
+        if self.running:
+            left = max(0.0, self._grace_s - self._reserve_s - age)
+            requests = "1 request that is" if self.running == 1 else f"{self.running} requests that are"
+            return f"waiting up to {left:.0f} s for {requests} running"
+        left = self._delay_s - age
+        return f"keeping the port open for another {left:.0f} s (shutdown_delay_s)" if left > 0 else ""
+
     async def until_cutoff(self, frames: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
         """`frames`, which have no best-so-far to end with: at the cutoff they end as an error."""
         async with aclosing(frames):

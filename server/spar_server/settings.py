@@ -170,6 +170,8 @@ class Settings(BaseSettings):
     admission: AdmissionSettings = AdmissionSettings()
     brownout: BrownoutSettings = BrownoutSettings()
     log_level: str = Field(default="warning", pattern="^(critical|error|warning|info|debug)$")
+    log_format: Literal["console", "json"] = "console"
+    access_log: bool = Field(default=True, description="a line for each request, whatever the log's level")
     shutdown_grace_s: float = Field(default=30.0, ge=0)
     shutdown_delay_s: float = Field(default=0.0, ge=0, description="the port stays open for at least this long")
 

@@ -147,7 +147,9 @@ def serving(upstream: Upstream, folder: Path, **settings: str) -> Iterator[Gatew
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **{f"SPAR_{name.upper()}": value for name, value in settings.items()}},
+        env=os.environ
+        | {"SPAR_ACCESS_LOG": "false"}
+        | {f"SPAR_{name.upper()}": value for name, value in settings.items()},
         cwd=folder,
     )
     assert process.stdout is not None
@@ -264,3 +266,19 @@ def test_the_port_stays_open_for_as_long_as_a_load_balancer_needs(upstream: Upst
         gateway.stopping()
         gateway.ended(within_s=10)
         assert time.monotonic() - began >= 3
+
+
+def test_ctrl_c_says_what_it_waits_for_and_a_second_one_stops_at_once(upstream: Upstream, tmp_path: Path) -> None:
+    with serving(upstream, tmp_path) as gateway:
+        waiting = [gateway.ask("slow"), gateway.ask("slow")]
+        gateway.wait(lambda: len(upstream.begun) == 2)
+        gateway.process.send_signal(signal.SIGINT)
+        assert gateway.process.stderr is not None
+        assert re.fullmatch(
+            r"Stopping: waiting up to \d+ s for 2 requests that are running. Press Ctrl-C again to stop at once.\n",
+            gateway.process.stderr.readline(),
+        )
+        gateway.process.send_signal(signal.SIGINT)
+        assert {answer.result().status_code for answer in waiting} == {503}
+        gateway.process.communicate(timeout=10)
+        assert gateway.process.returncode == 0

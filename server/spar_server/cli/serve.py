@@ -6,8 +6,11 @@ import asyncio
 import gc
 import logging
 import shutil
+import signal
 import socket
 import sys
+import threading
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +26,12 @@ from spar_server.cli.probe import upstream_problems
 from spar_server.draining import Draining
 from spar_server.http.server import server_config
 from spar_server.keys import load_keyring
+from spar_server.logs import set_up_logging
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair, build_pair
 from spar_server.settings import Settings, load_settings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +88,62 @@ class _Server(uvicorn.Server):
         self._pair = pair
         self._keyed = keyed
         self._draining = draining
+        self._reload_due = False
+        self._says_why = self._said = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         told_before = self._draining.begun
         super().handle_exit(sig, frame)
         self._draining.begin()
+        self._says_why = sig == signal.SIGINT
         # The first time it is not yet the end.
         self.should_exit = told_before
 
+    def handle_hangup(self, sig: int, frame: FrameType | None) -> None:
+        """SIGHUP asks for `reload`, at the next tick: a signal handler can do little."""
+        self._reload_due = True
+
+    def reload(self) -> None:
+        """What SIGHUP asks for. Settings are read at the start only, so nothing changes."""
+        logger.warning("SIGHUP: nothing was reloaded; settings and keys are read at the start")
+
     async def on_tick(self, counter: int) -> bool:
+        if self._reload_due:
+            self._reload_due = False
+            self.reload()
         # Asked first: what is due is due even when it is the end.
         over = self._draining.tick()
+        if not over and (why := self._draining.waiting_for()):
+            self._say(why)
         return await super().on_tick(counter) or over
+
+    def _say(self, why: str) -> None:
+        """Say once what the server waits for: to who pressed Ctrl-C, else in the log."""
+        if self._said:
+            return
+        self._said = True
+        if self._says_why:
+            typer.echo(f"Stopping: {why}. Press Ctrl-C again to stop at once.", err=True)
+        else:
+            logger.info("stopping: %s; a second signal stops at once", why)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        _on_hangup(self.handle_hangup)
         _spare_the_collector()
         if self.started:
             for problem in await upstream_problems(self._settings):
                 typer.secho(f"warning: {problem}", fg="yellow", err=True)
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             typer.echo(_greeting(_url(host, port), self._pair.name, keyed=self._keyed))
+
+
+def _on_hangup(handle: Callable[[int, FrameType | None], None]) -> None:
+    """Have `handle` called on SIGHUP, where there is such a signal and nobody said to ignore it (`nohup`)."""
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, handle)
 
 
 def _spare_the_collector() -> None:
@@ -193,7 +234,9 @@ def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
         ConfigError: a setting is wrong; or, of a check, an upstream.
     """
     settings: Settings = load_settings(flags.settings(), Path(file) if file else None)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    set_up_logging(level=settings.log_level, style=settings.log_format, access=settings.access_log)
+    # While models are loaded there is nothing to reload yet. Unlike SIG_IGN this is not inherited by child processes.
+    _on_hangup(lambda *_: None)
     # Before anything is bound or loaded: a server that would serve everyone must not start.
     keyring = load_keyring(settings)
     if check:

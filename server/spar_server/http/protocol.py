@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections import deque
 from enum import Enum, auto
 from http import HTTPStatus
@@ -17,8 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from spar_server.errors import ApiError
 from spar_server.http.connections import ConnectionTable, network_of
 from spar_server.http.settings import ConnectionLimits
-
-logger = logging.getLogger(__name__)
+from spar_server.logs import log_access
 
 # A body that has passed its first `body_s` must have come at this rate: bytes a second on the whole.
 _MIN_BODY_RATE: Final = 8192
@@ -277,7 +275,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._unanswered and not self.cycle.disconnected:
             self.cycle.keep_alive = False
             return
-        logger.info("refused %s: %s", self.address, error.message)
+        log_access(status=error.status, code=error.code, client=self.address)
         self.transport.write(_encoded(error))
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -19,6 +19,8 @@ def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         # Nothing here asks who sent a request to a proxy before.
         proxy_headers=False,
         server_header=False,
+        # Everything is logged as `spar_server.logs` says, and the accesses by a layer of the app.
+        log_config=None,
         access_log=False,
         log_level=settings.log_level,
         # By then everything has ended but clients that do not read what they are sent.

@@ -49,6 +49,19 @@ async def test_what_runs_is_cut_before_the_grace_time_ends_and_then_it_leaves(gr
     assert draining.tick()
 
 
+async def test_it_says_what_it_waits_for() -> None:
+    clock = Clock()
+    draining = Draining(grace_s=30, delay_s=5, clock=clock)
+    assert draining.waiting_for() == ""
+    draining.begin()
+    assert draining.waiting_for() == "keeping the port open for another 5 s (shutdown_delay_s)"
+    draining.running = 2
+    clock.now += 7
+    assert draining.waiting_for() == "waiting up to 20 s for 2 requests that are running"
+    draining.running = 0
+    assert draining.waiting_for() == ""
+
+
 async def test_told_again_it_cuts_and_leaves_at_once() -> None:
     draining = Draining(grace_s=30, delay_s=10, clock=Clock())
     draining.running = 1

@@ -1,0 +1,113 @@
+"""The server's log: a line a record on stderr, with time, level and request id, for people or as JSON.
+
+Nothing that a client or a model wrote is logged but a request's path, and no key; control characters are escaped, so
+that no text can forge a line or steer a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from spar_core.backends.context import call_context
+from spar_server.auth import key_name
+
+ACCESS: Final = "spar_server.access"
+access_logger = logging.getLogger(ACCESS)
+
+_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {ord("\n"): "\\n"}
+# A traceback has lines.
+_CONTROLS_IN_LINES: Final = {code: shown for code, shown in _CONTROLS.items() if code != ord("\n")}
+_MOST_PATH: Final = 200
+
+
+class AccessLog:
+    """ASGI middleware: one line for each request, once it is answered. 499 is a client that left before."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not access_logger.isEnabledFor(logging.INFO):
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 499
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            log_access(
+                method=scope["method"],
+                path=scope["raw_path"][:_MOST_PATH].decode("latin-1"),
+                status=status,
+                ms=round(1000 * (time.perf_counter() - began), 1),
+                key=key_name(scope),
+            )
+
+
+def log_access(**fields: Any) -> None:
+    """Log a request's fields, in this order."""
+    access_logger.info(" ".join(f"{name}={value}" for name, value in fields.items()), extra={"fields": fields})
+
+
+class ConsoleFormatter(logging.Formatter):
+    """`2026-01-31T12:00:00.000Z INFO spar_server.access [request id] message`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        request_id = call_context().request_id
+        tag = f" [{request_id}]" if request_id else ""
+        line = f"{_time(record)} {record.levelname} {record.name}{tag} {_printable(record.getMessage())}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info).translate(_CONTROLS_IN_LINES)
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """An object a line: time, level, logger, request_id, message, and the fields of a request."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: Mapping[str, Any] | None = getattr(record, "fields", None)
+        entry: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "request_id": call_context().request_id,
+            **(fields or {"message": record.getMessage()}),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else text.translate(_CONTROLS)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def set_up_logging(*, level: str, style: Literal["console", "json"], access: bool) -> None:
+    """Log to stderr from `level` on; the lines of requests are there or not whatever the level."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    access_logger.setLevel(logging.INFO if access else logging.WARNING)
