@@ -112,7 +112,7 @@ class PoolBackend:
                 return [await replica.complete(messages, sampling)]
             return await replica.complete_many(messages, sampling, count)
 
-        return await self._whole(partial(conversation_key, messages), ask, many=True)
+        return await self._whole(partial(conversation_key, messages), ask, completions=count)
 
     def stream_batches(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Sequence[Delta], None]:
         return self._pieces(partial(conversation_key, messages), lambda r: batches_of(r, messages, sampling))
@@ -123,10 +123,12 @@ class PoolBackend:
     def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         return self._pieces(partial(body_key, body), lambda r: r.forward_stream(path, body))
 
-    async def _whole(self, key: Callable[[], str], ask: Callable[[Replica], Awaitable[T]], *, many: bool = False) -> T:
-        call = self._begin(key, many)
+    async def _whole(
+        self, key: Callable[[], str], ask: Callable[[Replica], Awaitable[T]], *, completions: int = 1
+    ) -> T:
+        call = self._begin(key, completions)
         while True:
-            place = await self._places.take(call.key, tried=call.tried, deadline=call.deadline)
+            place = await self._take(call)
             try:
                 with self._running(call, place):
                     return await ask(place.endpoint.replica)
@@ -139,7 +141,7 @@ class PoolBackend:
         call = self._begin(key)
         while True:
             spoke = False
-            place = await self._places.take(call.key, tried=call.tried, deadline=call.deadline)
+            place = await self._take(call)
             try:
                 with self._running(call, place):
                     async with aclosing(ask(place.endpoint.replica)) as pieces:
@@ -164,11 +166,17 @@ class PoolBackend:
         for endpoint in self._endpoints:
             await endpoint.replica.aclose()
 
-    def _begin(self, key: Callable[[], str], many: bool = False) -> Call:
+    async def _take(self, call: Call) -> Place:
+        return await self._places.take(
+            call.key, tried=call.tried, deadline=call.deadline, caller=call.caller, completions=call.completions
+        )
+
+    def _begin(self, key: Callable[[], str], completions: int = 1) -> Call:
         self._budget.called()
         context = call_context()
         # With one endpoint there is nothing to choose.
-        return Call("" if len(self._endpoints) == 1 else context.affinity or key(), context.deadline, many)
+        home = "" if len(self._endpoints) == 1 else context.affinity or key()
+        return Call(home, context.deadline, context.caller, completions)
 
     @contextmanager
     def _running(self, call: Call, place: Place) -> Iterator[None]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from spar_core.backends.context import Caller
 from spar_core.backends.pool.endpoint import Endpoint
 from spar_core.backends.pool.places import Place
 
 
 @dataclass
 class Call:
-    """`many` is whether it asks for several completions.
+    """`completions` is how many it asks for, on behalf of `caller`.
 
     `failed` are the places whose failure was held against their endpoint; `doubtful` those where it is not known yet
     whether the endpoint or the call itself was at fault.
@@ -18,8 +19,13 @@ class Call:
 
     key: str
     deadline: float | None
-    many: bool
+    caller: Caller
+    completions: int
     tried: set[Endpoint] = field(default_factory=set)
     failed: set[Place] = field(default_factory=set)
     doubtful: set[Place] = field(default_factory=set)
     retries: int = 0
+
+    @property
+    def many(self) -> bool:
+        return self.completions > 1
