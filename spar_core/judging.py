@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from spar_core.backends.base import Backend
 from spar_core.budget import Budget, TokensExhausted
 from spar_core.checks.base import Check, Finding
-from spar_core.checks.verify import verify
+from spar_core.checks.verify import verify, work_of
 from spar_core.errors import BackendError
+from spar_core.off_loop import unless_little, unless_short
 from spar_core.prompts import Templates
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling, Usage
@@ -118,13 +120,13 @@ class Judge:
         on_vote: Callable[[Vote], None] | None = None,
     ) -> Judgement:
         """Judge `response` as the answer to `conversation`. A vote whose call fails is a missing vote."""
-        findings = verify(checks, response)
+        findings = await unless_little(partial(verify, checks, response), work_of(checks, response))
         if not all(finding.passed for finding in findings):
             report = self.templates.failed_checks(checks, findings)
             return Judgement((), self.threshold, findings, report)
         account = budget or Budget()
-        messages = self.templates.judge(conversation, response)
-        reader = VerdictReader.of(response, self.templates.mark(conversation, response))
+        messages = await unless_short(partial(self.templates.judge, conversation, response))
+        reader = await unless_short(lambda: VerdictReader.of(response, self.templates.mark(conversation, response)))
         votes: list[Vote] = []
         while len(votes) < self.votes and not (self.early_stop and self._decided(votes)):
             size = self._fewest() if self.early_stop and not votes else self.votes - len(votes)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from spar_core.backends.base import Backend
 from spar_core.budget import Budget
 from spar_core.markers import Failure, between_markers
+from spar_core.off_loop import unless_short
 from spar_core.prompts import Templates
 from spar_core.types import Completion, Message, Sampling, Usage
 
@@ -65,10 +67,11 @@ class Refiner:
             TokensExhausted: the budget's tokens have no room for it.
             BackendError: the call failed.
         """
+        prompt = partial(self.templates.refine, conversation, response, critique, bare=self.bare)
         completion = await (budget or Budget()).complete(
             "refiner",
             self.backend,
-            self.templates.refine(conversation, response, critique, bare=self.bare),
+            await unless_short(prompt),
             self.sampling.seeded(seed),
             shares=shares,
         )

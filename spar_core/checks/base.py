@@ -40,6 +40,10 @@ class Check(Protocol):
         """What is asked, as a short noun or verb phrase: `at least 3 sentences`."""
         ...
 
+    def work(self, response: str) -> int:
+        """What `find` has to do, as characters that are searched for one word: some five nanoseconds each."""
+        ...
+
     def find(self, response: str) -> Finding:
         """Verify `response` as it stands (IFEval's strict mode)."""
         ...

@@ -51,12 +51,17 @@ def _whole_text(predicate: Callable[[str], bool]) -> Test:
 
 
 SPECS: Final = (
-    CheckSpec("change_case:english_lowercase", lambda _: "all lowercase", _whole_text(str.islower)),
-    CheckSpec("change_case:english_capital", lambda _: "all capital letters", _whole_text(str.isupper)),
+    CheckSpec(
+        "change_case:english_lowercase", lambda _: "all lowercase", _whole_text(str.islower), passes=lambda _: 70
+    ),
+    CheckSpec(
+        "change_case:english_capital", lambda _: "all capital letters", _whole_text(str.isupper), passes=lambda _: 70
+    ),
     CheckSpec(
         "change_case:capital_word_frequency",
         lambda k: f"{amount(k['capital_frequency'], k['capital_relation'], 'word')} in all capitals",
         _capital_words,
         {"capital_frequency": whole, "capital_relation": relation},
+        passes=lambda _: 120,
     ),
 )

@@ -11,6 +11,7 @@ from typing import Final
 
 from spar_core.checks.base import Finding
 from spar_core.checks.spec import CheckSpec, Kwargs, amount, counted, text, whole
+from spar_core.checks.strict_json import refuse_crowded
 
 _STAR_BULLET: Final = re.compile(r"^[^\S\n]*\*[^*].*$", re.MULTILINE)
 _DASH_BULLET: Final = re.compile(r"^[^\S\n]*-", re.MULTILINE)
@@ -55,6 +56,7 @@ def _json(response: str, _: Kwargs) -> Finding:
         body = body.removeprefix(fence)
     body = body.removesuffix("```").strip()
     try:
+        refuse_crowded(body)
         json.loads(body)
     except ValueError as error:
         return Finding(False, f"not JSON: {error}")

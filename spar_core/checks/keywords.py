@@ -52,12 +52,15 @@ SPECS: Final = (
         lambda k: f"include {_list(k['keywords'])}",
         _existence,
         {"keywords": words},
+        passes=lambda k: len(k["keywords"]),
     ),
     CheckSpec(
         "keywords:forbidden_words",
         lambda k: f"avoid {_list(k['forbidden_words'])}",
         _forbidden,
         {"forbidden_words": words},
+        # Each place where a word could begin is looked at from both sides.
+        passes=lambda k: 12 * len(k["forbidden_words"]),
     ),
     CheckSpec(
         "keywords:frequency",

@@ -86,5 +86,6 @@ SPECS: Final = (
         lambda k: f"the whole response in {LANGUAGES[k['language']]}",
         _language,
         {"language": _code},
+        passes=lambda _: 60,
     ),
 )

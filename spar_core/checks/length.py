@@ -58,18 +58,21 @@ SPECS: Final = (
         lambda k: amount(k["num_words"], k["relation"], "word"),
         _words,
         {"num_words": whole, "relation": relation},
+        passes=lambda _: 20,
     ),
     CheckSpec(
         "length_constraints:number_sentences",
         lambda k: amount(k["num_sentences"], k["relation"], "sentence"),
         _sentences,
         {"num_sentences": whole, "relation": relation},
+        passes=lambda _: 250,
     ),
     CheckSpec(
         "length_constraints:number_paragraphs",
         lambda k: f"exactly {counted(k['num_paragraphs'], 'paragraph')} separated by ***",
         _paragraphs,
         {"num_paragraphs": whole},
+        passes=lambda _: 15,
     ),
     CheckSpec(
         "length_constraints:nth_paragraph_first_word",

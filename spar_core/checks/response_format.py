@@ -13,6 +13,8 @@ from spar_core.checks.strict_json import strict_json
 from spar_core.errors import RequestError
 
 RESPONSE_FORMAT: Final = "response_format"
+# The most that a validation may take (`json_schema.py`), in characters that are searched.
+_SCHEMA_WORK: Final = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class JsonFormat:
         if self.schema == _ANY_OBJECT:
             return "nothing but one JSON object"
         return f"nothing but JSON that matches the schema {json.dumps(self.schema)}"
+
+    def work(self, response: str) -> int:
+        # A schema that refers to itself takes long for any response.
+        return len(response) if self.schema == _ANY_OBJECT else len(response) + _SCHEMA_WORK
 
     def find(self, response: str) -> Finding:
         try:

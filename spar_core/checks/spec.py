@@ -22,7 +22,8 @@ Test = Callable[[str, Kwargs], Finding]
 class CheckSpec:
     """`parameters` maps each kwarg to a converter that raises ValueError with what it wants instead.
 
-    `clash` names the kwarg that no response could meet given the others, and what it must be instead.
+    `clash` names the kwarg that no response could meet given the others, and what it must be instead. `passes` is how
+    often the response could be searched for one word in the time that the check takes.
     """
 
     id: str
@@ -30,6 +31,7 @@ class CheckSpec:
     test: Test
     parameters: Mapping[str, Convert] = field(default_factory=dict)
     clash: Callable[[Kwargs], tuple[str, str] | None] = lambda _: None
+    passes: Callable[[Kwargs], int] = lambda _: 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,9 @@ class BoundCheck:
 
     def requirement(self) -> str:
         return self.spec.requirement(self.kwargs)
+
+    def work(self, response: str) -> int:
+        return len(response) * self.spec.passes(self.kwargs)
 
     def find(self, response: str) -> Finding:
         if not response.strip():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from spar_core.checks import (
@@ -18,11 +18,17 @@ from spar_core.checks import (
     startend,
 )
 from spar_core.checks.base import Check, Finding
+from spar_core.checks.response_format import RESPONSE_FORMAT
 from spar_core.checks.spec import CheckSpec, bind
 from spar_core.errors import RequestError
 
 _FAMILIES: Final = (keywords, length, form, content, case, punctuation, startend, combination, language)
 _SPECS: Final[dict[str, CheckSpec]] = {spec.id: spec for family in _FAMILIES for spec in family.SPECS}
+# About a second, in the unit of `Check.work`.
+MOST_WORK: Final = 200_000_000
+# Of a response, in characters; no model that answers in text writes as much.
+_LONGEST: Final = 1_000_000
+_TOO_MUCH: Final = "too much work to verify; ask for fewer words or checks, or a shorter response"
 CHECK_IDS: Final[tuple[str, ...]] = tuple(sorted(_SPECS))
 
 
@@ -45,11 +51,30 @@ def verify(checks: Sequence[Check], response: str, *, loose: bool = False) -> tu
     `loose` is IFEval's loose mode: a check passes if it passes on the response or on one of its variants
     without the first line, the last line or both, with and without asterisks. A failed finding's
     evidence is that of the response as it stands.
+
+    What would take more than a second fails without being looked at: a response of over a million characters, and the
+    checks for which the others have left no time.
     """
     if not loose:
-        return tuple(check.find(response) for check in checks)
+        return tuple(_within_limits(checks, response))
     variants = _variants(response)
     return tuple(_loosely(check, response, variants) for check in checks)
+
+
+def work_of(checks: Sequence[Check], response: str) -> int:
+    """What `verify` has to do at the most, in the unit of `Check.work`."""
+    return min(MOST_WORK, sum(check.work(response) for check in checks))
+
+
+def _within_limits(checks: Sequence[Check], response: str) -> Iterator[Finding]:
+    left = MOST_WORK if len(response) <= _LONGEST else 0
+    for check in checks:
+        work = check.work(response)
+        if work <= left:
+            left -= work
+            yield check.find(response)
+        else:
+            yield Finding(False, _TOO_MUCH, form=check.id == RESPONSE_FORMAT)
 
 
 def _loosely(check: Check, response: str, variants: Sequence[str]) -> Finding:

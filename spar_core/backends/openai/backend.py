@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from random import getrandbits
 from typing import Any, Final
@@ -27,6 +27,7 @@ from spar_core.backends.openai.sse import data_lines
 from spar_core.backends.openai.timeouts import Timeouts
 from spar_core.backends.openai.wire import WIRE_ERRORS, Answer, Wire
 from spar_core.errors import BackendError, BackendTimeout, BackendUnavailable
+from spar_core.off_loop import unless_short
 from spar_core.types import Completion, Delta, Message, Sampling
 
 logger = logging.getLogger(__name__)
@@ -54,10 +55,10 @@ class OpenAIBackend:
         self.takes_many = True
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        return completion_of(await self._whole(_CHAT, self._body(messages, sampling)))
+        return completion_of(await self._whole(_CHAT, lambda: self._body(messages, sampling)))
 
     async def complete_many(self, messages: Sequence[Message], sampling: Sampling, count: int) -> list[Completion]:
-        data = await self._whole(_CHAT, {**self._body(messages, sampling), "n": count})
+        data = await self._whole(_CHAT, lambda: {**self._body(messages, sampling), "n": count})
         return completions_of(data)[:count]
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
@@ -69,8 +70,8 @@ class OpenAIBackend:
     async def stream_batches(
         self, messages: Sequence[Message], sampling: Sampling
     ) -> AsyncGenerator[Sequence[Delta], None]:
-        body = {**self._body(messages, sampling), "stream": True, "stream_options": {"include_usage": True}}
-        call = _Call(_CHAT, body)
+        streamed = {"stream": True, "stream_options": {"include_usage": True}}
+        call = await _worded(_CHAT, lambda: {**self._body(messages, sampling), **streamed})
         clock, deltas = TokenClock(self._timeouts), Deltas(call.limit.whole)
         with self._failing(call):
             answer = await self._stream(call)
@@ -98,10 +99,10 @@ class OpenAIBackend:
                 answer.end()
 
     async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._whole(path, {**body, "model": self.model})
+        return await self._whole(path, lambda: {**body, "model": self.model})
 
     async def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        call = _Call(path, {**body, "model": self.model})
+        call = await _worded(path, lambda: {**body, "model": self.model})
         clock = TokenClock(self._timeouts)
         with self._failing(call):
             answer = await self._stream(call)
@@ -142,9 +143,9 @@ class OpenAIBackend:
         except (TimeoutError, aiohttp.ClientError):
             return None
 
-    async def _whole(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def _whole(self, path: str, body: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """Ask for an answer in one piece."""
-        call = _Call(path, body)
+        call = await _worded(path, body)
         with self._failing(call):
             async with asyncio.timeout(min(self._timeouts.answer, self._timeouts.total)):
                 answer = await self._wire.post(path, call.data, _request_id())
@@ -228,6 +229,10 @@ class _Call:
         self.body = body
         self.data = _encoded(body)
         self.limit = size_limit(path, body, len(self.data))
+
+
+async def _worded(path: str, body: Callable[[], Mapping[str, Any]]) -> _Call:
+    return await unless_short(lambda: _Call(path, body()))
 
 
 async def _refused(call: _Call, answer: Answer) -> BackendError:
