@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,16 +18,18 @@ from spar_server.fair_queue import FairQueue, Ticket
 class AdmissionSettings(BaseModel):
     """Searches and passed-through requests have a lane each, so that neither waits for the other.
 
-    A search costs its answers and its budget, a passed-through request its answers.
+    A request costs the model calls that it can make. Where there are several API keys, `key_share` is the part of each
+    lane, and of each upstream's calls at once, that one of them may have.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    search_capacity: int = Field(default=1024, ge=1, description="cost of the searches that run at once")
+    search_capacity: int = Field(default=6144, ge=1, description="cost of the searches that run at once")
     pass_through_capacity: int = Field(default=512, ge=1, description="cost of the other requests that run at once")
     max_queue: int = Field(default=1024, ge=0, description="requests that wait, in each lane")
     # A load balancer drops a silent connection after 60 s, and nothing is sent while a request waits.
     max_wait_s: float = Field(default=30.0, ge=0, le=55)
+    key_share: float = Field(default=0.5, gt=0, le=1, description="the most that one key may have, where others are")
 
 
 @dataclass(eq=False, slots=True)
@@ -38,8 +41,9 @@ class _Waiter(Ticket):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A place in a lane: what it costs, since when it is held and how long it was waited for."""
+    """A place in a lane: whose it is, what it costs, since when it is held and how long it was waited for."""
 
+    key: str
     cost: int
     since: float
     waited_s: float = 0.0
@@ -48,9 +52,10 @@ class Held:
 class Lane:
     """What runs and waits of one kind. The cost of what runs is never more than `capacity`.
 
-    A request that costs more than the whole lane is let in alone. When the queue is full its places go to the keys
-    that have fewer of them: the newest of the key with the most gives way (McKenney, "Stochastic Fairness Queueing",
-    INFOCOM 1990). `changed` is told the load whenever it changes.
+    A key has at most the part `key_share` of it, so that another finds room at once; a request that costs more than
+    that is let in when nothing else of its key runs. When the queue is full its places go to the keys that have fewer
+    of them: the newest of the key with the most gives way (McKenney, "Stochastic Fairness Queueing", INFOCOM 1990).
+    `changed` is told the load whenever it changes.
     """
 
     def __init__(
@@ -58,11 +63,14 @@ class Lane:
         *,
         capacity: int,
         max_queue: int,
+        key_share: float = 1.0,
         changed: Callable[[float], None] = lambda load: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.capacity = capacity
         self.running = 0
+        self._most_of_key = max(1, int(capacity * key_share))
+        self._of_key: Counter[str] = Counter()
         self._max_queue = max_queue
         self._changed = changed
         self._clock = clock
@@ -87,10 +95,12 @@ class Lane:
     def expected_wait_s(self, ticket: Ticket) -> float:
         """How long one that came now would wait.
 
-        Those before it must end first, at the rate of the capacity over the time for which each holds its part.
+        Those before it must end first, at the rate of the capacity over the time for which each holds its part; its own
+        key's at the rate of what the key may have.
         """
         excess = self.running + self._queue.cost_before(ticket) + ticket.cost - self.capacity
-        return max(0.0, excess / self.capacity * self.expected_hold_s)
+        own = self._of_key[ticket.key] + self._queue.cost_of(ticket.key) + ticket.cost - self._most_of_key
+        return max(0.0, excess / self.capacity, own / self._most_of_key) * self.expected_hold_s
 
     @asynccontextmanager
     async def slot(self, key: str, cost: int, *, weight: float, wait_s: float) -> AsyncIterator[float]:
@@ -107,13 +117,13 @@ class Lane:
 
     def enter_now(self, key: str, cost: int, *, weight: float) -> Held | None:
         """A place, if nobody waits and there is one; to be given back by `leave`."""
-        cost = min(cost, self.capacity)
-        if self._queue or self.running + cost > self.capacity:
+        ticket = Ticket(key, min(cost, self._most_of_key), weight)
+        if not self._has_room(ticket) or (self._queue and self._queue.head(self._within_share) is not None):
             return None
-        self._queue.serve(Ticket(key, cost, weight))
-        self.running += cost
+        self._queue.serve(ticket)
+        self._begin(ticket)
         self._changed(self.load)
-        return Held(cost, self._clock())
+        return Held(key, ticket.cost, self._clock())
 
     async def enter(self, key: str, cost: int, *, weight: float, wait_s: float) -> Held:
         """A place when it is this request's turn, to be given back by `leave`.
@@ -121,15 +131,15 @@ class Lane:
         Raises:
             ApiError: as `slot` does.
         """
-        came, cost = self._clock(), min(cost, self.capacity)
+        came, cost = self._clock(), min(cost, self._most_of_key)
         await self._wait(Ticket(key, cost, weight), wait_s)
         began = self._clock()
-        return Held(cost, began, began - came)
+        return Held(key, cost, began, began - came)
 
     def leave(self, held: Held) -> None:
         """The request has ended."""
         self._hold.add(self._clock() - held.since, held.cost / self.capacity)
-        self._free(held.cost)
+        self._free(held.key, held.cost)
 
     async def _wait(self, ticket: Ticket, wait_s: float) -> None:
         if (expected := self.expected_wait_s(ticket)) > wait_s:
@@ -166,21 +176,35 @@ class Lane:
             self._let_in()
             self._changed(self.load)
         elif not waiter.refused:
-            self._free(waiter.cost)
+            self._free(waiter.key, waiter.cost)
 
-    def _free(self, cost: int) -> None:
+    def _free(self, key: str, cost: int) -> None:
         self.running -= cost
+        self._of_key[key] -= cost
         self._let_in()
         if not self.running:
+            self._of_key.clear()
             self._queue.rest()
         self._changed(self.load)
 
     def _let_in(self) -> None:
-        while (waiter := self._queue.head()) and self.running + waiter.cost <= self.capacity:
+        while (waiter := self._queue.head(self._within_share)) and self.running + waiter.cost <= self.capacity:
             assert isinstance(waiter, _Waiter)
-            self._queue.pop()
-            self.running += waiter.cost
+            self._queue.pop(waiter)
+            self._begin(waiter)
             waiter.turn.set()
+
+    def _begin(self, ticket: Ticket) -> None:
+        self.running += ticket.cost
+        self._of_key[ticket.key] += ticket.cost
+
+    def _has_room(self, ticket: Ticket) -> bool:
+        return self.running + ticket.cost <= self.capacity and self._within_share(ticket)
+
+    def _within_share(self, ticket: Ticket) -> bool:
+        """Whether it must wait for no more than its turn; with the whole lane for its share a key need not look."""
+        most = self._most_of_key
+        return most >= self.capacity or self._of_key[ticket.key] + ticket.cost <= most
 
 
 @dataclass(slots=True)

@@ -59,6 +59,8 @@ class Plan:
     # Whether the server's load has taken from the budget.
     browned_out: bool = False
     cutoff: Cutoff | None = None
+    # Whether the votes on an answer are all that is asked for.
+    verdict_only: bool = False
 
     @property
     def kind(self) -> str:
@@ -83,9 +85,21 @@ class Plan:
         )
 
     @property
+    def judges(self) -> bool:
+        """Whether it may ask for votes."""
+        return self.verdict_only or self.config.budget > 0
+
+    @property
     def cost(self) -> int:
-        """The most answers that it may make: its drafts and its nodes."""
-        return self.n + self.config.budget
+        """The most model calls that it can make: its drafts, the votes on each of them, and its nodes with theirs."""
+        votes, budget = self.config.votes, self.config.budget
+        if self.verdict_only:
+            return votes
+        drafts = 0 if self.given else self.n * _best_of(self.sampling)
+        if not budget:
+            return max(1, drafts)
+        judged = 0 if self.given and self.given.critique else self.n
+        return drafts + judged * votes + budget * (1 + votes)
 
     def lowered(self, budget: int) -> Plan:
         """The same with what the server's load leaves of the budget."""
@@ -206,6 +220,12 @@ class Plan:
         """A draft that was cut short, and what it may have generated beyond what came."""
         most = self._draft_sampling(choice).max_tokens
         return Cancelled(1, None if most is None else max(0, most - draft.usage.completion_tokens))
+
+
+def _best_of(sampling: Sampling) -> int:
+    """How many answers an upstream makes for one, where it is asked for that."""
+    count = sampling.extra.get("best_of")
+    return count if isinstance(count, int) and count > 0 else 1
 
 
 def _untouched(draft: Completion, seconds: float, reason: StopReason) -> SearchResult:

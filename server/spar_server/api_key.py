@@ -15,7 +15,14 @@ class ApiKey(BaseModel):
     refine_budget: int | None = Field(default=None, ge=0, description="of a request that names none")
     max_refine_budget: int | None = Field(default=None, ge=0)
     requests_per_minute: int | None = Field(default=None, ge=1)
-    concurrent_searches: int | None = Field(default=None, ge=1, description="running and waiting")
+    concurrent_searches: int | None = Field(
+        default=None, ge=1, description="requests of more than one model call, running and waiting"
+    )
+    concurrent_calls: int | None = Field(default=None, ge=1, description="model calls at once of each role; more wait")
+    max_n: int | None = Field(default=None, ge=1, description="answers of one request")
+    max_votes: int | None = Field(default=None, ge=1, description="judgements of one answer")
+    max_prompts: int | None = Field(default=None, ge=1, description="of one completions request")
+    max_calls: int | None = Field(default=None, ge=1, description="model calls that one request can make")
     models: tuple[str, ...] | None = None
     weight: float = Field(default=1.0, gt=0, le=1000, description="of its turn where requests have to wait")
 

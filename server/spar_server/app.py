@@ -82,7 +82,9 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     app.state.pair = pair
     app.state.metrics = metrics or Metrics()
     app.state.started = int(time())
-    gate = app.state.gate = build_gate(settings, app.state.metrics.load)
+    keyring = load_keyring(settings)
+    share = settings.admission.key_share if keyring and len(keyring) > 1 else 1.0
+    gate = app.state.gate = build_gate(settings, app.state.metrics.load, key_share=share)
     errors = ErrorAnswers(app.state.metrics)
     modules = (chat, responses, judge, refine, raw, models, ops, docs)
     for module in modules:
@@ -92,9 +94,8 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     routes = [route for module in modules for route in module.router.routes]
     front: ASGIApp = Direct(app.framework, app=app, routes=routes, errors=errors)
     front = BodyLimit(front, limits=settings.limits)
-    keyring = load_keyring(settings)
     app.needs_key = keyring is not None
-    front = Auth(front, keyring=keyring, quotas=gate.quotas)
+    front = Auth(front, keyring=keyring, quotas=gate.quotas, share=share)
     front = Drain(front, draining=gate.draining)
     front = _guarded(front, settings, keyed=keyring is not None)
     front = LastResort(front, metrics=app.state.metrics)

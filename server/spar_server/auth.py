@@ -6,6 +6,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from spar_core.backends.context import Caller, bind_calls
 from spar_server.api_key import ApiKey
 from spar_server.errors import ApiError
 from spar_server.keys import ANONYMOUS, Keyring
@@ -14,12 +15,16 @@ from spar_server.quotas import Quotas
 
 
 class Auth:
-    """ASGI middleware: finds the key of a request and counts it against the key's rate. None is a ring for everyone."""
+    """ASGI middleware: finds the key of a request and counts it against the key's rate. None is a ring for everyone.
 
-    def __init__(self, app: ASGIApp, keyring: Keyring | None, quotas: Quotas) -> None:
+    The model calls of a request are its key's, which may have the part `share` of an upstream's calls at once.
+    """
+
+    def __init__(self, app: ASGIApp, keyring: Keyring | None, quotas: Quotas, share: float = 1.0) -> None:
         self._app = app
         self._keyring = keyring
         self._quotas = quotas
+        self._share = share
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
@@ -27,6 +32,7 @@ class Auth:
             scope.setdefault("state", {})["key"] = key
             if scope["method"] == "POST":
                 self._quotas.take_request(key)
+                bind_calls(caller=Caller(key.name, key.weight, self._share, key.concurrent_calls))
         await self._app(scope, receive, send)
 
 

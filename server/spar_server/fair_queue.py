@@ -11,7 +11,7 @@ Tags are given when a request becomes the first of its flow, so that one who lea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 
@@ -64,17 +64,21 @@ class FairQueue:
         if len(flow.waiting) == 1:
             self._head(flow)
 
-    def head(self) -> Ticket | None:
-        """Whose turn it is; among equals, who came first."""
-        flow = min(self._backlogged(), key=lambda flow: (flow.start, next(iter(flow.waiting.values()))), default=None)
-        return next(iter(flow.waiting)) if flow else None
+    def head(self, may: Callable[[Ticket], bool] = lambda ticket: True) -> Ticket | None:
+        """Whose turn it is among the keys whose next request `may` go; among equals, who came first."""
+        first, best = None, None
+        for flow in self._backlogged():
+            ticket, number = next(iter(flow.waiting.items()))
+            if may(ticket) and (best is None or (flow.start, number) < best):
+                first, best = ticket, (flow.start, number)
+        return first
 
-    def pop(self) -> Ticket:
-        """Serve the head."""
-        ticket = self.head()
+    def pop(self, ticket: Ticket | None = None) -> Ticket:
+        """Serve the head, or the first of a key that goes before it because the head may not."""
+        ticket = ticket or self.head()
         assert ticket is not None
         flow = self._flows[ticket.key]
-        self._time = flow.start
+        self._time = max(self._time, flow.start)
         flow.finish = flow.start + ticket.span
         self._last_finish = max(self._last_finish, flow.finish)
         self._take(flow, ticket)
@@ -83,7 +87,7 @@ class FairQueue:
         return ticket
 
     def serve(self, ticket: Ticket) -> None:
-        """Push it and pop it again, of a queue in which nobody waits."""
+        """Push it and pop it again, of a queue in which nobody waits who may go."""
         flow = self._flows.setdefault(ticket.key, _Flow())
         self._time = flow.start = max(self._time, flow.finish)
         flow.finish = flow.start + ticket.span
@@ -104,6 +108,10 @@ class FairQueue:
 
     def waiting(self, key: str) -> int:
         return len(self._flows[key].waiting) if key in self._flows else 0
+
+    def cost_of(self, key: str) -> int:
+        """What waits of one key."""
+        return sum(ticket.cost for ticket in self._flows[key].waiting) if key in self._flows else 0
 
     def cost_before(self, ticket: Ticket) -> int:
         """The cost of those who would be served before `ticket`, if it came now and nobody after it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.requests import Request
 
@@ -18,6 +19,7 @@ from spar_server.deadlines import READ_TIMEOUT_HEADER, first_byte_within
 from spar_server.draining import Draining, leaving
 from spar_server.headers import header_of
 from spar_server.load_metrics import LoadMetrics
+from spar_server.long_work import LongWork
 from spar_server.quotas import Quotas
 from spar_server.settings import Settings
 
@@ -33,6 +35,7 @@ class Gate:
     brownout: Brownout
     draining: Draining
     metrics: LoadMetrics
+    long_work: LongWork
 
     @asynccontextmanager
     async def turn(self, plan: Plan, request: Request) -> AsyncIterator[Plan]:
@@ -42,22 +45,23 @@ class Gate:
             ApiError: 429, over the key's quota; 503, over the server's capacity, or the server is stopping.
         """
         plan = plan.lowered(self.brownout.lowered(plan.config.budget))
-        deadline, search = plan.config.deadline_s, plan.config.budget > 0
+        deadline = plan.config.deadline_s
         assert deadline is not None
-        async with self.timed_turn(request, deadline, search=search, cost=plan.cost) as left:
+        async with self.timed_turn(request, deadline, search=plan.judges, cost=plan.cost) as left:
             yield plan.due_within(left).until(self.draining.cutoff)
 
     @asynccontextmanager
     async def timed_turn(
         self, request: Request, deadline_s: float, *, search: bool = False, cost: int = 1
     ) -> AsyncIterator[float]:
-        """A turn of what has no plan; the value is how many seconds it has left.
+        """A turn of what has no plan; the value is how many seconds it has left. `cost` is the calls that it can make.
 
         Raises:
             ApiError: as `turn` does.
         """
         key, lane = key_of(request), self.searches if search else self.passed_through
-        with self.quotas.search(key, lambda: lane.expected_hold_s) if search else nullcontext():
+        several = search or cost > 1
+        with self.quotas.search(key, lambda: lane.expected_hold_s) if several else nullcontext():
             held = lane.enter_now(key.name, cost, weight=key.weight)
             if held is None:
                 hint = header_of(request.scope, READ_TIMEOUT_HEADER)
@@ -79,18 +83,20 @@ class Gate:
             raise leaving() from error
 
 
-def build_gate(settings: Settings, metrics: LoadMetrics) -> Gate:
-    """An idle gate, watched by the metrics."""
+def build_gate(settings: Settings, metrics: LoadMetrics, *, key_share: float = 1.0) -> Gate:
+    """An idle gate, watched by the metrics. No key has more than `key_share` of a lane."""
     bounds = settings.admission
     brownout = Brownout(settings.brownout)
+    lane = partial(Lane, max_queue=bounds.max_queue, key_share=key_share)
     gate = Gate(
-        searches=Lane(capacity=bounds.search_capacity, max_queue=bounds.max_queue, changed=brownout.observe),
-        passed_through=Lane(capacity=bounds.pass_through_capacity, max_queue=bounds.max_queue),
+        searches=lane(capacity=bounds.search_capacity, changed=brownout.observe),
+        passed_through=lane(capacity=bounds.pass_through_capacity),
         max_wait_s=bounds.max_wait_s,
         quotas=Quotas(),
         brownout=brownout,
         draining=Draining(grace_s=settings.shutdown_grace_s, delay_s=settings.shutdown_delay_s),
         metrics=metrics,
+        long_work=LongWork(max_wait_s=bounds.max_wait_s, key_share=key_share),
     )
     metrics.watch(
         {"search": gate.searches, "pass_through": gate.passed_through},

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Coroutine, Iterator
-from functools import cached_property
-from typing import Any, Final, get_type_hints
+from functools import cached_property, partial
+from typing import Any, Final, TypeVar, get_type_hints
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -19,22 +19,39 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive
 
+from spar_core.backends.context import bind_calls
 from spar_core.errors import RequestError
+from spar_core.off_loop import SHORT
+from spar_server.auth import key_of
 from spar_server.disconnect import ClientGoneError
 from spar_server.errors import ApiError
+from spar_server.gate import Gate
 from spar_server.headers import header_of
+from spar_server.json_work import check_work
+from spar_server.limits import Limits
 
+T = TypeVar("T")
 # More than any schema of a tool or a format has, and far less than what exhausts an interpreter's stack.
 MAX_DEPTH: Final = 100
+# Characters of a place that an error names.
+_LONGEST_PLACE: Final = 200
 
 
 class JsonRequest(Request):
-    """A request whose body, once it has been read, is kept as a value."""
+    """A request whose body, once it has been read, is kept as a value; `size` is its length in bytes."""
 
     value: Any = None
+    size: int = 0
 
     async def json(self) -> Any:
         return self.value
+
+    async def off_loop(self, work: Callable[[], T], *, short: int = SHORT) -> T:
+        """What `work` on this request's body returns or raises, done in a thread if the body is longer than `short`."""
+        if self.size <= short:
+            return work()
+        gate: Gate = self.app.state.gate
+        return await gate.long_work.read(work, key=key_of(self), size=self.size)
 
 
 class JsonRoute(APIRoute):
@@ -61,13 +78,24 @@ class JsonRoute(APIRoute):
             ApiError, RequestError, RequestValidationError: the body is no JSON, or not what the endpoint takes.
         """
         _refuse_other_types(header_of(request.scope, b"content-type") or "")
-        request.value = read_json(await _body(request.receive))
-        try:
-            body = self._model.model_validate(request.value)
-        except ValidationError as error:
-            raise RequestValidationError(error.errors(include_url=False)) from error
+        raw = await _body(request.receive)
+        request.size = len(raw)
+        limits: Limits = request.app.state.settings.limits
+        request.value, body = await request.off_loop(partial(self._read, raw, limits))
+        gate: Gate = request.app.state.gate
+        bind_calls(length=request.size, off_loop=gate.long_work.of(key_of(request)))
         response: Response = await self.endpoint(body, request)
         return response
+
+    def _read(self, raw: bytes, limits: Limits) -> tuple[Any, BaseModel]:
+        if len(raw) > SHORT:
+            check_work(raw, limits.max_body_values)
+        value = read_json(raw)
+        limits.check_counts(value, self._model.model_fields)
+        try:
+            return value, self._model.model_validate(value)
+        except ValidationError as error:
+            raise RequestValidationError(error.errors(include_url=False)) from error
 
 
 async def _body(receive: Receive) -> bytes:
@@ -146,13 +174,14 @@ def _refuse_deep(value: Any) -> None:
 
 
 def _refuse_unwritable(value: Any) -> None:
-    level: list[tuple[str, Any]] = [("", value)]
+    # A place is written out only where there is something to say of it: paths of long keys would fill the memory.
+    level: list[tuple[_Trail, Any]] = [(None, value)]
     while level:
-        for place, item in level:
+        for trail, item in level:
             if problem := _problem(item):
-                shown = place.encode(errors="backslashreplace").decode()
-                raise RequestError(f"{shown or 'the body'}: {problem}", param=shown or None)
-        level = [inner for place, item in level for inner in _inside(place, item)]
+                place = _place(trail)
+                raise RequestError(f"{place or 'the body'}: {problem}", param=place or None)
+        level = [inner for trail, item in level for inner in _inside(trail, item)]
 
 
 def _problem(item: Any) -> str | None:
@@ -166,10 +195,29 @@ def _problem(item: Any) -> str | None:
 
 
 def _whole(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _inside(place: str, item: Any) -> Iterator[tuple[str, Any]]:
+# A value's name within what holds it, after that of what holds that.
+_Trail = tuple[Any, str | int] | None
+
+
+def _inside(trail: _Trail, item: Any) -> Iterator[tuple[_Trail, Any]]:
     named = item.items() if isinstance(item, dict) else enumerate(item) if isinstance(item, list) else ()
     for name, inner in named:
-        yield f"{place}.{name}" if place else str(name), inner
+        yield (trail, name), inner
+
+
+def _place(trail: _Trail) -> str:
+    names: list[str] = []
+    while trail is not None:
+        trail, name = trail
+        names.append(str(name)[:_LONGEST_PLACE])
+    place = ".".join(reversed(names)).encode(errors="backslashreplace").decode()
+    return place if len(place) <= _LONGEST_PLACE else f"{place[:_LONGEST_PLACE]}..."

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from spar_core.errors import ConfigError
 from spar_core.validation import told
 from spar_server.api_key import ApiKey
+from spar_server.limits import Limits
 from spar_server.settings import RefineDefaults, Settings
 
 # Who calls where no key is asked for. No key has this hash.
@@ -32,6 +33,9 @@ class Keyring:
 
     def __init__(self, keys: Sequence[ApiKey]) -> None:
         self._keys = tuple(keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
     def find(self, secret: str) -> ApiKey | None:
         """Whose key `secret` is. Takes the same time whichever it is, and if it is none."""
@@ -51,14 +55,15 @@ def sha256_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def defaults_for(key: ApiKey, server: RefineDefaults) -> RefineDefaults:
+def defaults_for(key: ApiKey, server: RefineDefaults, limits: Limits) -> RefineDefaults:
     """What a request of this key gets that does not say otherwise, and the most that it may ask for."""
+    votes = min(server.votes, limits.max_votes, key.max_votes or limits.max_votes)
     if key.refine_budget is None and key.max_refine_budget is None:
-        return server
+        return server if votes == server.votes else server.model_copy(update={"votes": votes})
     most = server.max_refine_budget if key.max_refine_budget is None else key.max_refine_budget
     usual = server.refine_budget if key.refine_budget is None else key.refine_budget
     return server.model_copy(
-        update={"refine_budget": usual, "max_refine_budget": min(most, server.max_refine_budget)},
+        update={"refine_budget": usual, "max_refine_budget": min(most, server.max_refine_budget), "votes": votes},
     )
 
 
@@ -82,7 +87,7 @@ def load_keyring(settings: Settings) -> Keyring | None:
         return None
     _refuse_doubles(keys)
     for key in keys:
-        most = defaults_for(key, settings.refine).max_refine_budget
+        most = defaults_for(key, settings.refine, settings.limits).max_refine_budget
         if key.refine_budget is not None and key.refine_budget > most:
             raise ConfigError(
                 f"keys: {key.name}: refine_budget is {key.refine_budget}, over max_refine_budget, which is {most} for "

@@ -46,7 +46,7 @@ class Quotas:
 
     @contextmanager
     def search(self, key: ApiKey, expected_s: Callable[[], float]) -> Iterator[None]:
-        """One search, waiting or running. `expected_s` tells how long one takes.
+        """One request of more than one model call, waiting or running. `expected_s` tells how long one takes.
 
         Raises:
             ApiError: 429; the key has as many as it may have at once.
@@ -54,7 +54,8 @@ class Quotas:
         most = key.concurrent_searches
         if most is not None and self._searches[key.name] >= most:
             # Searches that began at unrelated times end evenly spread.
-            raise over_quota(f"this key may have {most} searches at once", expected_s() / most)
+            what = "searches or other requests of several model calls"
+            raise over_quota(f"this key may have {most} {what} at once", expected_s() / most)
         self._searches[key.name] += 1
         try:
             yield

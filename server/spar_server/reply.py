@@ -6,21 +6,25 @@ import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from fastapi import Request
 from starlette.responses import Response
 
+from spar_core.off_loop import SHORT
 from spar_core.search import Answers
 from spar_core.search.events import Event
-from spar_server.answering import Plan, make_plan
+from spar_server.answering import Given, Plan, make_plan
 from spar_server.asked_budget import BUDGET_HEADER
 from spar_server.auth import allow_model, key_of
+from spar_server.call_limits import CallLimits
 from spar_server.deadlines import READ_TIMEOUT_HEADER, answer_within
 from spar_server.disconnect import until_disconnect
 from spar_server.event_stream import EventStream
 from spar_server.gate import Gate
 from spar_server.headers import header_of
+from spar_server.json_body import JsonRequest
 from spar_server.keys import defaults_for
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
@@ -29,26 +33,34 @@ from spar_server.schemas import ChatRequest
 from spar_server.settings import RefineDefaults, Settings
 from spar_server.streaming import Voice, json_answer, stream_pass_through, stream_search
 
+# Bytes of a body whose schema is checked in less time than handing it to another thread is worth.
+_SHORT_SCHEMA: Final = 2048
+
 
 def defaults_of(request: Request) -> RefineDefaults:
     """What a request of this client gets that does not say otherwise."""
     settings: Settings = request.app.state.settings
-    return defaults_for(key_of(request), settings.refine)
+    return defaults_for(key_of(request), settings.refine, settings.limits)
 
 
-def plan_for(chat: ChatRequest, request: Request) -> Plan:
+async def plan_for(
+    chat: ChatRequest, request: JsonRequest, *, given: Given | None = None, judged: str | None = None
+) -> Plan:
     """What the client gets that sent `request`, which stands for `chat`; its model calls are bound to it.
+
+    `given` is the answer to start from; `judged` is one that is to be judged and nothing else.
 
     Raises:
         ApiError: the model is unknown, or the key is not for it.
-        RequestError: a field is wrong or cannot be honoured; names it.
+        RequestError: a field is wrong or cannot be honoured, or asks for more than it may; names it.
     """
     settings: Settings = request.app.state.settings
     pair: Pair = request.app.state.pair
     settings.limits.check_messages(chat.messages)
     check_fields(chat.model_extra or {}, CHAT_FIELDS, settings.client_fields, ours=type(chat).model_fields)
     gate: Gate = request.app.state.gate
-    plan = make_plan(
+    make = partial(
+        make_plan,
         chat,
         header_of(request.scope, BUDGET_HEADER),
         pair=pair,
@@ -56,12 +68,23 @@ def plan_for(chat: ChatRequest, request: Request) -> Plan:
         within_s=math.inf if chat.stream else answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)),
         cutoff=gate.draining.cutoff,
     )
-    allow_model(key_of(request), pair.name)
+    plan = replace(await request.off_loop(make, short=_short_of(chat)), given=given, verdict_only=judged is not None)
+    key = key_of(request)
+    allow_model(key, pair.name)
+    limits = CallLimits(settings.limits, key)
+    limits.check_plan(plan)
+    if request.size > SHORT:
+        limits.check_size(plan, request.size, given.draft.text if given else judged or "")
     if chat.reasoning_effort is not None and settings.forwards_effort:
         extra = {**plan.sampling.extra, "reasoning_effort": chat.reasoning_effort}
         plan = replace(plan, sampling=replace(plan.sampling, extra=extra))
     plan.bind_calls()
     return plan
+
+
+def _short_of(chat: ChatRequest) -> int:
+    """How long a body may be to be planned at once: a schema takes far more work to check than other things."""
+    return _SHORT_SCHEMA if (chat.response_format or {}).get("type") == "json_schema" else SHORT
 
 
 async def reply_whole(plan: Plan, request: Request, body: Callable[[Plan, Answers], dict[str, Any]]) -> Response:

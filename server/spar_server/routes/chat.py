@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from spar_server.bodies import Envelope
 from spar_server.chat_stream import ChatVoice
 from spar_server.described import BUDGET_PARAMETER, CHAT
-from spar_server.json_body import JsonRoute
+from spar_server.json_body import JsonRequest, JsonRoute
 from spar_server.reply import plan_for, reply_stream, reply_whole
 from spar_server.schemas import ChatRequest
 
@@ -21,9 +21,9 @@ router = APIRouter(route_class=JsonRoute)
     responses=CHAT,
     openapi_extra=BUDGET_PARAMETER,
 )
-async def chat_completions(body: ChatRequest, request: Request) -> Response:
+async def chat_completions(body: ChatRequest, request: JsonRequest) -> Response:
     """OpenAI's endpoint. `refine_budget` buys refinement; `refine` says how it is spent."""
-    plan = plan_for(body, request)
+    plan = await plan_for(body, request)
     envelope = Envelope(body.model)
     if body.stream:
         return await reply_stream(plan, request, ChatVoice(envelope, body.include_usage))

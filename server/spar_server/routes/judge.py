@@ -22,7 +22,7 @@ from spar_server.disconnect import until_disconnect
 from spar_server.errors import reworded
 from spar_server.gate import Gate
 from spar_server.given import JudgeRequest, split_answer
-from spar_server.json_body import JsonRoute
+from spar_server.json_body import JsonRequest, JsonRoute
 from spar_server.metrics import Metrics
 from spar_server.pair import Pair
 from spar_server.reply import plan_for
@@ -31,13 +31,13 @@ router = APIRouter(route_class=JsonRoute)
 
 
 @router.post("/v1/judge", summary="Judge an answer", responses=JUDGED)
-async def judge(body: JudgeRequest, request: Request) -> Response:
+async def judge(body: JudgeRequest, request: JsonRequest) -> Response:
     """The votes on a given answer, their value and what to mend. `checks` are verified first: one that fails is a No
     without a vote."""
     pair: Pair = request.app.state.pair
     _, response = split_answer(body.messages, body.response)
     try:
-        plan = plan_for(body.to_chat(pair.name), request)
+        plan = await plan_for(body.to_chat(pair.name), request, judged=response)
     except RequestError as error:
         raise reworded(error, {"refine.": ""}) from error
     judgement = await until_disconnect(request.receive, _judged(plan, response, request))

@@ -31,7 +31,7 @@ async def get_model(name: str, request: Request) -> dict[str, Any]:
     settings: Settings = request.app.state.settings
     key = key_of(request)
     try:
-        named_budget(name, model=pair.name, defaults=defaults_for(key, settings.refine))
+        named_budget(name, model=pair.name, defaults=defaults_for(key, settings.refine, settings.limits))
     except RequestError as error:
         raise ApiError(404, str(error), param="model", code="model_not_found") from error
     allow_model(key, pair.name)

@@ -17,6 +17,7 @@ from spar_core.errors import BackendRejected, BackendTimeout, RequestError
 from spar_core.types import Usage
 from spar_server.asked_budget import named_budget
 from spar_server.auth import allow_model, key_of
+from spar_server.call_limits import CallLimits
 from spar_server.chat_stream import DONE
 from spar_server.deadlines import READ_TIMEOUT_HEADER, answer_within
 from spar_server.described import EMBEDDED, TEXT
@@ -42,15 +43,18 @@ router = APIRouter(route_class=JsonRoute)
 async def completions(body: CompletionsRequest, request: Request) -> Response:
     """OpenAI's older endpoint, for raw prompts: the actor's answer, unrefined."""
     actor = _actor(body, request)
+    cost = _limits(request).calls_of_completions(await request.json())
     if not body.stream:
-        return await _whole("/completions", actor, body, request)
-    return EventStream(_frames("/completions", actor, body, request), lambda error: frame(error.body))
+        return await _whole("/completions", actor, body, request, cost)
+    return EventStream(_frames("/completions", actor, body, request, cost), lambda error: frame(error.body))
 
 
 @router.post("/v1/embeddings", summary="Embed texts", responses=EMBEDDED)
 async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
     """OpenAI's endpoint, where the actor's upstream has it. The embedded pair makes no embeddings."""
-    return await _whole("/embeddings", _actor(body, request), body, request)
+    actor = _actor(body, request)
+    cost = _limits(request).calls_of_embeddings(await request.json())
+    return await _whole("/embeddings", actor, body, request, cost)
 
 
 def _actor(body: RawRequest, request: Request) -> PassThrough:
@@ -70,15 +74,15 @@ def _actor(body: RawRequest, request: Request) -> PassThrough:
     return pair.actor
 
 
-async def _whole(path: str, actor: PassThrough, body: RawRequest, request: Request) -> Response:
-    answer = await until_disconnect(request.receive, _answer(path, actor, body, request))
+async def _whole(path: str, actor: PassThrough, body: RawRequest, request: Request, cost: int) -> Response:
+    answer = await until_disconnect(request.receive, _answer(path, actor, body, request, cost))
     return json_answer({**answer, "model": body.model})
 
 
-async def _answer(path: str, actor: PassThrough, body: RawRequest, request: Request) -> Mapping[str, Any]:
+async def _answer(path: str, actor: PassThrough, body: RawRequest, request: Request, cost: int) -> Mapping[str, Any]:
     gate, metrics, deadline_s = _shared(request)
     deadline_s = min(deadline_s, answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)))
-    async with gate.timed_turn(request, deadline_s) as left:
+    async with gate.timed_turn(request, deadline_s, cost=cost) as left:
         with metrics.request(path.removeprefix("/")) as meter:
             bind_calls(deadline=time.monotonic() + left)
             try:
@@ -93,9 +97,11 @@ async def _answer(path: str, actor: PassThrough, body: RawRequest, request: Requ
     return _counted(answer, usage)
 
 
-async def _frames(path: str, actor: PassThrough, body: RawRequest, request: Request) -> AsyncGenerator[str, None]:
+async def _frames(
+    path: str, actor: PassThrough, body: RawRequest, request: Request, cost: int
+) -> AsyncGenerator[str, None]:
     gate, metrics, deadline_s = _shared(request)
-    async with gate.timed_turn(request, deadline_s):
+    async with gate.timed_turn(request, deadline_s, cost=cost):
         yield ""
         frames = joined(read_ahead(_chunks(path, actor, body, await _forwarded(body, request), metrics)))
         async with aclosing(gate.draining.until_cutoff(frames)) as passed:
@@ -126,6 +132,11 @@ async def _forwarded(body: RawRequest, request: Request) -> dict[str, Any]:
     settings: Settings = request.app.state.settings
     sent = {*type(body).model_fields, *RAW_FIELDS, *settings.client_fields}
     return {name: value for name, value in (await request.json()).items() if name in sent}
+
+
+def _limits(request: Request) -> CallLimits:
+    settings: Settings = request.app.state.settings
+    return CallLimits(settings.limits, key_of(request))
 
 
 def _shared(request: Request) -> tuple[Gate, Metrics, float]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -15,7 +13,7 @@ from spar_server.chat_stream import ChatVoice
 from spar_server.described import BUDGET_PARAMETER, CHAT
 from spar_server.given import RefineRequest, split_answer
 from spar_server.headers import header_of
-from spar_server.json_body import JsonRoute
+from spar_server.json_body import JsonRequest, JsonRoute
 from spar_server.pair import Pair
 from spar_server.reply import defaults_of, plan_for, reply_stream, reply_whole
 
@@ -23,11 +21,11 @@ router = APIRouter(route_class=JsonRoute)
 
 
 @router.post("/v1/refine", summary="Improve an answer", responses=CHAT, openapi_extra=BUDGET_PARAMETER)
-async def refine(body: RefineRequest, request: Request) -> Response:
+async def refine(body: RefineRequest, request: JsonRequest) -> Response:
     """A search that starts from a given answer. The response is a chat completion's, whole or streamed."""
     conversation, answer = split_answer(body.messages, body.response)
     chat = body.model_copy(update={"messages": conversation, "refine_budget": _budget(body, request)})
-    plan = replace(plan_for(chat, request), given=Given(Completion(answer, "stop", Usage()), body.critique))
+    plan = await plan_for(chat, request, given=Given(Completion(answer, "stop", Usage()), body.critique))
     envelope = Envelope(body.model)
     if body.stream:
         return await reply_stream(plan, request, ChatVoice(envelope, body.include_usage))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from spar_core.errors import RequestError
 from spar_server.described import BUDGET_PARAMETER, RESPONSE
 from spar_server.errors import reworded
-from spar_server.json_body import JsonRoute
+from spar_server.json_body import JsonRequest, JsonRoute
 from spar_server.reply import plan_for, reply_stream, reply_whole
 from spar_server.responses.bodies import ResponseBody
 from spar_server.responses.request import CHATS_WORDS, ResponsesRequest
@@ -23,10 +23,10 @@ router = APIRouter(route_class=JsonRoute)
     responses=RESPONSE,
     openapi_extra=BUDGET_PARAMETER,
 )
-async def responses(body: ResponsesRequest, request: Request) -> Response:
+async def responses(body: ResponsesRequest, request: JsonRequest) -> Response:
     """OpenAI's newer endpoint. Nothing is kept: a conversation is sent as a whole, each time."""
     try:
-        plan = plan_for(body.to_chat(), request)
+        plan = await plan_for(await request.off_loop(body.to_chat), request)
     except RequestError as error:
         raise reworded(error, CHATS_WORDS) from error
     response = ResponseBody(body)

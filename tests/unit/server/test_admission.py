@@ -71,8 +71,10 @@ async def settle() -> None:
 
 
 @asynccontextmanager
-async def office(capacity: int, max_queue: int = 100, clock: Clock | None = None) -> AsyncIterator[Office]:
-    place = Office(Lane(capacity=capacity, max_queue=max_queue, clock=clock or Clock()))
+async def office(
+    capacity: int, max_queue: int = 100, clock: Clock | None = None, key_share: float = 1.0
+) -> AsyncIterator[Office]:
+    place = Office(Lane(capacity=capacity, max_queue=max_queue, key_share=key_share, clock=clock or Clock()))
     try:
         yield place
     finally:
@@ -120,6 +122,42 @@ async def test_small_requests_do_not_pass_by_a_large_one_forever() -> None:
             await place.end(f"s{number}")
             await place.come(f"s{number + 10}")
         assert place.running == ["l0"]
+
+
+async def test_a_key_that_fills_its_share_leaves_room_for_another_at_once() -> None:
+    async with office(100, key_share=0.5) as place:
+        for number in range(10):
+            await place.come(f"a{number}", 25)
+        assert place.running == ["a0", "a1"]
+        await place.come("b0", 50)
+        assert place.running == ["a0", "a1", "b0"]
+        await place.end("a0")
+        assert place.running == ["a1", "b0", "a2"]
+
+
+async def test_a_request_that_costs_more_than_its_keys_share_runs_beside_others() -> None:
+    async with office(100, key_share=0.5) as place:
+        await place.come("a0", 10_000)
+        await place.come("a1", 1)
+        await place.come("b0", 50)
+        assert place.running == ["a0", "b0"]
+        await place.end("a0")
+        assert place.running == ["b0", "a1"]
+
+
+async def test_a_wait_for_the_keys_own_share_is_told_too() -> None:
+    clock = Clock()
+    async with office(100, key_share=0.5, clock=clock) as place:
+        await place.come("b0", 50)
+        clock.now += 10
+        await place.end("b0")
+        for number in range(8):
+            await place.come(f"a{number}", 50)
+        await place.come("a8", 50, wait_s=30)
+        assert place.refused["a8"].retry_after is not None
+        assert place.refused["a8"].retry_after > 30
+        await place.come("b1", 50, wait_s=0)
+        assert place.running == ["a0", "b1"]
 
 
 async def test_a_client_who_leaves_the_queue_frees_its_place() -> None:

@@ -226,11 +226,11 @@ def test_too_many_messages_are_a_400(narrow: httpx.Client) -> None:
 
 
 def test_searches_that_fill_the_server_do_not_hold_up_passed_through_requests(serving: Serving) -> None:
-    settings = set_up(keys=(key("a"), key("b")), admission={"search_capacity": 65})
+    settings = set_up(keys=(key("a"), key("b")), admission={"search_capacity": 390, "key_share": 1})
     with serving(slow_refiner(), settings) as url, httpx.Client(base_url=url) as client:
         with left_waiting(url, "a", refine_budget=64), left_waiting(url, "a", refine_budget=64):
             wait_until(lambda: metric(url, 'spar_queue_requests{kind="search"} 1.0'))
-            assert metric(url, 'spar_admission_cost_running{kind="search"} 65.0')
+            assert metric(url, 'spar_admission_cost_running{kind="search"} 390.0')
             for stream in (False, True):
                 assert ask(client, "b", stream=stream).status_code == 200
         wait_until(lambda: metric(url, 'spar_admission_cost_running{kind="search"} 0.0'))
