@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +25,8 @@ class CallLimits:
 
     server: Limits
     key: ApiKey
+    # What one request that goes upstream whole may ask for at once: more would leave no other key a place there.
+    at_once: float = math.inf
 
     def check_plan(self, plan: Plan) -> None:
         """Raises RequestError, which names the field, when the plan asks for more than it may."""
@@ -84,6 +87,12 @@ class CallLimits:
         self._check_calls(
             field, f"{prompts} prompts with n {max(of_each.values())}", calls, fix="send it in several requests"
         )
+        if calls > self.at_once:
+            raise RequestError(
+                f"{field}: {calls} completions at once are over the {self.at_once:g} that one key may have of the "
+                "upstream's places; send them in several requests",
+                param=field,
+            )
         return calls
 
     def calls_of_embeddings(self, body: Mapping[str, Any]) -> int:

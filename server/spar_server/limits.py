@@ -33,7 +33,7 @@ class Limits(BaseModel):
     max_body_values: int = Field(default=600_000, ge=1000, description="numbers and texts; a list, object or key is 5")
     max_n: int = Field(default=128, ge=1, description="answers of one request")
     max_votes: int = Field(default=25, ge=1, description="judgements of one answer")
-    max_prompts: int = Field(default=1024, ge=1, description="of one completions request")
+    max_prompts: int = Field(default=128, ge=1, description="of one completions request")
     max_inputs: int = Field(default=2048, ge=1, description="texts of one embeddings request")
     max_calls: int = Field(default=2048, ge=1, description="model calls that one request can make")
 

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from spar_core.backends.context import bind_calls
+from spar_core.backends.context import bind_calls, call_context
 from spar_core.backends.openai.answers import usage_of
 from spar_core.backends.raw import PassThrough
 from spar_core.errors import BackendRejected, BackendTimeout, RequestError
@@ -33,7 +33,7 @@ from spar_server.raw_schemas import CompletionsRequest, EmbeddingsRequest, RawRe
 from spar_server.read_ahead import read_ahead
 from spar_server.reply import defaults_of
 from spar_server.request_fields import RAW_FIELDS, check_fields
-from spar_server.settings import Settings
+from spar_server.settings import Settings, Upstream
 from spar_server.streaming import frame, joined, json_answer
 
 router = APIRouter(route_class=JsonRoute)
@@ -136,7 +136,11 @@ async def _forwarded(body: RawRequest, request: Request) -> dict[str, Any]:
 
 def _limits(request: Request) -> CallLimits:
     settings: Settings = request.app.state.settings
-    return CallLimits(settings.limits, key_of(request))
+    share = call_context().caller.share
+    if share >= 1 or not isinstance(settings.actor, Upstream):
+        return CallLimits(settings.limits, key_of(request))
+    places = settings.actor.max_concurrency * len(settings.actor.url)
+    return CallLimits(settings.limits, key_of(request), at_once=max(1, int(places * share)))
 
 
 def _shared(request: Request) -> tuple[Gate, Metrics, float]:

@@ -112,21 +112,28 @@ class PoolBackend:
                 return [await replica.complete(messages, sampling)]
             return await replica.complete_many(messages, sampling, count)
 
-        return await self._whole(partial(conversation_key, messages), ask, completions=count)
+        return await self._whole(partial(conversation_key, messages), ask, completions=count, many=True)
 
     def stream_batches(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Sequence[Delta], None]:
         return self._pieces(partial(conversation_key, messages), lambda r: batches_of(r, messages, sampling))
 
     async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._whole(partial(body_key, body), lambda r: r.forward(path, body))
+        completions = _completions_of(body)
+        return await self._whole(partial(body_key, body), lambda r: r.forward(path, body), completions=completions)
 
     def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        return self._pieces(partial(body_key, body), lambda r: r.forward_stream(path, body))
+        completions = _completions_of(body)
+        return self._pieces(partial(body_key, body), lambda r: r.forward_stream(path, body), completions=completions)
 
     async def _whole(
-        self, key: Callable[[], str], ask: Callable[[Replica], Awaitable[T]], *, completions: int = 1
+        self,
+        key: Callable[[], str],
+        ask: Callable[[Replica], Awaitable[T]],
+        *,
+        completions: int = 1,
+        many: bool = False,
     ) -> T:
-        call = self._begin(key, completions)
+        call = self._begin(key, completions, many)
         while True:
             place = await self._take(call)
             try:
@@ -136,9 +143,9 @@ class PoolBackend:
                 await self._before_retry(call, place, error)
 
     async def _pieces(
-        self, key: Callable[[], str], ask: Callable[[Replica], AsyncGenerator[T, None]]
+        self, key: Callable[[], str], ask: Callable[[Replica], AsyncGenerator[T, None]], *, completions: int = 1
     ) -> AsyncGenerator[T, None]:
-        call = self._begin(key)
+        call = self._begin(key, completions)
         while True:
             spoke = False
             place = await self._take(call)
@@ -171,12 +178,12 @@ class PoolBackend:
             call.key, tried=call.tried, deadline=call.deadline, caller=call.caller, completions=call.completions
         )
 
-    def _begin(self, key: Callable[[], str], completions: int = 1) -> Call:
+    def _begin(self, key: Callable[[], str], completions: int, many: bool = False) -> Call:
         self._budget.called()
         context = call_context()
         # With one endpoint there is nothing to choose.
         home = "" if len(self._endpoints) == 1 else context.affinity or key()
-        return Call(home, context.deadline, context.caller, completions)
+        return Call(home, context.deadline, context.caller, completions, many)
 
     @contextmanager
     def _running(self, call: Call, place: Place) -> Iterator[None]:
@@ -230,3 +237,10 @@ class PoolBackend:
 
 def _outcome(error: BackendError) -> CallOutcome:
     return _OUTCOMES.get(type(error), "unavailable")
+
+
+def _completions_of(body: Mapping[str, Any]) -> int:
+    """How many a request for completions asks for: each prompt's; lists of numbers are prompts of tokens."""
+    prompt, each = body.get("prompt"), (body.get("n"), body.get("best_of"))
+    prompts = len(prompt) if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list) else 1
+    return prompts * max((count for count in each if isinstance(count, int) and count > 0), default=1)

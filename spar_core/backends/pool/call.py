@@ -11,7 +11,7 @@ from spar_core.backends.pool.places import Place
 
 @dataclass
 class Call:
-    """`completions` is how many it asks for, on behalf of `caller`.
+    """`completions` is how many it asks for, on behalf of `caller`; `many` is whether it could ask for one of them.
 
     `failed` are the places whose failure was held against their endpoint; `doubtful` those where it is not known yet
     whether the endpoint or the call itself was at fault.
@@ -21,11 +21,8 @@ class Call:
     deadline: float | None
     caller: Caller
     completions: int
+    many: bool
     tried: set[Endpoint] = field(default_factory=set)
     failed: set[Place] = field(default_factory=set)
     doubtful: set[Place] = field(default_factory=set)
     retries: int = 0
-
-    @property
-    def many(self) -> bool:
-        return self.completions > 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from pooling import HELLO, SAMPLING, FakeReplica, settle
 
 from spar_core.backends.context import Caller, bind_calls
@@ -24,6 +25,10 @@ class Room:
 
             async def complete(self, messages, sampling):  # type: ignore[no-untyped-def]
                 return (await self.complete_many(messages, sampling, 1))[0]
+
+            async def forward(self, path, body):  # type: ignore[no-untyped-def]
+                await self.complete([Message("user", "forwarded")], SAMPLING)
+                return {}
 
             async def complete_many(self, messages: list[Message], sampling: Sampling, count: int) -> list[Completion]:
                 room.began.append(messages[0].text)
@@ -103,6 +108,22 @@ async def test_completions_asked_for_together_count_as_many() -> None:
     room = Room(10)
     await room.call(Caller("judge", share=0.5), 3, completions=5)
     assert room.began == ["judge"]
+    await room.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "at_once"), [({"prompt": ["x"] * 2}, 2), ({"prompt": [[1], [2]], "n": 2}, 1), ({"prompt": [1, 2, 3]}, 5)]
+)
+async def test_prompts_of_one_request_count_each(body: dict[str, object], at_once: int) -> None:
+    room = Room(10)
+
+    async def send() -> object:
+        bind_calls(caller=Caller("a", share=0.5))
+        return await room.pool.forward("/completions", body)
+
+    room.tasks += [asyncio.create_task(send()) for _ in range(8)]
+    await settle()
+    assert len(room.began) == at_once
     await room.close()
 
 

@@ -20,6 +20,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from spar_server.api_key import ApiKey
+from spar_server.keys import sha256_of
 from spar_server.pair import Pair, build_pair
 from spar_server.settings import Settings
 
@@ -259,3 +261,19 @@ def test_a_client_that_leaves_stops_the_upstream(
         assert upstream.running == 1
     wait_until(lambda: upstream.running == 0)
     assert upstream.running == 0
+
+
+def test_no_request_takes_more_of_the_upstream_than_its_keys_share(
+    serving: Serving, behind: str, upstream: Upstream
+) -> None:
+    upstream.says = None
+    keys = [ApiKey(name=name, sha256=sha256_of(name)) for name in ("a", "b")]
+    actor = {"url": f"{behind}/v1", "model": "big", "max_concurrency": 8}
+    settings = Settings(actor=actor, model="pair", keys=keys)  # type: ignore[arg-type]
+    with serving(build_pair(settings), settings) as url:
+        client = httpx.Client(base_url=url, headers={"Authorization": "Bearer a"})
+        with client:
+            for prompts, status in ((4, 200), (5, 400)):
+                response = client.post("/v1/completions", json={"model": "pair", "prompt": ["x"] * prompts})
+                assert response.status_code == status
+            assert response.json()["error"]["param"] == "prompt"
