@@ -12,17 +12,50 @@ app = typer.Typer(no_args_is_help=True, help="Train pairs of actor and refiner."
 
 @app.command()
 def bootstrap(
-    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file")] = "small-pair",
+    base: Annotated[
+        str | None,
+        typer.Option(help="A chat model to start from: a folder, a GGUF file or a name at Hugging Face (default none)"),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A shipped recipe's name, or a YAML file (default small-pair, or smollm2-135m)")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed")] = Path("runs/bootstrap"),
-    ship: Annotated[Path | None, typer.Option(help="Folder for the finished pair (default OUT/pair)")] = None,
+    seeds: Annotated[
+        list[Path] | None, typer.Option(help="With --base: a file or folder of seed prompts; may be repeated")
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --base: a benchmark's file or folder that no prompt may be in; may be repeated"),
+    ] = None,
+    ship: Annotated[
+        Path | None, typer.Option(help="Without --base: folder for the finished pair (default OUT/pair)")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default all cores)")] = None,
 ) -> None:
-    """Build tokenizer and base model from nothing, and fine-tune the actor and the refiner from it."""
-    from spar_training.bootstrap.command import run
+    """Make a first pair: with --base from a chat model, taught by verifiers; without, a tiny one from nothing."""
+    from spar_core.errors import ConfigError
     from spar_training.extras import require
 
     require("training")
-    run(recipe=recipe, out=out, ship=ship, threads=threads)
+    if base is None:
+        if seeds or against:
+            raise ConfigError("--seeds and --against go with --base: a pair from nothing has prompts of its own world")
+        from spar_training.bootstrap.command import run
+
+        run(recipe=recipe or "small-pair", out=out, ship=ship, threads=threads)
+        return
+    if ship is not None:
+        raise ConfigError("--ship goes without --base: with it, the pair is in --out")
+    from spar_training.bootstrap.verifiers.command import run as run_from_base
+
+    run_from_base(
+        base=base,
+        recipe=recipe or "smollm2-135m",
+        out=out,
+        seeds=seeds or (),
+        against=against or (),
+        threads=threads,
+    )
 
 
 @app.command()

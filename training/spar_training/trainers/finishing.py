@@ -92,6 +92,7 @@ def _merged(job: Job, saved: Path) -> Path:
     staged = saved.with_name("merged")
     whole.save_pretrained(staged)
     (saved / "training_args.bin").unlink(missing_ok=True)
+    _cast(saved, job.dtype)
     os.replace(saved, staged / "adapter")
     return staged
 
@@ -99,7 +100,7 @@ def _merged(job: Job, saved: Path) -> Path:
 def _cast(folder: Path, dtype: str) -> None:
     """Weights in the job's precision: trainers keep their own in fp32."""
     total = 0
-    for path in sorted(folder.glob("model*.safetensors")):
+    for path in sorted((*folder.glob("model*.safetensors"), *folder.glob("adapter_model*.safetensors"))):
         tensors = {
             name: tensor.to(DTYPES[dtype]) if tensor.is_floating_point() else tensor
             for name, tensor in load_file(path).items()

@@ -1,0 +1,89 @@
+"""A pair from a small base of random weights: its own instructions, and real trainings of adapters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from families import build_model
+from safetensors.torch import load_file
+
+from spar_core.backends.base import Backend
+from spar_core.backends.scripted import ScriptedBackend
+from spar_core.types import Message, Sampling
+from spar_training.bootstrap.verifiers.instructions import own_instructions
+from spar_training.bootstrap.verifiers.recipe import VerifierRecipe
+from spar_training.bootstrap.verifiers.run import VerifierBootstrap
+from spar_training.files import read_rows
+
+TEXT = "It was cold, and nobody was about. A man came along the road.\n\nAt the end there was a house. He knocked."
+JOB = {
+    "learning_rate": 1e-3,
+    "max_steps": 2,
+    "batch_size": 2,
+    "cutoff": 6000,
+    "lora": {"r": 4, "alpha": 8},
+    "threads": 1,
+}
+RECIPE = VerifierRecipe.model_validate(
+    {
+        "name": "small",
+        "templates": "brief",
+        "in_flight": 4,
+        "tasks": {"instructions": 33, "own": 40},
+        "prompts_each": 2,
+        "crossed": 1,
+        "answers": {"tasks": 12, "temperature": 0.7, "max_tokens": 100},
+        "own_answers": {"tasks": 2, "temperature": 0.7, "max_tokens": 100},
+        "rows": {"answers": 8, "refinements": 6},
+        "actor": JOB,
+        "refiner": {**JOB, "departure_weight": 3.0},
+        "validation": {"prompts": 3, "budget": 0, "max_tokens": 100},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_model("llama3-8b", tmp_path_factory.mktemp("base") / "model")
+
+
+def test_a_bases_own_instructions_depend_on_the_seed_alone(base: Path, tmp_path: Path) -> None:
+    first = own_instructions(base, tmp_path / "a.jsonl", number=33, seed=1)
+    assert [one.id for one in first] == [f"base:{place}" for place in range(33)]
+    # As a run that was stopped after its first batch leaves it.
+    rows = list(read_rows(tmp_path / "a.jsonl"))[:32]
+    (tmp_path / "b.jsonl.journal").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert own_instructions(base, tmp_path / "b.jsonl", number=33, seed=1) == first
+    assert own_instructions(base, tmp_path / "c.jsonl", number=33, seed=2) != first
+
+
+async def test_a_pair_of_adapters_is_trained_from_a_base(base: Path, tmp_path: Path) -> None:
+    def says(messages: list[Message], sampling: Sampling) -> str:
+        return f"{TEXT} {sampling.seed}."
+
+    @asynccontextmanager
+    async def open_model(model: Path) -> AsyncIterator[Backend]:
+        assert (model / "model.safetensors").exists()
+        yield ScriptedBackend(says)
+
+    said: list[str] = []
+    folder = tmp_path / "run"
+    run = VerifierBootstrap(
+        recipe=RECIPE,
+        base=base,
+        folder=folder,
+        seeds=(),
+        benchmarks=None,
+        open_model=open_model,
+        say=said.append,
+    )
+    figures = await run.run()
+    assert figures["pair"]["answers"].n == 3
+    for role in ("actor", "refiner"):
+        adapter = load_file(folder / role / "adapter" / "adapter_model.safetensors")
+        assert {str(tensor.dtype) for tensor in adapter.values()} == {"torch.bfloat16"}
+        assert any(line.startswith(f"{role}: step 2 of 2, loss") for line in said)

@@ -1,0 +1,71 @@
+"""The base model as a folder that trainers and engines read, from a folder, a GGUF file or a name at Hugging Face."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from spar_core.errors import ConfigError
+
+
+def base_folder(base: str, out: Path) -> Path:
+    """The folder of `base`; a GGUF file is written as bf16 weights to `out` first, once.
+
+    Example:
+        base_folder("HuggingFaceTB/SmolLM2-135M-Instruct", Path("runs/mine/base"))
+
+    Raises:
+        ConfigError: there is no such model, or the GGUF file cannot be read.
+    """
+    path = Path(base)
+    if path.is_dir() and (path / "config.json").is_file():
+        return path
+    files = [path] if path.suffix == ".gguf" else sorted(path.glob("*.gguf")) if path.is_dir() else []
+    if len(files) == 1 and files[0].is_file():
+        return _from_gguf(files[0], out)
+    if path.exists() or files:
+        raise ConfigError(f"--base {base}: neither a model's folder (config.json, weights) nor one GGUF file")
+    return _from_hub(base)
+
+
+def _from_gguf(file: Path, out: Path) -> Path:
+    """Transformers reads GGUF weights and cannot save them as it holds them: they go into a plain model."""
+    if (out / "config.json").is_file():
+        return out
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        packed: Any = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.bfloat16)
+    except (ImportError, OSError, ValueError) as error:
+        raise ConfigError(
+            f"--base {file}: cannot be read as GGUF ({error}); pip install gguf, or give a folder"
+        ) from error
+    config = packed.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    plain: Any = type(packed)(config).to(torch.bfloat16)
+    plain.load_state_dict(packed.state_dict())
+    plain.tie_weights()
+    scratch = out.with_name(f"{out.name}.tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    plain.save_pretrained(scratch)
+    tokenizer.save_pretrained(scratch)
+    os.replace(scratch, out)
+    return out
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        kept = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt")
+        return Path(snapshot_download(name, allow_patterns=list(kept)))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ConfigError(
+            f"--base {name}: no folder, no GGUF file, and not to be had from Hugging Face: {error}"
+        ) from error

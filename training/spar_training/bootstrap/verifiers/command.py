@@ -1,0 +1,87 @@
+"""`spar train bootstrap --base MODEL`: make a pair from a base, and say how it does on prompts it has not seen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from spar_core.backends.base import Backend
+from spar_training.bootstrap.verifiers.base import base_folder
+from spar_training.bootstrap.verifiers.recipe import VerifierRecipe, load_verifier_recipe
+from spar_training.bootstrap.verifiers.run import VerifierBootstrap
+from spar_training.evals.intervals import Interval
+from spar_training.evolve.leaks import read_benchmarks
+from spar_training.evolve.prompt_files import data_files
+from spar_training.upstreams import opened
+
+_LABELS: Final = {
+    "answers": "answers that meet every constraint",
+    "constraints": "constraints met",
+    "judge_balanced": "judge right, balanced",
+    "judge_on_good": "judge right on good answers",
+    "judge_on_bad": "judge right on bad answers",
+    "verdicts_read": "votes with a verdict",
+    "refined": "bad answers that one refinement mends",
+    "searched": "answers after the search",
+    "search_gain": "what the search adds",
+}
+
+
+def run(
+    *,
+    base: str,
+    recipe: str,
+    out: Path,
+    seeds: Sequence[Path],
+    against: Sequence[Path],
+    threads: int | None,
+) -> None:
+    """Do what is not done yet in `out`, and print the validation figures.
+
+    Raises:
+        ConfigError: the recipe, the base or a key of a training is wrong.
+        DataError: a file cannot be used.
+        BackendUnavailable: a model cannot be sampled; what is finished is kept.
+        TrainingError: a training ended without a model.
+    """
+    chosen = load_verifier_recipe(recipe)
+    console = Console(stderr=True)
+    bootstrap = VerifierBootstrap(
+        recipe=chosen,
+        base=base_folder(base, out / "base"),
+        folder=out,
+        seeds=[file for path in seeds for file in (data_files(path) if path.is_dir() else [path])],
+        benchmarks=read_benchmarks(against) if against else None,
+        open_model=lambda model: _opened(model, chosen, threads),
+        say=lambda line: console.print(line, soft_wrap=True, markup=False),
+    )
+    figures = asyncio.run(bootstrap.run())
+    _show(figures, chosen, out)
+
+
+@asynccontextmanager
+async def _opened(model: Path, recipe: VerifierRecipe, threads: int | None) -> AsyncIterator[Backend]:
+    async with opened(str(model), in_flight=recipe.in_flight, threads=threads) as backend:
+        yield backend
+
+
+def _show(figures: dict[str, dict[str, Interval]], recipe: VerifierRecipe, out: Path) -> None:
+    table = Table("", *figures)
+    for key, label in _LABELS.items():
+        found = [figures[column].get(key) for column in figures]
+        if any(one is not None and one.n for one in found):
+            table.add_row(label, *(str(one) if one is not None and one.n else "" for one in found))
+    console = Console()
+    console.print(table)
+    console.print(
+        f"On validation prompts, in percent with 95% intervals; search budget {recipe.validation.budget}. "
+        f"Serve the pair with: spar serve --pair {out}",
+        soft_wrap=True,
+        markup=False,
+    )

@@ -1,0 +1,158 @@
+"""Measure a pair on constrained prompts by verifiers: the answers alone, the judge on them, one refinement, the search.
+
+Every prompt counts: an answer that failed to come is one that does not pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from spar_core.backends.base import Backend
+from spar_core.checks import verify
+from spar_core.judging import Judge
+from spar_core.prompts import Templates
+from spar_core.refining import Refiner
+from spar_core.search import SearchConfig, run_search
+from spar_core.seeds import derive_seed
+from spar_core.types import Completion, Sampling, Usage
+from spar_training.evals.intervals import Interval, interval
+from spar_training.files import Row
+from spar_training.items import Policy, run_items
+from spar_training.progress import item_progress
+from spar_training.records import PromptRecord
+
+_VOTES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Drafted:
+    prompt: PromptRecord
+    text: str
+
+    @property
+    def id(self) -> str:
+        return self.prompt.id
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifierEval:
+    """One evaluation, in `folder`, an item a row; an unfinished one goes on. The actor's own answers are greedy.
+
+    Without a `refiner` only the answers are measured; with a `budget` of 0 there is no search.
+    """
+
+    folder: Path
+    prompts: Sequence[PromptRecord]
+    templates: Templates
+    budget: int
+    max_tokens: int
+    seed: int
+    in_flight: int
+
+    async def run(self, actor: Backend, refiner: Backend | None, *, label: str) -> dict[str, Interval]:
+        """The figures by name, as shares of 1.
+
+        Raises:
+            BackendUnavailable: a model cannot be reached; what is finished is kept.
+        """
+
+        async def answer(prompt: PromptRecord) -> Row:
+            made = await actor.complete(prompt.conversation, Sampling(temperature=0, max_tokens=self.max_tokens))
+            return {"text": made.text, "cut": made.finish_reason == "length", "passed": _passed(prompt, made.text)}
+
+        answered = await self._items(self.prompts, answer, "answers", label)
+        found = {"answers": interval([float(all(row["passed"])) for row in self._every(answered)])}
+        found["constraints"] = interval([float(one) for row in self._every(answered) for one in row["passed"]])
+        if refiner is None:
+            return found
+        texts = {row["id"]: row["text"] for row in answered}
+        drafted = [_Drafted(prompt, texts[prompt.id]) for prompt in self.prompts if texts.get(prompt.id, "").strip()]
+        judge = self._judge(refiner)
+
+        async def judged(item: _Drafted) -> Row:
+            return await self._judged(item, judge, refiner)
+
+        async def searched(item: _Drafted) -> Row:
+            return await self._searched(item, actor, judge, refiner)
+
+        found |= judge_figures(await self._items(drafted, judged, "judged", label))
+        if self.budget:
+            rows = {row["id"]: row for row in await self._items(drafted, searched, "searched", label)}
+            before = {row["id"]: all(row["passed"]) for row in answered}
+            gains = [float(all(rows[p.id]["passed"])) - before[p.id] if p.id in rows else 0.0 for p in self.prompts]
+            found["searched"] = interval([float(p.id in rows and all(rows[p.id]["passed"])) for p in self.prompts])
+            found["search_gain"] = interval(gains)
+        return found
+
+    def _every(self, rows: Sequence[Row]) -> list[Row]:
+        """A row for each prompt, a failed one where there is none."""
+        by_id = {row["id"]: row for row in rows}
+        return [by_id.get(prompt.id, {"passed": [False] * len(prompt.checks)}) for prompt in self.prompts]
+
+    def _judge(self, refiner: Backend) -> Judge:
+        sampling = Sampling(temperature=0.7, max_tokens=256)
+        return Judge(backend=refiner, templates=self.templates, votes=_VOTES, early_stop=False, sampling=sampling)
+
+    def _refiner(self, refiner: Backend) -> Refiner:
+        sampling = Sampling(temperature=0.7, max_tokens=self.max_tokens + 128)
+        return Refiner(backend=refiner, templates=self.templates, sampling=sampling)
+
+    async def _judged(self, item: _Drafted, judge: Judge, refiner: Backend) -> Row:
+        seed = derive_seed(self.seed, "validation", item.id)
+        judgement = await judge.judge(item.prompt.conversation, item.text, seed=derive_seed(seed, "judge"))
+        good = all(_passed(item.prompt, item.text))
+        verdicts = [vote.verdict for vote in judgement.votes]
+        row: Row = {"good": good, "accepted": judgement.accepted, "value": judgement.value, "verdicts": verdicts}
+        if not good and judgement.critique and not judgement.accepted:
+            refined = await self._refiner(refiner).refine(
+                item.prompt.conversation, item.text, judgement.critique, seed=derive_seed(seed, "refine")
+            )
+            row |= {"refined": refined.text, "failure": refined.failure}
+            row["met"] = _passed(item.prompt, refined.text or "")
+        return row
+
+    async def _searched(self, item: _Drafted, actor: Backend, judge: Judge, refiner: Backend) -> Row:
+        result = await run_search(
+            item.prompt.conversation,
+            actor=actor,
+            judge=replace(judge, early_stop=True),
+            refiner=self._refiner(refiner),
+            config=SearchConfig(budget=self.budget, seed=derive_seed(self.seed, "validation", item.id, "search")),
+            actor_sampling=Sampling(temperature=0.7, max_tokens=self.max_tokens),
+            draft=Completion(item.text, "stop", Usage()),
+        )
+        text = result.answer.text
+        return {"text": text, "accepted": result.accepted, "nodes": result.nodes, "passed": _passed(item.prompt, text)}
+
+    async def _items(self, items: Sequence[Any], work: Any, name: str, label: str) -> list[Row]:
+        with item_progress(f"{label}, {name}") as tell:
+            out = self.folder / f"{name}.jsonl"
+            return await run_items(items, work, out=out, policy=Policy(in_flight=self.in_flight), tell=tell)
+
+
+def judge_figures(rows: Sequence[Row]) -> dict[str, Interval]:
+    """How often the judge is right on good and on bad answers, and one refinement's success on bad ones it saw."""
+    good = [float(row["accepted"]) for row in rows if row["good"]]
+    bad = [float(not row["accepted"]) for row in rows if not row["good"]]
+    votes = [verdict for row in rows for verdict in row["verdicts"]]
+    found = {
+        "judge_on_good": interval(good),
+        "judge_on_bad": interval(bad),
+        "verdicts_read": interval([float(verdict is not None) for verdict in votes]),
+        "refined": interval([float(all(row["met"])) for row in rows if "met" in row]),
+    }
+    one, two = found["judge_on_good"], found["judge_on_bad"]
+    if one.n and two.n:
+        # Two independent means, each with its own interval.
+        spread = [((a.mean - b) ** 2) for a, b in ((one, one.low), (two, two.low), (one, one.high), (two, two.high))]
+        mean = (one.mean + two.mean) / 2
+        low, high = (spread[0] + spread[1]) ** 0.5 / 2, (spread[2] + spread[3]) ** 0.5 / 2
+        found["judge_balanced"] = Interval(mean, max(0.0, mean - low), min(1.0, mean + high), one.n + two.n)
+    return found
+
+
+def _passed(prompt: PromptRecord, text: str) -> list[bool]:
+    return [finding.passed for finding in verify(prompt.verifiers(), text)]

@@ -1,0 +1,222 @@
+"""Make a pair from a base model by verifiers, step by step; each step's file is whole or not there, and a run resumes.
+
+The folder holds `instructions.jsonl`, `prompts/{train,validation}.jsonl`, `answers.jsonl`, `data/actor.jsonl`, the
+model `actor/`, `own_answers.jsonl`, `data/refiner.jsonl`, the model `refiner/`, `validation/` and `pair.json`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from spar_core.backends.base import Backend
+from spar_core.prompts import load_templates
+from spar_core.seeds import derive_seed
+from spar_core.types import Message
+from spar_training.bootstrap.verifiers.dataset import RowSets, actor_rows, refiner_rows
+from spar_training.bootstrap.verifiers.instructions import own_instructions
+from spar_training.bootstrap.verifiers.measure import VerifierEval
+from spar_training.bootstrap.verifiers.prompts import ConstrainedPrompt, Split, constrained_prompts
+from spar_training.bootstrap.verifiers.recipe import Answers, VerifierRecipe
+from spar_training.bootstrap.verifiers.rows import Answer
+from spar_training.bootstrap.verifiers.tasks import TaskPool, collect_tasks
+from spar_training.claimed import claimed
+from spar_training.evals.intervals import Interval
+from spar_training.evolve.leaks import Benchmarks
+from spar_training.evolve.seed_prompts import SeedPrompt
+from spar_training.files import Row, write_json, write_rows
+from spar_training.items import Policy, run_items
+from spar_training.progress import item_progress
+from spar_training.records import PromptRecord, write_prompts
+from spar_training.settled import settle
+from spar_training.trainers.job import Job, parse_job
+from spar_training.trainers.launch import train
+
+Open = Callable[[Path], AbstractAsyncContextManager[Backend]]
+Role = Literal["actor", "refiner"]
+Say = Callable[[str], None]
+Train = Callable[..., Path]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifierBootstrap:
+    """One run in `folder`. `open_model` opens a model's folder for sampling; `seeds` are files of seed prompts.
+
+    `train_model` is `trainers.launch.train`, or a stand-in for it.
+
+    Prompts that are in `benchmarks` are left out and counted.
+    """
+
+    recipe: VerifierRecipe
+    base: Path
+    folder: Path
+    seeds: Sequence[Path]
+    benchmarks: Benchmarks | None
+    open_model: Open
+    say: Say
+    train_model: Train = train
+
+    async def run(self) -> dict[str, dict[str, Interval]]:
+        """Do what is not done yet; the validation figures of the base and of the pair.
+
+        Raises:
+            ConfigError: the folder's run was begun with other settings, or a training's key is wrong.
+            DataError: a file cannot be used, or another process works in the folder.
+            BackendUnavailable: a model cannot be sampled; what is finished is kept.
+            TrainingError: a training ended without a model.
+        """
+        with claimed(self.folder):
+            settle(self.folder / "settings.json", self._settings())
+            for role in ("actor", "refiner"):
+                self.job(role)
+            self._write_prompts()
+            answers = await self._sample(self.base, self.recipe.answers, "answers")
+            actor = self._train("actor", lambda: actor_rows(self.prompts("train"), answers, self.recipe))
+            own = await self._sample(actor, self.recipe.own_answers, "own_answers")
+            templates = load_templates(self.recipe.templates)
+            both = [*answers, *(replace(one, place=one.place + 1) for one in own)]
+            refiner = self._train("refiner", lambda: refiner_rows(self.prompts("train"), both, self.recipe, templates))
+            figures = {"base": await self._measure(self.base, None), "pair": await self._measure(actor, refiner)}
+            write_json(self.folder / "validation.json", _plain(figures))
+            tokens = self.recipe.validation.max_tokens
+            serving = {"name": self.recipe.name, "templates": self.recipe.templates, "max_tokens": tokens}
+            write_json(self.folder / "pair.json", serving)
+        return figures
+
+    def prompts(self, split: Split) -> list[ConstrainedPrompt]:
+        """The constrained prompts of a split, without those of a benchmark."""
+        made = list(constrained_prompts(self._pool.tasks, split, each=self.recipe.prompts_each, seed=self.recipe.seed))
+        if self.benchmarks is None:
+            return made
+        leaks = self.benchmarks.leaks([SeedPrompt(one.id, one.text, "constrained") for one in made])
+        return [one for one, leak in zip(made, leaks, strict=True) if leak is None]
+
+    def job(self, role: Role) -> Job:
+        """The training of a role, from the base.
+
+        Raises:
+            ConfigError: a key of the recipe's training is wrong.
+        """
+        given = self.recipe.actor if role == "actor" else self.recipe.refiner
+        fixed = {
+            "kind": "sft",
+            "model": str(self.base),
+            "data": [str(self.folder / "data" / f"{role}.jsonl")],
+            "out": str(self.folder / role),
+            "seed": derive_seed(self.recipe.seed, "train", role),
+        }
+        return parse_job({**given, **fixed}, source=role)
+
+    def sampled(self, answers: Answers) -> list[PromptRecord]:
+        """What a model is asked for answers to: tasks without constraints, and each one's first constrained prompt."""
+        first: dict[str, ConstrainedPrompt] = {}
+        for prompt in self.prompts("train"):
+            first.setdefault(prompt.task.id, prompt)
+        chosen = list(first.values())
+        random.Random(f"{self.recipe.seed}/sampled").shuffle(chosen)
+        return [
+            record
+            for prompt in chosen[: answers.tasks]
+            for record in (
+                PromptRecord(f"{prompt.task.id}/plain", (Message("user", prompt.task.text),)),
+                prompt.record(),
+            )
+        ]
+
+    @cached_property
+    def _pool(self) -> TaskPool:
+        own = own_instructions(
+            self.base,
+            self.folder / "instructions.jsonl",
+            number=self.recipe.tasks.instructions,
+            seed=self.recipe.seed,
+            tell=lambda done, total: self.say(f"the base's own instructions: {done:,} of {total:,}"),
+        )
+        return collect_tasks(
+            self.seeds, own, own=self.recipe.tasks.own, benchmarks=self.benchmarks, seed=self.recipe.seed
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        return {**self.recipe.settings(), "base": str(self.base), "seeds": [str(path) for path in self.seeds]}
+
+    def _write_prompts(self) -> None:
+        folder = self.folder / "prompts"
+        if (folder / "card.json").exists():
+            return
+        counts = {}
+        for split in ("train", "validation"):
+            prompts = self.prompts(split)
+            write_prompts(folder / f"{split}.jsonl", [one.record() for one in prompts])
+            counts[split] = {
+                "prompts": len(prompts),
+                "tasks": len({one.task.id for one in prompts}),
+                "combinations_unseen": sum(one.unseen for one in prompts),
+                "constraints": dict(Counter(c.id for one in prompts for c in one.constraints).most_common()),
+            }
+        sources = dict(Counter(task.source for task in self._pool.tasks))
+        write_json(folder / "card.json", {**counts, "sources": sources, "left_out": dict(self._pool.left_out)})
+
+    async def _sample(self, model: Path, answers: Answers, name: str) -> list[Answer]:
+        items = self.sampled(answers)
+        out = self.folder / f"{name}.jsonl"
+        sampling = answers.sampling()
+
+        async def work(item: PromptRecord) -> Row:
+            made = await backend.complete(
+                item.conversation, sampling.seeded(derive_seed(self.recipe.seed, name, item.id))
+            )
+            return {"text": made.text, "cut": made.finish_reason == "length", "tokens": made.usage.completion_tokens}
+
+        async with self.open_model(model) as backend:
+            with item_progress(name.replace("_", " ")) as tell:
+                policy = Policy(in_flight=self.recipe.in_flight)
+                rows = await run_items(items, work, out=out, policy=policy, tell=tell)
+        return [Answer(row["id"], 0, row["text"], row["cut"]) for row in rows]
+
+    def _train(self, role: Role, make: Callable[[], RowSets]) -> Path:
+        data = self.folder / "data" / f"{role}.jsonl"
+        if not data.exists():
+            made = make()
+            write_json(data.with_name(f"{role}_card.json"), made.card)
+            write_rows(data, made.rows)
+        self.say(f"{role}: training on {data}")
+
+        def tell(row: Row) -> None:
+            if row.get("loss") is not None:
+                self.say(f"{role}: step {row['step']:,} of {row['total']:,}, loss {row['loss']:.3f}")
+
+        return self.train_model(self.job(role), tell=tell)
+
+    async def _measure(self, actor: Path, refiner: Path | None) -> dict[str, Interval]:
+        wanted = self.recipe.validation
+        prompts = [one.record() for one in self.prompts("validation")]
+        random.Random(f"{self.recipe.seed}/validation").shuffle(prompts)
+        evaluation = VerifierEval(
+            folder=self.folder / "validation" / ("pair" if refiner else "base"),
+            prompts=prompts[: wanted.prompts],
+            templates=load_templates(self.recipe.templates),
+            budget=wanted.budget,
+            max_tokens=wanted.max_tokens,
+            seed=self.recipe.seed,
+            in_flight=self.recipe.in_flight,
+        )
+        async with self.open_model(actor) as drafts:
+            if refiner is None:
+                return await evaluation.run(drafts, None, label="base")
+            async with self.open_model(refiner) as refines:
+                return await evaluation.run(drafts, refines, label="pair")
+
+
+def _plain(figures: dict[str, dict[str, Interval]]) -> dict[str, Any]:
+    return {
+        name: {
+            key: {"mean": one.mean, "low": one.low, "high": one.high, "n": one.n} for key, one in found.items() if one.n
+        }
+        for name, found in figures.items()
+    }
