@@ -41,6 +41,25 @@ def fresh_prompts(recipe: Recipe, iteration: int) -> list[PromptRecord]:
     return prompts[first : first + wanted]
 
 
+def evaluation_prompts(recipe: Recipe) -> list[PromptRecord]:
+    """The prompts that a recipe measures its pairs on; none where it measures nothing.
+
+    Raises:
+        DataError: the file is missing, a row is wrong or without checks, or there are too few.
+    """
+    wanted = recipe.evaluation
+    if wanted.benchmark == "none":
+        return []
+    if wanted.file is None:
+        return [world_prompt(wanted.split, index) for index in range(wanted.prompts)]
+    prompts = read_prompts(wanted.file)[: wanted.prompts]
+    if len(prompts) < wanted.prompts:
+        raise DataError(f"{wanted.file}: has {len(prompts)} prompts; evaluation.prompts asks for {wanted.prompts}")
+    if bare := [prompt.id for prompt in prompts if not prompt.checks]:
+        raise DataError(f"{wanted.file} ({bare[0]!r}): has no checks, so nothing could be measured; add them")
+    return prompts
+
+
 def _of_world(recipe: Recipe) -> Iterator[PromptRecord]:
     for index in count(_FIRST_INDEX + recipe.seed * _PER_SEED):
         prompt = world_prompt("train", index)

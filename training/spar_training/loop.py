@@ -24,7 +24,7 @@ from spar_training.data_stages import Collected, DataStages
 from spar_training.evals.pair import PairEval
 from spar_training.executors.base import Executor, ModelPlace
 from spar_training.files import write_json, write_rows, write_text
-from spar_training.fresh_prompts import fresh_prompts
+from spar_training.fresh_prompts import evaluation_prompts, fresh_prompts
 from spar_training.recipe import Recipe
 from spar_training.runs import Iteration, Run
 from spar_training.serving import served
@@ -47,6 +47,7 @@ def check(recipe: Recipe) -> None:
         job_for(recipe, first, role, start=start.of(role))
     if recipe.prompts.file is not None:
         fresh_prompts(recipe, recipe.iterations)
+    evaluation_prompts(recipe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,17 +135,25 @@ class Loop:
             folder=iteration.file("evaluation"),
             reference=self.run.iteration(0).file("evaluation"),
             templates=recipe.templates,
-            split=recipe.evaluation.split,
-            prompts=recipe.evaluation.prompts,
+            prompts=evaluation_prompts(recipe),
             judged=recipe.evaluation.judged,
             budget=recipe.evaluation.budget,
             seed=recipe.seed,
+            **_samplings(recipe),
         )
         with iteration.step("evaluation") as counts:
             counts |= await evaluation.run(
                 actor=pair.actor, refiner=pair.refiner, label=f"iteration {iteration.number}"
             )
         self.console.print(f"iteration {iteration.number}: {_told(counts)}", soft_wrap=True, markup=False)
+
+
+def _samplings(recipe: Recipe) -> dict[str, Any]:
+    """The world's own for its prompts, the recipe's for those of a file."""
+    if recipe.evaluation.benchmark != "file":
+        return {}
+    calling = recipe.search.sampling()
+    return {"answering": recipe.sample.sampling(), "calling": calling, "in_flight": recipe.in_flight}
 
 
 def _something(iteration: Iteration, pairs: list[Any], conversations: list[Any]) -> None:

@@ -204,19 +204,29 @@ class Serving(_Strict):
 class Evaluation(_Strict):
     """What the pair of each iteration is measured on. None at all where `benchmark` is none.
 
+    With `benchmark: file`, `file` is a JSONL file of prompts with `checks`, sampled as the recipe's own.
     The actor and the search are measured on `prompts`, judge and refinement on the first `judged` of them (None: all):
     votes are most of an evaluation's cost.
     """
 
-    benchmark: Literal["world", "none"] = "none"
+    benchmark: Literal["world", "file", "none"] = "none"
+    file: Path | None = None
     split: Split = "validation"
     prompts: int = Field(default=500, gt=0)
     judged: int | None = Field(default=None, gt=0)
     budget: int = Field(default=8, ge=0)
 
+    @model_validator(mode="after")
+    def _file_where_needed(self) -> Evaluation:
+        if (self.benchmark == "file") is (self.file is None):
+            raise ValueError("file: give it with benchmark: file, and with that only")
+        return self
+
     def told(self) -> str:
         """On which prompts, in words."""
         fewer = f" (judge and refinement: the first {self.judged:,})" if self.judged else ""
+        if self.file is not None:
+            return f"{self.prompts:,} prompts of {self.file.name}{fewer}"
         return f"{self.prompts:,} {self.split.replace('_', '-')} prompts{fewer}"
 
 
@@ -266,8 +276,9 @@ class Recipe(_Strict):
             for role in ("actor", "refiner")
         }
         # As the defaults stood in the digests of the models that were made before these were left out or there at all.
-        if self.evaluation.judged is None:
-            del data["evaluation"]["judged"]
+        for name in ("judged", "file"):
+            if data["evaluation"][name] is None:
+                del data["evaluation"][name]
         return {**data, "training": {**trained, "launcher": ["python"]}, "serving": dict(_SERVED_BY_THIS_PROCESS)}
 
     @model_validator(mode="after")

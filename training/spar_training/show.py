@@ -60,7 +60,7 @@ def _figures(run: Run) -> Table | None:
     if not measured:
         return None
     names = [name for name in next(iter(measured.values())) if name != "seconds"]
-    table = Table(title=f"{run.recipe.evaluation.benchmark}, {run.recipe.evaluation.split} split")
+    table = Table(title=run.recipe.evaluation.told())
     table.add_column("figure", overflow="fold")
     for number in measured:
         table.add_column(f"iteration {number}" if number else "start", justify="right")

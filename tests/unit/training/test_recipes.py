@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from spar_core.errors import ConfigError
+from spar_core.errors import ConfigError, DataError
 from spar_core.shipped_pair import shipped_pair
 from spar_training.digests import data_digest
+from spar_training.files import write_rows
+from spar_training.fresh_prompts import evaluation_prompts
 from spar_training.recipe import Recipe, load_recipe, shipped_recipes
 from spar_training.runs import Iteration, open_run
 from spar_training.start import start_pair
@@ -21,7 +23,7 @@ PAPERS = Recipe.model_validate({"name": "p", "prompts": {"source": "file", "file
 
 
 def test_a_recipe_ships_for_each_backbone_and_for_the_small_pair() -> None:
-    assert shipped_recipes() == [*BACKBONES, "small-pair"]
+    assert shipped_recipes() == [*BACKBONES, "small-pair", "smollm2-135m"]
     assert load_recipe("small-pair").iterations == 3
 
 
@@ -100,7 +102,7 @@ def test_a_change_goes_before_what_the_recipe_says() -> None:
         ("search.budgets=6", r"^--set search\.budgets=6: search\.budgets: there is no such key; did you mean budget\?"),
         (
             "evaluation.x=6",
-            r"evaluation\.x: there is no such key; there are benchmark, split, prompts, judged, budget$",
+            r"evaluation\.x: there is no such key; there are benchmark, file, split, prompts, judged, budget$",
         ),
         ("prompt.file=p", r"^--set prompt\.file=p: prompt: there is no such key; did you mean prompts\?"),
         ("actor_data.most=[5]", r"^--set actor_data\.most=\[5\]: recipe: actor_data\.most: has 1 numbers for 3"),
@@ -140,3 +142,25 @@ def test_what_is_no_recipe_is_named(tmp_path: Path) -> None:
 def test_servers_named_by_url_are_refused_with_what_to_do_instead(change: str) -> None:
     with pytest.raises(ConfigError, match=r"serving: servers cannot .*engine: command.*forwards {port}"):
         load_recipe("small-pair", [change])
+
+
+def test_a_pair_may_be_measured_on_prompts_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "held-out.jsonl"
+    check = {"id": "punctuation:no_comma", "kwargs": {}}
+    rows = [{"id": f"p{n}", "messages": [{"role": "user", "content": "Hi"}], "checks": [check]} for n in range(4)]
+    write_rows(file, rows)
+    evaluation = [f"evaluation.file={file}", "evaluation.benchmark=file", "evaluation.prompts=3"]
+    recipe = load_recipe("small-pair", evaluation)
+    assert [prompt.id for prompt in evaluation_prompts(recipe)] == ["p0", "p1", "p2"]
+    assert recipe.evaluation.told() == "3 prompts of held-out.jsonl"
+    with pytest.raises(DataError, match=r"has 4 prompts; evaluation\.prompts asks for 5"):
+        evaluation_prompts(load_recipe("small-pair", [*evaluation[:2], "evaluation.prompts=5"]))
+    write_rows(file, [{**rows[0], "checks": []}, *rows[1:]])
+    with pytest.raises(DataError, match=r"'p0'\): has no checks"):
+        evaluation_prompts(recipe)
+    with pytest.raises(ConfigError, match="give it with benchmark: file"):
+        load_recipe("small-pair", evaluation[:1])
+
+
+def test_a_recipe_that_measures_on_no_file_is_what_it_was_before_there_were_any() -> None:
+    assert "file" not in load_recipe("small-pair").essence()["evaluation"]

@@ -126,8 +126,10 @@ def test_judgements_are_balanced_and_no_validation_task_is_trained_on(tmp_path: 
     trained_on = [row["messages"][0]["content"] for row in rows]
     trained_on += [row["messages"][0]["content"] for row in read_rows(tmp_path / "run" / "data" / "actor.jsonl")]
     held_out = {prompt.task.text for prompt in run.prompts("validation")}
+    unused = {row["messages"][0]["content"] for row in read_rows(tmp_path / "run" / "prompts" / "self_play.jsonl")}
     assert held_out
-    assert not any(task in text for task in held_out for text in trained_on)
+    assert unused
+    assert not any(text in one for text in (*held_out, *unused) for one in trained_on)
 
 
 @pytest.mark.parametrize("calls", [3, 59, 75, 90])

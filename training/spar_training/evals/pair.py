@@ -18,19 +18,16 @@ from spar_core.prompts import load_templates
 from spar_core.refining import Refiner
 from spar_core.search import PAPER_DEPTH, SearchConfig, run_search
 from spar_core.seeds import derive_seed
-from spar_core.types import Completion, Usage
+from spar_core.types import Completion, Sampling, Usage
 from spar_training.evals.world import ACTOR_SAMPLING, CALL_SAMPLING
 from spar_training.files import Row, read_rows
-from spar_training.fresh_prompts import world_prompt
 from spar_training.items import Policy, run_items
 from spar_training.progress import item_progress
 from spar_training.records import PromptRecord
 from spar_training.stages.judge import voting
 from spar_training.upstreams import opened
-from spar_training.world.prompt import Split
 
 _VOTES = 5
-_IN_FLIGHT = 192
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +46,27 @@ class Drafted:
 class PairEval:
     """Results go to `folder`, an item a row. `reference` is the folder of the first pair's evaluation.
 
-    Drafts of the first `judged` prompts are judged and refined; None is all. With a `budget` of 0 there is no search.
+    `answering` samples the actor's answers, `calling` votes and refinements. Drafts of the first `judged` prompts are
+    judged and refined; None is all. With a `budget` of 0 there is no search.
     """
 
     folder: Path
     reference: Path
     templates: str
-    split: Split
-    prompts: int
+    prompts: Sequence[PromptRecord]
     judged: int | None
     budget: int
     seed: int
+    answering: Sampling = ACTOR_SAMPLING
+    calling: Sampling = CALL_SAMPLING
+    in_flight: int = 192
 
     async def run(self, *, actor: Path, refiner: Path, label: str) -> dict[str, float | None]:
         """The figures, as shares of 1; None is one of nothing, such as the bad drafts mended where none is bad."""
-        prompts = [world_prompt(self.split, index) for index in range(self.prompts)]
+        prompts = self.prompts
         async with AsyncExitStack() as stack:
-            drafts_by = await stack.enter_async_context(opened(str(actor), in_flight=_IN_FLIGHT))
-            judges_by = await stack.enter_async_context(opened(str(refiner), in_flight=_IN_FLIGHT))
+            drafts_by = await stack.enter_async_context(opened(str(actor), in_flight=self.in_flight))
+            judges_by = await stack.enter_async_context(opened(str(refiner), in_flight=self.in_flight))
 
             async def draft(item: PromptRecord) -> Row:
                 return await self._draft(item, drafts_by)
@@ -87,21 +87,21 @@ class PairEval:
     async def _items(self, items: Sequence[Any], work: Any, name: str, label: str) -> list[Row]:
         with item_progress(f"{label}, evaluation, {name}") as tell:
             out = self.folder / f"{name}.jsonl"
-            return await run_items(items, work, out=out, policy=Policy(in_flight=_IN_FLIGHT), tell=tell)
+            return await run_items(items, work, out=out, policy=Policy(in_flight=self.in_flight), tell=tell)
 
     async def _draft(self, prompt: PromptRecord, actor: Backend) -> Row:
         seed = derive_seed(self.seed, "evaluation", prompt.id, "draft")
-        answer = await actor.complete(prompt.conversation, replace(ACTOR_SAMPLING, seed=seed))
+        answer = await actor.complete(prompt.conversation, self.answering.seeded(seed))
         return {"text": answer.text, **outcome(prompt, answer.text)}
 
     async def _judge(self, item: Drafted, refiner: Backend) -> Row:
-        judge = voting(refiner, self.templates, _VOTES, CALL_SAMPLING)
+        judge = voting(refiner, self.templates, _VOTES, self.calling)
         seed = derive_seed(self.seed, "evaluation", item.id)
         judgement = await judge.judge(item.prompt.conversation, item.response, seed=derive_seed(seed, "judge"))
         good = outcome(item.prompt, item.response)["strict"]
         row: Row = {"good": all(good), "accepted": judgement.accepted, "value": judgement.value}
         if not row["good"] and not judgement.accepted and judgement.critique:
-            once = Refiner(backend=refiner, templates=load_templates(self.templates), sampling=CALL_SAMPLING)
+            once = Refiner(backend=refiner, templates=load_templates(self.templates), sampling=self.calling)
             refined = await once.refine(
                 item.prompt.conversation, item.response, judgement.critique, seed=derive_seed(seed, "refine")
             )
@@ -111,16 +111,16 @@ class PairEval:
         return row
 
     async def _search(self, item: Drafted, actor: Backend, refiner: Backend) -> Row:
-        judge = replace(voting(refiner, self.templates, _VOTES, CALL_SAMPLING), early_stop=True)
+        judge = replace(voting(refiner, self.templates, _VOTES, self.calling), early_stop=True)
         result = await run_search(
             item.prompt.conversation,
             actor=actor,
             judge=judge,
-            refiner=Refiner(backend=refiner, templates=load_templates(self.templates), sampling=CALL_SAMPLING),
+            refiner=Refiner(backend=refiner, templates=load_templates(self.templates), sampling=self.calling),
             config=SearchConfig(
                 budget=self.budget, max_depth=PAPER_DEPTH, seed=derive_seed(self.seed, "evaluation", item.id, "search")
             ),
-            actor_sampling=ACTOR_SAMPLING,
+            actor_sampling=self.answering,
             draft=Completion(item.response, "stop", Usage()),
         )
         text = result.answer.text

@@ -1,7 +1,8 @@
 """Make a pair from a base model by verifiers, step by step; each step's file is whole or not there, and a run resumes.
 
-The folder holds `instructions.jsonl`, `prompts/{train,validation}.jsonl`, `answers.jsonl`, `data/actor.jsonl`, the
-model `actor/`, `own_answers.jsonl`, `data/refiner.jsonl`, the model `refiner/`, `validation/` and `pair.json`.
+The folder holds `instructions.jsonl`, `prompts/` (train, validation, and self_play for the loop), `answers.jsonl`,
+`data/actor.jsonl`, the model `actor/`, `own_answers.jsonl`, `data/refiner.jsonl`, the model `refiner/`, `validation/`
+and `pair.json`.
 """
 
 from __future__ import annotations
@@ -115,19 +116,33 @@ class VerifierBootstrap:
 
     def sampled(self, answers: Answers) -> list[PromptRecord]:
         """What a model is asked for answers to: tasks without constraints, and each one's first constrained prompt."""
-        first: dict[str, ConstrainedPrompt] = {}
-        for prompt in self.prompts("train"):
-            first.setdefault(prompt.task.id, prompt)
-        chosen = list(first.values())
-        random.Random(f"{self.recipe.seed}/sampled").shuffle(chosen)
         return [
             record
-            for prompt in chosen[: answers.tasks]
+            for prompt in self._one_a_task()[: answers.tasks]
             for record in (
                 PromptRecord(f"{prompt.task.id}/plain", (Message("user", prompt.task.text),)),
                 prompt.record(),
             )
         ]
+
+    def self_play_prompts(self) -> list[PromptRecord]:
+        """A prompt for each task that no answer was sampled to: what the loop may go on with."""
+        sampled = max(self.recipe.answers.tasks, self.recipe.own_answers.tasks)
+        return [prompt.record() for prompt in self._one_a_task()[sampled:]]
+
+    def _one_a_task(self) -> list[ConstrainedPrompt]:
+        """The first training prompt of each task, in the order in which tasks are used."""
+        first: dict[str, ConstrainedPrompt] = {}
+        for prompt in self.prompts("train"):
+            first.setdefault(prompt.task.id, prompt)
+        chosen = list(first.values())
+        random.Random(f"{self.recipe.seed}/sampled").shuffle(chosen)
+        return chosen
+
+    def _validation_prompts(self) -> list[PromptRecord]:
+        prompts = [one.record() for one in self.prompts("validation")]
+        random.Random(f"{self.recipe.seed}/validation").shuffle(prompts)
+        return prompts
 
     @cached_property
     def _pool(self) -> TaskPool:
@@ -149,10 +164,12 @@ class VerifierBootstrap:
         folder = self.folder / "prompts"
         if (folder / "card.json").exists():
             return
+        write_prompts(folder / "train.jsonl", [one.record() for one in self.prompts("train")])
+        write_prompts(folder / "validation.jsonl", self._validation_prompts())
+        write_prompts(folder / "self_play.jsonl", self.self_play_prompts())
         counts = {}
         for split in ("train", "validation"):
             prompts = self.prompts(split)
-            write_prompts(folder / f"{split}.jsonl", [one.record() for one in prompts])
             counts[split] = {
                 "prompts": len(prompts),
                 "tasks": len({one.task.id for one in prompts}),
@@ -195,11 +212,9 @@ class VerifierBootstrap:
 
     async def _measure(self, actor: Path, refiner: Path | None) -> dict[str, Interval]:
         wanted = self.recipe.validation
-        prompts = [one.record() for one in self.prompts("validation")]
-        random.Random(f"{self.recipe.seed}/validation").shuffle(prompts)
         evaluation = VerifierEval(
             folder=self.folder / "validation" / ("pair" if refiner else "base"),
-            prompts=prompts[: wanted.prompts],
+            prompts=self._validation_prompts()[: wanted.prompts],
             templates=load_templates(self.recipe.templates),
             budget=wanted.budget,
             max_tokens=wanted.max_tokens,
