@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from spar_core.checks import build_check, verify
-from spar_core.judging import parse_verdict
 from spar_core.prompts import load_templates
 from spar_core.refining import extract_refined
+from spar_core.verdict import parse_verdict
 from spar_training.bootstrap.verifiers.critique import critique
 from spar_training.bootstrap.verifiers.prompts import ConstrainedPrompt, constrained_prompts
 from spar_training.bootstrap.verifiers.rows import (
