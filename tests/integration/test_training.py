@@ -164,7 +164,6 @@ def test_an_adapter_may_be_merged_or_left_alone(data: Path, tmp_path: Path) -> N
     adapter = "adapter_model.safetensors"
     assert (merged / "adapter" / adapter).read_bytes() == (alone / adapter).read_bytes()
     assert not (alone / "model.safetensors").exists()
-    assert {str(tensor.dtype) for tensor in load_file(alone / adapter).values()} == {"torch.bfloat16"}
     assert "LoRA, rank 4" in (alone / "README.md").read_text(encoding="utf-8")
 
 
