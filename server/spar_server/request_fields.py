@@ -25,7 +25,7 @@ _RAW: Final = frozenset(
 )
 # What vLLM, SGLang, llama.cpp, TGI and others document for clients beyond that.
 _SAMPLING: Final = frozenset(
-    "add_generation_prompt add_special_tokens allowed_token_ids bad_words best_of cache_prompt cache_salt "
+    "add_generation_prompt add_special_tokens allowed_token_ids bad_words best_of cache_prompt "
     "chat_template_kwargs continue_final_message detokenize documents dry_allowed_length dry_base dry_multiplier "
     "dry_penalty_last_n dry_sequence_breakers dynatemp_exponent dynatemp_range early_stopping ebnf echo "
     "enable_thinking grammar guided_choice guided_decoding_backend guided_grammar guided_json guided_regex "

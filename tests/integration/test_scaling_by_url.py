@@ -120,7 +120,7 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "error", "says"),
     [
-        (401, {"error": {"message": "wrong key"}}, BackendRejected, r"m at http.*: refused \(.*wrong key"),
+        (401, {"error": {"message": "wrong key"}}, BackendRejected, r"m at http.*: refused \(.*refuses the key"),
         (404, {"error": {"message": "no such model"}}, BackendRejected, "no such model"),
         (200, {"choices": [{"message": {"content": "Hi"}}]}, ConfigError, "its answers carry no usage"),
     ],

@@ -76,7 +76,7 @@ def _for_operators(status: int) -> str:
     if status < 400:
         return "it redirects to another address"
     if status in (401, 403):
-        return "it refuses this server's key"
+        return "it refuses the key"
     return "it has no such model or route" if status in (404, 405) else "it refuses the request"
 
 

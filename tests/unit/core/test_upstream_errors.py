@@ -78,7 +78,7 @@ async def test_who_looks_for_it_finds_what_the_upstream_said(caplog: pytest.LogC
 
 @pytest.mark.parametrize(
     ("status", "logged"),
-    [(401, "it refuses this server's key"), (404, "it has no such model or route"), (500, "it failed"), (400, None),
+    [(401, "it refuses the key"), (404, "it has no such model or route"), (500, "it failed"), (400, None),
      (429, None)],
 )  # fmt: skip
 async def test_what_only_who_runs_the_servers_can_mend_is_logged_with_its_address(
