@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import Counter
-from typing import Protocol
+from typing import Final, Protocol
 
 from spar_server.http.settings import ConnectionLimits
+
+# All heads and pipelines that are not whole yet may together hold as much as so many of the largest heads.
+_LARGEST_HEADS: Final = 256
 
 
 class Connection(Protocol):
@@ -35,6 +38,8 @@ class ConnectionTable:
         self._limits = limits
         self._open: set[Connection] = set()
         self._per_address: Counter[str] = Counter()
+        self._held: dict[Connection, int] = {}
+        self._held_in_all = 0
         self._every_s = min(1.0, min(limits.head_s, limits.body_s, limits.idle_s, limits.send_s) / 4)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -59,9 +64,29 @@ class ConnectionTable:
         if connection not in self._open:
             return
         self._open.remove(connection)
+        self._let_go(connection)
         self._per_address[connection.address] -= 1
         if not self._per_address[connection.address]:
             del self._per_address[connection.address]
+
+    def hold(self, connection: Connection, size: int) -> None:
+        """Note the bytes that a connection holds of requests that the application does not have yet.
+
+        When all connections together hold too much, those that hold most are dropped, among equals the oldest: a
+        client that means well has a small head, and sends it at once.
+        """
+        self._let_go(connection)
+        if not size or connection not in self._open:
+            return
+        self._held[connection] = size
+        self._held_in_all += size
+        while self._held_in_all > _LARGEST_HEADS * self._limits.max_head_bytes:
+            largest = max(self._held, key=self._held.__getitem__)
+            self.remove(largest)
+            largest.abort()
+
+    def _let_go(self, connection: Connection) -> None:
+        self._held_in_all -= self._held.pop(connection, 0)
 
     def _evict(self, address: str | None) -> bool:
         waiting = [

@@ -22,6 +22,8 @@ from spar_server.logs import log_access
 _MIN_BODY_RATE: Final = 8192
 # After an answer that came before its request had ended, or an error: a client that is still sending gets to read it.
 _LINGER_S: Final = 5.0
+# What a header field takes besides its text.
+_FIELD_BYTES: Final = 160
 
 
 class _Part(Enum):
@@ -57,6 +59,9 @@ class BoundedProtocol(HttpToolsProtocol):
     # Bytes of the head being read; of what the parser was fed since it last had something to show for it.
     _head = 0
     _silent = 0
+    # Bytes, at most, of a part of the head, or of a field after the last chunk, that has no end yet.
+    _pending = 0
+    _moved_on = False
     _body = 0
     _body_began = 0.0
     _refusal: ApiError | None = None
@@ -85,7 +90,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._stopped:
             return
+        self._read(data)
+        self.table.hold(self, 0 if self._stopped else self._held)
+
+    def _read(self, data: bytes) -> None:
         self._silent += len(data)
+        self._pending += len(data)
+        self._moved_on, body = False, self._body
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -93,6 +104,8 @@ class BoundedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(self._refusal or ApiError(400, "this is not valid HTTP/1.1", code="invalid_http"))
             return
+        if self._moved_on:
+            self._pending = len(data) - max(0, self._body - body)
         if self._part is not _Part.START and self._silent > self.limits.max_head_bytes:
             # A field that has no end yet, of the head or after the last chunk.
             self._refuse(self._too_large())
@@ -104,7 +117,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._part, self._head, self._silent = _Part.HEAD, 0, 0
+        self._part, self._head, self._silent, self._moved_on = _Part.HEAD, 0, 0, True
         if self.waiting_since is not None:
             self._wait(self.limits.head_s)
 
@@ -136,12 +149,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False
-        self._part, self._silent, self._body = _Part.BODY, 0, 0
+        self._part, self._silent, self._body, self._moved_on = _Part.BODY, 0, 0, True
         self._body_began = self.loop.time()
         self._deadline = self._body_began + self.limits.body_s
 
     def on_body(self, body: bytes) -> None:
-        self._silent = 0
+        self._silent, self._moved_on = 0, True
         self._body += len(body)
         if self.pipeline and self._is_queued:
             self._queue(self._queued.popleft() + len(body))
@@ -216,6 +229,15 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._part is _Part.HEAD:
             self._refuse(ApiError(408, f"no whole request within {self.limits.head_s:g} s", code="request_timeout"))
         self.transport.close()
+
+    @property
+    def _held(self) -> int:
+        """Bytes of what is not the application's yet: a head or a field without its end, and the pipeline."""
+        queued = sum(self._queued)
+        if self._part is _Part.START:
+            return queued
+        fields = len(self.headers) if self._part is _Part.HEAD else 0
+        return self._pending + fields * _FIELD_BYTES + queued
 
     @property
     def _unanswered(self) -> bool:

@@ -117,6 +117,31 @@ def chat(text: str = "Hi") -> bytes:
 # What a head may hold
 
 
+@pytest.mark.parametrize("field", [b"x: " + b"y" * 1800, b"x: y\r\n" * 199])
+def test_half_heads_together_hold_no_more_than_256_heads(serve: Serve, field: bytes) -> None:
+    with serve(max_head_bytes=2048) as port, ExitStack() as stack:
+        held = [stack.enter_context(connect(port)) for _ in range(400)]
+        for client in held:
+            client.sendall(b"GET /health HTTP/1.1\r\n" + field)
+        # What came before it has been read by then.
+        with connect(port) as client:
+            client.sendall(get())
+            assert answer(client)[0] == 200
+        still_open = [client for client in held if not select.select([client], [], [], 0)[0]]
+        assert 0 < len(still_open) <= 290
+
+
+def test_clients_that_send_long_bodies_are_not_taken_for_such_that_hold_heads(serve: Serve) -> None:
+    with serve(max_head_bytes=1024) as port, ExitStack() as stack:
+        clients = [stack.enter_context(connect(port)) for _ in range(20)]
+        text = chat("a word " * 10_000)
+        for client in clients:
+            client.sendall(text[:-10])
+        for client in clients:
+            client.sendall(text[-10:])
+            assert answer(client)[0] == 200
+
+
 def test_a_head_within_the_limits_is_answered(port: int) -> None:
     fields = [b"x-%d: %s" % (number, b"y" * 300) for number in range(199)]
     with connect(port) as client:
