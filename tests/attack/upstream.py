@@ -235,6 +235,45 @@ async def _endless_error(call: Call) -> web.StreamResponse:
     return response
 
 
+async def _endless_comments(call: Call) -> web.StreamResponse:
+    return await _pour(call, "text/event-stream", b": working\n\n", b": working\n\n" * 5000)
+
+
+async def _pour_raw(call: Call, first: bytes, piece: bytes) -> web.StreamResponse:
+    """Past aiohttp, which would not send what is no HTTP."""
+    transport = call.request.transport
+    assert transport is not None
+    transport.write(first)
+    for _ in range(ENDLESS_MB * _MB // len(piece)):
+        if transport.is_closing():
+            break
+        if transport.get_write_buffer_size() < _MB:  # type: ignore[attr-defined]
+            transport.write(piece)
+        await asyncio.sleep(0)
+    transport.abort()  # type: ignore[attr-defined]
+    return web.Response()
+
+
+async def _endless_continue(call: Call) -> web.StreamResponse:
+    return await _pour_raw(call, b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2500)
+
+
+async def _endless_head(call: Call) -> web.StreamResponse:
+    return await _pour_raw(call, b"HTTP/1.1 200 OK\r\n", b"X-Padding: a\r\n" * 5000)
+
+
+async def _odd_numbers(call: Call) -> web.StreamResponse:
+    """What some engines send for a log probability, and halves of characters."""
+    odd = {"odd": [float("nan"), float("-inf"), 10**400, "\ud800"], "\ud800": 1}
+    if not call.streams:
+        return web.Response(text=json.dumps(call.answer | odd), content_type="application/json")
+    response = await _begin(call, "text/event-stream")
+    await response.write(event(odd | {"choices": []}))
+    for each in call.events():
+        await response.write(each)
+    return response
+
+
 async def _deep(call: Call) -> web.StreamResponse:
     return web.Response(body=b"[" * 2_000_000, content_type="application/json")
 
@@ -277,6 +316,10 @@ MANNERS: Final[dict[str, Callable[[Call], Awaitable[web.StreamResponse]]]] = {
     "endless line": _endless_line,
     "endless tokens": _endless_tokens,
     "endless error": _endless_error,
+    "endless comments": _endless_comments,
+    "endless continue": _endless_continue,
+    "endless head": _endless_head,
+    "odd numbers": _odd_numbers,
     "deep": _deep,
     "many values": _many_values,
     "redirect": _redirect,

@@ -17,7 +17,6 @@ _OPERATORS: Final[dict[str, Any]] = {
     "priority": -100,
     "chat_template": "{{ messages }}",
     "request_id": "someone-elses",
-    "cache_salt": "x",
     "vllm_xargs": {"a": 1},
     "mm_processor_kwargs": {"a": 1},
     "lora_request": "x",

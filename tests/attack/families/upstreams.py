@@ -36,6 +36,10 @@ def _requests(target: Target, text: str, **fields: Any) -> dict[str, Callable[[]
     return {
         "chat": partial(target.post, "/v1/chat/completions", chat),
         "a streamed chat": partial(target.post, "/v1/chat/completions", {**chat, "stream": True}),
+        "an unbounded chat": partial(target.post, "/v1/chat/completions", chat | {"max_tokens": None}),
+        "an unbounded stream": partial(
+            target.post, "/v1/chat/completions", chat | {"max_tokens": None, "stream": True}
+        ),
         "a search": partial(target.post, "/v1/chat/completions", {**chat, "refine_budget": 2}),
         "completions": partial(target.post, "/v1/completions", raw),
         "streamed completions": partial(target.post, "/v1/completions", {**raw, "stream": True}),
@@ -51,12 +55,15 @@ async def long_answers(target: Target) -> list[Outcome]:
     whole = ("chat", "a search", "completions", "embeddings", "a judgement")
     for manner, kinds in {
         "gzip bomb": (*whole, *streamed),
-        "endless": ("chat", "completions", "embeddings"),
-        "endless line": streamed,
-        "endless tokens": streamed,
+        "endless": ("chat", "an unbounded chat", "completions", "embeddings"),
+        "endless line": (*streamed, "an unbounded stream"),
+        "endless tokens": (*streamed, "an unbounded stream"),
+        "endless comments": streamed,
+        "endless continue": ("chat", "a streamed chat"),
+        "endless head": ("chat", "a streamed chat"),
         "endless error": ("chat", "a streamed chat", "completions"),
         "deep": ("chat", "completions"),
-        "many values": ("chat", "completions"),
+        "many values": ("chat", "an unbounded chat", "completions", "embeddings"),
     }.items():
         for kind in kinds:
             text, began = await target.play(manner=manner), time.monotonic()
@@ -96,6 +103,18 @@ async def wild_usage(target: Target) -> list[Outcome]:
     return [none_of("requests that an upstream's wild usage broke", broken)]
 
 
+async def odd_numbers(target: Target) -> list[Outcome]:
+    """What is no JSON in an upstream's answer breaks nothing, and no client is sent it."""
+    broken = []
+    for kind in _requests(target, ""):
+        text = await target.play(manner="odd numbers")
+        reply = await _requests(target, text)[kind]()
+        if reply.status == 500 or b"internal_error" in reply.body or b"NaN" in reply.body or b"Infinity" in reply.body:
+            broken.append(f"{kind}: {reply.status} {reply.body[-200:]!r}")
+        await _trusted_again(target)
+    return [none_of("requests that odd numbers of an upstream broke", broken)]
+
+
 async def leaking_errors(target: Target) -> list[Outcome]:
     """Each error's body holds secrets, which the target looks for in every answer and, at the end, in the log."""
     before = len(target.leaks)
@@ -118,4 +137,4 @@ async def leaking_errors(target: Target) -> list[Outcome]:
     ]
 
 
-ATTACKS: Final = (redirects, wild_usage, long_answers, leaking_errors)
+ATTACKS: Final = (redirects, wild_usage, odd_numbers, long_answers, leaking_errors)

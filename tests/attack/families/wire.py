@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import resource
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -16,13 +18,17 @@ from attack.target import Target
 
 FLOOD_MB: Final = 60
 IDLE_S: Final = 30.0
+_MANY: Final = 4000
 _PIECE: Final = 2**16
 _HEAD: Final = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 _POST: Final = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 
 
 def _connect(target: Target, address: str = "127.0.0.1") -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", target.server.port), source_address=(address, 0))
+    place = ("127.0.0.1", target.server.port)
+    connection = socket.create_connection(place, timeout=5.0, source_address=(address, 0))
+    # What is not read waits in the server, not in the kernel.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.setblocking(False)
     return connection
 
@@ -95,22 +101,54 @@ async def unread_answers(target: Target) -> list[Outcome]:
     return outcomes
 
 
-async def half_heads(target: Target) -> list[Outcome]:
-    """A thousand connections from ten addresses, each with most of a head that may still be taken."""
+async def many_connections(target: Target) -> list[Outcome]:
+    """Thousands of connections from many addresses, each of which holds as much as it may."""
+    _allow_files(_MANY + 1000)
+    outcomes = []
+    unread = b"".join(
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode() for path in ("/openapi.json", *await _assets(target))
+    )
+    for name, count, first in (
+        ("say nothing", _MANY, b""),
+        ("send 199 fields of a head", _MANY, _HEAD + b"a: b\r\n" * 198),
+        ("send half a head of 60 kB", _MANY, _HEAD + b"X-Padding: " + b"a" * 60_000),
+        ("send half a body", _MANY, _POST + b"Content-Length: 31457280\r\n\r\n" + b"a" * 100_000),
+        ("never read the documentation", 1000, unread),
+        ("never read the metrics", 1000, b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 8),
+    ):
 
-    async def hold() -> None:
-        loop, held = asyncio.get_running_loop(), []
-        try:
-            for number in range(1000):
-                with suppress(OSError):
-                    held.append(_connect(target, f"127.0.1.{1 + number % 10}"))
-                    await asyncio.wait_for(loop.sock_sendall(held[-1], _HEAD + b"X-Padding: " + b"a" * 60_000), 1.0)
-            await asyncio.sleep(0.5)
-        finally:
-            for connection in held:
-                connection.close()
+        async def hold(count: int = count, first: bytes = first) -> None:
+            await _hold(target, count, first)
 
-    return await target.measure("1,000 half heads of 60 kB", hold, from_calm=True)
+        outcomes += await target.measure(f"{count:,} connections that {name}", hold, from_calm=True)
+    return outcomes
+
+
+async def _assets(target: Target) -> list[str]:
+    """The scripts and styles of the documentation."""
+    page = (await target.get("/docs")).body.decode()
+    return ["/" + path.removeprefix("/") for path in re.findall(r'(?:src|href)="([^"]+)"', page)]
+
+
+async def _hold(target: Target, count: int, first: bytes) -> None:
+    loop, held = asyncio.get_running_loop(), list[socket.socket]()
+    try:
+        for number in range(count):
+            with suppress(OSError, TimeoutError):
+                held.append(_connect(target, f"127.0.1.{1 + number % 20}"))
+                await asyncio.wait_for(loop.sock_sendall(held[-1], first), 1.0)
+        await asyncio.sleep(0.5)
+    finally:
+        for connection in held:
+            connection.close()
+        # What was held is let go before the next attack is measured.
+        await asyncio.sleep(0.5)
+
+
+def _allow_files(most: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard > most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 async def silent_connections(target: Target) -> list[Outcome]:
@@ -186,8 +224,8 @@ async def ambiguous_framing(target: Target) -> list[Outcome]:
     for name, rest in _AMBIGUOUS.items():
         answer = await _exchange(target, _POST + bearer + rest)
         status = answer[9:12]
-        # The body is no chat: to complain about its fields is to have taken it for a request.
-        if status not in (b"400", b"413", b"501", b"") or b'"param"' in answer:
+        # The body is no chat: to complain that it names no model is to have taken it for a request.
+        if status not in (b"400", b"413", b"501", b"") or b'"model"' in answer:
             accepted.append(f"{name} ({status.decode()})")
     return [none_of("ambiguously framed requests that were read", accepted)]
 
@@ -208,7 +246,7 @@ ATTACKS: Final = (
     endless_heads,
     endless_bodies,
     unread_answers,
-    half_heads,
+    many_connections,
     ambiguous_framing,
     silent_connections,
 )
