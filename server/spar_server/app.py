@@ -95,7 +95,7 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     front: ASGIApp = Direct(app.framework, app=app, routes=routes, errors=errors)
     front = BodyLimit(front, limits=settings.limits)
     app.needs_key = keyring is not None
-    front = Auth(front, keyring=keyring, quotas=gate.quotas, share=share)
+    front = Auth(front, keyring=keyring, quotas=gate.quotas, share=share, off_loop=gate.long_work)
     front = Drain(front, draining=gate.draining)
     front = _guarded(front, settings, keyed=keyring is not None)
     front = LastResort(front, metrics=app.state.metrics)

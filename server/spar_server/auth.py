@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from spar_core.backends.context import Caller, bind_calls
+from spar_core.backends.context import Caller, OffLoop, bind_calls, in_a_thread
 from spar_server.api_key import ApiKey
 from spar_server.errors import ApiError
 from spar_server.keys import ANONYMOUS, Keyring
@@ -17,14 +17,25 @@ from spar_server.quotas import Quotas
 class Auth:
     """ASGI middleware: finds the key of a request and counts it against the key's rate. None is a ring for everyone.
 
-    The model calls of a request are its key's, which may have the part `share` of an upstream's calls at once.
+    The model calls of a request are its key's, which may have the part `share` of an upstream's calls at once; what
+    takes long beside them is done by `off_loop`.
     """
 
-    def __init__(self, app: ASGIApp, keyring: Keyring | None, quotas: Quotas, share: float = 1.0) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        keyring: Keyring | None,
+        quotas: Quotas,
+        *,
+        share: float = 1.0,
+        off_loop: OffLoop = in_a_thread,
+    ) -> None:
         self._app = app
         self._keyring = keyring
         self._quotas = quotas
         self._share = share
+        self._off_loop = off_loop
+        self._callers: dict[str, Caller] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
@@ -32,8 +43,14 @@ class Auth:
             scope.setdefault("state", {})["key"] = key
             if scope["method"] == "POST":
                 self._quotas.take_request(key)
-                bind_calls(caller=Caller(key.name, key.weight, self._share, key.concurrent_calls))
+                bind_calls(caller=self._caller(key), off_loop=self._off_loop)
         await self._app(scope, receive, send)
+
+    def _caller(self, key: ApiKey) -> Caller:
+        caller = self._callers.get(key.name)
+        if caller is None:
+            caller = self._callers[key.name] = Caller(key.name, key.weight, self._share, key.concurrent_calls)
+        return caller
 
 
 def key_of(request: Request) -> ApiKey:

@@ -30,6 +30,9 @@ class CallLimits:
 
     def check_plan(self, plan: Plan) -> None:
         """Raises RequestError, which names the field, when the plan asks for more than it may."""
+        cost = plan.cost
+        if cost == 1:
+            return
         for name, count in (("n", plan.n), ("best_of", _count(plan.sampling.extra, "best_of"))):
             self._check(name, count, self.server.max_n, self.key.max_n)
         if plan.judges:
@@ -37,7 +40,7 @@ class CallLimits:
         budget = plan.config.budget
         what = f"n {plan.n}, refine_budget {budget} and {plan.config.votes} votes" if plan.judges else f"n {plan.n}"
         field = "n" if plan.n > 1 else "refine_budget" if budget else "refine.votes"
-        self._check_calls(field, what, plan.cost, fix="lower n, refine_budget or refine.votes")
+        self._check_calls(field, what, cost, fix="lower n, refine_budget or refine.votes")
 
     def check_size(self, plan: Plan, size: int, response: str) -> None:
         """Whether a long request is no longer than its calls allow: judges read all of it, and each call sends a copy.

@@ -33,6 +33,8 @@ from spar_server.limits import Limits
 T = TypeVar("T")
 # More than any schema of a tool or a format has, and far less than what exhausts an interpreter's stack.
 MAX_DEPTH: Final = 100
+# Bytes that a thousand fields take, or more.
+_FEW: Final = 4000
 # Characters of a place that an error names.
 _LONGEST_PLACE: Final = 200
 
@@ -81,9 +83,11 @@ class JsonRoute(APIRoute):
         raw = await _body(request.receive)
         request.size = len(raw)
         limits: Limits = request.app.state.settings.limits
-        request.value, body = await request.off_loop(partial(self._read, raw, limits))
-        gate: Gate = request.app.state.gate
-        bind_calls(length=request.size, off_loop=gate.long_work.of(key_of(request)))
+        if request.size <= SHORT:
+            request.value, body = self._read(raw, limits)
+        else:
+            bind_calls(length=request.size)
+            request.value, body = await request.off_loop(partial(self._read, raw, limits))
         response: Response = await self.endpoint(body, request)
         return response
 
@@ -91,7 +95,9 @@ class JsonRoute(APIRoute):
         if len(raw) > SHORT:
             check_work(raw, limits.max_body_values)
         value = read_json(raw)
-        limits.check_counts(value, self._model.model_fields)
+        # A shorter body cannot hold too many of anything.
+        if len(raw) > min(limits.max_messages, _FEW):
+            limits.check_counts(value, self._model.model_fields)
         try:
             return value, self._model.model_validate(value)
         except ValidationError as error:

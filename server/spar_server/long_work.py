@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-from spar_core.backends.context import OffLoop
+from spar_core.backends.context import call_context
 from spar_server.admission import Lane
 from spar_server.api_key import ApiKey
 
@@ -40,16 +40,13 @@ class LongWork:
         Raises:
             ApiError: 503; there is more to do than this request may wait for.
         """
-        return await self._do(work, key, 1 + size // _BYTES, self._max_wait_s)
+        return await self._do(work, key.name, key.weight, 1 + size // _BYTES, self._max_wait_s)
 
-    def of(self, key: ApiKey) -> OffLoop:
-        """Who does a key's other long work."""
+    async def __call__(self, work: Callable[[], Any], size: int) -> Any:
+        """What a request's model calls have to do besides (`CallContext.off_loop`), on behalf of their caller."""
+        caller = call_context().caller
+        return await self._do(work, caller.name, caller.weight, 1 + size // _WORK, _FOREVER_S)
 
-        async def do(work: Callable[[], Any], size: int) -> Any:
-            return await self._do(work, key, 1 + size // _WORK, _FOREVER_S)
-
-        return do
-
-    async def _do(self, work: Callable[[], T], key: ApiKey, cost: int, wait_s: float) -> T:
-        async with self._lane.slot(key.name, cost, weight=key.weight, wait_s=wait_s):
+    async def _do(self, work: Callable[[], T], key: str, weight: float, cost: int, wait_s: float) -> T:
+        async with self._lane.slot(key, cost, weight=weight, wait_s=wait_s):
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -68,7 +68,9 @@ async def plan_for(
         within_s=math.inf if chat.stream else answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)),
         cutoff=gate.draining.cutoff,
     )
-    plan = replace(await request.off_loop(make, short=_short_of(chat)), given=given, verdict_only=judged is not None)
+    plan = await request.off_loop(make, short=_short_of(chat))
+    if given is not None or judged is not None:
+        plan = replace(plan, given=given, verdict_only=judged is not None)
     key = key_of(request)
     allow_model(key, pair.name)
     limits = CallLimits(settings.limits, key)
