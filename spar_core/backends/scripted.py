@@ -17,7 +17,7 @@ from spar_core.types import Completion, Delta, Message, Sampling, Usage
 # Given the chat and the sampling, the reply, or an error to raise. A Completion is a reply that is more than text
 # (`tool_calls`, `reasoning`, ...); its usage is counted here all the same.
 Script = Callable[[Sequence[Message], Sampling], str | Completion | BaseException]
-_PIECE = re.compile(r"\s*\S+\s*$|\s*\S+")
+_RUN = re.compile(r"\s+|\S+")
 
 
 def always(reply: str) -> Script:
@@ -43,7 +43,7 @@ class ScriptedBackend:
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
         async with self._call(messages, sampling) as completion:
-            for piece in _PIECE.findall(completion.text):
+            for piece in _pieces(completion.text):
                 yield Delta(piece)
             for extra in _extra_pieces(completion):
                 yield Delta(extra=extra)
@@ -72,10 +72,20 @@ class ScriptedBackend:
             self.running -= 1
 
 
+def _pieces(text: str) -> list[str]:
+    """The words of `text`, each with the white space before it; the last also with what follows it."""
+    runs = _RUN.findall(text)
+    begins = 1 if runs and runs[0].isspace() else 0
+    pieces = ["".join(runs[max(0, place - 1) : place + 1]) for place in range(begins, len(runs), 2)]
+    if pieces and runs[-1].isspace():
+        pieces[-1] += runs[-1]
+    return pieces
+
+
 def _completion(reply: str | Completion, messages: Sequence[Message], sampling: Sampling) -> Completion:
     """The reply, cut at `max_tokens` and counted."""
     whole = reply if isinstance(reply, Completion) else Completion(reply, "stop", Usage())
-    pieces = _PIECE.findall(whole.text)
+    pieces = _pieces(whole.text)
     said = pieces if sampling.max_tokens is None else pieces[: sampling.max_tokens]
     finish = whole.finish_reason if len(said) == len(pieces) else "length"
     prompt = sum(len(message.text.split()) for message in messages)

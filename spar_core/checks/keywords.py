@@ -1,14 +1,15 @@
 """Checks on which words and letters occur.
 
 IFEval compiles keywords as regular expressions, but its data holds only plain words. Here a keyword is
-searched as it is written, so that `C++` can be one and no request can send an expression that takes
-for ever.
+searched as it is written, so that `C++` can be one, and in linear time, however long it is and however
+often it nearly occurs.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+import re2
 
 from spar_core.checks.base import Finding
 from spar_core.checks.spec import CheckSpec, Kwargs, compare, counted, letter, relation, text, whole, words
@@ -19,21 +20,33 @@ def _list(words: tuple[str, ...]) -> str:
 
 
 def _existence(response: str, kwargs: Kwargs) -> Finding:
-    missing = [word for word in kwargs["keywords"] if not re.search(re.escape(word), response, re.IGNORECASE)]
+    folded = response.casefold()
+    missing = [word for word in kwargs["keywords"] if word.casefold() not in folded]
     return Finding(not missing, f"{', '.join(missing)} missing" if missing else "all found")
 
 
 def _forbidden(response: str, kwargs: Kwargs) -> Finding:
-    found = [word for word in kwargs["forbidden_words"] if _has_word(word, response)]
+    folded = response.casefold()
+    found = [word for word in kwargs["forbidden_words"] if _has_word(word.casefold(), folded)]
     return Finding(not found, f"{', '.join(found)} found" if found else "none found")
 
 
-def _has_word(word: str, response: str) -> bool:
-    return bool(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", response, re.IGNORECASE))
+def _has_word(word: str, text: str) -> bool:
+    """Whether `word` stands in `text` with no letter, digit or underscore at either side."""
+    if word not in text:
+        return False
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        alone = re2.compile(rf"(?:\A|[^\pL\pN_]){re2.escape(word)}(?:[^\pL\pN_]|\z)", options)
+    except re2.error:
+        # Longer than RE2 takes, a page of text and more: no word, and it is there.
+        return True
+    return alone.search(text) is not None
 
 
 def _frequency(response: str, kwargs: Kwargs) -> Finding:
-    count = len(re.findall(re.escape(kwargs["keyword"].strip()), response, re.IGNORECASE))
+    count = response.casefold().count(kwargs["keyword"].strip().casefold())
     return Finding(compare(count, kwargs["frequency"], kwargs["relation"]), counted(count, "time"))
 
 
