@@ -127,13 +127,20 @@ class _Server(uvicorn.Server):
         else:
             logger.info("stopping: %s; a second signal stops at once", why)
 
+    def _warn(self, problem: str) -> None:
+        if self._settings.log_format == "json":
+            # Whoever reads objects wants no other lines.
+            logger.warning("%s", problem)
+        else:
+            typer.secho(f"warning: {problem}", fg="yellow", err=True)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         _on_hangup(self.handle_hangup)
         _spare_the_collector()
         if self.started:
             for problem in await upstream_problems(self._settings):
-                typer.secho(f"warning: {problem}", fg="yellow", err=True)
+                self._warn(problem)
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             typer.echo(_greeting(_url(host, port), self._pair.name, keyed=self._keyed))
 
