@@ -13,10 +13,12 @@ from safetensors.torch import load_file
 
 from spar_core.backends.base import Backend
 from spar_core.backends.scripted import ScriptedBackend
+from spar_core.errors import ConfigError
 from spar_core.types import Message, Sampling
 from spar_training.bootstrap.verifiers.instructions import own_instructions
 from spar_training.bootstrap.verifiers.recipe import VerifierRecipe
 from spar_training.bootstrap.verifiers.run import VerifierBootstrap
+from spar_training.bootstrap.verifiers.ship import ship_adapters
 from spar_training.files import read_rows
 
 TEXT = "It was cold, and nobody was about. A man came along the road.\n\nAt the end there was a house. He knocked."
@@ -31,6 +33,8 @@ JOB = {
 RECIPE = VerifierRecipe.model_validate(
     {
         "name": "small",
+        "base": "somebody/Base",
+        "license": "apache-2.0",
         "templates": "brief",
         "in_flight": 4,
         "tasks": {"instructions": 33, "own": 40},
@@ -87,3 +91,18 @@ async def test_a_pair_of_adapters_is_trained_from_a_base(base: Path, tmp_path: P
         adapter = load_file(folder / role / "adapter" / "adapter_model.safetensors")
         assert {str(tensor.dtype) for tensor in adapter.values()} == {"torch.bfloat16"}
         assert any(line.startswith(f"{role}: step 2 of 2, loss") for line in said)
+    shipped = tmp_path / "shipped"
+    ship_adapters(folder, RECIPE, shipped)
+    for role in ("actor", "refiner"):
+        assert sorted(path.name for path in (shipped / role).iterdir()) == [
+            "README.md",
+            "adapter_config.json",
+            "adapter_model.safetensors",
+            "lineage.json",
+            "training_log.json",
+        ]
+        texts = [path.read_text() for path in (shipped / role).iterdir() if path.suffix != ".safetensors"]
+        assert not any(str(tmp_path) in text or str(base) in text for text in texts)
+        assert "base_model: somebody/Base\nlicense: apache-2.0" in (shipped / role / "README.md").read_text()
+    with pytest.raises(ConfigError, match="actor is there already"):
+        ship_adapters(folder, RECIPE, shipped)

@@ -28,7 +28,7 @@ def bootstrap(
         typer.Option(help="With --base: a benchmark's file or folder that no prompt may be in; may be repeated"),
     ] = None,
     ship: Annotated[
-        Path | None, typer.Option(help="Without --base: folder for the finished pair (default OUT/pair)")
+        Path | None, typer.Option(help="Folder for the finished pair (default OUT/pair); with --base for its adapters")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default all cores)")] = None,
 ) -> None:
@@ -44,8 +44,6 @@ def bootstrap(
 
         run(recipe=recipe or "small-pair", out=out, ship=ship, threads=threads)
         return
-    if ship is not None:
-        raise ConfigError("--ship goes without --base: with it, the pair is in --out")
     from spar_training.bootstrap.verifiers.command import run as run_from_base
 
     run_from_base(
@@ -54,6 +52,7 @@ def bootstrap(
         out=out,
         seeds=seeds or (),
         against=against or (),
+        ship=ship,
         threads=threads,
     )
 

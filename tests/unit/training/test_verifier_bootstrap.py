@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from spar_core.backends.base import Backend
 from spar_core.backends.scripted import ScriptedBackend
 from spar_core.errors import BackendUnavailable, ConfigError
 from spar_core.types import Message, Sampling
+from spar_server.cli.main import app
+from spar_training.bootstrap.verifiers.base import base_folder
 from spar_training.bootstrap.verifiers.recipe import VerifierRecipe, load_verifier_recipe
 from spar_training.bootstrap.verifiers.run import VerifierBootstrap
 from spar_training.files import read_rows, write_json
@@ -26,6 +29,8 @@ TEXT = (
 )
 SMALL: dict[str, Any] = {
     "name": "small",
+    "base": "somebody/Base",
+    "license": "apache-2.0",
     "seed": 3,
     "templates": "brief",
     "in_flight": 4,
@@ -173,3 +178,15 @@ def test_the_shipped_recipe_is_read_and_its_trainings_are_jobs(tmp_path: Path) -
 def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere: neither a shipped recipe \(smollm2-135m\) nor a file"):
         load_verifier_recipe("nowhere")
+
+
+def test_what_goes_with_a_base_is_refused_without_one(tmp_path: Path) -> None:
+    told = CliRunner().invoke(app, ["train", "bootstrap", "--out", str(tmp_path), "--seeds", "seeds.jsonl"])
+    assert told.exit_code != 0
+    assert "--seeds and --against go with --base" in str(told.exception or told.output)
+
+
+def test_a_base_that_is_no_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="neither a model's folder"):
+        base_folder(str(tmp_path / "empty"), tmp_path / "out")

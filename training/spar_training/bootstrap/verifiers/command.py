@@ -15,6 +15,7 @@ from spar_core.backends.base import Backend
 from spar_training.bootstrap.verifiers.base import base_folder
 from spar_training.bootstrap.verifiers.recipe import VerifierRecipe, load_verifier_recipe
 from spar_training.bootstrap.verifiers.run import VerifierBootstrap
+from spar_training.bootstrap.verifiers.ship import ship_adapters
 from spar_training.evals.intervals import Interval
 from spar_training.evolve.leaks import read_benchmarks
 from spar_training.evolve.prompt_files import data_files
@@ -40,9 +41,10 @@ def run(
     out: Path,
     seeds: Sequence[Path],
     against: Sequence[Path],
+    ship: Path | None,
     threads: int | None,
 ) -> None:
-    """Do what is not done yet in `out`, and print the validation figures.
+    """Do what is not done yet in `out`, print the validation figures, and write the adapters to `ship`.
 
     Raises:
         ConfigError: the recipe, the base or a key of a training is wrong.
@@ -63,6 +65,9 @@ def run(
     )
     figures = asyncio.run(bootstrap.run())
     _show(figures, chosen, out)
+    if ship is not None:
+        ship_adapters(out, chosen, ship)
+        console.print(f"The adapters are in {ship}.", soft_wrap=True, markup=False)
 
 
 @asynccontextmanager

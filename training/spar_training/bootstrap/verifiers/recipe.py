@@ -55,11 +55,14 @@ class Validation(_Strict):
 class VerifierRecipe(_Strict):
     """Everything but the base and the files of tasks that decides what comes out.
 
+    `base` and `license` are what the cards of shipped adapters say: the base's public name, and its licence.
     `prompts_each` is how many constrained prompts a task gets, `crossed` under how many of them beside its own an
     answer is judged. `actor` and `refiner` are the keys of a training job (docs/trainers.md).
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
+    base: str = Field(min_length=1)
+    license: str = Field(min_length=1)
     seed: int = 0
     templates: str
     in_flight: int = Field(default=32, gt=0)
@@ -75,7 +78,7 @@ class VerifierRecipe(_Strict):
 
     def settings(self) -> dict[str, Any]:
         """What must not change while a run is unfinished."""
-        return self.model_dump(mode="json", exclude={"in_flight"})
+        return self.model_dump(mode="json", exclude={"in_flight", "base", "license"})
 
 
 def load_verifier_recipe(name_or_file: str) -> VerifierRecipe:
