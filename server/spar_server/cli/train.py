@@ -225,6 +225,23 @@ def model(
 
 
 @app.command()
+def adapter(
+    base: Annotated[Path, typer.Argument(help="Folder of the base model")],
+    model: Annotated[Path, typer.Argument(help="Folder of the model that was trained from it, in however many steps")],
+    out: Annotated[Path, typer.Option(help="Folder for the adapter")],
+    rank: Annotated[int, typer.Option(min=1, help="Rank of its matrices: more holds more and is larger")] = 16,
+) -> None:
+    """Write what trainings changed in a base as one LoRA adapter, and tell how much of it the rank holds."""
+    from spar_training.extras import require
+
+    require("training")
+    from spar_training.trainers.extraction import extract_adapter
+
+    held = extract_adapter(base, model, out, rank=rank)
+    typer.echo(f"The adapter is in {out}; rank {rank} holds {held:.1%} of the squared difference.")
+
+
+@app.command()
 def export(
     job: Annotated[Path, typer.Argument(help="JSON file of a training job (docs/trainers.md)")],
     out: Annotated[Path, typer.Option(help="Folder for the data and settings")],
