@@ -117,9 +117,11 @@ def test_what_no_program_can_mend_is_none() -> None:
 def test_a_text_that_was_cut_off_ends_with_its_last_whole_sentence() -> None:
     assert whole_sentences("One is here. Two is") == "One is here."
     assert whole_sentences("no sentence at all") == ""
+    assert whole_sentences("Do this:\n1. Wait.\n2.\n3. Th") == "Do this:\n1. Wait."
 
 
 def test_texts_that_go_round_in_circles_are_recognised() -> None:
     assert repeats_itself("I would like to drink a cup of tea. " * 8)
     assert repeats_itself("and then the tea and the cup and the tea again and " * 10)
+    assert repeats_itself("Here are some:\n1. Green tea\n2. Green tea\n3. Green tea")
     assert not repeats_itself(ANSWER)

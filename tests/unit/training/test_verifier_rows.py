@@ -9,7 +9,9 @@ from spar_core.prompts import load_templates
 from spar_core.refining import extract_refined
 from spar_core.verdict import parse_verdict
 from spar_training.bootstrap.verifiers.critique import critique
+from spar_training.bootstrap.verifiers.dataset import actor_rows
 from spar_training.bootstrap.verifiers.prompts import ConstrainedPrompt, constrained_prompts
+from spar_training.bootstrap.verifiers.recipe import load_verifier_recipe
 from spar_training.bootstrap.verifiers.rows import (
     Answer,
     Example,
@@ -30,13 +32,14 @@ TEXT = (
 TEMPLATES = load_templates("brief")
 
 
+ANSWERS = [
+    Answer(prompt.id, place, TEXT.replace("house", f"house {place}"), False) for prompt in PROMPTS for place in (0, 1)
+]
+RECIPE = load_verifier_recipe("smollm2-135m")
+
+
 def made(crossed: int = 2) -> list[Example]:
-    answers = [
-        Answer(prompt.id, place, TEXT.replace("house", f"house {place}"), False)
-        for prompt in PROMPTS
-        for place in (0, 1)
-    ]
-    return list(examples(PROMPTS, answers, crossed=crossed, seed=1))
+    return list(examples(PROMPTS, ANSWERS, crossed=crossed, seed=1))
 
 
 EXAMPLES = made()
@@ -115,6 +118,8 @@ def test_an_answer_that_says_the_request_back_teaches_the_actor_nothing() -> Non
     assert echoes(prompt, f"Sure. {prompt.constraints[0].wording} Here it is.")
     assert echoes(prompt, f"{prompt.task.text} That is a good one.")
     assert not echoes(prompt, TEXT)
+    titled = prompt_with("startend:end_checker")
+    assert not echoes(titled, f"{TEXT} {titled.constraints[0].check.kwargs['end_phrase']}")
     repeat = prompt_with("combination:repeat_prompt")
     assert not echoes(repeat, f"{repeat.task.text}\n\nHere it is.")
 
@@ -123,3 +128,10 @@ def test_an_answer_that_says_the_request_back_teaches_the_actor_nothing() -> Non
 def test_texts_of_no_use_are_left_out(text: str) -> None:
     prompt = PROMPTS[0]
     assert not list(examples([prompt], [Answer(prompt.id, 0, text, True)], crossed=0, seed=1))
+
+
+def test_an_actor_learns_no_answer_that_was_made_for_other_constraints() -> None:
+    assert {example.asked for example in EXAMPLES} == {True, False}
+    taught = {row["id"] for row in actor_rows(PROMPTS, ANSWERS, RECIPE).rows}
+    assert taught
+    assert taught <= {f"{example.id}/actor" for example in EXAMPLES if example.asked}

@@ -43,7 +43,7 @@ def actor_rows(prompts: Sequence[ConstrainedPrompt], answers: Sequence[Answer], 
     best: dict[str, Row] = {}
     by: Counter[str] = Counter()
     for example in sorted(made, key=lambda one: (not one.passed, one.id)):
-        if example.prompt.id not in best and (row := actor_row(example)) is not None:
+        if example.asked and example.prompt.id not in best and (row := actor_row(example)) is not None:
             best[example.prompt.id] = row
             by["own words" if example.passed else example.by] += 1
     rows = _drawn(best.values(), recipe.rows.answers, seed=recipe.seed)

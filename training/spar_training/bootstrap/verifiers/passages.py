@@ -72,11 +72,15 @@ def grouped(pieces: Sequence[str], number: int) -> list[list[str]]:
 def whole_sentences(text: str) -> str:
     """A text that was cut off without its last, unfinished sentence; empty when nothing else is there."""
     end = max(text.rfind(mark) for mark in ".!?")
-    return text[: end + 1] if end >= 0 else ""
+    # A number that begins an item of a list is no sentence either.
+    return re.sub(r"(?:(?:\A|\n)\s*\d{1,2}\.)+\Z", "", text[: end + 1]) if end >= 0 else ""
 
 
 def repeats_itself(text: str) -> bool:
-    """Whether a text says the same over and over, as small models do."""
+    """Whether a text says the same over and over, as small models do: sentences, lines or runs of five words."""
+    lines = [line for line in (ITEM_MARK.sub("", one).strip().lower() for one in text.split("\n")) if line]
+    if any(len(line) > 3 and lines.count(line) > 2 for line in set(lines)):
+        return True
     said = [one.lower() for one in all_sentences(text) if len(one) > 12]
     if len(said) - len(set(said)) > max(1, len(said) // 6):
         return True

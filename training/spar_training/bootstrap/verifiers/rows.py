@@ -7,6 +7,7 @@ was asked, the checks tell the truth about what it wrote.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -14,6 +15,7 @@ from typing import Final, Literal
 from spar_core.checks import Check, Finding, verify
 from spar_core.prompts import Templates
 from spar_core.types import Message
+from spar_training.bootstrap.verifiers.constraints import Constraint
 from spar_training.bootstrap.verifiers.critique import critique, refinement
 from spar_training.bootstrap.verifiers.passages import repeats_itself, whole_sentences
 from spar_training.bootstrap.verifiers.prompts import ConstrainedPrompt
@@ -22,6 +24,10 @@ from spar_training.files import Row
 
 Kind = Literal["answer", "judgement", "refinement"]
 _MOST_CHARACTERS: Final = 2400
+# So many words in a row of a constraint's wording are no accident.
+_ECHO: Final = 5
+_FEWEST_WORDS: Final = 8
+_WORD: Final = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,11 @@ class Example:
         return [constraint.check for constraint in self.prompt.constraints]
 
     @property
+    def asked(self) -> bool:
+        """Whether the answer is to this prompt or to its task alone, and so not made for other constraints."""
+        return self.answer.prompt_id in (self.prompt.id, plain_id(self.prompt.task.id))
+
+    @property
     def passed(self) -> bool:
         return all(finding.passed for finding in self.findings)
 
@@ -84,6 +95,11 @@ def examples(
             for prompt in (*asked, *others[:crossed]):
                 if (made := _example(prompt, answer, own, seed)) is not None:
                     yield made
+
+
+def plain_id(task_id: str) -> str:
+    """The prompt id of the task alone."""
+    return f"{task_id}/plain"
 
 
 def task_id_of(prompt_id: str) -> str:
@@ -119,17 +135,35 @@ def _likeness(one: str, other: str) -> float:
 
 
 def echoes(prompt: ConstrainedPrompt, text: str) -> bool:
-    """Whether an answer says back what was asked of it in place of doing it."""
-    plain = " ".join(text.lower().split())
+    """Whether an answer says back the task or five words of a constraint, in place of doing what was asked."""
+    said = f" {' '.join(_WORD.findall(text.lower()))} "
     asks_to_repeat = any(one.id == "combination:repeat_prompt" for one in prompt.constraints)
-    wishes = [one.wording for one in prompt.constraints] + ([] if asks_to_repeat else [prompt.task.text])
-    return any(" ".join(wish.lower().split()).rstrip(".") in plain for wish in wishes)
+    if not asks_to_repeat and f" {' '.join(_WORD.findall(prompt.task.text.lower()))} " in said:
+        return True
+    return any(f" {' '.join(run)} " in said for one in prompt.constraints for run in _runs(one))
+
+
+def _says_little(prompt: ConstrainedPrompt, text: str) -> bool:
+    """Whether hardly anything is left of an answer that was to say more than one of a few fixed phrases."""
+    fixed = any(one.id == "detectable_format:constrained_response" for one in prompt.constraints)
+    return not fixed and len(set(_WORD.findall(text.lower()))) < _FEWEST_WORDS
+
+
+def _runs(constraint: Constraint) -> Iterator[list[str]]:
+    """Five words in a row of a constraint's wording, without what the answer itself must say."""
+    wording = constraint.wording
+    for value in constraint.check.kwargs.values():
+        if isinstance(value, str):
+            wording = wording.replace(value, "\n")
+    for part in wording.split("\n"):
+        words = _WORD.findall(part.lower())
+        yield from (words[place : place + _ECHO] for place in range(len(words) - _ECHO + 1))
 
 
 def actor_row(example: Example) -> Row | None:
     """The answer that passes, the model's own or the repaired one; None where there is none or it only echoes."""
     text = example.text if example.passed else example.refined
-    if text is None or echoes(example.prompt, text):
+    if text is None or echoes(example.prompt, text) or _says_little(example.prompt, text):
         return None
     return _row(f"{example.id}/actor", "answer", list(example.prompt.record().conversation), text)
 

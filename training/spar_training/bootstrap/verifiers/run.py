@@ -25,7 +25,7 @@ from spar_training.bootstrap.verifiers.instructions import own_instructions
 from spar_training.bootstrap.verifiers.measure import VerifierEval
 from spar_training.bootstrap.verifiers.prompts import ConstrainedPrompt, Split, constrained_prompts
 from spar_training.bootstrap.verifiers.recipe import Answers, VerifierRecipe
-from spar_training.bootstrap.verifiers.rows import Answer
+from spar_training.bootstrap.verifiers.rows import Answer, plain_id
 from spar_training.bootstrap.verifiers.tasks import TaskPool, collect_tasks
 from spar_training.claimed import claimed
 from spar_training.evals.intervals import Interval
@@ -120,7 +120,7 @@ class VerifierBootstrap:
             record
             for prompt in self._one_a_task()[: answers.tasks]
             for record in (
-                PromptRecord(f"{prompt.task.id}/plain", (Message("user", prompt.task.text),)),
+                PromptRecord(plain_id(prompt.task.id), (Message("user", prompt.task.text),)),
                 prompt.record(),
             )
         ]
