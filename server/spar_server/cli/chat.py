@@ -1,4 +1,7 @@
-"""`spar chat`: a conversation in the terminal that shows how each answer was made."""
+"""`spar chat`: a conversation in the terminal that shows how each answer was made.
+
+Where stdout is no terminal only answers go there, as they are, and everything else to stderr.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,53 @@ from spar_server.cli.changes import changes
 _LONGEST_EVENT: Final = 2**26
 
 
+# What could steer a terminal: control characters, which begin every escape sequence, and those that turn text around.
+_STEERING: Final = {
+    code: None
+    for code in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    if chr(code) not in "\n\t"
+}
+
+
+def printable(text: str) -> str:
+    """`text` without what could steer a terminal, for what a server or a model wrote.
+
+    >>> printable("a\\x1b[31m b")
+    'a[31m b'
+    """
+    return text.translate(_STEERING)
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Where answers go, and where everything else does."""
+
+    answers: Console
+    progress: Console
+
+    @property
+    def shows_changes(self) -> bool:
+        """Whether what was struck out of a draft can be told from what stands."""
+        return self.answers.is_terminal and self.answers.color_system is not None
+
+    def answer(self, text: str) -> None:
+        """Show a piece of an answer. Into a pipe it goes as it is: a `Console` would expand its tabs."""
+        if self.answers.is_terminal:
+            self.answers.print(Text(printable(text)), end="")
+        else:
+            self.answers.file.write(printable(text))
+            self.answers.file.flush()
+
+    def complain(self, error: Exception) -> None:
+        self.progress.print(Text(str(error), style="red"))
+
+
+def screen() -> Screen:
+    """That of this process."""
+    answers = Console(highlight=False, soft_wrap=True)
+    return Screen(answers, answers if answers.is_terminal else Console(stderr=True, highlight=False, soft_wrap=True))
+
+
 @dataclass
 class Chat:
     """One conversation with one server."""
@@ -31,7 +81,7 @@ class Chat:
     model: str
     budget: int
     seed: int | None
-    console: Console
+    screen: Screen
     turns: list[dict[str, str]] = field(default_factory=list)
 
     async def ask(self, question: str) -> None:
@@ -50,20 +100,26 @@ class Chat:
                 for choice in chunk.get("choices", ()):
                     answer += self._show(choice["delta"])
         if self.budget:
-            self.console.rule("answer")
-            self.console.print(Text(answer) if draft in (None, answer) else changes(draft, answer))
-        self.console.print()
+            self.screen.progress.rule("answer")
+            self._show_answer(answer, draft)
+        self.screen.answers.print()
         if usage:
-            self.console.print(Text(_account(usage), style="dim"))
+            self.screen.progress.print(Text(_account(usage), style="dim"))
         self.turns = [*turns, {"role": "assistant", "content": answer}]
+
+    def _show_answer(self, answer: str, draft: str | None) -> None:
+        if draft in (None, answer) or not self.screen.shows_changes:
+            self.screen.answer(answer)
+        else:
+            self.screen.answers.print(changes(printable(draft), printable(answer)), end="")
 
     def _show(self, delta: dict[str, Any]) -> str:
         """Print what can be told already; the answer's part of it."""
         if thought := delta.get("reasoning_content"):
-            self.console.print(Text(thought, style="dim"), end="")
+            self.screen.progress.print(Text(printable(thought), style="dim"), end="")
         text: str = delta.get("content") or ""
         if self.budget == 0:
-            self.console.print(Text(text), end="")
+            self.screen.answer(text)
         return text
 
     async def _chunks(self, turns: list[dict[str, str]]) -> AsyncGenerator[dict[str, Any], None]:
@@ -79,20 +135,20 @@ class Chat:
             body["seed"] = self.seed
         async with self.session.post("/v1/chat/completions", json=body) as response:
             if response.status != 200:
-                raise BackendError(_complaint(await response.text()))
+                raise BackendError(printable(_complaint(await response.text())))
             async for data in data_lines(response.content.iter_any(), _LONGEST_EVENT):
                 if data == b"[DONE]":
                     return
                 chunk: dict[str, Any] = json.loads(data)
                 if "error" in chunk:
-                    raise BackendError(chunk["error"]["message"])
+                    raise BackendError(printable(chunk["error"]["message"]))
                 yield chunk
         raise BackendUnavailable("the server ended its stream too early")
 
 
 def _account(usage: dict[str, Any]) -> str:
     refinement, tokens = usage.get("refinement", {}), usage["completion_tokens"]
-    return (
+    return printable(
         f"{refinement.get('stop_reason')} · {refinement.get('nodes')} of {refinement.get('budget')} nodes · "
         f"{'?' if tokens is None else tokens} tokens · {refinement.get('duration_ms', 0) / 1000:.1f} s"
     )
@@ -120,7 +176,7 @@ async def _open(url: str, api_key: str | None) -> aiohttp.ClientSession:
 
 async def _first_model(session: aiohttp.ClientSession, url: str) -> str:
     async with session.get("/v1/models") as response:
-        body = await response.text()
+        body = printable(await response.text())
         if response.status in (401, 403):
             raise BackendRejected(f"{url}: {_complaint(body)}; give --api-key, or set OPENAI_API_KEY")
         try:
@@ -134,13 +190,13 @@ def _converse(runner: asyncio.Runner, chat: Chat) -> None:
 
     The terminal is read outside the event loop, so that Ctrl-C ends the reading at once.
     """
-    while question := chat.console.input("[bold]> [/bold]").strip():
+    while question := chat.screen.progress.input("[bold]> [/bold]").strip():
         try:
             runner.run(chat.ask(question))
         except KeyboardInterrupt:
-            chat.console.print("\n[dim]stopped[/dim]")
+            chat.screen.progress.print("\n[dim]stopped[/dim]")
         except BackendError as error:
-            chat.console.print(Text(str(error), style="red"))
+            chat.screen.complain(error)
 
 
 def run(*, url: str, budget: int, once: str | None, model: str | None, seed: int | None, api_key: str | None) -> None:
@@ -150,19 +206,19 @@ def run(*, url: str, budget: int, once: str | None, model: str | None, seed: int
         ConfigError: `url` is no address.
         BackendError: the server cannot be reached, or refuses the one question.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    shown = screen()
     with asyncio.Runner() as runner:
         session = runner.run(_open(url, api_key))
         try:
-            chat = Chat(session, model or runner.run(_first_model(session, url)), budget, seed, console)
+            chat = Chat(session, model or runner.run(_first_model(session, url)), budget, seed, shown)
             if once is not None:
                 runner.run(chat.ask(once))
                 return
-            console.print(f"Talking to {escape(chat.model)} at {escape(url)}. An empty line ends it.")
+            shown.progress.print(f"Talking to {escape(printable(chat.model))} at {escape(url)}. An empty line ends it.")
             _converse(runner, chat)
         except aiohttp.ClientError as error:
             raise BackendUnavailable(f"no server at {url} ({error}); start one with `spar serve`") from error
         except (KeyboardInterrupt, EOFError):
-            console.print()
+            shown.progress.print()
         finally:
             runner.run(session.close())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 from faulty_upstream import FaultyUpstream
 from pairs import scripted_pair
 
+from spar_core.backends.scripted import always
 from spar_server.cli import main
 from spar_server.cli.changes import changes
 from spar_server.pair import Pair
@@ -164,24 +166,62 @@ def test_serve_says_so_when_another_took_its_port_while_it_loaded_its_models(
 def test_chat_goes_on_after_a_question_that_is_refused(serving: Serving) -> None:
     with serving(scripted_pair()) as url:
         done = spar("chat", "--url", url, "--budget", "999", said="Hi\nHi\n\n")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("limit of 64") == 2
+    assert (done.returncode, done.stdout.strip()) == (0, "")
+    assert done.stderr.count("limit of 64") == 2
 
 
-def test_chat_shows_draft_critique_refinement_and_answer(serving: Serving) -> None:
+def on_a_terminal(*words: str) -> str:
+    """What a command writes to a terminal."""
+    terminal, inside = pty.openpty()
+    environment = PLAIN | {"TERM": "xterm"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "spar_server.cli", *words], stdin=inside, stdout=inside, stderr=inside, env=environment
+    ):
+        os.close(inside)
+        pieces = []
+        # The end of a terminal whose other side is closed is an error.
+        with suppress(OSError):
+            while piece := os.read(terminal, 65536):
+                pieces.append(piece)
+        os.close(terminal)
+    return b"".join(pieces).decode()
+
+
+def test_chat_on_a_terminal_shows_draft_critique_refinement_and_answer(serving: Serving) -> None:
     with serving(scripted_pair()) as url:
-        done = spar("chat", "--url", f"{url}/v1", "--once", "Hi there", "--budget", "3")
-    assert done.returncode == 0, done.stderr
-    shown = done.stdout
+        shown = on_a_terminal("chat", "--url", f"{url}/v1", "--once", "Hi there", "--budget", "3")
     places = [shown.index(text) for text in ("Draft:", "Judged draft: rejected", "Refinement 1:", "answer", "nodes")]
     assert places == sorted(places)
     assert "refined_accepted" in shown
+    # The draft's words are struck through.
+    assert re.search(r"\x1b\[[\d;]*9[\d;]*ma plain draft", shown.rpartition("answer ─")[2])
 
 
-def test_chat_without_a_budget_streams_the_answer_once(serving: Serving) -> None:
+@pytest.mark.parametrize(("budget", "answer"), [("3", "better answer\n"), ("0", "a plain draft\n")])
+def test_piped_chat_writes_the_answer_and_nothing_else(serving: Serving, budget: str, answer: str) -> None:
     with serving(scripted_pair()) as url:
-        done = spar("chat", "--url", url, "--once", "Hi there", "--budget", "0")
-    assert done.stdout.count("a plain draft") == 1
+        done = spar("chat", "--url", url, "--once", "Hi there", "--budget", budget)
+    assert (done.returncode, done.stdout) == (0, answer)
+    assert ("Judged draft: rejected" in done.stderr) == (budget == "3")
+    assert "nodes" in done.stderr
+
+
+def test_a_piped_conversation_writes_the_answers(serving: Serving) -> None:
+    with serving(scripted_pair()) as url:
+        done = spar("chat", "--url", url, "--budget", "1", said="Hi\nHi again\n\n")
+    assert (done.returncode, done.stdout) == (0, "better answer\nbetter answer\n")
+
+
+HOSTILE = "\x1b[31mred\x1b]0;title\x07 \x9b2J\rover \u202etxt.exe\u202c\x00\ttab\nline é\u200d👩"
+
+
+@pytest.mark.parametrize("budget", ["0", "1"])
+def test_chat_passes_nothing_on_that_could_steer_a_terminal(serving: Serving, budget: str) -> None:
+    with serving(scripted_pair(always(HOSTILE), lambda *_: "[[start]]\n" + HOSTILE + "!\n[[end]]")) as url:
+        done = spar("chat", "--url", url, "--once", "Hi there", "--budget", budget)
+    assert done.stdout.startswith("[31mred]0;title 2Jover txt.exe\ttab\nline é\u200d👩")
+    for shown in (done.stdout, done.stderr):
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", shown)
 
 
 def test_the_diff_is_the_answer_plus_what_was_struck_from_the_draft() -> None:
