@@ -268,6 +268,6 @@ def _refuse_unknown_variables() -> None:
     """A mistyped variable is an error, not a setting that silently does nothing."""
     known = {f"SPAR_{name.upper()}" for name in Settings.model_fields}
     for variable in os.environ:
-        # SPAR_DATA is the tests': where public data sets lie.
-        if variable.startswith("SPAR_") and variable.split("__")[0] not in known | {"SPAR_DATA"}:
+        # SPAR_CACHE is where models are kept; SPAR_DATA is the tests': where public data sets lie.
+        if variable.startswith("SPAR_") and variable.split("__")[0] not in known | {"SPAR_CACHE", "SPAR_DATA"}:
             raise ConfigError(f"{variable}: there is no such setting; known: {', '.join(sorted(known))}")

@@ -23,9 +23,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from spar_core.backends.in_process.text import TextStream
 from spar_core.backends.local import LocalBackend, LocalEngine
 from spar_core.backends.local.sampler import sample_tokens
-from spar_core.backends.local.text import TextStream
 from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
 from spar_core.types import Completion, Message, Sampling
 

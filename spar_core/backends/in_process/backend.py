@@ -1,4 +1,4 @@
-"""The embedded engine as a backend, which passes text completions through."""
+"""An engine in this process as a backend, which passes text completions through."""
 
 from __future__ import annotations
 
@@ -6,26 +6,43 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from spar_core.backends.local.completions import CompletionCall, read_completion
-from spar_core.backends.local.engine import LocalEngine
+from spar_core.backends.in_process.completions import CompletionCall, read_completion
+from spar_core.backends.in_process.request import Request
 from spar_core.errors import BackendError, BackendRejected
 from spar_core.types import Completion, Delta, Message, Sampling
 
 
+class Engine(Protocol):
+    """A model in this process that takes requests from an event loop and answers them from a thread of its own."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it takes requests: it was not closed and has not broken."""
+        ...
+
+    def submit(self, asked: Sequence[Message] | str, sampling: Sampling, *, streamed: bool = True) -> Request:
+        """Queue a completion of a chat or of a text; its deltas arrive on the request's queue."""
+        ...
+
+    def close(self) -> None:
+        """Stop; running and waiting requests fail with BackendUnavailable."""
+        ...
+
+
 @dataclass(frozen=True)
-class LocalBackend:
+class InProcessBackend:
     """One model name over one engine; several backends may share an engine."""
 
-    engine: LocalEngine
+    engine: Engine
     model: str
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         only = await self._only(tuple(messages), sampling)
         assert only.finish_reason is not None
         assert only.usage is not None
-        return Completion(only.text, only.finish_reason, only.usage)
+        return Completion(only.text, only.finish_reason, only.usage, only.extra)
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
         return self._deltas(tuple(messages), sampling, streamed=True)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
 
-from spar_core.backends.local.text import TextStream
+from spar_core.backends.in_process.text import TextStream
 from spar_core.errors import BackendError
 from spar_core.types import Delta, FinishReason, Message, Sampling, Usage
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @dataclass(eq=False)
@@ -43,11 +48,17 @@ class Request:
         """Tokens of the prompt and of the answer that are in the cache."""
         return len(self.prompt) + self.generated - 1
 
-    def say(self, piece: str, finish: FinishReason | None = None, usage: Usage | None = None) -> None:
+    def say(
+        self,
+        piece: str,
+        finish: FinishReason | None = None,
+        usage: Usage | None = None,
+        extra: Mapping[str, Any] = _NOTHING,
+    ) -> None:
         """The next piece of the answer. One that is not streamed is kept until it is whole: waking the loop costs."""
         self.said += piece
         if self.streamed or finish is not None:
-            self.deliver(Delta(self.said, finish, usage))
+            self.deliver(Delta(self.said, finish, usage, extra))
             self.said = ""
 
     def deliver(self, delta: Delta | BackendError) -> None:

@@ -1,0 +1,1 @@
+"""What the engines that run models in this process have in common. Loads neither torch nor OpenVINO."""
