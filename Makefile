@@ -27,16 +27,16 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 soak: $(VENV)/.dev
-	$(BIN)/python tests/soak/soaking.py
+	$(BIN)/python -m tests.soak.soaking
 
 # A real server against what strangers send, models write and upstreams answer. FAMILIES="wire bodies" runs only those.
 attack: $(VENV)/.dev
-	PYTHONPATH=tests $(BIN)/python -m attack $(FAMILIES)
+	$(BIN)/python -m tests.attack $(FAMILIES)
 
 # The parsers against whatever Hypothesis thinks of.
 FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/.dev
-	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ_SECONDS)
+	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
 
 bench: $(VENV)/.dev
 	@for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done

@@ -29,18 +29,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spar_core.backends.many import completes_many
+from spar_core.backends.choices import completes_many
 from spar_core.types import Completion, Message, Sampling
-from spar_training.data_stages import DataStages
-from spar_training.executors.base import Executor, ModelPlace
-from spar_training.executors.local import LocalExecutor
-from spar_training.files import Row
-from spar_training.items import Policy, Progress, run_items
-from spar_training.recipe import Recipe
-from spar_training.records import PromptRecord, write_prompts
-from spar_training.runs import open_run
-from spar_training.stages.base import Role, Stage
-from spar_training.upstreams import opened
+from spar_training.data.prompts import PromptRecord, write_prompts
+from spar_training.inference.client import opened
+from spar_training.inference.endpoint import ModelPlace
+from spar_training.methods.spar import DataStages
+from spar_training.pipeline.executors.base import Executor
+from spar_training.pipeline.executors.local import LocalExecutor
+from spar_training.pipeline.runner import Policy, Progress, run_items
+from spar_training.pipeline.stage import Role, Stage
+from spar_training.runs.folder import open_run
+from spar_training.runs.recipe import Recipe
+from spar_training.storage.files import Row
 
 CALL_S = 0.05
 SERIAL_PROMPTS = 6

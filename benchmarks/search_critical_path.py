@@ -16,9 +16,9 @@ from collections.abc import AsyncGenerator, Sequence
 from aiohttp import web
 
 from spar_core.backends.openai import OpenAIBackend
-from spar_core.judging import Judge, Judgement, Vote
+from spar_core.judge import Judge, Judgement, Vote
 from spar_core.prompts import load_templates
-from spar_core.refining import Refiner
+from spar_core.refiner import Refiner
 from spar_core.search import SearchConfig, SearchResult, run_search
 from spar_core.types import Completion, Delta, Message, Sampling, Usage
 

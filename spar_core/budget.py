@@ -13,7 +13,7 @@ from copy import copy
 from dataclasses import dataclass
 
 from spar_core.backends.base import Backend
-from spar_core.backends.many import complete_many
+from spar_core.backends.choices import complete_many
 from spar_core.errors import BackendError, SparError
 from spar_core.types import Cancelled, Completion, Message, ModelRole, Sampling, Usage
 

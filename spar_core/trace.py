@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from spar_core.checks.base import Finding
-from spar_core.judging import Judgement, Vote
+from spar_core.judge import Judgement, Vote
 from spar_core.search.result import SearchResult
 from spar_core.search.tree import Node, Tree
 from spar_core.types import Completion, Usage

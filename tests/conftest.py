@@ -14,8 +14,8 @@ import uvicorn
 
 from spar_server.app import create_app
 from spar_server.http.server import server_config
-from spar_server.metrics import Metrics
-from spar_server.pair import Pair
+from spar_server.metrics.metrics import Metrics
+from spar_server.models.pair import Pair
 from spar_server.settings import Settings
 
 Serve = Callable[[Pair], AbstractContextManager[str]]

@@ -15,22 +15,22 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from spar_server.auth import Auth
-from spar_server.direct import Direct
-from spar_server.draining import Drain
-from spar_server.error_answers import KNOWN, ErrorAnswers
-from spar_server.gate import build_gate
+from spar_server.api import chat, docs, health, judge, models, passthrough, refine
+from spar_server.api.openapi import with_keys
+from spar_server.api.responses import route as responses
+from spar_server.auth.keyring import is_loopback, load_keyring
 from spar_server.http.hosts import AllowedHosts
 from spar_server.http.metrics_access import MetricsAccess
-from spar_server.keys import is_loopback, load_keyring
-from spar_server.last_resort import LastResort
-from spar_server.limits import BodyLimit
 from spar_server.logs import AccessLog
-from spar_server.metrics import Metrics
-from spar_server.openapi import with_keys
-from spar_server.pair import Pair
-from spar_server.request_id import RequestId
-from spar_server.routes import chat, docs, judge, models, ops, raw, refine, responses
+from spar_server.metrics.metrics import Metrics
+from spar_server.middleware.auth import Auth
+from spar_server.middleware.body_limit import BodyLimit
+from spar_server.middleware.drain import Drain
+from spar_server.middleware.errors import KNOWN, ErrorAnswers, LastResort
+from spar_server.middleware.fast_path import Direct
+from spar_server.middleware.request_id import RequestId
+from spar_server.models.pair import Pair
+from spar_server.serving.gate import build_gate
 from spar_server.settings import Settings
 
 
@@ -86,7 +86,7 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     share = settings.admission.key_share if keyring and len(keyring) > 1 else 1.0
     gate = app.state.gate = build_gate(settings, app.state.metrics.load, key_share=share)
     errors = ErrorAnswers(app.state.metrics)
-    modules = (chat, responses, judge, refine, raw, models, ops, docs)
+    modules = (chat, responses, judge, refine, passthrough, models, health, docs)
     for module in modules:
         app.include_router(module.router)
     _handle_errors(app, errors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -16,6 +16,11 @@ from spar_core.errors import (
     BackendTimeout,
     RequestError,
 )
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before its answer was ready."""
+
 
 # How the engines in this process say that a prompt does not fit.
 _TOO_LONG: Final = re.compile(r"context[ _]length", re.IGNORECASE)
@@ -104,3 +109,24 @@ def reworded(error: RequestError, words: Mapping[str, str]) -> RequestError:
 def internal_error() -> ApiError:
     """What is told of a mistake of ours; its details are in the log."""
     return ApiError(500, "internal error; see the server's log", "api_error", code="internal_error", final=True)
+
+
+# Which of a field's types was tried: no part of the field's name.
+_TYPE: Final = re.compile(r"(str|int|float|bool|none)$|(list|dict|constrained|nullable|function|literal)[\[-]")
+
+
+def invalid_request(problems: Sequence[Mapping[str, Any]]) -> ApiError:
+    """The first complaint; of a field that may have several types, what each would take."""
+    first = problems[0]
+    field = _field(first)
+    if first["type"] == "extra_forbidden":
+        message = f"{field}: unknown key; the keys that there are stand at /docs"
+    else:
+        wanted = dict.fromkeys(str(problem["msg"]) for problem in problems if _field(problem) == field)
+        message = f"{field or 'body'}: {', or '.join(wanted)}"
+    return ApiError(400, message, param=field or None, code="invalid_value")
+
+
+def _field(problem: Mapping[str, Any]) -> str:
+    place = problem["loc"][1:] if problem["loc"][:1] in (("body",), ("query",), ("path",)) else problem["loc"]
+    return ".".join(str(part) for part in place if not _TYPE.match(str(part)))

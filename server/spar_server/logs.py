@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spar_core.backends.context import call_context
-from spar_server.auth import key_name
+from spar_server.auth.access import key_name
 
 ACCESS: Final = "spar_server.access"
 access_logger = logging.getLogger(ACCESS)

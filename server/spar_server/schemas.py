@@ -2,15 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from spar_core.budget import LEAST_TOKENS
+from spar_core.errors import RequestError
 from spar_core.search.config import Algorithm, Selection, StopPolicy
 from spar_core.types import Message, Sampling
-from spar_server.chat_message import ChatMessage
-from spar_server.json_types import WHOLE, AtLeast0, Count, Flag, Number, Whole
+
+# What an assistant's message may hold in place of content.
+_SAID_OTHERWISE: Final = ("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning")
+# The parts whose text is read here, each under the key of its type. What other parts hold is the upstream's to check.
+_TEXTS: Final = ("text", "refusal")
+
+
+class ChatMessage(BaseModel):
+    """A message of any role; keys besides role and content reach the upstream unchanged."""
+
+    model_config = ConfigDict(extra="allow")
+
+    role: Literal["developer", "system", "user", "assistant", "tool", "function"]
+    content: str | list[dict[str, Any]] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        content = self.content
+        if isinstance(content, str):
+            return self
+        if not content:
+            if not self._may_be_empty():
+                raise _wrong(("content",), "is needed: a string or a list of parts")
+            return self
+        for number, part in enumerate(content):
+            _check_part(part, number)
+        return self
+
+    def _may_be_empty(self) -> bool:
+        """OpenAI takes no content from a function that returned nothing, and next to what is said in another way."""
+        extra = self.model_extra or {}
+        return self.role == "function" or (self.role == "assistant" and any(map(extra.get, _SAID_OTHERWISE)))
+
+    def to_core(self) -> Message:
+        return Message(self.role, self.content, self.model_extra or {})
+
+
+def _check_part(part: Mapping[str, Any], number: int) -> None:
+    kind = part.get("type")
+    if not isinstance(kind, str):
+        raise _wrong(("content", number, "type"), "must be a string, as in {'type': 'text', 'text': '...'}")
+    if kind in _TEXTS and not isinstance(part.get(kind), str):
+        raise _wrong(("content", number, kind), "must be a string")
+
+
+def _wrong(place: tuple[int | str, ...], message: str) -> ValidationError:
+    """The complaint about one place inside a message, which alone would be about the whole of it."""
+    problem = InitErrorDetails(type=PydanticCustomError("message", "{told}", {"told": message}), loc=place, input=None)
+    return ValidationError.from_exception_data("ChatMessage", [problem])
+
+
+Flag = Annotated[bool, Field(strict=True)]
+# A whole number is one too.
+Number = Annotated[float, Field(strict=True)]
+
+
+def _no_other_type(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
+
+
+# Of an integer: JSON does not tell 3.0 from 3, which being strict would. After its bounds, which OpenAPI then knows.
+WHOLE: Final = BeforeValidator(_no_other_type)
+Whole = Annotated[int, WHOLE]
+Count = Annotated[int, Field(ge=1), WHOLE]
+AtLeast0 = Annotated[int, Field(ge=0), WHOLE]
+
 
 # OpenAI's fields that are read here, because a refined answer cannot honour them, and forwarded.
 _FORWARDED: Final = ("logprobs", "top_logprobs", "logit_bias", "response_format", "modalities", "audio")
@@ -141,3 +219,20 @@ class ChatRequest(BaseModel):
             seed=self.seed,
             extra={name: value for name, value in extra.items() if value is not None},
         )
+
+
+def split_answer(messages: list[ChatMessage], response: str | None) -> tuple[list[ChatMessage], str]:
+    """The conversation and the answer to it, which may be its last message.
+
+    Raises:
+        RequestError: there is no answer, or nothing that it answers.
+    """
+    if response is not None:
+        return messages, response
+    *conversation, last = messages
+    text = Message(last.role, last.content).text if last.role == "assistant" else ""
+    if not text:
+        raise RequestError("response: is needed, unless the last message is an assistant's text", param="response")
+    if not conversation:
+        raise RequestError("messages: hold an answer and nothing that it answers", param="messages")
+    return conversation, text

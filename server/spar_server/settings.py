@@ -9,9 +9,9 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sized
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -35,13 +35,138 @@ from pydantic_settings import (
 )
 
 from spar_core.backends.openai import Timeouts
-from spar_core.errors import ConfigError
+from spar_core.errors import ConfigError, RequestError
 from spar_core.search.config import Algorithm, StopPolicy
-from spar_server.admission import AdmissionSettings
-from spar_server.api_key import ApiKey
-from spar_server.brownout import BrownoutSettings
 from spar_server.http.settings import ConnectionLimits, MetricsSettings
-from spar_server.limits import Limits
+
+
+class AdmissionSettings(BaseModel):
+    """Searches and passed-through requests have a lane each, so that neither waits for the other.
+
+    A request costs the model calls that it can make. Where there are several API keys, `key_share` is the part of each
+    lane, and of each upstream's calls at once, that one of them may have.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    search_capacity: int = Field(default=6144, ge=1, description="cost of the searches that run at once")
+    pass_through_capacity: int = Field(default=512, ge=1, description="cost of the other requests that run at once")
+    max_queue: int = Field(default=1024, ge=0, description="requests that wait, in each lane")
+    # A load balancer drops a silent connection after 60 s, and nothing is sent while a request waits.
+    max_wait_s: float = Field(default=30.0, ge=0, le=55)
+    key_share: float = Field(default=0.5, gt=0, le=1, description="the most that one key may have, where others are")
+
+
+class BrownoutSettings(BaseModel):
+    """`above` and `below` are loads: the cost of the searches that run and wait, as a part of `search_capacity`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enabled: bool = False
+    above: float = Field(default=1.5, gt=0)
+    below: float = Field(default=0.75, ge=0)
+    step_s: float = Field(default=5.0, gt=0)
+
+    @model_validator(mode="after")
+    def _apart(self) -> BrownoutSettings:
+        if self.below >= self.above:
+            raise ValueError("below must be less than above, or the level would never rest")
+        return self
+
+
+# Fields of a body, and entries of a field that is no conversation and no list of prompts.
+_MOST_FIELDS: Final = 1000
+
+
+_MOST_ENTRIES: Final = 10_000
+
+
+class Limits(BaseModel):
+    """Images and audio come inside the body, which is why it may be so much larger than a text.
+
+    `max_calls` bounds what a request can make the models do, whichever of its fields ask for it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_body_bytes: int = Field(default=32 * 2**20, ge=1024)
+    max_messages: int = Field(default=4096, ge=1, description="and parts of all messages together")
+    max_judged_text: int = Field(default=4_000_000, ge=1000, description="characters of a conversation and its answer")
+    max_response: int = Field(default=1_000_000, ge=1000, description="characters of an answer to judge or refine")
+    max_body_values: int = Field(default=600_000, ge=1000, description="numbers and texts; a list, object or key is 5")
+    max_n: int = Field(default=128, ge=1, description="answers of one request")
+    max_votes: int = Field(default=25, ge=1, description="judgements of one answer")
+    max_prompts: int = Field(default=128, ge=1, description="of one completions request")
+    max_inputs: int = Field(default=2048, ge=1, description="texts of one embeddings request")
+    max_calls: int = Field(default=2048, ge=1, description="model calls that one request can make")
+
+    def check_messages(self, messages: Sized) -> None:
+        """Raises RequestError when there are too many."""
+        if len(messages) > self.max_messages:
+            raise RequestError(
+                f"messages: {len(messages)} are over this server's limit of {self.max_messages}", param="messages"
+            )
+
+    def check_counts(self, body: Any, fields: Container[str]) -> None:
+        """Whether a body's `fields` hold few enough entries to look at each of them.
+
+        Raises:
+            RequestError: one has too many; names it.
+        """
+        if not isinstance(body, dict):
+            return
+        if len(body) > _MOST_FIELDS:
+            raise RequestError(f"the body has {len(body)} fields; the most is {_MOST_FIELDS}")
+        for name, value in body.items():
+            if not isinstance(value, list | dict) or name not in fields:
+                continue
+            if name == "messages":
+                self.check_messages(value)
+                self._check_parts(value)
+            elif name == "input" and value and isinstance(value, list) and isinstance(value[0], dict):
+                self._check(name, len(value), self.max_messages)
+            elif name not in ("input", "prompt"):
+                self._check(name, len(value), _MOST_ENTRIES)
+
+    def _check_parts(self, messages: Any) -> None:
+        contents = [message.get("content") for message in messages if isinstance(message, dict)]
+        parts = sum(len(content) for content in contents if isinstance(content, list))
+        if parts > self.max_messages:
+            raise RequestError(
+                f"messages: the {parts} parts of their content are over this server's limit of {self.max_messages}",
+                param="messages",
+            )
+
+    @staticmethod
+    def _check(name: str, entries: int, most: int) -> None:
+        if entries > most:
+            raise RequestError(f"{name}: {entries} entries are over this server's limit of {most}", param=name)
+
+
+class ApiKey(BaseModel):
+    """What is left out is not bounded by the key; the server's own bounds hold for everyone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[\w.-]{1,64}$", description="in the log and the metrics")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the key, in hexadecimal")
+    refine_budget: int | None = Field(default=None, ge=0, description="of a request that names none")
+    max_refine_budget: int | None = Field(default=None, ge=0)
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    concurrent_searches: int | None = Field(
+        default=None, ge=1, description="requests of more than one model call, running and waiting"
+    )
+    concurrent_calls: int | None = Field(default=None, ge=1, description="model calls at once of each role; more wait")
+    max_n: int | None = Field(default=None, ge=1, description="answers of one request")
+    max_votes: int | None = Field(default=None, ge=1, description="judgements of one answer")
+    max_prompts: int | None = Field(default=None, ge=1, description="of one completions request")
+    max_calls: int | None = Field(default=None, ge=1, description="model calls that one request can make")
+    models: tuple[str, ...] | None = None
+    weight: float = Field(default=1.0, gt=0, le=1000, description="of its turn where requests have to wait")
+
+    def may_use(self, model: str) -> bool:
+        return self.models is None or model in self.models
+
 
 DEFAULT_FILE = Path("spar.toml")
 

@@ -6,9 +6,9 @@ generation upstream. Every failure is a `spar_core.errors.BackendError`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from spar_core.types import Completion, Delta, Message, Sampling
 
@@ -74,3 +74,19 @@ async def _one_by_one(stream: AsyncGenerator[Delta, None]) -> AsyncGenerator[Seq
     async with aclosing(stream) as deltas:
         async for delta in deltas:
             yield (delta,)
+
+
+@runtime_checkable
+class PassThrough(Protocol):
+    """Requests and answers as they are, but for the model, which is the backend's own.
+
+    `path` stands after `/v1`: `/completions`. Cancelling and failing are as with every `Backend`.
+    """
+
+    async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to `body`, whole."""
+        ...
+
+    def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """The chunks of the answer to `body`, which asks for a stream; without the `[DONE]` at their end."""
+        ...

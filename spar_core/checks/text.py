@@ -22,7 +22,7 @@ from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import Final
 
-from spar_core.checks.sentence_words import ABBREVIATIONS, AFTER_NUMBER, OPENERS, ORDINARY
+from spar_core.checks.sentence_lexicon import ABBREVIATIONS, AFTER_NUMBER, OPENERS, ORDINARY
 
 # Characters by which a language is told; the detector itself goes by 10,000, once it has taken the addresses out.
 _OPENING: Final = 50_000

@@ -2,8 +2,8 @@
 
 from spar_core.search.config import PAPER_DEPTH, SearchConfig
 from spar_core.search.engine import STRATEGIES, run_search
+from spar_core.search.multi import Answers, choice_sampling, run_several
 from spar_core.search.result import SearchResult, StopReason
-from spar_core.search.several import Answers, choice_sampling, run_several
 from spar_core.search.tree import Node, Tree
 
 __all__ = [

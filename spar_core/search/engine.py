@@ -10,8 +10,8 @@ from spar_core.budget import Budget
 from spar_core.checks.base import Check
 from spar_core.cutoff import Cutoff
 from spar_core.errors import DeadlineReached
-from spar_core.judging import Judge, Judgement
-from spar_core.refining import Refiner
+from spar_core.judge import Judge, Judgement
+from spar_core.refiner import Refiner
 from spar_core.search import events
 from spar_core.search.best_first import best_first
 from spar_core.search.best_of_n import best_of_n

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from spar_core.judging import Judgement, Vote
-from spar_core.refining import Refinement
+from spar_core.judge import Judgement, Vote
+from spar_core.refiner import Refinement
 from spar_core.search.result import SearchResult
 from spar_core.search.tree import Path
 from spar_core.types import Completion

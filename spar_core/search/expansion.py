@@ -13,8 +13,8 @@ from spar_core.backends.base import Backend
 from spar_core.budget import Budget, TokensExhausted
 from spar_core.checks.base import Check
 from spar_core.errors import BackendError
-from spar_core.judging import Judge, Judgement
-from spar_core.refining import Refiner
+from spar_core.judge import Judge, Judgement
+from spar_core.refiner import Refiner
 from spar_core.search import events
 from spar_core.search.config import SearchConfig
 from spar_core.search.tree import Node, Outcome, Path, Tree

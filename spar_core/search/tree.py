@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from spar_core.judging import Judgement
+from spar_core.judge import Judgement
 from spar_core.types import Completion
 
 Path = tuple[int, ...]

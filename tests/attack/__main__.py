@@ -1,4 +1,4 @@
-"""`python -m attack [FAMILY ...]`: attack a real server, print each figure beside its bar, exit with 1 on a failure."""
+"""`python -m tests.attack [FAMILY ...]`: attack a real server; print figures and bars; exit with 1 on a failure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from attack.outcome import Outcome, none_of
-from attack.target import running_upstream, target_at
+from tests.attack.outcome import Outcome, none_of
+from tests.attack.target import running_upstream, target_at
 
 FAMILIES: Final = ("wire", "bodies", "verdicts", "upstreams", "fairness", "fields", "streams")
 
@@ -30,7 +30,7 @@ async def _attack_with(family: str, folder: Path, upstream: str) -> list[Outcome
     began, outcomes = time.monotonic(), list[Outcome]()
     print(f"\n{family}", flush=True)
     async with target_at(folder, upstream) as target:
-        for each in importlib.import_module(f"attack.families.{family}").ATTACKS:
+        for each in importlib.import_module(f"tests.attack.families.{family}").ATTACKS:
             for outcome in await each(target):
                 outcomes.append(outcome)
                 print(outcome.row(), flush=True)

@@ -1,4 +1,4 @@
-"""Sends one body again and again, `AT_ONCE` at a time: `python -m attack.flood URL KEY AT_ONCE < BODY`."""
+"""Sends one body again and again, `AT_ONCE` at a time: `python -m tests.attack.flood URL KEY AT_ONCE < BODY`."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
-from attack.outcome import Outcome
-from attack.server import KEYS, UPSTREAM_KEY, Server, running_server
-from attack.upstream import LEAKS
+from tests.attack.outcome import Outcome
+from tests.attack.server import KEYS, UPSTREAM_KEY, Server, running_server
+from tests.attack.upstream import LEAKS
 
 SECRETS: Final = (*KEYS.values(), UPSTREAM_KEY, *LEAKS)
 # The most that the server's memory may grow by, and the longest that one request may hold its loop.
@@ -181,7 +181,7 @@ class Target:
 async def running_upstream() -> AsyncIterator[str]:
     """The hostile upstream in a process of its own; the value is its address."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "attack.upstream", stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "tests.attack.upstream", stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout is not None

@@ -11,12 +11,11 @@ from contextlib import AbstractContextManager
 from importlib.util import find_spec
 
 import pytest
-from obedient import obedient
-from pairs import scripted_pair
 
-from spar_server.api_key import ApiKey
-from spar_server.keys import sha256_of
-from spar_server.settings import Settings
+from spar_server.auth.keyring import sha256_of
+from spar_server.settings import ApiKey, Settings
+from tests.clients.obedient import obedient
+from tests.support.pairs import scripted_pair
 
 _OTHERS = ["test_langchain.py", "test_litellm.py", "test_llama_index.py", "test_node.py"]
 # LiteLLM would fetch a list of prices when it is imported.

@@ -10,8 +10,9 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
-from obedient import RETRY_AFTER_S
 from pydantic import SecretStr
+
+from tests.clients.obedient import RETRY_AFTER_S
 
 
 @tool

@@ -7,7 +7,8 @@ from typing import Any
 
 import litellm
 import pytest
-from obedient import RETRY_AFTER_S, WEATHER
+
+from tests.clients.obedient import RETRY_AFTER_S, WEATHER
 
 # Its own types make pydantic warn.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -10,7 +10,8 @@ import pytest
 from llama_index.core.llms import ChatMessage, ChatResponse
 from llama_index.core.tools import FunctionTool
 from llama_index.llms.openai_like import OpenAILike
-from obedient import RETRY_AFTER_S
+
+from tests.clients.obedient import RETRY_AFTER_S
 
 
 def weather(city: str) -> str:

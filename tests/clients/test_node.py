@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from obedient import RETRY_AFTER_S, WEATHER
+
+from tests.clients.obedient import RETRY_AFTER_S, WEATHER
 
 HERE = Path(__file__).parent / "node"
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import openai
 import pytest
-from obedient import RETRY_AFTER_S, WEATHER
+
+from tests.clients.obedient import RETRY_AFTER_S, WEATHER
 
 TOOLS: Any = [WEATHER]
 USAGE: Any = {"include_usage": True}

@@ -75,8 +75,8 @@ def test_the_wheel_holds_all_package_data_and_nothing_else_of_the_house(wheel: P
         "spar_training/recipes/bootstrap/small-pair.yaml",
         "spar_training/recipes/llama-3-8b.yaml",
         "spar_training/recipes/accelerate/zero3-offload.yaml",
-        "spar_training/recipes/studies/small-pair.yaml",
-        "spar_training/recipes/interference/small-pair.yaml",
+        "spar_training/recipes/studies/self_play/small-pair.yaml",
+        "spar_training/recipes/studies/interference/small-pair.yaml",
         "spar_training/models/bootstrap/actor/model.safetensors",
         "spar_core/py.typed",
     ):

@@ -1,4 +1,4 @@
-"""`python -m fuzz [SECONDS]`: feed every parser in turn until the time is over; exit with 1 and the input at a fault.
+"""`python -m tests.fuzz [SECONDS]`: feed every parser in turn until the time is over; exit with 1 at a fault.
 
 What was found is kept in `.hypothesis` and tried first the next time.
 """
@@ -14,8 +14,8 @@ from typing import Any, Final
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
-from fuzz.endpoints import Endpoints, requests
-from fuzz.parsers import PARSERS
+from tests.fuzz.endpoints import Endpoints, requests
+from tests.fuzz.parsers import PARSERS
 
 _EXAMPLES: Final = 100
 _DEFAULT_S: Final = 600.0

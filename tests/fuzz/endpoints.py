@@ -8,12 +8,12 @@ import logging
 from typing import Any, Final
 
 from hypothesis import strategies as st
-from pairs import RawScripted, scripted_pair
 
-from fuzz.strategies import damaged, pieces_of, spoilt, written
 from spar_core.backends.scripted import always
 from spar_server.app import create_app
 from spar_server.settings import Settings
+from tests.fuzz.strategies import damaged, pieces_of, spoilt, written
+from tests.support.pairs import RawScripted, scripted_pair
 
 _MESSAGES: Final[list[Any]] = [{"role": "user", "content": "Hi"}]
 _SOUND: Final[dict[str, dict[str, Any]]] = {

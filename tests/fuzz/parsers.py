@@ -11,7 +11,22 @@ from fastapi.exceptions import RequestValidationError
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fuzz.strategies import (
+from spar_core.backends.openai.errors import failure, read_object, retry_after
+from spar_core.backends.openai.parsing import completion_of, completions_of
+from spar_core.backends.openai.streaming import DataLines, Deltas
+from spar_core.checks import build_check, format_check
+from spar_core.checks.registry import CHECK_IDS
+from spar_core.errors import BackendError, RequestError
+from spar_core.refiner import extract_refined
+from spar_core.verdict import parse_verdict
+from spar_server.admission.deadlines import answer_within
+from spar_server.api.responses.request import ResponsesRequest
+from spar_server.errors import ApiError
+from spar_server.http.json_route import MAX_DEPTH, read_json
+from spar_server.schemas import ChatRequest
+from spar_server.serving.plan import asked_budget
+from spar_server.settings import RefineDefaults
+from tests.fuzz.strategies import (
     damaged,
     mark_texts,
     names,
@@ -23,22 +38,6 @@ from fuzz.strategies import (
     verdict_texts,
     written,
 )
-from spar_core.backends.openai.answers import completion_of, completions_of
-from spar_core.backends.openai.deltas import Deltas
-from spar_core.backends.openai.failures import failure, read_object, retry_after
-from spar_core.backends.openai.sse import DataLines
-from spar_core.checks import build_check, format_check
-from spar_core.checks.verify import CHECK_IDS
-from spar_core.errors import BackendError, RequestError
-from spar_core.refining import extract_refined
-from spar_core.verdict import parse_verdict
-from spar_server.asked_budget import asked_budget
-from spar_server.deadlines import answer_within
-from spar_server.errors import ApiError
-from spar_server.json_body import MAX_DEPTH, read_json
-from spar_server.responses.request import ResponsesRequest
-from spar_server.schemas import ChatRequest
-from spar_server.settings import RefineDefaults
 
 _REFUSALS: Final = (RequestError, RequestValidationError, ValidationError, ApiError)
 _MOST_TOKENS: Final = 10**12

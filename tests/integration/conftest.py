@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import openai
 import pytest
 
-from spar_server.pair import build_pair
+from spar_server.models.pair import build_pair
 from spar_server.settings import Settings
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from families import build_model
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from spar_core.errors import ConfigError
 from spar_training.trainers.extraction import extract_adapter
+from tests.support.families import build_model
 
 NAME = "model.safetensors"
 

@@ -10,20 +10,20 @@ from typing import Any
 import httpx
 import pytest
 import torch
-from families import FAMILIES, build_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from spar_core.prompts import load_templates
 from spar_core.types import Message
-from spar_server.pair import build_pair
+from spar_server.models.pair import build_pair
 from spar_server.settings import RefineDefaults, Settings
-from spar_training.files import write_rows
-from spar_training.recipe import Recipe, Training, load_recipe
-from spar_training.runs import Iteration
-from spar_training.stages.base import Role
+from spar_training.methods.training import job_for
+from spar_training.pipeline.stage import Role
+from spar_training.runs.folder import Iteration
+from spar_training.runs.recipe import Recipe, Training, load_recipe
+from spar_training.storage.files import write_rows
 from spar_training.trainers.run import run
-from spar_training.training_step import job_for
+from tests.support.families import FAMILIES, build_model
 
 Serving = Callable[[Any], AbstractContextManager[str]]
 # The recipe of each family.

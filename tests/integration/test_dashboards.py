@@ -16,12 +16,13 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from pairs import scripted_pair
+
+from tests.support.pairs import scripted_pair
 
 Serving = Callable[..., AbstractContextManager[str]]
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "server/dashboards"
+FOLDER = ROOT / "server/deploy/monitoring"
 BOARD: dict[str, Any] = json.loads((FOLDER / "grafana.json").read_text())
 ALERTS: list[dict[str, Any]] = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"][0]["rules"]
 PANELS = {panel["title"]: panel for panel in BOARD["panels"] if panel["type"] != "row"}

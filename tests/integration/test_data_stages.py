@@ -16,15 +16,15 @@ import typer.testing
 
 from spar_core.errors import BackendUnavailable
 from spar_server.cli.main import app
-from spar_training.data_stages import Collected, DataStages
-from spar_training.executors.base import ModelPlace
-from spar_training.executors.local import LocalExecutor
-from spar_training.manifest import differences, read_manifest
-from spar_training.recipe import Recipe, load_recipe
-from spar_training.runs import open_run
-from spar_training.serving import served
-from spar_training.stages.base import Role
-from spar_training.start import start_pair
+from spar_training.inference.endpoint import ModelPlace
+from spar_training.inference.server import served
+from spar_training.methods.spar import Collected, DataStages
+from spar_training.pipeline.executors.local import LocalExecutor
+from spar_training.pipeline.stage import Role
+from spar_training.runs.folder import open_run
+from spar_training.runs.manifest import differences, read_manifest
+from spar_training.runs.recipe import Recipe, load_recipe
+from spar_training.runs.start import start_pair
 
 pytestmark = pytest.mark.real
 

@@ -11,11 +11,11 @@ import yaml
 from rich.console import Console
 
 from spar_core.errors import ConfigError, DataError
-from spar_training.files import read_rows
-from spar_training.interference.command import run
-from spar_training.interference.report import sections
-from spar_training.interference.settings import load_experiment
 from spar_training.reports.result import read_result
+from spar_training.storage.files import read_rows
+from spar_training.studies.interference.command import run
+from spar_training.studies.interference.recipe import load_experiment
+from spar_training.studies.interference.report import sections
 
 pytestmark = pytest.mark.real
 

@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager
 
 import httpx
 import pytest
-from faulty_upstream import FaultyUpstream
 
-from spar_server.metrics import Metrics
-from spar_server.pair import build_pair
+from spar_server.metrics.metrics import Metrics
+from spar_server.models.pair import build_pair
 from spar_server.settings import Settings
+from tests.support.faulty_upstream import FaultyUpstream
 
 Serving = Callable[..., AbstractContextManager[str]]
 CHAT = {"model": "pair", "messages": [{"role": "user", "content": "Hi"}], "refine_budget": 3}

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_sets import data_set
-from faulty_upstream import FaultyUpstream
-from pairs import scripted_pair
 from typer.testing import CliRunner
 
 from spar_core.errors import BackendTimeout, BackendUnavailable, ConfigError
 from spar_core.types import Message, Sampling
 from spar_server.cli.main import app
-from spar_server.pair import Pair
-from spar_training.evolve.evolving import Evolving
-from spar_training.evolve.settings import EvolveSettings
-from spar_training.items import Policy
-from spar_training.upstreams import opened
+from spar_server.models.pair import Pair
+from spar_training.inference.client import opened
+from spar_training.pipeline.runner import Policy
+from spar_training.prompt_evolution.pipeline import Evolving
+from spar_training.prompt_evolution.settings import EvolveSettings
+from tests.support.data_sets import data_set
+from tests.support.faulty_upstream import FaultyUpstream
+from tests.support.pairs import scripted_pair
 
 SEEDS = [
     "Tell how the old bridge was built and who paid for it.",

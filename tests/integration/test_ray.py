@@ -17,22 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty_upstream import Call, FaultyUpstream
 from typer.testing import CliRunner
 
 from spar_core.errors import BackendUnavailable, ConfigError
 from spar_core.types import Message, Sampling
 from spar_server.cli.main import app
-from spar_training.data_stages import Collected, DataStages
-from spar_training.executors.base import Executor, ModelPlace
-from spar_training.executors.local import LocalExecutor
-from spar_training.executors.ray import RayExecutor, ray_executor
-from spar_training.items import Policy, Progress, failed_file
-from spar_training.recipe import Recipe
-from spar_training.records import PromptRecord, write_prompts
-from spar_training.runs import open_run
-from spar_training.stages.base import Role
+from spar_training.data.prompts import PromptRecord, write_prompts
+from spar_training.inference.endpoint import ModelPlace
+from spar_training.methods.spar import Collected, DataStages
+from spar_training.pipeline.executors.base import Executor
+from spar_training.pipeline.executors.local import LocalExecutor
+from spar_training.pipeline.executors.ray import RayExecutor, ray_executor
+from spar_training.pipeline.runner import Policy, Progress, failed_file
+from spar_training.pipeline.stage import Role
+from spar_training.runs.folder import open_run
+from spar_training.runs.recipe import Recipe
 from spar_training.stages.sample import Sample
+from tests.support.faulty_upstream import Call, FaultyUpstream
 
 SHIPPED = Path(__file__).parents[2] / "spar_core" / "models"
 ROOT = Path(__file__).parents[2]
@@ -285,7 +286,7 @@ LATE = """
 import time
 from types import SimpleNamespace
 from ray._private import node, services
-from spar_training.executors.ray import ray_executor
+from spar_training.pipeline.executors.ray import ray_executor
 
 def never(*arguments):
     raise RuntimeError("no such node yet")

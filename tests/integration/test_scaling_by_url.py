@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from pairs import scripted_pair
 from typer.testing import CliRunner
 
 from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
-from spar_core.shipped_pair import shipped_pair
-from spar_core.weights import weights_sha256
+from spar_core.model_folder import shipped_pair, weights_sha256
 from spar_server.cli.main import app
-from spar_server.pair import build_pair
+from spar_server.models.pair import build_pair
 from spar_server.settings import Settings
+from tests.support.pairs import scripted_pair
 
 Serving = Callable[..., AbstractContextManager[str]]
 

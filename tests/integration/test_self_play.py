@@ -14,11 +14,11 @@ from rich.console import Console
 from spar_core.errors import ConfigError
 from spar_core.prompts import load_templates
 from spar_server.cli.main import app
-from spar_training.digests import data_digest
-from spar_training.executors.local import LocalExecutor
 from spar_training.loop import Loop
-from spar_training.recipe import Recipe, load_recipe
-from spar_training.runs import open_run
+from spar_training.pipeline.executors.local import LocalExecutor
+from spar_training.runs.folder import open_run
+from spar_training.runs.recipe import Recipe, load_recipe
+from spar_training.storage.provenance import data_digest
 
 pytestmark = pytest.mark.real
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from spar_training.files import read_rows
-from spar_training.self_play.command import run
+from spar_training.storage.files import read_rows
+from spar_training.studies.self_play.command import run
 
 pytestmark = pytest.mark.real
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from spar_core.backends.local import LocalBackend, LocalEngine
 from spar_core.errors import ConfigError, DataError, TrainingError
 from spar_core.types import Message, Sampling
-from spar_training.files import Row, write_rows
+from spar_training.storage.files import Row, write_rows
 from spar_training.trainers.job import Job
 from spar_training.trainers.launch import train
 from spar_training.trainers.run import run

@@ -15,12 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
-from faulty_upstream import PROMPT_TOKENS, Call, FaultyUpstream, once
 
 from spar_core.backends.pool import PoolBackend
-from spar_server.metrics import Metrics
-from spar_server.pair import Pair, build_pair
+from spar_server.metrics.metrics import Metrics
+from spar_server.models.pair import Pair, build_pair
 from spar_server.settings import Settings
+from tests.support.faulty_upstream import PROMPT_TOKENS, Call, FaultyUpstream, once
 
 Serving = Callable[..., AbstractContextManager[str]]
 IMPATIENT = {"connect": 2, "first_token": 0.8, "between_tokens": 0.8, "answer": 0.8, "total": 20}

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from families import build_model
 from safetensors.torch import load_file
 
 from spar_core.backends.base import Backend
@@ -19,7 +18,8 @@ from spar_training.bootstrap.verifiers.instructions import own_instructions
 from spar_training.bootstrap.verifiers.recipe import VerifierRecipe
 from spar_training.bootstrap.verifiers.run import VerifierBootstrap
 from spar_training.bootstrap.verifiers.ship import ship_adapters
-from spar_training.files import read_rows
+from spar_training.storage.files import read_rows
+from tests.support.families import build_model
 
 TEXT = "It was cold, and nobody was about. A man came along the road.\n\nAt the end there was a house. He knocked."
 JOB = {

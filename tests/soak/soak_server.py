@@ -15,7 +15,7 @@ from pathlib import Path
 import uvicorn
 
 from spar_server.app import create_app
-from spar_server.pair import build_pair
+from spar_server.models.pair import build_pair
 from spar_server.settings import Settings
 
 

@@ -1,6 +1,6 @@
 """Many requests through a real server before a faulty upstream, with clients that leave; what came of it, as a report.
 
-`python tests/soak/soaking.py` runs it at full size (some minutes) and fails where anything is not as it must be.
+`python -m tests.soak.soaking` runs it at full size (some minutes) and fails where anything is not as it must be.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import aiohttp
-from soak_upstream import FAULTS, FaultyUpstream, Record
+
+from tests.soak.soak_upstream import FAULTS, FaultyUpstream, Record
 
 AT_ONCE: Final = 32
 LEAVE_RATE: Final = 0.05

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from soaking import soak
+from tests.soak.soaking import soak
 
 
 async def test_nothing_is_lost_under_faults_and_leaving_clients() -> None:

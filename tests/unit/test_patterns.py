@@ -19,7 +19,7 @@ from growth import LONG, READ, SHORT, super_linear
 from spar_core.checks import build_check, verify
 from spar_core.plain_letters import plain_letters
 from spar_core.prompts.neutral import neutralized
-from spar_core.refining import extract_refined
+from spar_core.refiner import extract_refined
 from spar_core.verdict import parse_verdict
 
 ROOT: Final = Path(__file__).parents[2]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from processes import MODELS, Server, spar_serve, vllm_server
+
+from tests.vllm.processes import MODELS, Server, spar_serve, vllm_server
 
 # The small pair's longest judgement and refinement; its context is 512 tokens.
 SMALL = "[refine]\njudge_max_tokens = 160\nrefine_max_tokens = 160\n"
@@ -40,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def adapters(folder: Path) -> Adapters:
-    from adapters import write_adapter
+    from tests.vllm.adapters import write_adapter
 
     actor = write_adapter(folder / "actor-lora", MODELS / "actor", seed=1)
     return Adapters(actor, write_adapter(folder / "refiner-lora", MODELS / "actor", seed=2))

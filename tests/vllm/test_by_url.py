@@ -8,9 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from asking import MESSAGES, ask, check_search, chunks, text_of, told
-from conftest import Fleet
-from processes import Server, metric, spar_serve, until
+
+from tests.vllm.asking import MESSAGES, ask, check_search, chunks, text_of, told
+from tests.vllm.conftest import Fleet
+from tests.vllm.processes import Server, metric, spar_serve, until
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 

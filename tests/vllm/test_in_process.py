@@ -10,17 +10,17 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
-from asking import PROMPT
-from conftest import Adapters
-from processes import FRUGAL, KV_BYTES, MODELS, until
 
 from spar_core.backends.vllm import VllmBackend, VllmEngine
 from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
-from spar_core.judging import Judge
+from spar_core.judge import Judge
 from spar_core.prompts import load_templates
-from spar_core.refining import Refiner
+from spar_core.refiner import Refiner
 from spar_core.search import SearchConfig, run_search
 from spar_core.types import Delta, Message, Sampling
+from tests.vllm.asking import PROMPT
+from tests.vllm.conftest import Adapters
+from tests.vllm.processes import FRUGAL, KV_BYTES, MODELS, until
 
 pytestmark = [
     pytest.mark.vllm,

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from asking import PROMPT, ask, check_search, text_of
-from conftest import Fleet
-from processes import Server, metric, spar_serve, until
+
+from tests.vllm.asking import PROMPT, ask, check_search, text_of
+from tests.vllm.conftest import Fleet
+from tests.vllm.processes import Server, metric, spar_serve, until
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from asking import MESSAGES, ask, check_search, chunks, text_of, told
-from conftest import SMALL, Adapters
-from processes import KV_BYTES, MODELS, Server, group, metric, spar_serve, until
+
+from tests.vllm.asking import MESSAGES, ask, check_search, chunks, text_of, told
+from tests.vllm.conftest import SMALL, Adapters
+from tests.vllm.processes import KV_BYTES, MODELS, Server, group, metric, spar_serve, until
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 

@@ -18,19 +18,20 @@ from spar_core.errors import DataError
 from spar_core.prompts import load_templates
 from spar_core.seeds import derive_seed
 from spar_training.data.card import card_markdown, card_of
-from spar_training.data.conversations import refiner_conversations
-from spar_training.data.pairs import capped, refined_pairs, sampled_pairs
-from spar_training.data_stages import Collected, DataStages
-from spar_training.evals.pair import PairEval
-from spar_training.executors.base import Executor, ModelPlace
-from spar_training.files import write_json, write_rows, write_text
-from spar_training.fresh_prompts import evaluation_prompts, fresh_prompts
-from spar_training.recipe import Recipe
-from spar_training.runs import Iteration, Run
-from spar_training.serving import served
-from spar_training.stages.base import Role
-from spar_training.start import Pair, start_pair
-from spar_training.training_step import job_for, launcher_of, train_role
+from spar_training.data.preference_pairs import capped, refined_pairs, sampled_pairs
+from spar_training.data.refiner_rows import refiner_conversations
+from spar_training.evals.world.iteration import PairEval
+from spar_training.inference.endpoint import ModelPlace
+from spar_training.inference.server import served
+from spar_training.methods.spar import Collected, DataStages
+from spar_training.methods.training import job_for, launcher_of, train_role
+from spar_training.pipeline.executors.base import Executor
+from spar_training.pipeline.stage import Role
+from spar_training.runs.folder import Iteration, Run
+from spar_training.runs.prompts import evaluation_prompts, fresh_prompts
+from spar_training.runs.recipe import Recipe
+from spar_training.runs.start import Pair, start_pair
+from spar_training.storage.files import write_json, write_rows, write_text
 
 
 def check(recipe: Recipe) -> None:

@@ -11,8 +11,8 @@ from spar_core.errors import ConfigError
 from spar_server.cli.evaluate import ExtraBody, InFlight, needed, to_subject
 
 if TYPE_CHECKING:
-    from spar_training.evals.asking import Subject
-    from spar_training.scaling.served import Served
+    from spar_training.evals.subject import Subject
+    from spar_training.studies.scaling.sources import Served
 
 app = typer.Typer(no_args_is_help=True, help="Measure what compute buys.")
 # A critique of any model's, with room to spare.
@@ -61,8 +61,8 @@ def scaling(
     import shlex
     import sys
 
-    from spar_training.extras import require
-    from spar_training.scaling import command
+    from spar_training.storage.extras import require
+    from spar_training.studies.scaling import command
 
     require("training")
 
@@ -109,7 +109,7 @@ def _served(
         return None
     if refiner_url:
         needed(refiner_model, "--refiner-model")
-    from spar_training.scaling.served import Served
+    from spar_training.studies.scaling.sources import Served
 
     def subject(name: str, urls: list[str]) -> Subject:
         # The bench sets each call's temperature and seed.
@@ -138,8 +138,8 @@ def self_play(
     import shlex
     import sys
 
-    from spar_training.extras import require
-    from spar_training.self_play import command
+    from spar_training.storage.extras import require
+    from spar_training.studies.self_play import command
 
     require("training")
 
@@ -157,8 +157,8 @@ def interference(
     ),
 ) -> None:
     """Compare refined pairs with interfering ones on two synthetic tasks, along the steps of DPO."""
-    from spar_training.extras import require
-    from spar_training.interference.command import run
+    from spar_training.storage.extras import require
+    from spar_training.studies.interference.command import run
 
     require("training")
     run(recipe=recipe, split=split, out=out)

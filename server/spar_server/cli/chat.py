@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.text import Text
 from yarl import URL
 
-from spar_core.backends.openai.sse import data_lines
+from spar_core.backends.openai.streaming import data_lines
 from spar_core.errors import BackendError, BackendRejected, BackendUnavailable, ConfigError
 from spar_server.cli.changes import changes
 

@@ -11,7 +11,7 @@ import typer
 from spar_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from spar_training.evals.asking import Subject
+    from spar_training.evals.subject import Subject
 
 app = typer.Typer(no_args_is_help=True, help="Measure models and pairs: by verifiers, and as the field does.")
 
@@ -43,7 +43,7 @@ def to_subject(
     extra_body: str | None = None,
 ) -> Subject:
     from spar_core.types import Sampling
-    from spar_training.evals.asking import Subject
+    from spar_training.evals.subject import Subject
 
     sampling = Sampling(temperature=temperature, max_tokens=max_tokens, extra=_extra(refine_budget, extra_body))
     return Subject(model=model, urls=tuple(url or ()), sampling=sampling, seed=seed, in_flight=in_flight)
@@ -75,7 +75,7 @@ def world(
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON here")] = None,
 ) -> None:
     """Measure a pair on held-out prompts of its world: judge, refinement, and what a budget buys."""
-    from spar_training.evals.command import run
+    from spar_training.evals.world.command import run
 
     run(prompts=prompts, budget=budget, seed=seed, pair=pair, split=split, out=out)
 
@@ -99,8 +99,8 @@ def ifeval(
     out: Out = Path("runs/ifeval"),
 ) -> None:
     """IFEval: four accuracies by verifiable instructions, their mean, and each instruction type."""
-    from spar_training.evals.ifeval_command import run
-    from spar_training.extras import require
+    from spar_training.evals.ifeval.command import run
+    from spar_training.storage.extras import require
 
     require("training")
 
@@ -129,7 +129,7 @@ def agreement(
 ) -> None:
     """Compare the checks with IFEval's own checker (lm-evaluation-harness), instruction by instruction."""
     from spar_training.evals.agreement.command import run
-    from spar_training.extras import require
+    from spar_training.storage.extras import require
 
     require("training")
     require("eval")
@@ -157,7 +157,7 @@ def llmbar(
 ) -> None:
     """LLMBar: how often a judge is right about single outputs, by majority of 1, 3, 5, ... votes, and about pairs."""
     from spar_training.evals.llmbar.command import LLMBar, run
-    from spar_training.extras import require
+    from spar_training.storage.extras import require
 
     require("training")
 
@@ -194,7 +194,7 @@ def followbench(
 ) -> None:
     """FollowBench: SSR and HSR by level and CSL, by rules and by a judge of your choice."""
     from spar_training.evals.followbench.command import FollowBench, run
-    from spar_training.extras import require
+    from spar_training.storage.extras import require
 
     require("training")
 
@@ -241,7 +241,7 @@ def general(
     """GSM8K, TriviaQA, MMLU and HumanEval by lm-evaluation-harness, and what changed since a baseline."""
     from spar_training.evals.harness.command import run
     from spar_training.evals.harness.evaluation import General
-    from spar_training.extras import require
+    from spar_training.storage.extras import require
 
     require("training")
     require("eval")

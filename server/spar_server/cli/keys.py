@@ -6,8 +6,8 @@ import typer
 from pydantic import ValidationError
 
 from spar_core.errors import ConfigError
-from spar_server.api_key import ApiKey
-from spar_server.keys import new_secret, sha256_of
+from spar_server.auth.keyring import new_secret, sha256_of
+from spar_server.settings import ApiKey
 
 
 def run(name: str) -> None:

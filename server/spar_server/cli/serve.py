@@ -21,14 +21,14 @@ import typer
 import uvicorn
 
 from spar_core.errors import ConfigError
+from spar_server.admission.draining import Draining
 from spar_server.app import create_app
+from spar_server.auth.keyring import load_keyring
 from spar_server.cli.probe import upstream_problems
-from spar_server.draining import Draining
 from spar_server.http.server import server_config
-from spar_server.keys import load_keyring
 from spar_server.logs import set_up_logging
-from spar_server.metrics import Metrics
-from spar_server.pair import Pair, build_pair
+from spar_server.metrics.metrics import Metrics
+from spar_server.models.pair import Pair, build_pair
 from spar_server.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)

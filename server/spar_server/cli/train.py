@@ -34,7 +34,7 @@ def bootstrap(
 ) -> None:
     """Make a first pair: with --base from a chat model, taught by verifiers; without, a tiny one from nothing."""
     from spar_core.errors import ConfigError
-    from spar_training.extras import require
+    from spar_training.storage.extras import require
 
     require("training")
     if base is None:
@@ -73,8 +73,8 @@ def run(
     ] = None,
 ) -> None:
     """Run the self-play loop: sample, judge, search, train actor and refiner, measure; again with the new pair."""
-    from spar_training.command import run as go
-    from spar_training.extras import require
+    from spar_training.commands.run import run as go
+    from spar_training.storage.extras import require
 
     require("training")
     go(recipe=recipe, changes=set or (), out=out, executor=executor, ray_address=ray_address, workers=workers)
@@ -112,9 +112,9 @@ def evolve(
 ) -> None:
     """Grow seed prompts by constraints, filter them, and keep them apart from the benchmarks."""
     from spar_core.types import Sampling
-    from spar_training.evolve.command import run
-    from spar_training.evolve.filters.length import Bounds
-    from spar_training.evolve.settings import EvolveSettings, FilterSettings
+    from spar_training.prompt_evolution.command import run
+    from spar_training.prompt_evolution.filters.quality import Bounds
+    from spar_training.prompt_evolution.settings import EvolveSettings, FilterSettings
 
     settings = EvolveSettings(
         seeds=tuple(seeds),
@@ -146,7 +146,7 @@ def check_leaks(
     ] = None,
 ) -> None:
     """Fail if prompts that are to be trained on are in a benchmark, or nearly."""
-    from spar_training.evolve.command import check
+    from spar_training.prompt_evolution.command import check
 
     check(file, against=against, least=leak, drop_to=drop_to)
 
@@ -210,7 +210,7 @@ def model(
     """Train one model by DPO or SFT; an unfinished training is gone on with."""
     import shlex
 
-    from spar_training.extras import require
+    from spar_training.storage.extras import require
     from spar_training.trainers.job import load_job
     from spar_training.trainers.launch import train
 
@@ -232,7 +232,7 @@ def adapter(
     rank: Annotated[int, typer.Option(min=1, help="Rank of its matrices: more holds more and is larger")] = 16,
 ) -> None:
     """Write what trainings changed in a base as one LoRA adapter, and tell how much of it the rank holds."""
-    from spar_training.extras import require
+    from spar_training.storage.extras import require
 
     require("training")
     from spar_training.trainers.extraction import extract_adapter
@@ -264,7 +264,6 @@ def export(
 @app.command()
 def status(folder: Annotated[Path, typer.Argument(help="Folder of a self-play run")]) -> None:
     """Tell how far a run is: its steps, what each counted, and how long it took."""
-    from spar_training.status import show
 
     show(folder)
 
@@ -275,7 +274,7 @@ def show(
     check: Annotated[bool, typer.Option("--check", help="Rehash weights and data, and say what changed")] = False,
 ) -> None:
     """Draw a run with its figures by iteration, and a model's chain of parents back to where it started."""
-    from spar_training.show import show as draw
+    from spar_training.commands.show import show as draw
 
     draw(path, check=check)
 
@@ -286,7 +285,7 @@ def ship(
     out: Annotated[Path, typer.Option(help="Folder for the pair: actor/, refiner/ and pair.json")],
 ) -> None:
     """Write a run's last pair as one folder to serve or to publish: weights, cards, lineage and logs."""
-    from spar_training.shipping import ship as write
+    from spar_training.commands.ship import ship as write
 
     write(folder, out)
     typer.echo(f"The pair is in {out}; serve it with: spar serve --pair {out}")
@@ -301,8 +300,8 @@ def size(
     answer_tokens: Annotated[float, typer.Option(min=1, help="Mean length of an answer")] = 460,
 ) -> None:
     """Reckon what an iteration costs: calls, tokens and GPU-hours, from a measured run's counts."""
-    from spar_training.recipe import load_recipe
-    from spar_training.size import page
+    from spar_training.commands.size import page
+    from spar_training.runs.recipe import load_recipe
 
     chosen = load_recipe(recipe, set or ())
     typer.echo(page(chosen, measured, prompt_tokens=prompt_tokens, answer_tokens=answer_tokens))

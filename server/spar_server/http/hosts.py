@@ -13,7 +13,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spar_server.errors import ApiError
-from spar_server.headers import header_of
+from spar_server.http.headers import header_of
 
 _LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 

@@ -7,10 +7,10 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from spar_server.auth.keyring import sha256_of
 from spar_server.errors import ApiError
-from spar_server.headers import header_of
+from spar_server.http.headers import header_of
 from spar_server.http.settings import MetricsSettings
-from spar_server.keys import sha256_of
 
 _PATH: Final = "/metrics"
 

@@ -18,13 +18,13 @@ from typing import Any, Final
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from spar_core.backends.asked import refuse_unsupported
+from spar_core.backends.chat_template import PromptEncoder
 from spar_core.backends.in_process.request import Request
 from spar_core.backends.in_process.text import TextStream
-from spar_core.backends.local.cache import SlotCache, Step
+from spar_core.backends.local.kv_cache import SlotCache, Step
 from spar_core.backends.local.sampler import sample_tokens
-from spar_core.backends.prompt import PromptEncoder
-from spar_core.cores import usable_cores
+from spar_core.backends.unsupported import refuse_unsupported
+from spar_core.cpu import usable_cores
 from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
 from spar_core.types import FinishReason, Message, Sampling, Usage
 

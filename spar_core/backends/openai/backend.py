@@ -17,15 +17,21 @@ import aiohttp
 from pydantic_core import to_json
 
 from spar_core.backends.context import call_context
-from spar_core.backends.openai.answers import completion_of, completions_of, in_one_piece
-from spar_core.backends.openai.deltas import Deltas
-from spar_core.backends.openai.failures import failure, read_object
-from spar_core.backends.openai.reading import TimedBody, TokenClock, read_beginning, read_rest, read_whole
+from spar_core.backends.openai.errors import failure, read_object
+from spar_core.backends.openai.parsing import completion_of, completions_of, in_one_piece
 from spar_core.backends.openai.redact import redacted, without_password
 from spar_core.backends.openai.size_limits import ERROR_BYTES, size_limit
-from spar_core.backends.openai.sse import data_lines
+from spar_core.backends.openai.streaming import (
+    Deltas,
+    TimedBody,
+    TokenClock,
+    data_lines,
+    read_beginning,
+    read_rest,
+    read_whole,
+)
 from spar_core.backends.openai.timeouts import Timeouts
-from spar_core.backends.openai.wire import WIRE_ERRORS, Answer, Wire
+from spar_core.backends.openai.transport import WIRE_ERRORS, Answer, Wire
 from spar_core.errors import BackendError, BackendTimeout, BackendUnavailable
 from spar_core.off_loop import unless_short
 from spar_core.types import Completion, Delta, Message, Sampling

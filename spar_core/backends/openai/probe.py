@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import aiohttp
 
-from spar_core.backends.openai.reading import read_beginning
 from spar_core.backends.openai.redact import without_password
+from spar_core.backends.openai.streaming import read_beginning
 
 _ANSWER_S: Final = 5.0
 # Catalogues of hundreds of models are shorter.

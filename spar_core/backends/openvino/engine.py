@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from spar_core.backends.asked import refuse_unsupported
+from spar_core.backends.chat_template import PromptEncoder
 from spar_core.backends.in_process.request import Request
 from spar_core.backends.in_process.text import TextStream
 from spar_core.backends.openvino.adapters import insert_adapters, load_adapter
@@ -31,7 +31,7 @@ from spar_core.backends.openvino.guidance import Guides
 from spar_core.backends.openvino.options import HONOURED, read_options
 from spar_core.backends.openvino.paged_model import BLOCK, PagedModel, Slice
 from spar_core.backends.openvino.tokenizer import ChatTokenizer
-from spar_core.backends.prompt import PromptEncoder
+from spar_core.backends.unsupported import refuse_unsupported
 from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
 from spar_core.types import Message, Sampling
 

@@ -2,10 +2,10 @@
 
 from spar_core.backends.pool.affinity import conversation_key
 from spar_core.backends.pool.backend import PoolBackend
-from spar_core.backends.pool.breaker import BreakerPolicy, BreakerState
+from spar_core.backends.pool.circuit_breaker import BreakerPolicy, BreakerState
 from spar_core.backends.pool.observer import CallOutcome, PoolObserver, SilentObserver
 from spar_core.backends.pool.replica import Replica
-from spar_core.backends.pool.retrying import RetryPolicy
+from spar_core.backends.pool.retry import RetryPolicy
 
 __all__ = [
     "BreakerPolicy",

@@ -17,17 +17,16 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from spar_core.backends.base import batches_of
+from spar_core.backends.choices import completes_many, may_be_too_many
 from spar_core.backends.context import call_context
-from spar_core.backends.many import completes_many, may_be_too_many
 from spar_core.backends.pool.affinity import body_key, conversation_key
-from spar_core.backends.pool.breaker import Breaker, BreakerPolicy, BreakerState
 from spar_core.backends.pool.call import Call
-from spar_core.backends.pool.endpoint import Endpoint
+from spar_core.backends.pool.circuit_breaker import Breaker, BreakerPolicy, BreakerState
 from spar_core.backends.pool.health import Health
 from spar_core.backends.pool.observer import CallOutcome, PoolObserver, SilentObserver
-from spar_core.backends.pool.places import Place, Places
-from spar_core.backends.pool.replica import Replica
-from spar_core.backends.pool.retrying import RetryBudget, RetryPolicy
+from spar_core.backends.pool.replica import Endpoint, Replica
+from spar_core.backends.pool.retry import RetryBudget, RetryPolicy
+from spar_core.backends.pool.slots import Place, Places
 from spar_core.errors import (
     BackendError,
     BackendOverloaded,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from spar_core.backends.context import Caller
-from spar_core.backends.pool.endpoint import Endpoint
-from spar_core.backends.pool.places import Place
+from spar_core.backends.pool.replica import Endpoint
+from spar_core.backends.pool.slots import Place
 
 
 @dataclass

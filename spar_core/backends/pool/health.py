@@ -14,10 +14,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from spar_core.backends.many import may_be_too_many
+from spar_core.backends.choices import may_be_too_many
 from spar_core.backends.pool.call import Call
-from spar_core.backends.pool.endpoint import Endpoint
-from spar_core.backends.pool.places import Place, Places
+from spar_core.backends.pool.replica import Endpoint
+from spar_core.backends.pool.slots import Place, Places
 from spar_core.errors import (
     BackendError,
     BackendOverloaded,

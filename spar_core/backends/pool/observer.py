@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from spar_core.backends.pool.breaker import BreakerState
+from spar_core.backends.pool.circuit_breaker import BreakerState
 
 # `cancelled`: nobody wanted the answer any more; no fault of the endpoint's.
 CallOutcome = Literal["ok", "rejected", "overloaded", "timeout", "unavailable", "protocol", "cancelled"]

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from spar_core.backends.prompt import PromptEncoder
-from spar_core.backends.vllm.failures import told_as_ours
-from spar_core.backends.vllm.guard import Guard
+from spar_core.backends.chat_template import PromptEncoder
+from spar_core.backends.vllm.errors import told_as_ours
 from spar_core.backends.vllm.parameters import ENGINE, sampling_params, template_options
-from spar_core.backends.vllm.starting import start_guarded
+from spar_core.backends.vllm.process import Guard, start_guarded
 from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
 from spar_core.types import Message, Sampling
 

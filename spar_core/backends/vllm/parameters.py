@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from spar_core.backends.asked import refuse_unsupported
-from spar_core.backends.vllm.failures import told_as_ours
+from spar_core.backends.unsupported import refuse_unsupported
+from spar_core.backends.vllm.errors import told_as_ours
 from spar_core.errors import BackendRejected
 from spar_core.types import Sampling
 

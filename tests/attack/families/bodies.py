@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from attack.outcome import Outcome
-from attack.target import MEMORY_MB, Target
+from tests.attack.outcome import Outcome
+from tests.attack.target import MEMORY_MB, Target
 
 _CHAT: Final = "/v1/chat/completions"
 _MB: Final = 2**20

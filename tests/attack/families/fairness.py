@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from attack.outcome import Outcome
-from attack.server import KEYS
-from attack.target import ATTEMPTS, Target
+from tests.attack.outcome import Outcome
+from tests.attack.server import KEYS
+from tests.attack.target import ATTEMPTS, Target
 
 SLOWER_BY: Final = 1.5
 _DELAY_S: Final = 0.5
@@ -78,7 +78,7 @@ async def _slowed(target: Target, name: str, path: str, body: Any, at_once: int)
 async def _flooding(target: Target, path: str, body: Any, at_once: int) -> AsyncIterator[None]:
     """Flood from a process of its own, so that what is slow is the server and not who measures it."""
     flood = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "attack.flood", f"{target.server.url}{path}", KEYS["mallory"], str(at_once)),
+        *(sys.executable, "-m", "tests.attack.flood", f"{target.server.url}{path}", KEYS["mallory"], str(at_once)),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert flood.stdin is not None

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import aiohttp
 
-from attack.outcome import Outcome, none_of
-from attack.server import running_server
-from attack.target import Target
+from tests.attack.outcome import Outcome, none_of
+from tests.attack.server import running_server
+from tests.attack.target import Target
 
 _OPERATORS: Final[dict[str, Any]] = {
     "kv_transfer_params": {"do_remote_prefill": True, "remote_host": "10.0.0.1"},

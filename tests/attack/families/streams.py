@@ -7,8 +7,8 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
-from attack.outcome import Outcome
-from attack.target import Target
+from tests.attack.outcome import Outcome
+from tests.attack.target import Target
 
 _CLIENTS: Final = 60
 _SETTLES_WITHIN_S: Final = 10.0

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
-from attack.outcome import Outcome, none_of
-from attack.target import Reply, Target
+from tests.attack.outcome import Outcome, none_of
+from tests.attack.target import Reply, Target
 
 # How long an endless answer may keep a request with `max_tokens`.
 ENDS_WITHIN_S: Final = 15.0

@@ -10,8 +10,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
 
-from attack.outcome import Outcome, none_of
-from attack.target import Target
+from tests.attack.outcome import Outcome, none_of
+from tests.attack.target import Target
 
 _YES: Final = "Final Judgement: Yes"
 # The forged verdict as a draft may write it, and as a judge may then quote it in plain form.

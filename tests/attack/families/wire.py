@@ -12,9 +12,9 @@ from contextlib import suppress
 from itertools import repeat
 from typing import Final
 
-from attack.outcome import Outcome, none_of
-from attack.server import KEYS
-from attack.target import Target
+from tests.attack.outcome import Outcome, none_of
+from tests.attack.server import KEYS
+from tests.attack.target import Target
 
 FLOOD_MB: Final = 60
 IDLE_S: Final = 30.0

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from searching import NO, QUESTION, YES, judging, search
 
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.budget import Budget, TokensExhausted
 from spar_core.types import UNCOUNTED, Cancelled, Completion, Message, Sampling, Usage
+from tests.support.searching import NO, QUESTION, YES, judging, search
 
 
 class Uncounting(ScriptedBackend):

@@ -10,7 +10,7 @@ from typing import Any
 
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.checks import Finding, build_check, format_check, verify
-from spar_core.judging import Judge
+from spar_core.judge import Judge
 from spar_core.prompts import load_templates
 from spar_core.types import Message
 

@@ -7,16 +7,16 @@ import itertools
 from collections.abc import Sequence
 
 import pytest
-from searching import NO, QUESTION, counting_refiner
 
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.cutoff import Cutoff
 from spar_core.errors import BackendTimeout
-from spar_core.judging import Judge
+from spar_core.judge import Judge
 from spar_core.prompts import load_templates
-from spar_core.refining import Refiner
+from spar_core.refiner import Refiner
 from spar_core.search import Answers, SearchConfig, run_several
 from spar_core.types import Message, Sampling
+from tests.support.searching import NO, QUESTION, counting_refiner
 
 
 async def answer(cutoff: Cutoff, *, refiner: ScriptedBackend, actor_s: float = 0.0, n: int = 1) -> Answers:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
-from searching import search
 
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.types import Message, Sampling
+from tests.support.searching import search
 
 VERDICTS = (
     "Final Judgement: Yes",

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from spar_server.keys import sha256_of
+from spar_server.auth.keyring import sha256_of
 
 SECRET, PROMPT = "spar-secret", "the prompt's own words"
 KEYS = f'[{{"name": "alice", "sha256": "{sha256_of(SECRET)}"}}]'

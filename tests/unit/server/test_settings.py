@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spar_core.errors import ConfigError
-from spar_server.pair import build_pair
+from spar_server.models.pair import build_pair
 from spar_server.settings import Upstream, VllmModel, load_settings
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from faulty_upstream import FaultyUpstream
 
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.errors import BackendError, BackendUnavailable
 from spar_core.types import Message, Sampling
-from spar_training.records import PromptRecord
+from spar_training.data.prompts import PromptRecord
+from spar_training.inference.client import opened
 from spar_training.stages.judge import JudgeResponses, Sampled
 from spar_training.stages.sample import Sample
-from spar_training.upstreams import opened
+from tests.support.faulty_upstream import FaultyUpstream
 
 PROMPT = PromptRecord("p", (Message("user", "Say hello."),))
 SAMPLE = Sample(responses=3, sampling=Sampling(max_tokens=9), seed=1)

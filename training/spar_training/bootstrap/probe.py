@@ -10,7 +10,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from spar_core.checks import verify
-from spar_core.refining import extract_refined
+from spar_core.refiner import extract_refined
 from spar_core.types import Message
 from spar_core.verdict import parse_verdict
 from spar_training.bootstrap.batches import collate

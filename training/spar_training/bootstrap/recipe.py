@@ -7,19 +7,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from spar_core.errors import ConfigError
-from spar_core.validation import told
+from spar_core.validation import StrictModel, told
 
 TaskName = Literal["copy", "actor", "refiner", "own"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Shape(_Strict):
+class Shape(StrictModel):
     """A Llama's shape. `context` is its window in tokens."""
 
     width: int = Field(gt=0)
@@ -29,7 +25,7 @@ class Shape(_Strict):
     context: int = Field(gt=0)
 
 
-class Stage(_Strict):
+class Stage(StrictModel):
     """One stretch of training.
 
     It starts from the weights of the stage `start` (None: from nothing). `mix` is each task's share of
@@ -63,14 +59,14 @@ class Stage(_Strict):
         return warm * max(0.0, min(1.0, left))
 
 
-class OwnAnswers(_Strict):
+class OwnAnswers(StrictModel):
     """Answers collected from the actor before the first stage that has `own` in its mix."""
 
     prompts: int = Field(gt=0)
     temperature: float = Field(gt=0)
 
 
-class Recipe(_Strict):
+class Recipe(StrictModel):
     """Everything that decides what `spar train bootstrap` makes."""
 
     name: str

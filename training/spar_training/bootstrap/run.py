@@ -17,8 +17,8 @@ from spar_training.bootstrap.recipe import Recipe, Stage
 from spar_training.bootstrap.stage import Trainer
 from spar_training.bootstrap.tasks import Tasks
 from spar_training.bootstrap.tokenizer import build_tokenizer
-from spar_training.claimed import claimed
-from spar_training.settled import settle
+from spar_training.storage.lock import claimed
+from spar_training.storage.resume import settle
 from spar_training.world.samples import actor_sample, refiner_sample
 
 Report = Callable[[Stage, Progress, dict[str, float]], None]

@@ -19,7 +19,7 @@ from spar_core.prompts import Templates
 from spar_training.bootstrap.answers import OwnAnswer
 from spar_training.bootstrap.recipe import TaskName
 from spar_training.bootstrap.tokenizer import BOS, END, SPECIAL_TOKENS
-from spar_training.trainers.departures import departures
+from spar_training.trainers.tokenize import departures
 from spar_training.world.example import draw_example
 from spar_training.world.prompt import Split
 from spar_training.world.samples import Conversation, RefinerSample, actor_sample, judged, refiner_sample

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
-from spar_training.files import Row
 from spar_training.reports.page import Table, markdown_table
+from spar_training.storage.files import Row
 
 
 def card_of(pairs: Sequence[Row], conversations: Sequence[Row], left_out: Mapping[str, int]) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from spar_training.distill.distilling import Distilled, Distilling
+from spar_training.distill.pipeline import Distilled, Distilling
 from spar_training.distill.settings import DistillSettings
-from spar_training.items import Policy, Progress
-from spar_training.progress import Tell, item_progress
-from spar_training.upstreams import opened
+from spar_training.inference.client import opened
+from spar_training.pipeline.progress import Tell, item_progress
+from spar_training.pipeline.runner import Policy, Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 from spar_core.errors import DataError
 from spar_core.types import Message
-from spar_training.evolve.prompt_files import placed_rows
-from spar_training.evolve.seed_prompts import prompt_of
-from spar_training.messages import read_messages
+from spar_training.data.prompts import read_messages
+from spar_training.prompt_evolution.file_formats import placed_rows
+from spar_training.prompt_evolution.load import prompt_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from typing import Any
 from spar_core.backends.base import Backend
 from spar_core.markers import end_marker
 from spar_core.prompts import Templates
-from spar_core.refining import extract_refined
+from spar_core.refiner import extract_refined
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling
 from spar_core.verdict import parse_verdict
 from spar_training.distill.items import Draft, Judged, Prompt
-from spar_training.items import Failing
+from spar_training.pipeline.runner import Failing
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,10 @@ from typing import Any, Final
 from rich.console import Console
 
 from spar_core.errors import ConfigError, DataError
-from spar_training.files import write_json
-from spar_training.reports.page import Report, write_report
+from spar_training.reports.page import SETUP, Report, write_report
 from spar_training.reports.result import Result, write_result
-from spar_training.reports.setup import SETUP
 from spar_training.reports.terminal import print_report
+from spar_training.storage.files import write_json
 
 _CONFIG: Final = "config.json"
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from spar_training.evals.intervals import Interval
+from spar_training.reports.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from spar_core.errors import DataError
-from spar_training.evals.intervals import Interval
-from spar_training.files import Row, write_json
+from spar_training.reports.intervals import Interval
+from spar_training.storage.files import Row, write_json
 
 # What a figure may depend on besides the model.
 _PACKAGES: Final = ("spar-server", "torch", "transformers", "vllm", "lm-eval", "langdetect")

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 from spar_core.backends.base import Backend
 from spar_core.errors import BackendUnavailable
-from spar_core.judging import Judge, Judgement
+from spar_core.judge import Judge, Judgement
 from spar_core.prompts import load_templates
 from spar_core.seeds import derive_seed
 from spar_core.trace import write_judgement
 from spar_core.types import Sampling
-from spar_training.records import PromptRecord
-from spar_training.stages.base import Role
+from spar_training.data.prompts import PromptRecord
+from spar_training.pipeline.stage import Role
 
 
 @dataclass(frozen=True, slots=True)

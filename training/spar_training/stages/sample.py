@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 from spar_core.backends.base import Backend
-from spar_core.backends.many import complete_many
+from spar_core.backends.choices import complete_many
 from spar_core.errors import BackendError
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Sampling
-from spar_training.records import PromptRecord
-from spar_training.stages.base import Role
+from spar_training.data.prompts import PromptRecord
+from spar_training.pipeline.stage import Role
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 from spar_core.backends.base import Backend
 from spar_core.errors import BackendUnavailable
 from spar_core.prompts import load_templates
-from spar_core.refining import Refiner
+from spar_core.refiner import Refiner
 from spar_core.search import SearchConfig, run_search
 from spar_core.search.events import Event, Refined
 from spar_core.seeds import derive_seed
 from spar_core.trace import write_trace
 from spar_core.types import Completion, Sampling, Usage
-from spar_training.stages.base import Role
+from spar_training.data.negatives import Negative
+from spar_training.pipeline.stage import Role
 from spar_training.stages.judge import voting
-from spar_training.stages.negatives import Negative
 
 
 @dataclass(frozen=True, slots=True)

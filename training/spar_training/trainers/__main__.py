@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from spar_core.errors import DataError, SparError
-from spar_training.files import write_json
+from spar_training.storage.files import write_json
 from spar_training.trainers.job import Job, load_job
 from spar_training.trainers.launch import FAILURE, LEASH, NO_ROOM, no_room
 

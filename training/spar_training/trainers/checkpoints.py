@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from spar_training.files import write_json
+from spar_training.storage.files import write_json
 
 _LIST: Final = "whole.json"
 

@@ -6,20 +6,16 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from spar_core.errors import ConfigError
-from spar_core.validation import told
+from spar_core.validation import StrictModel, told
 
 # What these say changes how a job runs and not what it makes, so a job may go on with others than it began with.
 INCIDENTAL: Final = frozenset({"threads", "log_to", "log_every", "save_every", "recipe"})
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Lora(_Strict):
+class Lora(StrictModel):
     """Low-rank adapters in place of full fine-tuning.
 
     `targets` are module names, or `all-linear`. With `merge` the finished folder holds whole weights, which every
@@ -33,7 +29,7 @@ class Lora(_Strict):
     merge: bool = True
 
 
-class Origin(_Strict):
+class Origin(StrictModel):
     """The recipe that a job is a step of; `sha256` is that of the keys that decide what is made."""
 
     name: str
@@ -42,7 +38,7 @@ class Origin(_Strict):
     iteration: int
 
 
-class Job(_Strict):
+class Job(StrictModel):
     """One training. Lengths are in tokens; a path that is not absolute counts from the working directory.
 
     `beta` and `sft_weight` are DPO's: its temperature, and the weight of the supervised loss on the chosen answers.

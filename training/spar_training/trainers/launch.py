@@ -15,11 +15,11 @@ import spar_core
 import spar_training
 from spar_core import errors
 from spar_core.errors import ConfigError, DataError, SparError, TrainingError
-from spar_training.files import Row, write_json
+from spar_training.storage.files import Row, write_json
 from spar_training.trainers.checkpoints import newest_whole
-from spar_training.trainers.finished import PROGRESS, is_finished
 from spar_training.trainers.job import Job
-from spar_training.trainers.told import read_progress
+from spar_training.trainers.progress import read_progress
+from spar_training.trainers.status import PROGRESS, is_finished
 
 FAILURE: Final = "failure.json"
 # The status of a process that found the disk full.

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import yaml
 
 from spar_core.errors import ConfigError, DataError
-from spar_training.files import Row, read_rows, write_json, write_rows, write_text
+from spar_training.storage.files import Row, read_rows, write_json, write_rows, write_text
 from spar_training.trainers.job import Job
 from spar_training.trainers.rows import dpo_problem, sft_problem
 

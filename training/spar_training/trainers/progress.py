@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from spar_training.files import to_line, write_rows
-from spar_training.trainers.told import read_progress
+from spar_training.storage.files import Row, to_line, write_rows
+
+
+def read_progress(path: Path) -> Iterator[Row]:
+    """The whole lines of the file, which may be being written; none when there is no file yet."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
+        yield json.loads(line)
 
 
 class ProgressWriter(TrainerCallback):  # type: ignore[misc]

@@ -24,18 +24,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from transformers.utils import logging as transformers_logging
 
 from spar_core.errors import ConfigError, DataError
-from spar_training.claimed import claimed
-from spar_training.digests import parent_of
-from spar_training.files import write_json
+from spar_training.storage.files import write_json
+from spar_training.storage.lock import claimed
+from spar_training.storage.provenance import parent_of
 from spar_training.trainers import checkpoints
-from spar_training.trainers.arguments import adapter, training_arguments
-from spar_training.trainers.finished import PROGRESS, STEPS, is_finished
-from spar_training.trainers.finishing import DTYPES, Trained, finish
+from spar_training.trainers.artifacts import DTYPES, Trained, finish
+from spar_training.trainers.callbacks import StepKeeper
+from spar_training.trainers.chat_template import Renderer
 from spar_training.trainers.job import Job
-from spar_training.trainers.keeping import StepKeeper
 from spar_training.trainers.progress import ProgressWriter
-from spar_training.trainers.rendering import Renderer
-from spar_training.trainers.tokens import DataFile, Prepared, describe_files, prepare
+from spar_training.trainers.status import PROGRESS, STEPS, is_finished
+from spar_training.trainers.tokenize import DataFile, Prepared, describe_files, prepare
+from spar_training.trainers.trl_config import adapter, training_arguments
 from spar_training.trainers.trl_trainers import TokenDpoTrainer, TokenSftTrainer, WeightsCollator
 
 

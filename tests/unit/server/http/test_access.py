@@ -10,12 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from pairs import scripted_pair
 from pydantic import ValidationError
 
-from spar_server.api_key import ApiKey
-from spar_server.keys import sha256_of
-from spar_server.settings import Settings
+from spar_server.auth.keyring import sha256_of
+from spar_server.settings import ApiKey, Settings
+from tests.support.pairs import scripted_pair
 
 Serving = Callable[..., AbstractContextManager[str]]
 KEYS = (ApiKey(name="alice", sha256=sha256_of("secret")),)

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from pairs import scripted_pair
 
 from spar_server.http.connections import network_of
 from spar_server.settings import Settings
+from tests.support.pairs import scripted_pair
 
 Serving = Callable[..., AbstractContextManager[str]]
 Serve = Callable[..., AbstractContextManager[int]]

@@ -16,10 +16,10 @@ from spar_training.bootstrap.verifiers.base import base_folder
 from spar_training.bootstrap.verifiers.recipe import VerifierRecipe, load_verifier_recipe
 from spar_training.bootstrap.verifiers.run import VerifierBootstrap
 from spar_training.bootstrap.verifiers.ship import ship_adapters
-from spar_training.evals.intervals import Interval
-from spar_training.evolve.leaks import read_benchmarks
-from spar_training.evolve.prompt_files import data_files
-from spar_training.upstreams import opened
+from spar_training.inference.client import opened
+from spar_training.prompt_evolution.contamination import read_benchmarks
+from spar_training.prompt_evolution.file_formats import data_files
+from spar_training.reports.intervals import Interval
 
 _LABELS: Final = {
     "answers": "answers that meet every constraint",

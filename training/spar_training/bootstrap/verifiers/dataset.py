@@ -23,7 +23,7 @@ from spar_training.bootstrap.verifiers.rows import (
     judgement_row,
     refinement_row,
 )
-from spar_training.files import Row
+from spar_training.storage.files import Row
 
 # Far from the places of sampled answers.
 _REFINED_PLACE = 1000

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from spar_core.errors import ConfigError
 from spar_core.seeds import derive_seed
-from spar_training.evolve.seed_prompts import SeedPrompt
-from spar_training.files import read_rows, write_rows
-from spar_training.journal import Journal
+from spar_training.pipeline.runner import Journal
+from spar_training.prompt_evolution.load import SeedPrompt
+from spar_training.storage.files import read_rows, write_rows
 
 _BATCH: Final = 32
 _MOST_TOKENS: Final = 56

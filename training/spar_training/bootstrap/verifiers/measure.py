@@ -12,17 +12,17 @@ from typing import Any
 
 from spar_core.backends.base import Backend
 from spar_core.checks import verify
-from spar_core.judging import Judge
+from spar_core.judge import Judge
 from spar_core.prompts import Templates
-from spar_core.refining import Refiner
+from spar_core.refiner import Refiner
 from spar_core.search import SearchConfig, run_search
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Sampling, Usage
-from spar_training.evals.intervals import Interval, interval
-from spar_training.files import Row
-from spar_training.items import Policy, run_items
-from spar_training.progress import item_progress
-from spar_training.records import PromptRecord
+from spar_training.data.prompts import PromptRecord
+from spar_training.pipeline.progress import item_progress
+from spar_training.pipeline.runner import Policy, run_items
+from spar_training.reports.intervals import Interval, interval
+from spar_training.storage.files import Row
 
 _VOTES = 5
 

@@ -10,8 +10,8 @@ from typing import Final, Literal
 
 from spar_core.types import Message
 from spar_training.bootstrap.verifiers.constraints import Constraint, draw_constraints
-from spar_training.evolve.seed_prompts import SeedPrompt
-from spar_training.records import PromptRecord
+from spar_training.data.prompts import PromptRecord
+from spar_training.prompt_evolution.load import SeedPrompt
 
 Split = Literal["train", "validation"]
 

@@ -6,26 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from spar_core.types import Sampling
-from spar_training.shipped import load_shipped
+from spar_core.validation import StrictModel
+from spar_training.storage.yaml_config import load_shipped
 
 RECIPES: Final = Path(__file__).parents[2] / "recipes" / "verifiers"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TaskCounts(_Strict):
+class TaskCounts(StrictModel):
     """Beside the files of seed prompts: `instructions` are drawn from the base itself, `own` are written by us."""
 
     instructions: int = Field(ge=0)
     own: int = Field(ge=0)
 
 
-class Answers(_Strict):
+class Answers(StrictModel):
     """Answers to sample: to each of `tasks` tasks one without constraints and one to its first constrained prompt."""
 
     tasks: int = Field(gt=0)
@@ -37,14 +34,14 @@ class Answers(_Strict):
         return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens)
 
 
-class Caps(_Strict):
+class Caps(StrictModel):
     """The most rows of each kind. To every refinement, which holds a judgement of No, comes a judgement of Yes."""
 
     answers: int = Field(gt=0)
     refinements: int = Field(gt=0)
 
 
-class Validation(_Strict):
+class Validation(StrictModel):
     """What is measured at the end: `prompts` prompts of the validation split, and a search of `budget`."""
 
     prompts: int = Field(gt=0)
@@ -52,7 +49,7 @@ class Validation(_Strict):
     max_tokens: int = Field(gt=0)
 
 
-class VerifierRecipe(_Strict):
+class VerifierRecipe(StrictModel):
     """Everything but the base and the files of tasks that decides what comes out.
 
     `base` and `license` are what the cards of shipped adapters say: the base's public name, and its licence.

@@ -20,7 +20,7 @@ from spar_training.bootstrap.verifiers.critique import critique, refinement
 from spar_training.bootstrap.verifiers.passages import repeats_itself, whole_sentences
 from spar_training.bootstrap.verifiers.prompts import ConstrainedPrompt
 from spar_training.bootstrap.verifiers.repair import Source, repaired
-from spar_training.files import Row
+from spar_training.storage.files import Row
 
 Kind = Literal["answer", "judgement", "refinement"]
 _MOST_CHARACTERS: Final = 2400

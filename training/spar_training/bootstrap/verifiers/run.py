@@ -27,15 +27,15 @@ from spar_training.bootstrap.verifiers.prompts import ConstrainedPrompt, Split, 
 from spar_training.bootstrap.verifiers.recipe import Answers, VerifierRecipe
 from spar_training.bootstrap.verifiers.rows import Answer, plain_id
 from spar_training.bootstrap.verifiers.tasks import TaskPool, collect_tasks
-from spar_training.claimed import claimed
-from spar_training.evals.intervals import Interval
-from spar_training.evolve.leaks import Benchmarks
-from spar_training.evolve.seed_prompts import SeedPrompt
-from spar_training.files import Row, write_json, write_rows
-from spar_training.items import Policy, run_items
-from spar_training.progress import item_progress
-from spar_training.records import PromptRecord, write_prompts
-from spar_training.settled import settle
+from spar_training.data.prompts import PromptRecord, write_prompts
+from spar_training.pipeline.progress import item_progress
+from spar_training.pipeline.runner import Policy, run_items
+from spar_training.prompt_evolution.contamination import Benchmarks
+from spar_training.prompt_evolution.load import SeedPrompt
+from spar_training.reports.intervals import Interval
+from spar_training.storage.files import Row, write_json, write_rows
+from spar_training.storage.lock import claimed
+from spar_training.storage.resume import settle
 from spar_training.trainers.job import Job, parse_job
 from spar_training.trainers.launch import train
 

@@ -11,8 +11,8 @@ from typing import Any, Final, get_args
 from spar_core.errors import ConfigError
 from spar_training.bootstrap.verifiers.recipe import VerifierRecipe
 from spar_training.bootstrap.verifiers.run import Role
-from spar_training.files import write_json, write_text
-from spar_training.trainers.finished import LINEAGE, LOG
+from spar_training.storage.files import write_json, write_text
+from spar_training.trainers.status import LINEAGE, LOG
 
 _FILES: Final = ("adapter_config.json", "adapter_model.safetensors")
 _CARD: Final = """---

@@ -12,8 +12,8 @@ from typing import Final
 
 from spar_core.checks.text import count_words
 from spar_training.bootstrap.verifiers.word_lists import TASK_FORMS, TOPICS
-from spar_training.evolve.leaks import Benchmarks
-from spar_training.evolve.seed_prompts import SeedPrompt, read_prompts
+from spar_training.prompt_evolution.contamination import Benchmarks
+from spar_training.prompt_evolution.load import SeedPrompt, read_prompts
 
 _FEWEST_WORDS: Final = 3
 _MOST_WORDS: Final = 45

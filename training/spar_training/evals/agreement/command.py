@@ -11,18 +11,17 @@ from typing import Final
 from rich.console import Console
 from rich.progress import Progress
 
-from spar_core.shipped_pair import shipped_pair
+from spar_core.model_folder import shipped_pair
 from spar_core.types import Sampling
-from spar_training.evals import ifeval
-from spar_training.evals.agreement import pairs, texts
+from spar_training.evals.agreement import cases, corpus
 from spar_training.evals.agreement.compare import Compared, compare
 from spar_training.evals.agreement.reference import opened_reference
-from spar_training.evals.asking import Question, Subject, ask
-from spar_training.evals.data import data_file, data_folder
+from spar_training.evals.datasets import data_file, data_folder
+from spar_training.evals.ifeval import scoring
 from spar_training.evals.run_folder import claim, finish
-from spar_training.reports.page import Report, Section, Table
+from spar_training.evals.subject import Question, Subject, ask
+from spar_training.reports.page import Report, Section, Table, setup_section
 from spar_training.reports.result import Result, of_folder
-from spar_training.reports.setup import setup_section
 from spar_training.world.example import draw_example
 
 _SHOWN: Final = 40
@@ -54,14 +53,14 @@ def run(*, data: Path | None, each: int, answers: int, seed: int, out: Path) -> 
     finish(out, result, _report(result, compared, differing))
 
 
-def _pairs(data: Path, own: Sequence[str], *, each: int, seed: int) -> list[pairs.Pair]:
-    instructions = pairs.read_instructions(data_file(data, ifeval.FILE))
-    written = texts.real_texts(data)
+def _pairs(data: Path, own: Sequence[str], *, each: int, seed: int) -> list[cases.Pair]:
+    instructions = cases.read_instructions(data_file(data, scoring.FILE))
+    written = corpus.real_texts(data)
     return [
-        *pairs.constructed_pairs(instructions, each=each, seed=seed),
-        *pairs.text_pairs("texts of other data sets", written, instructions, each=1, seed=seed),
-        *pairs.text_pairs("the same, damaged", pairs.damaged(written, seed=seed), instructions, each=1, seed=seed),
-        *pairs.text_pairs("the shipped actor's answers", own, instructions, each=10, seed=seed),
+        *cases.constructed_pairs(instructions, each=each, seed=seed),
+        *cases.text_pairs("texts of other data sets", written, instructions, each=1, seed=seed),
+        *cases.text_pairs("the same, damaged", cases.damaged(written, seed=seed), instructions, each=1, seed=seed),
+        *cases.text_pairs("the shipped actor's answers", own, instructions, each=10, seed=seed),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from spar_core.checks import build_check, verify
-from spar_training.evals.agreement.pairs import Pair
+from spar_training.evals.agreement.cases import Pair
 from spar_training.evals.agreement.reference import Reference
 
 

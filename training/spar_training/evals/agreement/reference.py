@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 from zipfile import ZipFile
 
-from spar_training.evals.data import data_file
+from spar_training.evals.datasets import data_file
 
 # Whether a response follows an instruction (id, kwargs, response, loose); None when the checker fails on it.
 Reference = Callable[[str, Mapping[str, Any], str, bool], bool | None]

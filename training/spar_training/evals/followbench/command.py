@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from spar_core.errors import ConfigError
-from spar_training.evals.asking import Question, Subject, ask, by_id, run_asked
-from spar_training.evals.data import data_folder
+from spar_training.evals.datasets import data_folder
 from spar_training.evals.followbench import scoring
 from spar_training.evals.followbench.judge import judged
 from spar_training.evals.followbench.rows import KINDS, LEVELS, Row, read_groups
 from spar_training.evals.followbench.rules import rule_of
 from spar_training.evals.followbench.scoring import Scored
-from spar_training.evals.intervals import Interval
 from spar_training.evals.run_folder import claim, finish
-from spar_training.reports.page import Figure, Report, Section, Table
+from spar_training.evals.subject import Question, Subject, ask, by_id, run_asked
+from spar_training.reports.intervals import Interval
+from spar_training.reports.page import Figure, Report, Section, Table, setup_section
 from spar_training.reports.plots import Bars, bar_plot
 from spar_training.reports.result import Result
-from spar_training.reports.setup import setup_section
 
 _SHOWN: Final = 20
 _EXCERPT: Final = 300

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from spar_core.errors import DataError
-from spar_training.evals.data import data_file, read_list
+from spar_training.evals.datasets import data_file, read_list
 
 KINDS: Final = ("content", "situation", "style", "format", "example", "mixed")
 LEVELS: Final = (1, 2, 3, 4, 5)

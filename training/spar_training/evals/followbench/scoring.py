@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spar_training.evals.followbench.rows import LEVELS, Row
-from spar_training.evals.intervals import Interval, interval, interval_of
+from spar_training.reports.intervals import Interval, interval, interval_of
 
 
 @dataclass(frozen=True, slots=True)

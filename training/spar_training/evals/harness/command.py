@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from spar_core.errors import ConfigError
-from spar_training.evals.asking import Subject
-from spar_training.evals.data import data_folder
+from spar_training.evals.datasets import data_folder
 from spar_training.evals.harness.evaluation import General, evaluate
 from spar_training.evals.harness.sandbox import isolation
-from spar_training.evals.intervals import Interval, interval, mean_of_strata
 from spar_training.evals.run_folder import claim, finish
-from spar_training.files import Row
-from spar_training.reports.page import Report, Section, Table
+from spar_training.evals.subject import Subject
+from spar_training.reports.intervals import Interval, interval, mean_of_strata
+from spar_training.reports.page import Report, Section, Table, setup_section
 from spar_training.reports.result import Result, read_result
-from spar_training.reports.setup import setup_section
+from spar_training.storage.files import Row
 
 _NOTE: Final = (
     "All tasks are zero-shot chats, scored by generation; MMLU too, for a chat API gives no likelihoods of the "

@@ -11,8 +11,8 @@ from typing import Any, Final
 import aiohttp
 
 from spar_core.errors import BackendProtocol, BackendRejected, BackendUnavailable, ConfigError
-from spar_training.evals.asking import Subject
-from spar_training.files import Row
+from spar_training.evals.subject import Subject
+from spar_training.storage.files import Row
 
 TASKS: Final = ("gsm8k", "triviaqa", "mmlu", "humaneval")
 _FOLDER: Final = Path(__file__).parent / "tasks"

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Final
 
 from spar_core.errors import ConfigError
-from spar_training import leash
-from spar_training.evals.harness import cell, reaper
+from spar_training.evals.harness import isolate, reaper
+from spar_training.inference import supervise
 
 _ISOLATED: Final = (sys.executable, "-I", "-S")
 _WALL_S: Final = 15.0
@@ -59,7 +59,7 @@ def _ran(program: str, prefix: tuple[str, ...], wall_s: float, *, nobody: bool) 
         (Path(folder) / "program.py").write_text(program, encoding="utf-8", errors="replace")
         (Path(folder) / "token").write_text(token, encoding="utf-8")
         how = [*(["apart"] if prefix else []), *(["nobody"] if nobody else [])]
-        said = _said([*prefix, sys.executable, "-I", cell.__file__, folder, *how], wall_s)
+        said = _said([*prefix, sys.executable, "-I", isolate.__file__, folder, *how], wall_s)
     if said is None:
         return Ran(False, f"took longer than {wall_s:g} s")
     return Ran(said.endswith(token), said.removesuffix(token)[-_OUTPUT:])
@@ -71,7 +71,7 @@ def _said(command: list[str], wall_s: float) -> str | None:
         tempfile.TemporaryFile() as out,
         subprocess.Popen(
             # A program that waits for nothing uses no processor time: it must not outlive an evaluation that is killed.
-            [*_ISOLATED, leash.__file__, "0", *_ISOLATED, reaper.__file__, *command],
+            [*_ISOLATED, supervise.__file__, "0", *_ISOLATED, reaper.__file__, *command],
             cwd="/",
             env={"PATH": os.defpath},
             stdin=subprocess.PIPE,

@@ -10,18 +10,17 @@ from typing import Any, TypeVar
 
 from spar_core.backends.base import Backend
 from spar_core.errors import ConfigError
-from spar_core.judging import Judge
+from spar_core.judge import Judge
 from spar_core.prompts import load_templates
-from spar_training.evals.asking import Subject, by_id, run_asked
-from spar_training.evals.data import data_folder
-from spar_training.evals.intervals import Interval
+from spar_training.evals.datasets import data_folder
 from spar_training.evals.llmbar import pairs, scoring
 from spar_training.evals.run_folder import claim, finish
-from spar_training.files import Row
-from spar_training.reports.page import Figure, Report, Section, Table
+from spar_training.evals.subject import Subject, by_id, run_asked
+from spar_training.reports.intervals import Interval
+from spar_training.reports.page import Figure, Report, Section, Table, setup_section
 from spar_training.reports.plots import Bars, bar_plot
 from spar_training.reports.result import Result
-from spar_training.reports.setup import setup_section
+from spar_training.storage.files import Row
 
 Item = TypeVar("Item", pairs.Output, pairs.Order)
 

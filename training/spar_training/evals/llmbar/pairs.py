@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from spar_core.errors import BackendRejected, BackendUnavailable, DataError
-from spar_core.judging import Judge
+from spar_core.judge import Judge
 from spar_core.seeds import derive_seed
 from spar_core.types import Message
-from spar_training.evals.asking import REFUSED
-from spar_training.evals.data import data_file, read_list
-from spar_training.files import Row
+from spar_training.evals.datasets import data_file, read_list
+from spar_training.evals.subject import REFUSED
+from spar_training.storage.files import Row
 
 SUBSETS: Final = ("Natural", "GPTInst", "GPTOut", "Manual", "Neighbor")
 _BETTER: Final = re.compile(r"better\s+response\W{0,5}([12])(?!\d)", re.IGNORECASE)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spar_core.judging import Judgement, Vote
-from spar_training.evals.intervals import Interval, clustered, mean_of_strata
+from spar_core.judge import Judgement, Vote
 from spar_training.evals.llmbar.pairs import SUBSETS
-from spar_training.files import Row
+from spar_training.reports.intervals import Interval, clustered, mean_of_strata
+from spar_training.storage.files import Row
 
 ADVERSARIAL = SUBSETS[1:]
 

@@ -1,0 +1,1 @@
+"""Which request runs when: lanes, fair queues, brown-out, draining, deadlines."""

@@ -1,0 +1,251 @@
+"""POST /v1/chat/completions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring as _quoted
+from secrets import token_hex
+from time import time
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from spar_core.judge import Judgement
+from spar_core.search import Answers
+from spar_core.trace import write_trace
+from spar_core.types import Cancelled, Completion, Delta, Usage
+from spar_server.api.openapi import BUDGET_PARAMETER, CHAT
+from spar_server.errors import ApiError
+from spar_server.http.json_route import JsonRequest, JsonRoute
+from spar_server.schemas import ChatRequest
+from spar_server.serving.plan import Plan
+from spar_server.serving.runner import frame, plan_for, reply_stream, reply_whole
+
+_NONE: Final = Usage()
+_ALL_WHOLE: Final = Cancelled()
+_VERDICTS: Final[Mapping[bool | None, str | None]] = {True: "yes", False: "no", None: None}
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What all parts of one response share."""
+
+    model: str
+    id: str = field(default_factory=lambda: f"chatcmpl-{token_hex(16)}")
+    created: int = field(default_factory=lambda: int(time()))
+
+    def completion(self, plan: Plan, answers: Answers) -> dict[str, Any]:
+        """The whole non-streaming body."""
+        return {
+            "id": self.id,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [_choice(index, answer) for index, answer in enumerate(answers.completions)],
+            "usage": usage_of(plan, answers),
+            "spar": self.spar(plan, answers),
+        }
+
+    def chunk(
+        self, delta: dict[str, Any], finish_reason: str | None = None, *, index: int = 0, logprobs: Any = None
+    ) -> dict[str, Any]:
+        choice = {"index": index, "delta": delta, "finish_reason": finish_reason, "logprobs": logprobs}
+        return {**self._head(), "choices": [choice]}
+
+    def usage_chunk(self, plan: Plan, answers: Answers) -> dict[str, Any]:
+        return {**self._head(), "choices": [], "usage": usage_of(plan, answers)}
+
+    def spar(self, plan: Plan, answers: Answers) -> dict[str, Any]:
+        return spar_of(plan, answers, self.id.removeprefix("chatcmpl-"))
+
+    def _head(self) -> dict[str, Any]:
+        return {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model}
+
+
+def spar_of(plan: Plan, answers: Answers, trace_id: str) -> dict[str, Any]:
+    """The top-level extension, on the last chunk of an answer in a stream, whether its usage is asked for or not."""
+    data: dict[str, Any] = {"trace_id": trace_id, "degraded": answers.degraded or plan.browned_out}
+    if plan.options.trace != "none":
+        trees = [write_trace(result, plan.options.trace) for result in answers.results]
+        data |= {"tree": trees[0]} if plan.n == 1 else {"trees": trees}
+    return data
+
+
+def _choice(index: int, answer: Completion) -> dict[str, Any]:
+    extra = dict(answer.extra)
+    logprobs = extra.pop("logprobs", None)
+    reasoning = extra.pop("reasoning", None)
+    # Clients disagree on the name; each reads one of the two.
+    thoughts = {"reasoning_content": reasoning, "reasoning": reasoning} if reasoning else {}
+    # OpenAI has no content, rather than an empty one, next to tool calls.
+    content = answer.text or (None if "tool_calls" in extra else "")
+    message = {"role": "assistant", "content": content, "refusal": None, **extra, **thoughts}
+    return {"index": index, "message": message, "finish_reason": answer.finish_reason, "logprobs": logprobs}
+
+
+def usage_of(plan: Plan, answers: Answers) -> dict[str, Any]:
+    """The client's prompt once, every generated token that was counted, and the account of the search.
+
+    What an upstream does not count is null. Calls that were cut short have an account of their own.
+    """
+    generated = _total(answers.usage.values())
+    answered = _total([answer.usage for answer in answers.completions])
+    asked = answers.results[0].draft.usage
+    thought = generated.completion_tokens - answered.completion_tokens + answered.reasoning_tokens
+    cancelled = sum(answers.cancelled.values(), _ALL_WHOLE)
+    first = answers.nodes[0]
+    return {
+        **_counts(asked, generated),
+        "prompt_tokens_details": {"cached_tokens": asked.cached_tokens if asked.prompt_counted else None},
+        "completion_tokens_details": {"reasoning_tokens": thought if generated.completion_counted else None},
+        "refinement": {
+            "budget": plan.config.budget,
+            "nodes": answers.expanded,
+            "depth": first.depth,
+            "algorithm": plan.config.algorithm,
+            "accepted": first.accepted,
+            "improved": first.depth > 0,
+            "value": first.value,
+            "draft_value": answers.draft_value,
+            "stop_reason": answers.stop_reason,
+            "stop_reasons": list(answers.stop_reasons),
+            "degraded": answers.degraded or plan.browned_out,
+            "calls": {role: answers.calls.get(role, 0) for role in ("actor", "refiner", "judge")},
+            "tokens": {role: _tokens(answers.usage.get(role, _NONE)) for role in ("actor", "refiner", "judge")},
+            "cancelled_calls": cancelled.calls,
+            "cancelled_tokens_at_most": cancelled.tokens_at_most,
+            "duration_ms": round(answers.duration_s * 1000, 1),
+        },
+    }
+
+
+def _total(usages: Collection[Usage]) -> Usage:
+    # Most answers have one: a sum takes longer than the rest of their usage.
+    return next(iter(usages)) if len(usages) == 1 else sum(usages, _NONE)
+
+
+def _counts(prompt: Usage, generated: Usage) -> dict[str, int | None]:
+    """OpenAI's three numbers: the prompt of one usage, the tokens of another. What is not known is null."""
+    known = prompt.prompt_counted and generated.completion_counted
+    return {
+        "prompt_tokens": prompt.prompt_tokens if prompt.prompt_counted else None,
+        "completion_tokens": generated.completion_tokens if generated.completion_counted else None,
+        "total_tokens": prompt.prompt_tokens + generated.completion_tokens if known else None,
+    }
+
+
+def _tokens(usage: Usage) -> dict[str, int | None]:
+    return {
+        "prompt": usage.prompt_tokens if usage.prompt_counted else None,
+        "completion": usage.completion_tokens if usage.completion_counted else None,
+    }
+
+
+def answer_delta(answer: Completion) -> dict[str, Any]:
+    """The chosen answer as one delta."""
+    extra = {name: value for name, value in answer.extra.items() if name not in ("logprobs", "reasoning")}
+    if "tool_calls" in extra:
+        extra["tool_calls"] = [{"index": index, **call} for index, call in enumerate(extra["tool_calls"])]
+    return {"content": answer.text, **extra}
+
+
+def judgement_body(model: str, plan: Plan, judgement: Judgement) -> dict[str, Any]:
+    """A judgement with its votes and the findings of its checks."""
+    usage = _total([vote.usage for vote in judgement.votes])
+    return {
+        "id": f"judge-{token_hex(16)}",
+        "object": "judgement",
+        "created": int(time()),
+        "model": model,
+        "value": judgement.value,
+        "accepted": judgement.accepted,
+        "abstained": judgement.abstained,
+        "yes": judgement.yes,
+        "no": judgement.no,
+        "critique": judgement.critique,
+        "votes": [
+            {"verdict": _VERDICTS[vote.verdict], "critique": vote.text, "error": vote.error} for vote in judgement.votes
+        ],
+        "checks": [
+            {"id": check.id, "kwargs": dict(check.kwargs), "passed": finding.passed, "evidence": finding.evidence}
+            for check, finding in zip(plan.checks, judgement.findings, strict=True)
+        ],
+        "usage": _counts(usage, usage),
+    }
+
+
+DONE: Final = "data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatVoice:
+    """Implements `Voice`."""
+
+    envelope: Envelope
+    include_usage: bool
+    # A text's frame up to its choice's index.
+    _before: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        head = frame(self.envelope.chunk({}, index=0))
+        object.__setattr__(self, "_before", head[: head.rindex('"index":') + len('"index":')])
+
+    def opening(self, index: int) -> list[str]:
+        return [frame(self.envelope.chunk({"role": "assistant", "content": ""}, index=index))]
+
+    def thought(self, text: str) -> list[str]:
+        # Clients disagree on the name; each reads one of the two.
+        return [frame(self.envelope.chunk({"reasoning_content": text, "reasoning": text}))]
+
+    def nothing(self) -> str:
+        return frame(self.envelope.chunk({}))
+
+    def piece(self, delta: Delta, index: int) -> list[str]:
+        if not delta.extra:
+            # What most of a stream is, worded without going through all that a chunk may be.
+            text = f'"delta":{{"content":{_quoted(delta.text)}}},"finish_reason":null,"logprobs":null'
+            return [f"{self._before}{index},{text}}}]}}\n\n"]
+        extra = dict(delta.extra)
+        logprobs = extra.pop("logprobs", None)
+        if "reasoning" in extra:
+            extra["reasoning_content"] = extra["reasoning"]
+        content = {"content": delta.text} if delta.text else {}
+        return [frame(self.envelope.chunk({**content, **extra}, index=index, logprobs=logprobs))]
+
+    def answer(self, answer: Completion, index: int) -> list[str]:
+        # The first choice's role went out before the search.
+        role = {"role": "assistant"} if index else {}
+        return [frame(self.envelope.chunk({**role, **answer_delta(answer)}, index=index))]
+
+    def ending(self, plan: Plan, answers: Answers) -> list[str]:
+        envelope = self.envelope
+        *others, last = [
+            envelope.chunk({}, answer.finish_reason, index=index) for index, answer in enumerate(answers.completions)
+        ]
+        ending = [frame(chunk) for chunk in (*others, last | {"spar": envelope.spar(plan, answers)})]
+        if self.include_usage:
+            ending.append(frame(envelope.usage_chunk(plan, answers)))
+        return [*ending, DONE]
+
+    def failure(self, error: ApiError) -> str:
+        return frame(error.body)
+
+
+router = APIRouter(route_class=JsonRoute)
+
+
+@router.post(
+    "/v1/chat/completions",
+    summary="Answer a chat",
+    responses=CHAT,
+    openapi_extra=BUDGET_PARAMETER,
+)
+async def chat_completions(body: ChatRequest, request: JsonRequest) -> Response:
+    """OpenAI's endpoint. `refine_budget` buys refinement; `refine` says how it is spent."""
+    plan = await plan_for(body, request)
+    envelope = Envelope(body.model)
+    if body.stream:
+        return await reply_stream(plan, request, ChatVoice(envelope, body.include_usage))
+    return await reply_whole(plan, request, envelope.completion)

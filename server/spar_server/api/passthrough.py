@@ -1,0 +1,196 @@
+"""POST /v1/completions and /v1/embeddings: the actor's own, passed through as they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from spar_core.backends.base import PassThrough
+from spar_core.backends.context import bind_calls, call_context
+from spar_core.backends.openai.parsing import usage_of
+from spar_core.errors import BackendRejected, BackendTimeout, RequestError
+from spar_core.types import Usage
+from spar_server.admission.call_limits import CallLimits
+from spar_server.admission.deadlines import READ_TIMEOUT_HEADER, answer_within
+from spar_server.api.chat import DONE
+from spar_server.api.openapi import EMBEDDED, TEXT
+from spar_server.api.request_fields import RAW_FIELDS, check_fields
+from spar_server.auth.access import allow_model, key_of
+from spar_server.errors import ApiError
+from spar_server.http.disconnect import until_disconnect
+from spar_server.http.event_stream import EventStream
+from spar_server.http.headers import header_of
+from spar_server.http.json_route import JsonRoute
+from spar_server.http.streams import read_ahead
+from spar_server.metrics.metrics import Metrics
+from spar_server.models.pair import Pair
+from spar_server.schemas import Flag
+from spar_server.serving.gate import Gate
+from spar_server.serving.plan import named_budget
+from spar_server.serving.runner import defaults_of, frame, joined, json_answer
+from spar_server.settings import Settings, Upstream
+
+
+class RawRequest(BaseModel):
+    """What reaches the actor's upstream does so as it is, but for the model's name."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str
+
+
+class CompletionsRequest(RawRequest):
+    """`POST /v1/completions`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"model": "spar-small", "prompt": "The river runs", "max_tokens": 32}}
+    )
+
+    prompt: str | list[Any] = Field(min_length=1, description="a text, texts, tokens, or lists of tokens")
+    stream: Flag | None = None
+
+
+class EmbeddingsRequest(RawRequest):
+    """`POST /v1/embeddings`."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"model": "my-model", "input": ["one text", "another"]}})
+
+    input: str | list[Any] = Field(min_length=1, description="a text, texts, tokens, or lists of tokens")
+
+
+router = APIRouter(route_class=JsonRoute)
+
+
+@router.post("/v1/completions", summary="Continue a text", responses=TEXT)
+async def completions(body: CompletionsRequest, request: Request) -> Response:
+    """OpenAI's older endpoint, for raw prompts: the actor's answer, unrefined."""
+    actor = _actor(body, request)
+    cost = _limits(request).calls_of_completions(await request.json())
+    if not body.stream:
+        return await _whole("/completions", actor, body, request, cost)
+    return EventStream(_frames("/completions", actor, body, request, cost), lambda error: frame(error.body))
+
+
+@router.post("/v1/embeddings", summary="Embed texts", responses=EMBEDDED)
+async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
+    """OpenAI's endpoint, where the actor's upstream has it. The embedded pair makes no embeddings."""
+    actor = _actor(body, request)
+    cost = _limits(request).calls_of_embeddings(await request.json())
+    return await _whole("/embeddings", actor, body, request, cost)
+
+
+def _actor(body: RawRequest, request: Request) -> PassThrough:
+    """The actor, if a request asks for no more than to be passed through."""
+    pair: Pair = request.app.state.pair
+    budget = named_budget(body.model, model=pair.name, defaults=defaults_of(request))
+    allow_model(key_of(request), pair.name)
+    if budget:
+        raise RequestError("model: only chat and responses are refined; leave out the budget", param="model")
+    for name in ("refine_budget", "refine"):
+        if (body.model_extra or {}).get(name):
+            raise RequestError(f"{name}: only chat and responses are refined", param=name)
+    settings: Settings = request.app.state.settings
+    check_fields(body.model_extra or {}, RAW_FIELDS, settings.client_fields, ours=type(body).model_fields)
+    if not isinstance(pair.actor, PassThrough):
+        raise ApiError(404, "this server's actor answers chats only", code="not_supported")
+    return pair.actor
+
+
+async def _whole(path: str, actor: PassThrough, body: RawRequest, request: Request, cost: int) -> Response:
+    answer = await until_disconnect(request.receive, _answer(path, actor, body, request, cost))
+    return json_answer({**answer, "model": body.model})
+
+
+async def _answer(path: str, actor: PassThrough, body: RawRequest, request: Request, cost: int) -> Mapping[str, Any]:
+    gate, metrics, deadline_s = _shared(request)
+    deadline_s = min(deadline_s, answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)))
+    async with gate.timed_turn(request, deadline_s, cost=cost) as left:
+        with metrics.request(path.removeprefix("/")) as meter:
+            bind_calls(deadline=time.monotonic() + left)
+            try:
+                async with gate.draining.cutoff.timeout(left):
+                    answer = await actor.forward(path, await _forwarded(body, request))
+            except TimeoutError as error:
+                raise BackendTimeout("the deadline came before the actor's answer") from error
+            except BackendRejected as error:
+                raise _refused(error, path) from error
+            usage = usage_of(answer)
+            meter.forwarded(usage)
+    return _counted(answer, usage)
+
+
+async def _frames(
+    path: str, actor: PassThrough, body: RawRequest, request: Request, cost: int
+) -> AsyncGenerator[str, None]:
+    gate, metrics, deadline_s = _shared(request)
+    async with gate.timed_turn(request, deadline_s, cost=cost):
+        yield ""
+        frames = joined(read_ahead(_chunks(path, actor, body, await _forwarded(body, request), metrics)))
+        async with aclosing(gate.draining.until_cutoff(frames)) as passed:
+            async for each in passed:
+                yield each
+
+
+async def _chunks(
+    path: str, actor: PassThrough, body: RawRequest, forwarded: Mapping[str, Any], metrics: Metrics
+) -> AsyncGenerator[str, None]:
+    usage = Usage()
+    with metrics.request(path.removeprefix("/")) as meter:
+        async with aclosing(actor.forward_stream(path, forwarded)) as chunks:
+            try:
+                async for chunk in chunks:
+                    meter.spoke()
+                    if chunk.get("usage"):
+                        usage = usage_of(chunk)
+                    yield frame({**_counted(chunk, usage), "model": body.model})
+            except BackendRejected as error:
+                raise _refused(error, path) from error
+        meter.forwarded(usage)
+        yield DONE
+
+
+async def _forwarded(body: RawRequest, request: Request) -> dict[str, Any]:
+    """The request as its client wrote it, without unknown fields, which are null."""
+    settings: Settings = request.app.state.settings
+    sent = {*type(body).model_fields, *RAW_FIELDS, *settings.client_fields}
+    return {name: value for name, value in (await request.json()).items() if name in sent}
+
+
+def _limits(request: Request) -> CallLimits:
+    settings: Settings = request.app.state.settings
+    share = call_context().caller.share
+    if share >= 1 or not isinstance(settings.actor, Upstream):
+        return CallLimits(settings.limits, key_of(request))
+    places = settings.actor.max_concurrency * len(settings.actor.url)
+    return CallLimits(settings.limits, key_of(request), at_once=max(1, int(places * share)))
+
+
+def _shared(request: Request) -> tuple[Gate, Metrics, float]:
+    settings: Settings = request.app.state.settings
+    return request.app.state.gate, request.app.state.metrics, settings.refine.deadline_s
+
+
+def _refused(error: BackendRejected, path: str) -> Exception:
+    """An upstream without the route says no more than that."""
+    if error.status in (404, 405):
+        return ApiError(404, f"the actor's upstream does not serve {path}", code="not_supported")
+    return error
+
+
+def _counted(answer: Mapping[str, Any], usage: Usage) -> Mapping[str, Any]:
+    """The answer with the tokens as they were read, where it has a usage at all."""
+    if not answer.get("usage"):
+        return answer
+    counts = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    said = answer["usage"]
+    return {**answer, "usage": {**said, **{name: count for name, count in counts.items() if name in said}}}

@@ -1,0 +1,66 @@
+"""POST /v1/refine: the refiner as a service."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Request
+from pydantic import ConfigDict, Field
+from starlette.responses import Response
+
+from spar_core.types import Completion, Usage
+from spar_server.api.chat import ChatVoice, Envelope
+from spar_server.api.openapi import BUDGET_PARAMETER, CHAT
+from spar_server.http.headers import header_of
+from spar_server.http.json_route import JsonRequest, JsonRoute
+from spar_server.models.pair import Pair
+from spar_server.schemas import WHOLE, ChatRequest, split_answer
+from spar_server.serving.plan import BUDGET_HEADER, Given, asked_budget
+from spar_server.serving.runner import defaults_of, plan_for, reply_stream, reply_whole
+
+_EXAMPLE: Final[list[Any]] = [
+    {"role": "user", "content": "Tell me about the river. Do not use commas. Include the word lamp."}
+]
+
+
+class RefineRequest(ChatRequest):
+    """`POST /v1/refine`: a chat and an answer to it, from which the search starts; judged first without `critique`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "model": "spar-small",
+                "messages": _EXAMPLE,
+                "response": "The river, by a lamp, runs east.",
+                "critique": "It has two commas.",
+                "refine_budget": 4,
+            }
+        }
+    )
+
+    response: str | None = None
+    critique: str | None = Field(default=None, min_length=1)
+    n: Annotated[int, Field(ge=1, le=1), WHOLE] | None = None
+
+
+router = APIRouter(route_class=JsonRoute)
+
+
+@router.post("/v1/refine", summary="Improve an answer", responses=CHAT, openapi_extra=BUDGET_PARAMETER)
+async def refine(body: RefineRequest, request: JsonRequest) -> Response:
+    """A search that starts from a given answer. The response is a chat completion's, whole or streamed."""
+    conversation, answer = split_answer(body.messages, body.response)
+    chat = body.model_copy(update={"messages": conversation, "refine_budget": _budget(body, request)})
+    plan = await plan_for(chat, request, given=Given(Completion(answer, "stop", Usage()), body.critique))
+    envelope = Envelope(body.model)
+    if body.stream:
+        return await reply_stream(plan, request, ChatVoice(envelope, body.include_usage))
+    return await reply_whole(plan, request, envelope.completion)
+
+
+def _budget(body: RefineRequest, request: Request) -> int:
+    """As in chat, but at least one node where nobody said otherwise: to be refined is what this endpoint is for."""
+    pair: Pair = request.app.state.pair
+    usual = defaults_of(request)
+    defaults = usual.model_copy(update={"refine_budget": max(1, usual.refine_budget)})
+    return asked_budget(body, header_of(request.scope, BUDGET_HEADER), model=pair.name, defaults=defaults).nodes

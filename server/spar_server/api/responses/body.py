@@ -1,0 +1,139 @@
+"""The response object, while it is made and when it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import time
+from typing import Any, Final
+from uuid import uuid4
+
+from spar_core.search import Answers
+from spar_core.types import Completion, FinishReason
+from spar_server.api.chat import spar_of, usage_of
+from spar_server.api.responses.request import ResponsesRequest
+from spar_server.errors import ApiError
+from spar_server.serving.plan import Plan
+
+_INCOMPLETE: Final[Mapping[FinishReason, str]] = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseBody:
+    """What all parts of one response share; ids derive from the trace id."""
+
+    request: ResponsesRequest
+    trace_id: str = field(default_factory=lambda: uuid4().hex)
+    created: int = field(default_factory=lambda: int(time()))
+
+    @property
+    def message_id(self) -> str:
+        return f"msg_{self.trace_id}"
+
+    @property
+    def reasoning_id(self) -> str:
+        return f"rs_{self.trace_id}"
+
+    def begun(self) -> dict[str, Any]:
+        """The response before there is an answer."""
+        return self._response("in_progress", [])
+
+    def failed(self, error: ApiError) -> dict[str, Any]:
+        code = "rate_limit_exceeded" if error.status == 429 else "server_error"
+        return {**self._response("failed", []), "error": {"code": code, "message": error.message}}
+
+    def finished(
+        self, plan: Plan, answers: Answers, *, thoughts: str | None = None, part: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The whole response. `thoughts` and `part` are what a stream has told of it; else they are the answer's."""
+        answer = answers.completions[0]
+        thoughts = thoughts or answer.extra.get("reasoning")
+        message = self.message(part or content_part(answer), answer.finish_reason)
+        reason = _INCOMPLETE.get(answer.finish_reason)
+        return {
+            **self._response(
+                "incomplete" if reason else "completed", [*([self.reasoning(thoughts)] if thoughts else []), message]
+            ),
+            "incomplete_details": {"reason": reason} if reason else None,
+            "usage": _usage(plan, answers),
+            "spar": spar_of(plan, answers, self.trace_id),
+        }
+
+    def reasoning(self, thoughts: str | None) -> dict[str, Any]:
+        """The item that holds the thoughts; without any it is still open."""
+        summary = [] if thoughts is None else [{"type": "summary_text", "text": thoughts}]
+        return {"id": self.reasoning_id, "type": "reasoning", "status": _status(thoughts), "summary": summary}
+
+    def message(self, part: dict[str, Any] | None, finish: FinishReason = "stop") -> dict[str, Any]:
+        """The item that holds the answer's one part; without one it is still open."""
+        return {
+            "id": self.message_id,
+            "type": "message",
+            "role": "assistant",
+            "status": "incomplete" if finish in _INCOMPLETE else _status(part),
+            "content": [] if part is None else [part],
+        }
+
+    def _response(self, status: str, output: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        asked = self.request
+        reasoning, text = asked.reasoning, asked.text
+        return {
+            "id": f"resp_{self.trace_id}",
+            "object": "response",
+            "created_at": self.created,
+            "status": status,
+            "background": False,
+            "error": None,
+            "incomplete_details": None,
+            "instructions": asked.instructions,
+            "max_output_tokens": asked.max_output_tokens,
+            "metadata": asked.metadata or {},
+            "model": asked.model,
+            "output": list(output),
+            "parallel_tool_calls": True,
+            "previous_response_id": None,
+            "reasoning": {
+                "effort": reasoning and reasoning.effort,
+                "summary": reasoning and (reasoning.summary or reasoning.generate_summary),
+            },
+            "store": False,
+            "temperature": asked.temperature,
+            "text": {"format": (text and text.format) or {"type": "text"}},
+            "tool_choice": "auto",
+            "tools": [],
+            "top_p": asked.top_p,
+            "truncation": "disabled",
+            "usage": None,
+            "user": asked.user,
+        }
+
+
+def _status(value: object) -> str:
+    return "in_progress" if value is None else "completed"
+
+
+def text_part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def refusal_part(refusal: str) -> dict[str, Any]:
+    return {"type": "refusal", "refusal": refusal}
+
+
+def content_part(answer: Completion) -> dict[str, Any]:
+    """The answer's text, or the upstream's refusal to give one."""
+    refusal = answer.extra.get("refusal")
+    return refusal_part(refusal) if refusal and not answer.text else text_part(answer.text)
+
+
+def _usage(plan: Plan, answers: Answers) -> dict[str, Any]:
+    """Chat's usage under the Responses API's names."""
+    usage = usage_of(plan, answers)
+    return {
+        "input_tokens": usage["prompt_tokens"],
+        "input_tokens_details": usage["prompt_tokens_details"],
+        "output_tokens": usage["completion_tokens"],
+        "output_tokens_details": usage["completion_tokens_details"],
+        "total_tokens": usage["total_tokens"],
+        "refinement": usage["refinement"],
+    }

@@ -1,0 +1,199 @@
+"""A request of the Responses API, and the chat that it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from spar_core.errors import RequestError
+from spar_server.schemas import BUDGET_MEANS, AtLeast0, ChatRequest, Count, Effort, Flag, Number, RefineOptions
+
+_KEEPS_NOTHING: Final = "this server keeps no responses; send the whole conversation as input"
+_TEXT_ONLY: Final = "only text in and out is served here; /v1/chat/completions takes tools"
+# What asks for more than is served here, with the values that do not, and why.
+_REFUSED: Final[Mapping[str, tuple[tuple[object, ...], str]]] = {
+    "previous_response_id": ((None,), _KEEPS_NOTHING),
+    "conversation": ((None,), _KEEPS_NOTHING),
+    "store": ((None, False), _KEEPS_NOTHING),
+    "background": ((None, False), _KEEPS_NOTHING),
+    "prompt": ((None,), _KEEPS_NOTHING),
+    "context_management": ((None, []), _KEEPS_NOTHING),
+    "tools": ((None, []), _TEXT_ONLY),
+    "tool_choice": ((None, "auto", "none"), _TEXT_ONLY),
+    "max_tool_calls": ((None,), _TEXT_ONLY),
+    "include": ((None, []), "nothing more can be included"),
+    "top_logprobs": ((None, 0), "only /v1/chat/completions has logprobs"),
+    "truncation": ((None, "disabled"), "input that is too long is refused, never cut"),
+    "moderation": ((None,), "nothing is moderated here"),
+}
+# Chat's names for what the Responses API calls otherwise, or does not have.
+_CHATS_OWN: Final[Mapping[str, str]] = {
+    "messages": "input",
+    "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens",
+    "reasoning_effort": "reasoning.effort",
+    "response_format": "text.format",
+    "verbosity": "text.verbosity",
+}
+_NOT_HERE: Final = ("n", "logprobs", "logit_bias", "functions", "function_call", "modalities", "audio")
+# How chat calls what a response's request wrote.
+CHATS_WORDS: Final[Mapping[str, str]] = {"response_format.json_schema": "text.format", "response_format": "text.format"}
+# True of every response here, whatever is asked.
+_MEANINGLESS: Final = ("parallel_tool_calls",)
+
+
+class TextOptions(BaseModel):
+    """`text`: the answer's form."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: dict[str, Any] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class ReasoningOptions(BaseModel):
+    """`reasoning`: an effort is a budget; a streamed search tells its progress as the summary."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    effort: Effort | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    generate_summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+class ResponsesStreamOptions(BaseModel):
+    """`include_obfuscation` asks for padding against traffic analysis, which is not sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    include_obfuscation: Flag | None = None
+
+
+class ResponsesRequest(BaseModel):
+    """`POST /v1/responses`. `refine_budget` and `refine` are this server's extensions, as in chat."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "example": {
+                "model": "spar-small",
+                "instructions": "Do not use commas.",
+                "input": "Tell me about the river. Include the word lamp.",
+                "refine_budget": 8,
+            }
+        },
+    )
+
+    model: str
+    input: str | list[dict[str, Any]] = Field(min_length=1)
+    instructions: str | None = None
+    stream: Flag | None = None
+    stream_options: ResponsesStreamOptions | None = None
+    temperature: Number | None = Field(default=None, ge=0, le=2)
+    top_p: Number | None = Field(default=None, gt=0, le=1)
+    max_output_tokens: Count | None = None
+    text: TextOptions | None = None
+    reasoning: ReasoningOptions | None = None
+    metadata: dict[str, str] | None = Field(default=None, max_length=16)
+    user: str | None = None
+    refine_budget: AtLeast0 | None = Field(default=None, description=BUDGET_MEANS)
+    refine: RefineOptions | None = None
+
+    def to_chat(self) -> ChatRequest:
+        """The chat request that this one stands for.
+
+        Raises:
+            RequestError: a field asks for what is not served here; names it.
+            RequestValidationError: a field that is forwarded is one of chat's, and wrong.
+        """
+        extra = self.model_extra or {}
+        _refuse(extra)
+        reasoning, text = self.reasoning or ReasoningOptions(), self.text or TextOptions()
+        system = [{"role": "system", "content": self.instructions}] if self.instructions else []
+        chat = {
+            **{name: value for name, value in extra.items() if name not in (*_REFUSED, *_MEANINGLESS)},
+            "model": self.model,
+            "messages": [*system, *_messages(self.input)],
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_completion_tokens": self.max_output_tokens,
+            "reasoning_effort": reasoning.effort,
+            "response_format": _response_format(text.format),
+            "verbosity": text.verbosity,
+            "user": self.user,
+            "refine_budget": self.refine_budget,
+            "refine": self.refine,
+            "stream": self.stream,
+        }
+        try:
+            return ChatRequest.model_validate({name: value for name, value in chat.items() if value is not None})
+        except ValidationError as error:
+            raise RequestValidationError(error.errors()) from error
+
+
+def _refuse(extra: Mapping[str, Any]) -> None:
+    for name, value in extra.items():
+        if name in _REFUSED and value not in _REFUSED[name][0]:
+            raise RequestError(f"{name}: not supported: {_REFUSED[name][1]}", param=name)
+        if name in _CHATS_OWN and value is not None:
+            raise RequestError(f"{name}: a field of /v1/chat/completions; here it is {_CHATS_OWN[name]}", param=name)
+        if name in _NOT_HERE and value is not None:
+            raise RequestError(f"{name}: a field of /v1/chat/completions that responses do not have", param=name)
+
+
+def _messages(items: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The input as chat messages. Reasoning that a client sends back is no part of what was said."""
+    if isinstance(items, str):
+        return [{"role": "user", "content": items}]
+    messages = [
+        _message(item, f"input.{number}") for number, item in enumerate(items) if item.get("type") != "reasoning"
+    ]
+    if not messages:
+        raise RequestError("input: holds no message", param="input")
+    return messages
+
+
+def _message(item: Mapping[str, Any], place: str) -> dict[str, Any]:
+    kind = item.get("type", "message")
+    if kind != "message":
+        raise RequestError(f"{place}.type: {_quoted(kind)} is not supported: {_TEXT_ONLY}", param=f"{place}.type")
+    role = item.get("role")
+    if role not in ("user", "assistant", "system", "developer"):
+        raise RequestError(f"{place}.role: must be user, assistant, system or developer", param=f"{place}.role")
+    content = item.get("content")
+    if isinstance(content, str):
+        return {"role": role, "content": content}
+    if not isinstance(content, list):
+        raise RequestError(f"{place}.content: must be a string or a list of parts", param=f"{place}.content")
+    texts = [_text(part, f"{place}.content.{number}") for number, part in enumerate(content)]
+    parts = [{"type": "text", "text": text} for text in texts]
+    return {"role": role, "content": texts[0] if len(texts) == 1 else parts}
+
+
+def _text(part: object, place: str) -> str:
+    if not isinstance(part, dict):
+        raise RequestError(f"{place}: must be an object", param=place)
+    kind = part.get("type")
+    if kind not in ("input_text", "output_text", "text", "refusal"):
+        raise RequestError(
+            f"{place}.type: {_quoted(kind)} is not supported here; use input_text, or /v1/chat/completions",
+            param=f"{place}.type",
+        )
+    name = "refusal" if kind == "refusal" else "text"
+    if not isinstance(part.get(name), str):
+        raise RequestError(f"{place}.{name}: must be a string", param=f"{place}.{name}")
+    return str(part[name])
+
+
+def _quoted(value: object) -> str:
+    return repr(value)[:40]
+
+
+def _response_format(form: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Chat nests what the Responses API writes flat."""
+    if form is None or form.get("type") != "json_schema":
+        return None if form is None else dict(form)
+    return {"type": "json_schema", "json_schema": {name: value for name, value in form.items() if name != "type"}}

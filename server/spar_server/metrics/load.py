@@ -1,0 +1,54 @@
+"""Prometheus metrics of who is let in, who waits and who is refused. Labels are bounded: keys by their file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache, partial
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from spar_server.admission.brownout import Brownout
+from spar_server.admission.draining import Draining
+from spar_server.admission.lane import Lane
+
+_SECONDS: Final = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
+# Refusals of the gate, by their code; other errors are counted by status alone.
+_REFUSALS: Final = frozenset(
+    {"invalid_api_key", "model_not_allowed", "rate_limit_exceeded", "server_overloaded", "server_stopping"}
+)
+
+
+class LoadMetrics:
+    """Gauges are read when they are asked for."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._admitted = cache(Counter("spar_admitted", "Requests let in", ["key", "kind"], registry=registry).labels)
+        self._refused = Counter("spar_refused", "Requests refused at the gate", ["key", "code"], registry=registry)
+        self._wait = cache(
+            Histogram(
+                "spar_queue_wait_seconds", "Of requests let in", ["kind"], buckets=_SECONDS, registry=registry
+            ).labels
+        )
+        self._waiting = Gauge("spar_queue_requests", "Requests that wait", ["kind"], registry=registry)
+        self._running = Gauge("spar_admission_cost_running", "Cost of what runs", ["kind"], registry=registry)
+        self._capacity = Gauge("spar_admission_capacity", "Most cost to run at once", ["kind"], registry=registry)
+        self._level = Gauge("spar_brownout_level", "0, budgets as asked for, to 3, none", registry=registry)
+        self._draining = Gauge("spar_draining", "1 while the server is stopping", registry=registry)
+
+    def watch(self, lanes: Mapping[str, Lane], *, brownout: Brownout, draining: Draining) -> None:
+        for kind, lane in lanes.items():
+            self._waiting.labels(kind).set_function(partial(getattr, lane, "waiting"))
+            self._running.labels(kind).set_function(partial(getattr, lane, "running"))
+            self._capacity.labels(kind).set(lane.capacity)
+        self._level.set_function(lambda: brownout.level)
+        self._draining.set_function(lambda: draining.begun)
+
+    def admitted(self, key: str, kind: str, waited_s: float) -> None:
+        self._admitted(key, kind).inc()
+        self._wait(kind).observe(waited_s)
+
+    def refused(self, key: str, code: str | None) -> None:
+        """Count a refusal; `key` is a name, or empty where it is not known."""
+        if code in _REFUSALS:
+            self._refused.labels(key, code).inc()

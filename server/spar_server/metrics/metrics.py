@@ -1,0 +1,184 @@
+"""Prometheus metrics: base units, bounded labels, one registry per app."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter as Tally
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from spar_core.judge import Judgement, Vote
+from spar_core.search import Answers, SearchResult
+from spar_core.types import ModelRole, Usage
+from spar_server.errors import ApiError, ClientGoneError
+from spar_server.metrics.load import LoadMetrics
+from spar_server.metrics.upstream import UpstreamMetrics
+from spar_server.serving.plan import Plan
+
+_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240, 480)
+_NODES: Final = (0, 1, 2, 3, 6, 9, 15, 21, 32, 64)
+_DEPTHS: Final = (0, 1, 2, 3, 4, 6, 8, 16)
+
+
+class Metrics:
+    """What the dashboards show.
+
+    A metric with labels is kept as the function that finds its series by them, which remembers: labels are bounded.
+    """
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        self._requests = cache(
+            Counter(
+                "spar_requests", "Requests to models by kind and outcome", ["kind", "outcome"], registry=registry
+            ).labels
+        )
+        self._running = cache(
+            Gauge("spar_requests_running", "Requests to models in flight", ["kind"], registry=registry).labels
+        )
+        self._errors = Counter("spar_error_responses", "Responses with an error status", ["status"], registry=registry)
+        self._duration = cache(
+            Histogram(
+                "spar_request_duration_seconds", "To the whole answer", ["kind"], buckets=_SECONDS, registry=registry
+            ).labels
+        )
+        self._first_token = cache(
+            Histogram(
+                "spar_time_to_first_answer_token_seconds",
+                "Of a stream, to the first piece of the answer",
+                ["kind"],
+                buckets=_SECONDS,
+                registry=registry,
+            ).labels
+        )
+        self._stops = Counter("spar_search_stops", "Searches by stop reason", ["reason"], registry=registry)
+        self._nodes = Histogram("spar_search_nodes", "Nodes of a search", buckets=_NODES, registry=registry)
+        self._depth = Histogram(
+            "spar_answer_depth", "Refinements between draft and answer", buckets=_DEPTHS, registry=registry
+        )
+        self._votes = Counter("spar_votes", "Votes of finished searches by verdict", ["verdict"], registry=registry)
+        self._improved = Counter("spar_improved", "Answers that replaced their draft", registry=registry)
+        self._tokens = cache(
+            Counter("spar_tokens", "Tokens by model role and kind", ["role", "kind"], registry=registry).labels
+        )
+        self._calls = cache(Counter("spar_model_calls", "Model calls by role", ["role"], registry=registry).labels)
+        self._cancelled_calls = Counter(
+            "spar_cancelled_calls", "Model calls that were cut short, by role", ["role"], registry=registry
+        )
+        self._cancelled_tokens = Counter(
+            "spar_cancelled_tokens_at_most",
+            "The most that cut calls with a limit generated, by role",
+            ["role"],
+            registry=registry,
+        )
+        self.upstreams = UpstreamMetrics(registry)
+        self.load = LoadMetrics(registry)
+        for kind in ("pass_through", "search", "judge", "completions", "embeddings"):
+            self._running(kind)
+
+    @contextmanager
+    def request(self, kind: str) -> Iterator[Meter]:
+        """Measure one request to models, from here to the end of its answer."""
+        meter = Meter(self, kind)
+        self._running(kind).inc()
+        try:
+            yield meter
+        except (asyncio.CancelledError, GeneratorExit, ClientGoneError):
+            meter.outcome = "cancelled"
+            raise
+        finally:
+            self._running(kind).dec()
+            self._requests(kind, meter.outcome).inc()
+
+    def refused(self, error: ApiError, key: str) -> None:
+        """Count an error response; `key` is the name of the key that it goes to."""
+        self._errors.labels(str(error.status)).inc()
+        self.load.refused(key, error.code)
+
+    def first_token(self, kind: str, seconds: float) -> None:
+        self._first_token(kind).observe(seconds)
+
+    def answered(self, plan: Plan, answers: Answers, seconds: float) -> None:
+        """Count what a request's answers took."""
+        self.spent(plan.kind, answers.calls, answers.usage, seconds)
+        for role, cancelled in answers.cancelled.items():
+            self._cancelled_calls.labels(role).inc(cancelled.calls)
+            self._cancelled_tokens.labels(role).inc(cancelled.tokens_at_most or 0)
+        if plan.config.budget:
+            for result in answers.results:
+                self._searched(result)
+
+    def spent(
+        self, kind: str, calls: Mapping[ModelRole, int], usage: Mapping[ModelRole, Usage], seconds: float
+    ) -> None:
+        """Count the model calls of a request that was answered."""
+        self._duration(kind).observe(seconds)
+        for role, count in calls.items():
+            self._calls(role).inc(count)
+        for role, used in usage.items():
+            self._tokens(role, "prompt").inc(used.prompt_tokens)
+            self._tokens(role, "completion").inc(used.completion_tokens)
+
+    def _searched(self, result: SearchResult) -> None:
+        self._stops.labels(result.stop_reason).inc()
+        self._nodes.observe(result.nodes)
+        self._depth.observe(result.depth)
+        self._improved.inc(int(result.improved))
+        for node in result.tree:
+            # A duplicate shares the judgement of the node that it repeats.
+            if node.judgement is None or node.outcome == "duplicate":
+                continue
+            self.voted(node.judgement)
+
+    def voted(self, judgement: Judgement) -> None:
+        """Count a judgement's votes."""
+        for verdict, count in Tally(_verdict(vote) for vote in judgement.votes).items():
+            self._votes.labels(verdict).inc(count)
+
+    def render(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self._registry)
+
+
+def _verdict(vote: Vote) -> str:
+    return "failed" if vote.error else {True: "yes", False: "no", None: "abstained"}[vote.verdict]
+
+
+class Meter:
+    """One request under measurement. Unless it is said to be answered, it ends as an error."""
+
+    def __init__(self, metrics: Metrics, kind: str) -> None:
+        self.outcome = "error"
+        self._metrics = metrics
+        self._kind = kind
+        self._began = time.monotonic()
+        self._spoke = False
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def spoke(self) -> None:
+        """A piece of the answer is about to be sent; only the first counts."""
+        if not self._spoke:
+            self._spoke = True
+            self._metrics.first_token(self._kind, self.elapsed_s)
+
+    def answered(self, plan: Plan, answers: Answers) -> None:
+        self.outcome = "degraded" if answers.degraded or plan.browned_out else "ok"
+        self._metrics.answered(plan, answers, self.elapsed_s)
+
+    def judged(self, judgement: Judgement) -> None:
+        self.outcome = "ok"
+        usage = sum((vote.usage for vote in judgement.votes), Usage())
+        self._metrics.spent(self._kind, {"judge": len(judgement.votes)}, {"judge": usage}, self.elapsed_s)
+        self._metrics.voted(judgement)
+
+    def forwarded(self, usage: Usage) -> None:
+        self.outcome = "ok"
+        self._metrics.spent(self._kind, {"actor": 1}, {"actor": usage}, self.elapsed_s)

@@ -1,0 +1,41 @@
+"""Every response carries a request id, the client's own or a new one, and so do the model calls made for it.
+
+Pure ASGI, so that disconnects stay visible.
+"""
+
+from __future__ import annotations
+
+import re
+from secrets import token_hex
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from spar_core.backends.context import bind_calls
+from spar_server.http.headers import header_of
+
+_NAME: Final = b"x-request-id"
+_SAFE: Final = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+
+
+class RequestId:
+    """ASGI middleware."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = header_of(scope, _NAME) or ""
+        request_id = given if _SAFE.fullmatch(given) else token_hex(16)
+        bind_calls(request_id=request_id)
+        tag = (_NAME, request_id.encode())
+
+        async def tagged(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), tag]
+            await send(message)
+
+        await self._app(scope, receive, tagged)

@@ -1,0 +1,1 @@
+"""The models being served: actor and refiner, from any engine."""

@@ -1,0 +1,105 @@
+"""The gate that every request to a model passes: quotas, brown-out, the queue, and what is left of its time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.requests import Request
+
+from spar_core.errors import BackendTimeout
+from spar_server.admission.brownout import Brownout
+from spar_server.admission.deadlines import READ_TIMEOUT_HEADER, first_byte_within
+from spar_server.admission.draining import Draining, leaving
+from spar_server.admission.lane import Held, Lane
+from spar_server.auth.access import key_of
+from spar_server.auth.quotas import Quotas
+from spar_server.http.headers import header_of
+from spar_server.metrics.load import LoadMetrics
+from spar_server.serving.long_work import LongWork
+from spar_server.serving.plan import Plan
+from spar_server.settings import ApiKey, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What all requests share. `max_wait_s` is the longest that one waits for its turn."""
+
+    searches: Lane
+    passed_through: Lane
+    max_wait_s: float
+    quotas: Quotas
+    brownout: Brownout
+    draining: Draining
+    metrics: LoadMetrics
+    long_work: LongWork
+
+    @asynccontextmanager
+    async def turn(self, plan: Plan, request: Request) -> AsyncIterator[Plan]:
+        """The plan from when its turn has come until it is done: with the budget and the time that are left of its own.
+
+        Raises:
+            ApiError: 429, over the key's quota; 503, over the server's capacity, or the server is stopping.
+        """
+        plan = plan.lowered(self.brownout.lowered(plan.config.budget))
+        deadline = plan.config.deadline_s
+        assert deadline is not None
+        async with self.timed_turn(request, deadline, search=plan.judges, cost=plan.cost) as left:
+            yield plan.due_within(left).until(self.draining.cutoff)
+
+    @asynccontextmanager
+    async def timed_turn(
+        self, request: Request, deadline_s: float, *, search: bool = False, cost: int = 1
+    ) -> AsyncIterator[float]:
+        """A turn of what has no plan; the value is how many seconds it has left. `cost` is the calls that it can make.
+
+        Raises:
+            ApiError: as `turn` does.
+        """
+        key, lane = key_of(request), self.searches if search else self.passed_through
+        several = search or cost > 1
+        with self.quotas.search(key, lambda: lane.expected_hold_s) if several else nullcontext():
+            held = lane.enter_now(key.name, cost, weight=key.weight)
+            if held is None:
+                hint = header_of(request.scope, READ_TIMEOUT_HEADER)
+                held = await self._wait(lane, key, cost, min(deadline_s, first_byte_within(hint), self.max_wait_s))
+            self.metrics.admitted(key.name, "search" if search else "pass_through", held.waited_s)
+            try:
+                yield max(0.0, deadline_s - held.waited_s)
+            except BackendTimeout as error:
+                # Not the upstream's doing: another server may well have the time.
+                raise (leaving() if self.draining.cutoff.reached else error) from error
+            finally:
+                lane.leave(held)
+
+    async def _wait(self, lane: Lane, key: ApiKey, cost: int, wait_s: float) -> Held:
+        try:
+            async with self.draining.cutoff.timeout(None):
+                return await lane.enter(key.name, cost, weight=key.weight, wait_s=wait_s)
+        except TimeoutError as error:
+            raise leaving() from error
+
+
+def build_gate(settings: Settings, metrics: LoadMetrics, *, key_share: float = 1.0) -> Gate:
+    """An idle gate, watched by the metrics. No key has more than `key_share` of a lane."""
+    bounds = settings.admission
+    brownout = Brownout(settings.brownout)
+    lane = partial(Lane, max_queue=bounds.max_queue, key_share=key_share)
+    gate = Gate(
+        searches=lane(capacity=bounds.search_capacity, changed=brownout.observe),
+        passed_through=lane(capacity=bounds.pass_through_capacity),
+        max_wait_s=bounds.max_wait_s,
+        quotas=Quotas(),
+        brownout=brownout,
+        draining=Draining(grace_s=settings.shutdown_grace_s, delay_s=settings.shutdown_delay_s),
+        metrics=metrics,
+        long_work=LongWork(max_wait_s=bounds.max_wait_s, key_share=key_share),
+    )
+    metrics.watch(
+        {"search": gate.searches, "pass_through": gate.passed_through},
+        brownout=brownout,
+        draining=gate.draining,
+    )
+    return gate

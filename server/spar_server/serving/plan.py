@@ -1,0 +1,397 @@
+"""From a validated request to a search: what it may spend, how, and on which models."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from spar_core.backends.base import is_batching
+from spar_core.backends.context import bind_calls
+from spar_core.backends.pool import conversation_key
+from spar_core.budget import LEAST_TOKENS
+from spar_core.checks import Check, build_check, format_check
+from spar_core.cutoff import Cutoff
+from spar_core.errors import DeadlineReached, RequestError
+from spar_core.judge import Judge, Judgement
+from spar_core.refiner import Refiner
+from spar_core.search import Answers, Node, SearchConfig, SearchResult, StopReason, Tree, choice_sampling, run_several
+from spar_core.search.events import Emit
+from spar_core.types import Cancelled, Completion, Delta, Message, Sampling
+from spar_server.errors import ApiError
+from spar_server.http.streams import read_ahead
+from spar_server.models.pair import Pair
+from spar_server.schemas import ChatRequest, RefineOptions
+from spar_server.settings import RefineDefaults
+
+BUDGET_HEADER: Final = b"x-refine-budget"
+_EFFORTS: Final[Mapping[str, int]] = {"none": 0, "minimal": 0, "low": 2, "medium": 6, "high": 15, "xhigh": 15}
+
+
+@dataclass(frozen=True, slots=True)
+class AskedBudget:
+    """`nodes` is the most nodes to expand.
+
+    `named` says that the client named the number itself; an effort or a default is a wish of the deployment, which
+    gives way where a refined answer cannot be had.
+    """
+
+    nodes: int
+    named: bool
+
+
+def asked_budget(request: ChatRequest, header: str | None, *, model: str, defaults: RefineDefaults) -> AskedBudget:
+    """Body, header, model suffix, reasoning effort, the server's default: the first that is there.
+
+    `header` is the value of X-Refine-Budget; `model` is the name under which the pair is served.
+
+    Raises:
+        ApiError: the model is unknown.
+        RequestError: the budget is no number, or over the server's limit; names where it stands.
+    """
+    suffix = _suffix(request.model, model)
+    if request.refine_budget is not None:
+        source, budget = "refine_budget", request.refine_budget
+    elif header is not None:
+        source, budget = "X-Refine-Budget", _number(header, "X-Refine-Budget")
+    elif suffix is not None:
+        source, budget = "model", _number(suffix, "model")
+    elif request.reasoning_effort is not None and defaults.effort_budgets:
+        return AskedBudget(min(_EFFORTS[request.reasoning_effort], defaults.max_refine_budget), named=False)
+    else:
+        return AskedBudget(min(defaults.refine_budget, defaults.max_refine_budget), named=False)
+    return AskedBudget(_allowed(budget, source, defaults), named=True)
+
+
+def named_budget(asked: str, *, model: str, defaults: RefineDefaults) -> int:
+    """The budget that a model's name alone asks for. Raises as `asked_budget` does."""
+    suffix = _suffix(asked, model)
+    return 0 if suffix is None else _allowed(_number(suffix, "model"), "model", defaults)
+
+
+def _allowed(budget: int, source: str, defaults: RefineDefaults) -> int:
+    if budget > defaults.max_refine_budget:
+        raise RequestError(f"{source}: {budget} is over the limit of {defaults.max_refine_budget}", param=source)
+    return budget
+
+
+def _suffix(asked: str, model: str) -> str | None:
+    """N of `model@N`, None where there is none. A name that holds an @ of its own stays a name."""
+    if asked == model:
+        return None
+    name, at, suffix = asked.rpartition("@")
+    if at and name == model:
+        return suffix
+    raise ApiError(
+        404,
+        f"the model {asked[:80]!r} does not exist; this server has {model!r} (and {model}@N for a budget of N)",
+        param="model",
+        code="model_not_found",
+    )
+
+
+def _number(text: str, source: str) -> int:
+    digits = text.strip()
+    # More digits than any budget has: int() of a long string takes time.
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
+        raise RequestError(
+            f"{source}: the budget must be a whole number of at least 0, not {text[:40]!r}", param=source
+        )
+    return int(digits)
+
+
+# What binds an answer in ways that no refiner can keep to: it must be the draft.
+_DRAFT_ONLY: Final = ("logprobs", "top_logprobs", "logit_bias", "audio", "modalities")
+_HARMLESS: Final[tuple[object, ...]] = (None, False, 0, {}, {"type": "text"}, ["text"], [])
+# What binds an answer's form, by the engine; every candidate is made under it.
+_FORMS: Final = ("response_format", "structured_outputs")
+# More than the markers around a refined answer take.
+_MARKER_TOKENS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An answer that the client brings along, and what it knows to be wrong with it."""
+
+    draft: Completion
+    critique: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything about one request that is decided before its first token."""
+
+    pair: Pair
+    conversation: tuple[Message, ...]
+    sampling: Sampling
+    config: SearchConfig
+    checks: tuple[Check, ...]
+    options: RefineOptions
+    n: int = 1
+    given: Given | None = None
+    # Whether the server's load has taken from the budget.
+    browned_out: bool = False
+    cutoff: Cutoff | None = None
+    # Whether the votes on an answer are all that is asked for.
+    verdict_only: bool = False
+
+    @property
+    def kind(self) -> str:
+        return "search" if self.config.budget else "pass_through"
+
+    @property
+    def streams_draft(self) -> bool:
+        """Whether the actor's tokens may go out as they come."""
+        return self.config.budget == 0 and self.given is None
+
+    @property
+    def draft_seconds(self) -> float | None:
+        """How long the actor's tokens may go out. A long answer is not cut short unless its client says so."""
+        return None if self.options.deadline_s is None else self.config.deadline_s
+
+    def bind_calls(self) -> None:
+        """Tell the model calls of this task, and of those that it starts, whose they are and when they are over."""
+        seconds = self.config.deadline_s
+        bind_calls(
+            affinity=conversation_key(self.conversation),
+            deadline=None if seconds is None else time.monotonic() + seconds,
+        )
+
+    @property
+    def judges(self) -> bool:
+        """Whether it may ask for votes."""
+        return self.verdict_only or self.config.budget > 0
+
+    @property
+    def cost(self) -> int:
+        """The most model calls that it can make: its drafts, the votes on each of them, and its nodes with theirs."""
+        votes, budget = self.config.votes, self.config.budget
+        if self.verdict_only:
+            return votes
+        drafts = 0 if self.given else self.n * _best_of(self.sampling)
+        if not budget:
+            return max(1, drafts)
+        judged = 0 if self.given and self.given.critique else self.n
+        return drafts + judged * votes + budget * (1 + votes)
+
+    def lowered(self, budget: int) -> Plan:
+        """The same with what the server's load leaves of the budget."""
+        if budget >= self.config.budget:
+            return self
+        return replace(self, config=replace(self.config, budget=budget), browned_out=True)
+
+    def due_within(self, seconds: float) -> Plan:
+        """The same with no more time than this from now."""
+        own = self.config.deadline_s
+        if own is not None and own <= seconds:
+            return self
+        return replace(self, config=replace(self.config, deadline_s=max(0.0, seconds)))
+
+    def until(self, cutoff: Cutoff) -> Plan:
+        """The same, ended by `cutoff` if that comes before its deadline."""
+        return self if cutoff is self.cutoff else replace(self, cutoff=cutoff)
+
+    @property
+    def judge(self) -> Judge:
+        pair, config = self.pair, self.config
+        return Judge(
+            backend=pair.refiner,
+            templates=pair.templates,
+            votes=config.votes,
+            threshold=config.threshold,
+            early_stop=config.early_vote_stop,
+            sampling=pair.judge_sampling,
+        )
+
+    @property
+    def _refiner(self) -> Refiner:
+        pair = self.pair
+        form = {name: self.sampling.extra[name] for name in _FORMS if self.sampling.extra.get(name) not in _HARMLESS}
+        most_tokens = self._refine_tokens(markers=0 if form else _MARKER_TOKENS)
+        return Refiner(
+            backend=pair.refiner,
+            templates=pair.templates,
+            sampling=replace(pair.refine_sampling, max_tokens=most_tokens, extra=form),
+            bare=bool(form),
+        )
+
+    async def search(self, emit: Emit) -> Answers:
+        """Run it. Raises BackendError when there is no draft."""
+        if self.streams_draft and self.n == 1:
+            return await self._draft()
+        return await run_several(
+            self.conversation,
+            self.n,
+            actor=self.pair.actor,
+            judge=self.judge,
+            refiner=self._refiner,
+            config=self.config,
+            actor_sampling=self.sampling,
+            checks=self.checks,
+            draft=self.given.draft if self.given else None,
+            draft_judgement=self._given_judgement(),
+            emit=emit,
+            cutoff=self.cutoff,
+        )
+
+    def _given_judgement(self) -> Judgement | None:
+        """A client's critique stands for the judgement of its answer: No."""
+        critique = self.given and self.given.critique
+        return Judgement((), self.config.threshold, report=critique) if critique else None
+
+    async def _draft(self) -> Answers:
+        """One draft, untouched, without the machinery of a search that there is none of."""
+        began = time.monotonic()
+        try:
+            async with (self.cutoff or Cutoff()).timeout(self.config.deadline_s):
+                draft = await self.pair.actor.complete(self.conversation, self._draft_sampling(0))
+        except TimeoutError as error:
+            raise DeadlineReached("the deadline came before the actor's draft") from error
+        return self.passed_through([draft], time.monotonic() - began)
+
+    def _refine_tokens(self, *, markers: int) -> int | None:
+        """A refined answer is no longer than the client allows an answer to be, but for what its markers leave over."""
+        asked, usual = self.sampling.max_tokens, self.pair.refine_sampling.max_tokens
+        if asked is None or usual is None:
+            return usual if asked is None else asked + markers
+        return min(usual, asked + markers)
+
+    def draft_stream(self, choice: int) -> AsyncGenerator[Sequence[Delta], None]:
+        """The `choice`-th draft, untouched, as the actor writes it: what has come together is one batch."""
+        actor, sampling = self.pair.actor, self._draft_sampling(choice)
+        if is_batching(actor):
+            return actor.stream_batches(self.conversation, sampling)
+        return read_ahead(actor.stream(self.conversation, sampling))
+
+    def _draft_sampling(self, choice: int) -> Sampling:
+        sampling, most_tokens = choice_sampling(self.sampling, choice), self.config.max_search_tokens
+        if most_tokens is None:
+            return sampling
+        # All calls together are the drafts here, and each has its share.
+        limits = (most_tokens // self.n, sampling.max_tokens)
+        return replace(sampling, max_tokens=min(limit for limit in limits if limit is not None))
+
+    def passed_through(
+        self, drafts: Sequence[Completion], seconds: float, *, cut_short: Collection[int] = ()
+    ) -> Answers:
+        """The answers of a request whose drafts went straight to the client; those `cut_short` met its deadline."""
+        reasons: list[StopReason] = [
+            "deadline" if index in cut_short else "pass_through" for index in range(len(drafts))
+        ]
+        results = tuple(_untouched(draft, seconds, reason) for draft, reason in zip(drafts, reasons, strict=True))
+        cancelled = sum((self._unread(index, drafts[index]) for index in cut_short), Cancelled())
+        return Answers(
+            nodes=tuple(result.best for result in results),
+            results=results,
+            calls={"actor": len(drafts)},
+            usage={"actor": sum((draft.usage for draft in drafts[1:]), drafts[0].usage)},
+            stop_reasons=tuple(reasons),
+            cancelled={"actor": cancelled} if cut_short else {},
+        )
+
+    def _unread(self, choice: int, draft: Completion) -> Cancelled:
+        """A draft that was cut short, and what it may have generated beyond what came."""
+        most = self._draft_sampling(choice).max_tokens
+        return Cancelled(1, None if most is None else max(0, most - draft.usage.completion_tokens))
+
+
+def _best_of(sampling: Sampling) -> int:
+    """How many answers an upstream makes for one, where it is asked for that."""
+    count = sampling.extra.get("best_of")
+    return count if isinstance(count, int) and count > 0 else 1
+
+
+def _untouched(draft: Completion, seconds: float, reason: StopReason) -> SearchResult:
+    root = Node((), "unjudged", draft)
+    return SearchResult(
+        best=root,
+        tree=Tree(root),
+        stop_reason=reason,
+        degraded=False,
+        calls={"actor": 1},
+        usage={"actor": draft.usage},
+        judgements=0,
+        duration_s=seconds,
+    )
+
+
+def make_plan(
+    request: ChatRequest,
+    header: str | None,
+    *,
+    pair: Pair,
+    defaults: RefineDefaults,
+    within_s: float = math.inf,
+    cutoff: Cutoff | None = None,
+) -> Plan:
+    """Decide what a request gets.
+
+    `header` is the value of X-Refine-Budget, `within_s` for how long the client waits; at the `cutoff` the server ends
+    searches.
+
+    Raises:
+        ApiError: the model is unknown.
+        RequestError: a field is wrong or cannot be honoured; names it.
+    """
+    asked = asked_budget(request, header, model=pair.name, defaults=defaults)
+    budget = asked.nodes
+    bound = next((name for name in _DRAFT_ONLY if getattr(request, name) not in _HARMLESS), None)
+    if budget and bound:
+        if asked.named:
+            raise RequestError(f"{bound}: not available for a refined answer; set refine_budget to 0", param=bound)
+        budget = 0
+    n, most_tokens = request.n or 1, request.refine.max_search_tokens
+    if most_tokens is not None and most_tokens < LEAST_TOKENS * n:
+        raise RequestError(
+            f"refine.max_search_tokens: {most_tokens} is too little for {n} drafts; give at least {LEAST_TOKENS * n}",
+            param="refine.max_search_tokens",
+        )
+    return Plan(
+        pair=pair,
+        conversation=request.conversation(),
+        sampling=request.sampling(pair.actor_sampling),
+        config=_config(request, budget, defaults, within_s),
+        checks=_checks(request, refined=budget > 0),
+        options=request.refine,
+        n=n,
+        cutoff=cutoff,
+    )
+
+
+def _config(request: ChatRequest, budget: int, defaults: RefineDefaults, within_s: float) -> SearchConfig:
+    options = request.refine
+    if options.deadline_s is not None and options.deadline_s > defaults.deadline_s:
+        raise RequestError(
+            f"refine.deadline_s: {options.deadline_s:g} is over this server's limit of {defaults.deadline_s:g}",
+            param="refine.deadline_s",
+        )
+    base = SearchConfig(
+        budget=budget,
+        seed=request.seed if request.seed is not None else random.getrandbits(31),
+        algorithm=defaults.algorithm,
+        branch=defaults.branch,
+        beam=defaults.beam,
+        max_depth=defaults.max_depth,
+        votes=defaults.votes,
+        threshold=defaults.threshold,
+        stop=defaults.stop,
+        deadline_s=min(options.deadline_s or defaults.deadline_s, within_s),
+    )
+    if not options.model_fields_set:
+        return base
+    return replace(base, **options.model_dump(exclude={"checks", "progress", "trace", "deadline_s"}, exclude_none=True))
+
+
+def _checks(request: ChatRequest, *, refined: bool) -> tuple[Check, ...]:
+    """What the client wants verified, and the format that it wants."""
+    checks: list[Check] = []
+    for number, check in enumerate(request.refine.checks):
+        try:
+            checks.append(build_check(check.id, check.kwargs))
+        except RequestError as error:
+            raise RequestError(str(error), param=f"refine.checks.{number}.{error.param}") from error
+    form = format_check(request.response_format, used=refined)
+    return (*checks, form) if form else tuple(checks)

@@ -1,0 +1,186 @@
+"""An upstream's failures in this project's terms and words.
+
+What an upstream says of an error may hold its keys, its addresses and other clients' text, so none of it reaches a
+client: of an error's body only OpenAI's codes, the names of the request's own fields and the context's length are read.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import math
+import re
+import time
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from pydantic_core import from_json
+
+from spar_core.errors import (
+    BackendError,
+    BackendOverloaded,
+    BackendProtocol,
+    BackendRejected,
+    BackendTimeout,
+    BackendUnavailable,
+)
+from spar_core.unicode import whole
+
+# Characters of an upstream's message that are read.
+_LONGEST: Final = 2000
+# How OpenAI, vLLM, SGLang, llama.cpp and TGI say that a prompt does not fit.
+_TOO_LONG: Final = re.compile(
+    r"context[ _](?:length|size|window)|maximum context|prompt is too long|input is too long|max_new_tokens. must be",
+    re.IGNORECASE,
+)
+_CONTEXT: Final = re.compile(r"context (?:length|size|window)\D{0,20}?(\d{1,9})\b", re.IGNORECASE)
+# OpenAI's codes that a client may act on, and what they mean here; {} is the field, or "a field of it".
+_REASONS: Final[Mapping[str, str]] = {
+    "content_policy_violation": "its content filter refused the request",
+    "content_filter": "its content filter refused the request",
+    "unsupported_parameter": "it does not support {}",
+    "unknown_parameter": "it does not know {}",
+    "unsupported_value": "it does not support this value of {}",
+    "invalid_value": "it does not take this value of {}",
+    "invalid_type": "it does not take this type of {}",
+    "missing_required_parameter": "it needs a field that the request lacks",
+    "invalid_image": "it could not read an image of the request",
+    "invalid_image_url": "it could not load an image of the request",
+    "invalid_image_format": "it does not take an image of this format",
+    "image_too_large": "an image of the request is too large",
+}
+# Words of a message that are fields of nearly every request, and no hint.
+_COMMON: Final = frozenset({"model", "messages", "prompt", "input", "user", "stream", "stop", "n"})
+_FIELD: Final = re.compile(r"[a-z][a-z0-9_]*")
+_PLACE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.\d{1,6}|\[\d{1,6}\])*")
+
+
+def failure(status: int, body: bytes, headers: Mapping[str, str], fields: Collection[str] = ()) -> BackendError:
+    """The error that an HTTP answer of status >= 300 stands for; `fields` are the names of the request's own."""
+    error = _error(body)
+    detail = _message(error)
+    if status in (429, 503):
+        said = "it is over its rate limit" if status == 429 else "it is overloaded or starting"
+        pause = retry_after(headers.get("Retry-After"))
+        return BackendOverloaded(_sentence(status, said), status=status, retry_after=pause, detail=detail)
+    if status in (408, 504):
+        return BackendTimeout(_sentence(status, "it ran out of time"), status=status, detail=detail)
+    if status >= 500:
+        return BackendUnavailable(_sentence(status, "it failed"), status=status, detail=detail)
+    if status in (400, 413, 422):
+        return _rejected(status, error, detail, fields)
+    return BackendRejected(_sentence(status, _for_operators(status)), status=status, detail=detail)
+
+
+def _for_operators(status: int) -> str:
+    if status < 400:
+        return "it redirects to another address"
+    if status in (401, 403):
+        return "it refuses the key"
+    return "it has no such model or route" if status in (404, 405) else "it refuses the request"
+
+
+def _rejected(status: int, error: object, detail: str, fields: Collection[str]) -> BackendRejected:
+    told = error if isinstance(error, dict) else {}
+    code, param = told.get("code"), _param(told.get("param"), detail, fields)
+    if code == "context_length_exceeded" or _TOO_LONG.search(detail):
+        code, said = "context_length_exceeded", _too_long(detail)
+    elif isinstance(code, str) and code in _REASONS:
+        said = _REASONS[code].format(param or "a field of the request")
+    else:
+        code, said = None, f"it refuses the request for its {param}" if param else "it refuses the request"
+    return BackendRejected(_sentence(status, said), status=status, param=param, code=code, detail=detail)
+
+
+def _sentence(status: int, said: str) -> str:
+    return f"upstream answered {status}: {said}"
+
+
+def _too_long(detail: str) -> str:
+    # Client libraries look for the first five words.
+    found = _CONTEXT.search(detail)
+    over = f"is {found[1]} tokens, and the request needs more" if found else "is exceeded"
+    return f"this model's maximum context length {over}; shorten the messages or lower max_tokens"
+
+
+def _param(named: object, detail: str, fields: Collection[str]) -> str | None:
+    """The field of the request that is wrong: as the upstream names it, or the first that its message mentions."""
+    if isinstance(named, str) and (place := _PLACE.match(named)):
+        root = _FIELD.match(named)
+        return place[0] if root and root[0] in fields else None
+    return next((word for word in _FIELD.findall(detail) if word in fields and word not in _COMMON), None)
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds to wait, from seconds or an HTTP date; None when there is neither."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def read_object(text: bytes) -> dict[str, Any]:
+    """A JSON object that is no error. What is no UTF-8 in it is replaced.
+
+    Raises:
+        BackendProtocol: it is not JSON, no object, or an error under a status that says all is well.
+    """
+    try:
+        data = _read(text)
+    except ValueError as error:
+        raise BackendProtocol("upstream sent invalid JSON", detail=str(error)) from error
+    if not isinstance(data, dict):
+        raise BackendProtocol("upstream sent JSON that is no object")
+    if data.get("error"):
+        raise BackendProtocol("upstream sent an error in place of an answer", detail=_message(data["error"]))
+    return data
+
+
+def _read(text: bytes) -> Any:
+    try:
+        return from_json(text)
+    except ValueError:
+        return from_json(readable(text))
+
+
+def readable(text: bytes) -> bytes:
+    """JSON with half a character or half an UTF-8 sequence in it, which some servers send, as one can read it.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    return whole(json.dumps(parsed(text), ensure_ascii=False)).encode()
+
+
+def parsed(text: bytes) -> Any:
+    """Slower than pydantic's parser, and takes half characters.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deep.
+    """
+    try:
+        return json.loads(text.decode(errors="replace"))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _error(body: bytes) -> object:
+    """What stands for the error in a body."""
+    try:
+        data = parsed(body)
+    except ValueError:
+        return body[:_LONGEST].decode(errors="replace")
+    return data.get("error", data) if isinstance(data, dict) else data
+
+
+def _message(error: object) -> str:
+    """An error's text."""
+    if isinstance(error, dict) and isinstance(error.get("message"), str):
+        return whole(error["message"][:_LONGEST])
+    return whole(error[:_LONGEST]) if isinstance(error, str) else json.dumps(error)[:_LONGEST]

@@ -1,0 +1,1 @@
+"""Backends around another backend: caching, metering, ordering, defaults, adaptive concurrency."""

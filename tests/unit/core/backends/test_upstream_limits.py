@@ -1,0 +1,240 @@
+"""What a broken or hostile upstream cannot do: fill this process, or have the prompt sent elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from spar_core.backends.context import bind_calls
+from spar_core.backends.openai import OpenAIBackend
+from spar_core.errors import BackendError, BackendProtocol, BackendRejected, BackendUnavailable
+from spar_core.types import Sampling
+from tests.support.loopback import DONE, HELLO, Handler, answer, chunk, streaming, upstream
+
+SHORT = Sampling(max_tokens=16)
+MIB = 2**20
+
+
+async def whole(backend: OpenAIBackend) -> None:
+    await backend.complete(HELLO, SHORT)
+
+
+async def stream(backend: OpenAIBackend) -> None:
+    async for _ in backend.stream_batches(HELLO, SHORT):
+        pass
+
+
+async def forwarded(backend: OpenAIBackend) -> None:
+    await backend.forward("/chat/completions", {"prompt": "x", "max_tokens": 16})
+
+
+async def forwarded_stream(backend: OpenAIBackend) -> None:
+    async for _ in backend.forward_stream("/chat/completions", {"prompt": "x", "max_tokens": 16, "stream": True}):
+        pass
+
+
+WAYS: list[Callable[[OpenAIBackend], Awaitable[None]]] = [whole, stream, forwarded, forwarded_stream]
+
+
+@cache
+def packed(line: bytes) -> bytes:
+    """128 MiB of it, in some 128 KiB."""
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
+    block = line * (MIB // len(line))
+    return b"".join([packer.compress(block) for _ in range(128)]) + packer.flush()
+
+
+def bomb(*, status: int = 200, kind: str = "application/json", line: bytes = b" ") -> Handler:
+    """A small answer that unpacks to a large one: of `line` again and again."""
+
+    async def handle(request: web.Request) -> web.Response:
+        headers = {"Content-Encoding": "gzip", "Content-Type": kind}
+        return web.Response(body=packed(line), status=status, headers=headers)
+
+    return handle
+
+
+@pytest.mark.parametrize("ask", WAYS)
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("application/json", b" "),
+        ("text/event-stream", b" "),
+        ("text/event-stream", b": comment\n"),
+        ("text/event-stream", chunk(content="x")),
+    ],
+)
+async def test_an_answer_is_read_as_far_as_its_length_allows(
+    ask: Callable[[OpenAIBackend], Awaitable[None]], kind: str, line: bytes
+) -> None:
+    async with upstream(bomb(kind=kind, line=line)) as backend:
+        tracemalloc.start()
+        try:
+            with pytest.raises(BackendProtocol, match=r"larger|invalid JSON"):
+                await ask(backend)
+            assert tracemalloc.get_traced_memory()[1] < 24 * MIB
+        finally:
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize("status", [400, 500])
+@pytest.mark.parametrize("ask", WAYS)
+async def test_of_an_error_no_more_is_read_than_it_takes_to_tell(
+    ask: Callable[[OpenAIBackend], Awaitable[None]], status: int
+) -> None:
+    async with upstream(bomb(status=status)) as backend:
+        tracemalloc.start()
+        try:
+            with pytest.raises(BackendError) as caught:
+                await ask(backend)
+            assert caught.value.status == status
+            assert tracemalloc.get_traced_memory()[1] < 24 * MIB
+        finally:
+            tracemalloc.stop()
+
+
+async def test_the_more_tokens_are_asked_for_the_longer_an_answer_may_be() -> None:
+    async def long(request: web.Request) -> web.Response:
+        message = {"role": "assistant", "content": "word " * 600_000}
+        return web.json_response(answer(choices=[{"message": message, "finish_reason": "stop"}]))
+
+    async with upstream(long) as backend:
+        assert len((await backend.complete(HELLO, Sampling())).text) == 3_000_000
+        assert len((await backend.complete(HELLO, Sampling(max_tokens=600_000))).text) == 3_000_000
+        with pytest.raises(BackendProtocol, match="larger than what was asked for"):
+            await backend.complete(HELLO, SHORT)
+
+
+async def test_embeddings_may_be_as_long_as_there_are_texts() -> None:
+    async def embed(request: web.Request) -> web.Response:
+        texts = (await request.json())["input"]
+        return web.json_response({"data": [{"index": n, "embedding": [0.123456789] * 4096} for n in range(len(texts))]})
+
+    async with upstream(embed, path="/v1/embeddings") as backend:
+        assert len((await backend.forward("/embeddings", {"input": ["x"] * 64}))["data"]) == 64
+
+
+async def test_a_large_answer_does_not_keep_other_tasks_waiting() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with upstream(bomb(kind="text/event-stream", line=b": comment\n")) as backend:
+        counting = asyncio.create_task(count())
+        with pytest.raises(BackendProtocol):
+            async for _ in backend.stream(HELLO, Sampling(max_tokens=32_768)):
+                pass
+        counting.cancel()
+    # 33 MiB were read.
+    assert turns > 33
+
+
+async def test_a_line_in_many_pieces_is_read_once() -> None:
+    text = "x" * 400_000
+    event = chunk(content=text)
+    pieces = [event[start : start + 4000] for start in range(0, len(event), 4000)]
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for piece in (*pieces, chunk(finish="stop"), DONE):
+            await response.write(piece)
+        return response
+
+    async with upstream(handle) as backend:
+        assert "".join([delta.text async for delta in backend.stream(HELLO, SHORT)]) == text
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_server_that_has_moved_is_followed(status: int) -> None:
+    seen: list[tuple[str, Any, str | None]] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        seen.append((request.path_qs, await request.json(), request.headers.get("X-Request-Id")))
+        if not request.query:
+            return web.Response(status=status, headers={"Location": "/v1/chat/completions?moved=1"})
+        if not seen[-1][1].get("stream"):
+            return web.json_response(answer())
+        return await streaming(chunk(content="Hello"), chunk(finish="stop"), DONE)(request)
+
+    async with upstream(handle) as backend:
+        bind_calls(request_id="abc")
+        assert (await backend.complete(HELLO, Sampling())).text == "Hello"
+        assert [delta.text async for delta in backend.stream(HELLO, Sampling())] == ["Hello", ""]
+    assert [body.get("stream") for path, body, _ in seen if "moved" in path] == [None, True]
+    assert all(name is not None and name.startswith("abc-") for _, _, name in seen)
+
+
+@asynccontextmanager
+async def elsewhere() -> AsyncIterator[tuple[str, list[str]]]:
+    """Another server, and what it is asked."""
+    asked: list[str] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        asked.append(f"{request.method} {request.path}")
+        return web.json_response(answer())
+
+    async with upstream(handle) as backend:
+        yield backend.name.removesuffix("/v1"), asked
+
+
+@pytest.mark.parametrize("ask", WAYS)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_prompt_follows_a_redirect_to_another_origin(
+    ask: Callable[[OpenAIBackend], Awaitable[None]], status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with elsewhere() as (url, asked):
+
+        async def handle(request: web.Request) -> web.Response:
+            return web.Response(status=status, headers={"Location": f"{url}/v1/chat/completions"})
+
+        async with upstream(handle, routes={"/health": handle}) as backend:
+            with pytest.raises(BackendRejected) as caught:
+                await ask(backend)
+            await backend.alive()
+    assert asked == []
+    assert caught.value.status == status
+    assert "redirects to another address" in caplog.text
+    assert url not in str(caught.value)
+
+
+@pytest.mark.parametrize("location", ["", "http://[", "ftp://127.0.0.1/", "//other.test/x", "\udcff"])
+async def test_a_redirect_that_leads_nowhere_is_an_error(location: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        head = b"HTTP/1.1 307 Moved\r\nContent-Length: 0\r\nLocation: "
+        writer.write(head + location.encode(errors="surrogateescape") + b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        backend = OpenAIBackend(base_url=f"http://127.0.0.1:{port}/v1", model="m")
+        with pytest.raises((BackendRejected, BackendUnavailable)):
+            await backend.complete(HELLO, SHORT)
+        await backend.aclose()
+
+
+async def test_a_redirect_in_a_circle_ends() -> None:
+    asked = 0
+
+    async def handle(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        return web.Response(status=307, headers={"Location": f"/v1/chat/completions?n={asked}"})
+
+    async with upstream(handle) as backend:
+        with pytest.raises(BackendRejected):
+            await backend.complete(HELLO, SHORT)
+    assert asked == 4

@@ -1,0 +1,33 @@
+"""What a served folder tells of its model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from spar_core.model_folder import lineage_of
+
+RECIPE = {"name": "mine", "sha256": "a" * 64, "seed": 1, "iteration": 2}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    return tmp_path
+
+
+def test_a_model_tells_its_weights_and_what_made_them_but_no_path(model: Path) -> None:
+    sha256 = hashlib.sha256(b"model.safetensors" + b"weights").hexdigest()
+    assert lineage_of(model) == {"sha256": sha256}
+    lineage = {"job": {"out": "/home/me/run"}, "recipe": {**RECIPE, "path": "/home/me/recipe.yaml"}}
+    (model / "lineage.json").write_text(json.dumps(lineage))
+    assert lineage_of(model) == {"sha256": sha256, "recipe": RECIPE}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"recipe": null}', "\udcff"])
+def test_a_lineage_that_cannot_be_read_keeps_nobody_from_serving(model: Path, text: str) -> None:
+    (model / "lineage.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert set(lineage_of(model)) == {"sha256"}

@@ -1,0 +1,55 @@
+"""A pair in a folder: what is looked for in it, and what it may say of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spar_core.errors import ConfigError
+from spar_core.model_folder import load_folder
+from spar_server.models.pair import build_pair
+from spar_server.settings import Settings, load_settings
+
+
+def folder_of(path: Path, said: str | None = None) -> Path:
+    for role in ("actor", "refiner"):
+        (path / role).mkdir(parents=True)
+        (path / role / "config.json").write_text("{}")
+    if said is not None:
+        (path / "pair.json").write_text(said)
+    return path
+
+
+def test_a_folder_that_says_nothing_is_served_by_its_own_name(tmp_path: Path) -> None:
+    found = load_folder(folder_of(tmp_path / "mine"))
+    assert (found.name, found.templates) == ("mine", "default")
+    assert (found.answer_tokens, found.judge_tokens, found.refine_tokens) == (None, 2048, 3072)
+
+
+def test_a_folder_may_say_how_it_wants_to_be_served(tmp_path: Path) -> None:
+    found = load_folder(folder_of(tmp_path, '{"name": "small", "templates": "compact", "max_tokens": 256}'))
+    assert (found.name, found.templates) == ("small", "compact")
+    assert (found.answer_tokens, found.judge_tokens, found.refine_tokens) == (256, 256, 256)
+
+
+def test_a_folder_that_is_a_model_is_both_actor_and_refiner(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert load_folder(tmp_path).actor == load_folder(tmp_path).refiner == tmp_path
+
+
+def test_a_wrong_folder_is_refused_by_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="actor holds no model; the folder needs actor"):
+        load_folder(tmp_path)
+    with pytest.raises(ConfigError, match=r"pair.json: template: .* did you mean templates"):
+        load_folder(folder_of(tmp_path / "a", '{"template": "compact"}'))
+    with pytest.raises(ConfigError, match=r"pair.json: it: Invalid JSON"):
+        load_folder(folder_of(tmp_path / "b", "{"))
+
+
+def test_a_pair_stands_alone(tmp_path: Path) -> None:
+    upstream = {"url": "http://127.0.0.1:9/v1", "model": "m"}
+    with pytest.raises(ConfigError, match="pair: not beside an actor"):
+        build_pair(load_settings({"pair": str(tmp_path), "actor": upstream}))
+    with pytest.raises(ConfigError, match="holds no model"):
+        build_pair(Settings(pair=tmp_path))

@@ -1,0 +1,85 @@
+"""Work for a client ends with the client, and with nobody else's wish mistaken for the client's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from spar_server.errors import ClientGoneError
+from spar_server.http.disconnect import until_disconnect
+
+Receive = Callable[[], Awaitable[Any]]
+
+
+def receiving(*, gone: asyncio.Event) -> Receive:
+    async def receive() -> dict[str, str]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+async def test_work_that_ends_first_is_returned_and_its_error_raised() -> None:
+    async def work() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    async def broken() -> int:
+        await asyncio.sleep(0)
+        raise ValueError("broken")
+
+    receive = receiving(gone=asyncio.Event())
+    assert await until_disconnect(receive, work()) == 7
+    with pytest.raises(ValueError, match="broken"):
+        await until_disconnect(receive, broken())
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_client_that_goes_cancels_the_work_which_is_waited_for() -> None:
+    gone, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        gone.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            ended.set()
+
+    with pytest.raises(ClientGoneError):
+        await until_disconnect(receiving(gone=gone), work())
+    assert ended.is_set()
+    task = asyncio.current_task()
+    assert task is not None
+    # Nothing of the cancelling is left over for what the task does next.
+    assert task.cancelling() == 0
+    await asyncio.sleep(0)
+
+
+async def test_a_task_that_is_cancelled_by_someone_else_is_cancelled_also_when_the_client_goes_with_it() -> None:
+    gone, begun = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    for both in (False, True):
+        task = asyncio.create_task(until_disconnect(receiving(gone=gone), work()))
+        await begun.wait()
+        if both:
+            gone.set()
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        begun.clear()
+
+
+async def test_a_time_out_around_it_stays_a_time_out() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await until_disconnect(receiving(gone=asyncio.Event()), asyncio.sleep(60))

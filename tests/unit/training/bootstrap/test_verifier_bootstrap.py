@@ -1,0 +1,192 @@
+"""A pair from a base by verifiers: every step resumes; what is trained on is balanced and apart from validation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from spar_core.backends.base import Backend
+from spar_core.backends.scripted import ScriptedBackend
+from spar_core.errors import BackendUnavailable, ConfigError
+from spar_core.types import Message, Sampling
+from spar_server.cli.main import app
+from spar_training.bootstrap.verifiers.base import base_folder
+from spar_training.bootstrap.verifiers.recipe import VerifierRecipe, load_verifier_recipe
+from spar_training.bootstrap.verifiers.run import VerifierBootstrap
+from spar_training.storage.files import read_rows, write_json
+from spar_training.trainers.job import Job
+
+TEXT = (
+    "It was a cold day, and nobody was about. A man came along the road with a bag. He had walked for a week.\n\n"
+    "At the end of the road there was a house. He knocked, and a woman let him in. They talked until morning."
+)
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "base": "somebody/Base",
+    "license": "apache-2.0",
+    "seed": 3,
+    "templates": "brief",
+    "in_flight": 4,
+    "tasks": {"instructions": 0, "own": 60},
+    "prompts_each": 3,
+    "crossed": 2,
+    "answers": {"tasks": 30, "temperature": 0.7, "max_tokens": 200},
+    "own_answers": {"tasks": 5, "temperature": 0.7, "max_tokens": 200},
+    "rows": {"answers": 80, "refinements": 40},
+    "actor": {"learning_rate": 1e-4},
+    "refiner": {"learning_rate": 1e-4},
+    "validation": {"prompts": 12, "budget": 2, "max_tokens": 200},
+}
+
+
+def answers(messages: Sequence[Message], sampling: Sampling) -> str:
+    """What a model says: a story to a request, a verdict to a judge's prompt, a refinement to a refiner's."""
+    asked = messages[-1].text
+    if asked.startswith("Check whether"):
+        return "1. all of it: seen -> yes\nFinal Judgement: Yes"
+    if asked.startswith("Improve"):
+        return f"To change: this.\n[[start]]\n{TEXT}\n[[end]]"
+    return TEXT.replace("morning", f"morning {(sampling.seed or 0) % 7}")
+
+
+@dataclass
+class Models:
+    """Stands in for engine and trainer. Fails after `calls` calls, if given."""
+
+    calls: int | None = None
+    opened: list[str] = field(default_factory=list)
+    trained: list[Job] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def open(self, model: Path) -> AsyncIterator[Backend]:
+        self.opened.append(model.name)
+        yield ScriptedBackend(self._script)
+
+    def _script(self, messages: Sequence[Message], sampling: Sampling) -> str | BaseException:
+        if self.calls is not None:
+            if not self.calls:
+                return BackendUnavailable("gone")
+            self.calls -= 1
+        return answers(messages, sampling)
+
+    def train(self, job: Job, *, tell: Callable[[Any], None]) -> Path:
+        if not job.out.exists():
+            self.trained.append(job)
+            tell({"step": 1, "total": 1, "loss": 2.0})
+            write_json(job.out / "config.json", {})
+        return job.out
+
+
+def bootstrap(folder: Path, models: Models, **changes: Any) -> VerifierBootstrap:
+    return VerifierBootstrap(
+        recipe=VerifierRecipe.model_validate({**SMALL, **changes}),
+        base=folder.parent / "base",
+        folder=folder,
+        seeds=(),
+        benchmarks=None,
+        open_model=models.open,
+        say=lambda line: None,
+        train_model=models.train,
+    )
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.name != "lock" and path.is_file()
+    }
+
+
+def test_a_run_makes_a_pair_and_measures_it_against_the_base(tmp_path: Path) -> None:
+    models = Models()
+    figures = asyncio.run(bootstrap(tmp_path / "run", models).run())
+    assert models.opened == ["base", "actor", "base", "actor", "refiner"]
+    assert [(job.out.name, job.kind, job.model) for job in models.trained] == [
+        ("actor", "sft", str(tmp_path / "base")),
+        ("refiner", "sft", str(tmp_path / "base")),
+    ]
+    assert figures["base"]["answers"].n == figures["pair"]["searched"].n == 12
+    # This judge accepts everything.
+    assert figures["pair"]["judge_on_bad"].mean == 0
+    assert figures["pair"]["verdicts_read"].mean == 1
+    assert (tmp_path / "run" / "pair.json").exists()
+    assert (tmp_path / "run" / "validation.json").exists()
+
+
+def test_judgements_are_balanced_and_no_validation_task_is_trained_on(tmp_path: Path) -> None:
+    run = bootstrap(tmp_path / "run", Models())
+    asyncio.run(run.run())
+    rows = list(read_rows(tmp_path / "run" / "data" / "refiner.jsonl"))
+    verdicts = [row["verdict"] for row in rows]
+    assert verdicts.count(False) == verdicts.count(True) == 40
+    assert {row["kind"] for row in rows} == {"judgement", "refinement"}
+    trained_on = [row["messages"][0]["content"] for row in rows]
+    trained_on += [row["messages"][0]["content"] for row in read_rows(tmp_path / "run" / "data" / "actor.jsonl")]
+    held_out = {prompt.task.text for prompt in run.prompts("validation")}
+    unused = {row["messages"][0]["content"] for row in read_rows(tmp_path / "run" / "prompts" / "self_play.jsonl")}
+    assert held_out
+    assert unused
+    assert not any(text in one for text in (*held_out, *unused) for one in trained_on)
+
+
+@pytest.mark.parametrize("calls", [3, 59, 75, 90])
+def test_a_run_that_was_stopped_goes_on_and_ends_the_same(tmp_path: Path, calls: int) -> None:
+    whole = bootstrap(tmp_path / "whole", Models())
+    asyncio.run(whole.run())
+    with pytest.raises(BackendUnavailable):
+        asyncio.run(bootstrap(tmp_path / "run", Models(calls)).run())
+    models = Models()
+    asyncio.run(bootstrap(tmp_path / "run", models).run())
+    moved = {name: data.replace(b"/whole/", b"/run/") for name, data in files(tmp_path / "whole").items()}
+    assert files(tmp_path / "run") == moved
+    again = Models()
+    asyncio.run(bootstrap(tmp_path / "run", again).run())
+    assert again.trained == []
+
+
+def test_a_folder_is_not_gone_on_with_by_another_recipe(tmp_path: Path) -> None:
+    with pytest.raises(BackendUnavailable):
+        asyncio.run(bootstrap(tmp_path / "run", Models(5)).run())
+    with pytest.raises(ConfigError, match="crossed was 2, is 1"):
+        asyncio.run(bootstrap(tmp_path / "run", Models(), crossed=1).run())
+
+
+def test_a_wrong_key_of_a_training_is_told_before_anything_is_sampled(tmp_path: Path) -> None:
+    models = Models()
+    with pytest.raises(ConfigError, match=r"refiner: .*rank"):
+        asyncio.run(bootstrap(tmp_path / "run", models, refiner={"learning_rate": 1e-4, "rank": 3}).run())
+    assert models.opened == []
+
+
+def test_the_shipped_recipe_is_read_and_its_trainings_are_jobs(tmp_path: Path) -> None:
+    recipe = load_verifier_recipe("smollm2-135m")
+    run = bootstrap(tmp_path / "run", Models(), **recipe.model_dump())
+    for role in ("actor", "refiner"):
+        lora = run.job(role).lora
+        assert lora is not None
+        assert lora.r == 16
+
+
+def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere: neither a shipped recipe \(smollm2-135m\) nor a file"):
+        load_verifier_recipe("nowhere")
+
+
+def test_what_goes_with_a_base_is_refused_without_one(tmp_path: Path) -> None:
+    told = CliRunner().invoke(app, ["train", "bootstrap", "--out", str(tmp_path), "--seeds", "seeds.jsonl"])
+    assert told.exit_code != 0
+    assert "--seeds and --against go with --base" in str(told.exception or told.output)
+
+
+def test_a_base_that_is_no_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="neither a model's folder"):
+        base_folder(str(tmp_path / "empty"), tmp_path / "out")

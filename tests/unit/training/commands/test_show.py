@@ -1,0 +1,84 @@
+"""A model's chain of parents, and a run as `spar train show` draws it."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from spar_core.errors import ConfigError, DataError
+from spar_training.commands.show import show
+from spar_training.runs.folder import open_run
+from spar_training.runs.lineage import chain_of
+from spar_training.runs.recipe import Recipe
+from tests.support.trained_models import model, trained
+
+RECIPE = Recipe.model_validate({"name": "mine", "seed": 4, "prompts": {"source": "world", "per_iteration": 5}})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of two iterations, as far as its actors go."""
+    folder = tmp_path / "run"
+    opened = open_run(folder, RECIPE)
+    start = model(tmp_path / "start")
+    first, second = opened.iteration(1), opened.iteration(2)
+    trained(first.actor, start, first.file("dpo.jsonl"))
+    trained(second.actor, first.actor, second.file("dpo.jsonl"))
+    for iteration, figure in ((opened.iteration(0), 0.5), (first, 0.625)):
+        with iteration.step("evaluation") as counts:
+            counts["draft_prompt_strict"] = figure
+    return folder
+
+
+def told(path: Path, *, check: bool = False) -> str:
+    out = StringIO()
+    show(path, check=check, console=Console(file=out, width=240))
+    return out.getvalue()
+
+
+def test_a_run_is_shown_with_its_figures_by_iteration_and_its_newest_models_parents(run: Path) -> None:
+    said = told(run)
+    assert "mine in" in said
+    assert "seed 4" in said
+    (figures,) = (line for line in said.splitlines() if "0.500" in line and "0.625" in line)
+    assert figures.index("draft prompt strict") < figures.index("0.500") < figures.index("0.625")
+    places = [
+        said.rindex(str(part)) for part in (run / "iteration-2/actor", run / "iteration-1/actor", run.parent / "start")
+    ]
+    assert places == sorted(places)
+
+
+def test_a_model_tells_data_recipe_seeds_versions_and_code(run: Path) -> None:
+    said = told(run / "iteration-2" / "actor")
+    for part in ("by dpo on", "dpo.jsonl (1 rows", "2 rows left out", "30 steps, seed 9, learning rate 2e-07"):
+        assert part in said
+    for part in ("iteration 2 of the recipe mine (abababababab), seed 4", "torch 2.13.0, code c0dec0dec0de"):
+        assert part in said
+    assert "where it starts" in said
+
+
+def test_a_check_says_what_changed_since(run: Path) -> None:
+    assert "changed since" not in told(run / "iteration-2/actor", check=True).replace("nothing changed since", "")
+    (run / "iteration-1" / "dpo.jsonl").write_text("{}\n")
+    (run.parent / "start" / "model.safetensors").write_bytes(b"other")
+    said = told(run / "iteration-2/actor", check=True)
+    assert f"{run}/iteration-1/dpo.jsonl: changed since" in said
+    assert f"{run.parent}/start: its weights are not those" in said
+
+
+def test_a_chain_is_followed_in_a_run_that_was_moved(run: Path) -> None:
+    moved = run.rename(run.with_name("moved"))
+    chain = chain_of(moved / "iteration-2" / "actor")
+    assert chain[1].folder == moved / "iteration-1" / "actor"
+    assert [each.lineage is None for each in chain] == [False, False, True]
+
+
+def test_what_is_no_model_or_damaged_is_named(run: Path) -> None:
+    with pytest.raises(ConfigError, match="neither a run"):
+        told(run / "iteration-1")
+    (run / "iteration-1" / "actor" / "lineage.json").write_text("{")
+    with pytest.raises(DataError, match=r"lineage\.json: damaged"):
+        told(run / "iteration-2" / "actor")

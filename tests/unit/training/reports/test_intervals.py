@@ -1,0 +1,54 @@
+"""Bootstrap intervals."""
+
+import math
+import random
+
+import pytest
+
+from spar_training.reports.intervals import clustered, interval, interval_of, mean_of_strata
+
+
+def test_an_interval_holds_its_mean_and_narrows_with_more_items() -> None:
+    rng = random.Random(0)
+    small = interval([float(rng.random() < 0.3) for _ in range(50)])
+    large = interval([float(rng.random() < 0.3) for _ in range(5000)])
+    for each in (small, large):
+        assert each.low <= each.mean <= each.high
+    assert large.high - large.low < small.high - small.low
+    assert large.low < 0.3 < large.high
+
+
+def test_certain_values_have_no_width() -> None:
+    one = interval([1.0] * 10)
+    assert (one.low, one.mean, one.high) == (1.0, 1.0, 1.0)
+
+
+def test_no_values_are_no_figure() -> None:
+    assert math.isnan(interval([]).mean)
+
+
+def test_items_of_one_cluster_are_not_independent() -> None:
+    rng = random.Random(0)
+    # Each cluster's ten values are one and the same.
+    clusters = [[float(rng.random() < 0.5)] * 10 for _ in range(40)]
+    together = clustered(clusters)
+    alone = interval([value for cluster in clusters for value in cluster])
+    assert together.mean == pytest.approx(alone.mean)
+    assert together.n == alone.n == 400
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+
+
+def test_clusters_weigh_by_their_size() -> None:
+    assert clustered([[1.0], [0.0, 0.0, 0.0], []]).mean == 0.25
+
+
+def test_strata_weigh_alike_whatever_their_size() -> None:
+    found = mean_of_strata([[[1.0]] * 5, [[0.0]] * 500])
+    assert (found.mean, found.low, found.high, found.n) == (0.5, 0.5, 0.5, 505)
+    assert math.isnan(mean_of_strata([[[1.0]], []]).mean)
+
+
+def test_any_statistic_has_an_interval() -> None:
+    found = interval_of(range(100), lambda drawn: float(max(drawn)))
+    assert found.mean == 99
+    assert found.low < 99

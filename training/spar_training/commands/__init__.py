@@ -1,0 +1,1 @@
+"""What `spar train` runs, shows, sizes and ships."""

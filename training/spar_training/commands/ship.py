@@ -1,0 +1,143 @@
+"""`spar train ship`: a finished run's pair as one folder that says by itself what made it, to serve or to publish.
+
+Paths in it are those inside the run's folder. What the earlier iterations' lineages said stands in the last one's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, get_args
+
+from spar_core.errors import ConfigError, DataError
+from spar_training.commands.show import figure
+from spar_training.pipeline.stage import Role
+from spar_training.reports.page import Table, markdown_table
+from spar_training.runs.folder import Run, read_run
+from spar_training.runs.lineage import Ancestor, chain_of
+from spar_training.storage.files import write_json, write_text
+from spar_training.trainers.status import LINEAGE, LOG, PROGRESS
+
+_CARD: Final = """---
+{front}
+---
+# {name}: the {role}
+
+{prose}
+
+Made by {iterations} iterations of self-play (arXiv 2412.11605) from {start}.
+Recipe: `{name}`, seed {seed}, run by `spar train run`. The judgements that decide what it learnt are
+the refiner's own votes; verifiers only measured.
+
+{measured}- Template set: `{templates}`
+- Made with {versions}
+- Every training's job, data and weights by hash: `lineage.json`; figures by step: `training_log.json`
+"""
+_FIGURES: Final[dict[Role, dict[str, str]]] = {
+    "actor": {"draft_prompt_strict": "alone", "searched_prompt_strict": "with search"},
+    "refiner": {
+        "judge_accuracy": "judgements that are right",
+        "judge_f1_on_bad": "F1 at finding bad responses",
+        "refinement_success": "bad responses mended by one refinement",
+    },
+}
+_NOT_SERVED: Final = ("README.md", "*.jsonl", LINEAGE, LOG, PROGRESS)
+
+
+def ship(folder: Path, out: Path) -> None:
+    """Write the last iteration's pair of the run in `folder` to `out`, each model in a folder of its own.
+
+    Raises:
+        ConfigError: there is no run in the folder, it is not finished, or `out` is there already.
+        DataError: a file of the run is damaged.
+    """
+    run = read_run(folder)
+    last = run.iteration(run.recipe.iterations)
+    if missing := {"actor", "refiner"} - last.steps().keys():
+        raise ConfigError(f"{folder}: iteration {last.number} has no {min(missing)} yet; finish it: spar train run")
+    for role in get_args(Role):
+        if (out / role).exists():
+            raise ConfigError(f"--out {out}: {role} is there already; give a folder without one")
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".ship-", dir=out) as scratch:
+        for role in get_args(Role):
+            _ship_model(run, role, chain_of(last.file(role)), Path(scratch) / role)
+        for role in get_args(Role):
+            (Path(scratch) / role).rename(out / role)
+    shutil.copyfile(last.file("pair.json"), out / "pair.json")
+
+
+def _ship_model(run: Run, role: Role, chain: Sequence[Ancestor], target: Path) -> None:
+    made, start = chain[: run.recipe.iterations], chain[run.recipe.iterations :]
+    folders = [ancestor.folder for ancestor in made if ancestor.lineage is not None and ancestor.folder is not None]
+    if len(folders) < run.recipe.iterations or not start:
+        raise DataError(
+            f"{chain[0].name}: its lineage ends at {chain[-1].name}, before {run.recipe.iterations} iterations are "
+            "told; a parent is not where lineage.json says, or has no lineage.json"
+        )
+    shutil.copytree(folders[0], target, ignore=shutil.ignore_patterns(*_NOT_SERVED))
+    lineages = [_inside(run, ancestor.lineage) for ancestor in chain if ancestor.lineage is not None]
+    write_json(target / LINEAGE, {**lineages[0], "before": lineages[1:]})
+    logs = [json.loads((folder / LOG).read_text(encoding="utf-8")) for folder in reversed(folders)]
+    write_json(target / LOG, {f"iteration-{number}": log for number, log in enumerate(logs, start=1)})
+    write_text(target / "README.md", _card(run, role, start[0], lineages[0]))
+
+
+def _inside(run: Run, lineage: Any) -> dict[str, Any]:
+    """The lineage, with paths as they are inside the run's folder or inside a package."""
+    told = json.dumps(lineage)
+    for folder in (run.folder.absolute(), run.folder):
+        if folder != Path():
+            told = told.replace(f'"{json.dumps(str(folder))[1:-1]}/', '"')
+    return dict(json.loads(re.sub(r'"[^"]*/(spar_core|spar_training)/models/', r'"\1/models/', told)))
+
+
+def _card(run: Run, role: Role, start: Ancestor, lineage: Mapping[str, Any]) -> str:
+    recipe = run.recipe
+    front, prose = _of_start(start.folder)
+    weights = f" (weights {start.sha256[:12]})" if start.sha256 else ""
+    return _CARD.format(
+        front=front or f"tags: [spar, {role}]",
+        name=recipe.name,
+        role=role,
+        prose=prose or f"A model trained further from {start.name}.",
+        iterations=recipe.iterations,
+        seed=recipe.seed,
+        start=f"`{_inside(run, {'at': start.name})['at']}`{weights}",
+        measured=_measured(run, role),
+        templates=recipe.templates,
+        versions=", ".join(f"{name} {version}" for name, version in lineage["versions"].items()),
+    )
+
+
+def _measured(run: Run, role: Role) -> str:
+    """The table of the iterations' figures; nothing where the run measured none."""
+    recipe = run.recipe
+    measured = [run.iteration(number).steps().get("evaluation", {}) for number in range(recipe.iterations + 1)]
+    if not any(measured):
+        return ""
+    search = f"; the search has a budget of {recipe.evaluation.budget}" if role == "actor" else ""
+    header = ["", "start", *(f"iteration {number}" for number in range(1, recipe.iterations + 1))]
+    rows = [
+        [label, *(figure(found[name]) if name in found else "" for found in measured)]
+        for name, label in _FIGURES[role].items()
+    ]
+    return f"""{markdown_table(Table(header, rows))}
+
+Measured on {recipe.evaluation.told()}, by verifiers, as shares of 1;
+a prompt counts when all of it is met{search}.
+
+"""
+
+
+def _of_start(folder: Path | None) -> tuple[str, str]:
+    """The front matter of the start's card, and what it says about the model before its list of facts."""
+    card = folder / "README.md" if folder else None
+    if card is None or not card.is_file():
+        return "", ""
+    found = re.match(r"---\n(.*?)\n---\n+# [^\n]*\n+(.*?)\n+(?=- |\Z)", card.read_text(encoding="utf-8"), re.DOTALL)
+    return (found[1], found[2]) if found else ("", "")

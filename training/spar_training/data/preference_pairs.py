@@ -1,0 +1,93 @@
+"""DPO pairs for the actor.
+
+Refined pairs are SPaR's (arXiv 2412.11605): a response judged No against its own accepted refinement, so that the two
+differ in little but what was missed. Sampled pairs are the usual baseline: two responses to one prompt, one judged Yes
+and one judged No.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+from spar_core.types import Message
+from spar_training.data.negatives import Judged
+from spar_training.data.prompts import PromptRecord
+from spar_training.data.search_results import Searched
+from spar_training.storage.files import Row
+
+
+def similarity(one: str, other: str) -> float:
+    """Share of words in common and in order, 0 to 1: twice the matches over all words (Ratcliff and Obershelp)."""
+    return SequenceMatcher(None, one.split(), other.split(), autojunk=False).ratio()
+
+
+def refined_pairs(searches: Sequence[Searched]) -> list[Row]:
+    """A pair for each accepted search."""
+    return [
+        _pair(
+            search.negative.prompt,
+            _text(search.best),
+            search.negative.response,
+            kind="refined",
+            place=search.negative.place,
+            depth=search.best.depth,
+            nodes=len(search.tree),
+            value=search.best.value,
+            rejected_value=search.negative.judgement.value,
+        )
+        for search in searches
+        if search.accepted
+    ]
+
+
+def sampled_pairs(judged: Sequence[Judged], *, seed: int) -> list[Row]:
+    """A pair for each prompt that has responses of both verdicts, each drawn at random."""
+    pairs: list[Row] = []
+    for item in judged:
+        good, bad = item.with_verdict(True), item.with_verdict(False)
+        if not good or not bad:
+            continue
+        rng = random.Random(f"{seed}/pair/{item.id}")
+        yes, no = rng.choice(good), rng.choice(bad)
+        chosen, rejected = item.responses[yes], item.responses[no]
+        assert chosen is not None
+        assert rejected is not None
+        values = [judgement.value if judgement else None for judgement in item.judgements]
+        pairs.append(
+            _pair(
+                item.prompt,
+                chosen,
+                rejected,
+                kind="sampled",
+                place=no,
+                chosen_place=yes,
+                value=values[yes],
+                rejected_value=values[no],
+            )
+        )
+    return pairs
+
+
+def capped(rows: Sequence[Row], most: int | None, *, seed: int) -> list[Row]:
+    """At most `most` rows, drawn at random, in their order."""
+    if most is None or len(rows) <= most:
+        return list(rows)
+    kept = sorted(random.Random(f"{seed}/cap").sample(range(len(rows)), most))
+    return [rows[place] for place in kept]
+
+
+def _pair(prompt: PromptRecord, chosen: str, rejected: str, **provenance: Any) -> Row:
+    return {
+        "id": prompt.id,
+        "prompt": [message.to_openai() for message in prompt.conversation],
+        "chosen": [Message("assistant", chosen).to_openai()],
+        "rejected": [Message("assistant", rejected).to_openai()],
+        "provenance": {**provenance, "similarity": round(similarity(chosen, rejected), 4)},
+    }
+
+
+def _text(node: Any) -> str:
+    return str(node.completion.text)

@@ -1,0 +1,114 @@
+"""Conversations for the refiner's rejection-sampling fine-tuning, by the rules of SPaR (arXiv 2412.11605).
+
+Refinements: the step that made an accepted answer, whole as the refiner said it. Judgements: from judgements that were
+not unanimous only, one vote of the majority; of a tree at most one of each verdict.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
+
+from spar_core.judge import Judgement
+from spar_core.prompts import Templates
+from spar_core.types import Message
+from spar_training.data.negatives import Judged, majority
+from spar_training.data.search_results import Searched
+from spar_training.storage.files import Row
+
+Kind = Literal["refinement", "tree_yes", "tree_no", "sample_yes", "sample_no"]
+
+
+def refiner_conversations(
+    judged: Sequence[Judged],
+    searches: Sequence[Searched],
+    *,
+    templates: Templates,
+    caps: Mapping[Kind, int],
+    seed: int,
+) -> tuple[list[Row], Counter[str]]:
+    """The rows, at most `caps` of each kind and one for each judge prompt, and how many were left out and why.
+
+    Where a judge prompt could serve several kinds, refinements come first, then trees, then samples.
+    """
+    found = [*_refinements(searches, templates), *_of_trees(searches, templates), *_of_samples(judged, templates)]
+    random.Random(f"{seed}/conversations").shuffle(found)
+    order: dict[str, int] = {kind: rank for rank, kind in enumerate(caps)}
+    kept: list[Row] = []
+    left_out: Counter[str] = Counter()
+    taken: Counter[str] = Counter()
+    prompts: set[str] = set()
+    for row in sorted(found, key=lambda row: order[row["kind"]]):
+        prompt = row["messages"][0]["content"]
+        if prompt in prompts:
+            left_out[f"{row['kind']}: judge prompt already used"] += 1
+        elif taken[row["kind"]] >= caps[row["kind"]]:
+            left_out[f"{row['kind']}: over the cap"] += 1
+        else:
+            prompts.add(prompt)
+            taken[row["kind"]] += 1
+            kept.append(row)
+    return kept, left_out
+
+
+def _refinements(searches: Iterable[Searched], templates: Templates) -> Iterator[Row]:
+    for search in searches:
+        if not search.accepted:
+            continue
+        parent = search.parent
+        assert parent.completion is not None
+        assert parent.judgement is not None
+        critique = parent.judgement.critique
+        assert critique is not None
+        turns = templates.refine(search.negative.prompt.conversation, parent.completion.text, critique)
+        reply = search.replies[search.answer]
+        assert search.best.completion is not None
+        yield {
+            **_row(search.id, "refinement", turns, reply),
+            "path": list(search.answer),
+            # What the reply would be if it refined nothing.
+            "departs_from": reply.replace(search.best.completion.text, parent.completion.text),
+        }
+
+
+def _of_trees(searches: Iterable[Searched], templates: Templates) -> Iterator[Row]:
+    for search in searches:
+        seen: set[bool] = set()
+        for node in search.tree:
+            if not node.path or node.outcome != "judged" or node.judgement is None or node.completion is None:
+                continue
+            verdict = _contested(node.judgement)
+            if verdict is None or verdict in seen:
+                continue
+            seen.add(verdict)
+            turns = templates.judge(search.negative.prompt.conversation, node.completion.text)
+            kind: Kind = "tree_yes" if verdict else "tree_no"
+            yield {**_row(search.id, kind, turns, _vote(node.judgement)), "path": list(node.path)}
+
+
+def _of_samples(judged: Iterable[Judged], templates: Templates) -> Iterator[Row]:
+    for item in judged:
+        for place, (response, judgement) in enumerate(zip(item.responses, item.judgements, strict=True)):
+            verdict = _contested(judgement) if judgement else None
+            if response is None or judgement is None or verdict is None:
+                continue
+            kind: Kind = "sample_yes" if verdict else "sample_no"
+            turns = templates.judge(item.prompt.conversation, response)
+            yield {**_row(item.id, kind, turns, _vote(judgement)), "place": place}
+
+
+def _contested(judgement: Judgement) -> bool | None:
+    """The majority of a judgement that has both verdicts among its votes."""
+    return majority(judgement) if judgement.yes and judgement.no else None
+
+
+def _vote(judgement: Judgement) -> str:
+    """The first vote with the majority."""
+    return next(vote.text for vote in judgement.votes if vote.verdict is majority(judgement))
+
+
+def _row(item: str, kind: Kind, turns: Sequence[Message], said: str) -> Row:
+    messages = [message.to_openai() for message in (*turns, Message("assistant", said))]
+    return {"id": f"{item}/{kind}", "kind": kind, "messages": messages}

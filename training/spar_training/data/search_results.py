@@ -1,0 +1,49 @@
+"""A negative's finished search, read back from its file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from spar_core.search.tree import Node, Path, Tree
+from spar_core.trace import read_tree
+from spar_training.data.negatives import Negative
+from spar_training.storage.files import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """`answer` is the path of the best node, accepted or not; `replies` are the refiner's whole words, by node."""
+
+    negative: Negative
+    tree: Tree
+    accepted: bool
+    answer: Path
+    replies: Mapping[Path, str]
+
+    @property
+    def id(self) -> str:
+        return self.negative.id
+
+    @property
+    def best(self) -> Node:
+        return self.tree[self.answer]
+
+    @property
+    def parent(self) -> Node:
+        """What the best node refines."""
+        return self.tree[self.answer[:-1]]
+
+
+def read_searches(rows: Iterable[Row], negatives: Mapping[str, Negative]) -> list[Searched]:
+    """The searches in a stage's rows, with the negatives that they started from."""
+    return [
+        Searched(
+            negatives[row["id"]],
+            read_tree(row["trace"]),
+            row["trace"]["accepted"],
+            tuple(row["trace"]["answer"]),
+            {tuple(map(int, path.split("."))): reply for path, reply in row["replies"].items()},
+        )
+        for row in rows
+    ]

@@ -1,0 +1,1 @@
+"""IFEval: scoring and its command."""

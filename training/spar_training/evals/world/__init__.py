@@ -1,0 +1,1 @@
+"""The small world's evaluation, by verifiers."""

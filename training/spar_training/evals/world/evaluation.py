@@ -1,0 +1,167 @@
+"""Measure a pair in its world, by verifiers: the judge, one refinement, and what a budget buys.
+
+Every prompt is drafted once (the paper's sampling for actors). The draft is budget 0; the
+search starts from that same draft, so that the comparison is paired and sampling noise of the draft
+cancels out. The judge's opinion is never counted as quality.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from spar_core.backends.base import Backend
+from spar_core.checks import verify
+from spar_core.judge import Judge, Judgement
+from spar_core.prompts import Templates
+from spar_core.refiner import Refiner
+from spar_core.search import SearchConfig, SearchResult, run_search
+from spar_core.seeds import derive_seed
+from spar_core.types import Completion, Message, Sampling
+from spar_training.reports.intervals import Interval, interval
+from spar_training.world.example import draw_example
+from spar_training.world.prompt import Prompt, Split
+
+ACTOR_SAMPLING = Sampling(temperature=0.9, top_p=0.9, max_tokens=256)
+CALL_SAMPLING = Sampling(temperature=0.7, max_tokens=256)
+_PROMPTS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One prompt: what was written, what the judge said, and what is true of it."""
+
+    prompt: Prompt
+    draft: Completion
+    greedy_passed: bool
+    judgement: Judgement
+    refined: str | None
+    result: SearchResult
+
+    @property
+    def draft_passed(self) -> bool:
+        return passes(self.prompt, self.draft.text)
+
+    @property
+    def answer_passed(self) -> bool:
+        return passes(self.prompt, self.result.answer.text)
+
+
+def passes(prompt: Prompt, text: str, *, loose: bool = False) -> bool:
+    """Prompt-level accuracy: every check passes."""
+    return all(finding.passed for finding in verify(prompt.checks, text, loose=loose))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldEval:
+    """One evaluation: a pair, a split of the world's prompts, a budget and a seed."""
+
+    actor: Backend
+    refiner: Backend
+    templates: Templates
+    split: Split
+    prompts: int
+    budget: int
+    seed: int
+
+    async def run(self, tell: Callable[[int], None]) -> list[Outcome]:
+        """The outcome of every prompt, in order. `tell` hears how many are done."""
+        places = asyncio.Semaphore(_PROMPTS_AT_ONCE)
+        done = 0
+
+        async def one(index: int) -> Outcome:
+            nonlocal done
+            async with places:
+                outcome = await self._outcome(index)
+            done += 1
+            tell(done)
+            return outcome
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(index)) for index in range(self.prompts)]
+        return [task.result() for task in tasks]
+
+    async def _outcome(self, index: int) -> Outcome:
+        prompt = draw_example(self.split, index).prompt
+        seed = derive_seed(self.seed, self.split, index)
+        conversation = (Message("user", prompt.text),)
+        draft = await self.actor.complete(conversation, replace(ACTOR_SAMPLING, seed=derive_seed(seed, "draft")))
+        greedy = await self.actor.complete(conversation, Sampling(temperature=0, max_tokens=256))
+        config = SearchConfig(budget=self.budget, seed=seed)
+        judge = Judge(backend=self.refiner, templates=self.templates, early_stop=False, sampling=CALL_SAMPLING)
+        refiner = Refiner(backend=self.refiner, templates=self.templates, sampling=CALL_SAMPLING)
+        judgement = await judge.judge(conversation, draft.text, seed=derive_seed(seed, "judge"))
+        refined = None
+        if not passes(prompt, draft.text) and not judgement.accepted and judgement.critique:
+            once = await refiner.refine(conversation, draft.text, judgement.critique, seed=derive_seed(seed, "once"))
+            refined = once.text or ""
+        result = await run_search(
+            conversation,
+            actor=self.actor,
+            judge=Judge(backend=self.refiner, templates=self.templates, sampling=CALL_SAMPLING),
+            refiner=refiner,
+            config=config,
+            actor_sampling=ACTOR_SAMPLING,
+            draft=draft,
+        )
+        return Outcome(prompt, draft, passes(prompt, greedy.text), judgement, refined, result)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The evaluation's figures, as shares of 1."""
+
+    judge_balanced: Interval
+    judge_on_good: Interval
+    judge_on_bad: Interval
+    parse_failures: Interval
+    refinement_success: Interval
+    draft_strict: Interval
+    draft_loose: Interval
+    greedy_strict: Interval
+    searched_strict: Interval
+    searched_loose: Interval
+    gain_strict: Interval
+    gain_over_greedy: Interval
+    nodes: float
+    tokens_per_answer: float
+
+
+def figures(outcomes: list[Outcome]) -> Figures:
+    """What the outcomes say, with 95% intervals; `gain_strict` is paired."""
+    good = [float(o.judgement.accepted) for o in outcomes if o.draft_passed]
+    bad = [float(not o.judgement.accepted) for o in outcomes if not o.draft_passed]
+    votes = [vote for o in outcomes for vote in o.judgement.votes]
+    on_good, on_bad = interval(good), interval(bad)
+    draft = [float(o.draft_passed) for o in outcomes]
+    greedy = [float(o.greedy_passed) for o in outcomes]
+    answer = [float(o.answer_passed) for o in outcomes]
+    spent = [sum(usage.completion_tokens for usage in o.result.usage.values()) for o in outcomes]
+    return Figures(
+        judge_balanced=_balanced(good, bad),
+        judge_on_good=on_good,
+        judge_on_bad=on_bad,
+        parse_failures=interval([float(vote.verdict is None) for vote in votes]),
+        refinement_success=interval([float(passes(o.prompt, o.refined)) for o in outcomes if o.refined is not None]),
+        draft_strict=interval(draft),
+        draft_loose=interval([float(passes(o.prompt, o.draft.text, loose=True)) for o in outcomes]),
+        greedy_strict=interval(greedy),
+        searched_strict=interval(answer),
+        searched_loose=interval([float(passes(o.prompt, o.result.answer.text, loose=True)) for o in outcomes]),
+        gain_strict=interval([a - d for a, d in zip(answer, draft, strict=True)]),
+        gain_over_greedy=interval([a - g for a, g in zip(answer, greedy, strict=True)]),
+        nodes=sum(o.result.nodes for o in outcomes) / len(outcomes),
+        tokens_per_answer=sum(spent) / len(outcomes),
+    )
+
+
+def _balanced(good: list[float], bad: list[float]) -> Interval:
+    """Mean of the accuracies on good and on bad answers, with the interval of their sum."""
+    if not good or not bad:
+        return interval([])
+    one, two = interval(good), interval(bad)
+    mean = (one.mean + two.mean) / 2
+    low = mean - ((one.mean - one.low) ** 2 + (two.mean - two.low) ** 2) ** 0.5 / 2
+    high = mean + ((one.high - one.mean) ** 2 + (two.high - two.mean) ** 2) ** 0.5 / 2
+    return Interval(mean, low, high, one.n + two.n)

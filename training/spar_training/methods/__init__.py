@@ -1,0 +1,1 @@
+"""Training methods: what an iteration samples, judges and trains."""

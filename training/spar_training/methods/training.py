@@ -1,0 +1,83 @@
+"""Train one model of an iteration as a job of its own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from spar_core.cpu import usable_cores
+from spar_core.errors import ConfigError
+from spar_core.seeds import derive_seed
+from spar_training.pipeline.stage import Role
+from spar_training.runs.folder import Iteration
+from spar_training.runs.recipe import RECIPES, Recipe
+from spar_training.storage.files import Row
+from spar_training.storage.provenance import data_digest
+from spar_training.trainers.job import Job, parse_job
+from spar_training.trainers.launch import train
+
+
+def job_for(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path) -> Job:
+    """DPO for an actor, fine-tuning on its own chosen words for a refiner; the recipe's keys go before.
+
+    Raises:
+        ConfigError: the recipe's training has a key that is wrong.
+    """
+    kind, data = ("dpo", "dpo.jsonl") if role == "actor" else ("sft", "rft.jsonl")
+    given = dict(recipe.training.actor if role == "actor" else recipe.training.refiner)
+    fixed = {
+        "kind": kind,
+        "model": str(start),
+        "data": [str(iteration.file(data))],
+        "out": str(iteration.file(role)),
+        "seed": derive_seed(recipe.seed, "train", role, iteration.number),
+        "recipe": {
+            "name": recipe.name,
+            "sha256": data_digest(recipe.essence()),
+            "seed": recipe.seed,
+            "iteration": iteration.number,
+        },
+    }
+    return parse_job({"threads": usable_cores(), **given, **fixed}, source=f"training.{role}")
+
+
+def train_role(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path, console: Console) -> None:
+    """Train, unless it is done; goes on from the last checkpoint."""
+    if role in iteration.steps():
+        return
+    job = job_for(recipe, iteration, role, start=start)
+    last: Row = {}
+
+    def hear(row: Row) -> None:
+        if row.get("loss") is not None:
+            last.update(row)
+
+    with iteration.step(role) as counts:
+        console.print(
+            f"iteration {iteration.number}, {role}: training by {job.kind} from {start}", soft_wrap=True, markup=False
+        )
+        train(job, tell=hear, launcher=launcher_of(recipe))
+        counts |= {"steps": last.get("step"), "loss": last.get("loss"), **_accuracy(last)}
+
+
+def launcher_of(recipe: Recipe) -> tuple[str, ...]:
+    """What starts a training: `python` is this one, and what is installed beside it is found without a PATH.
+
+    Raises:
+        ConfigError: a word of it has a field that is not known.
+    """
+    if recipe.training.launcher == ("python",):
+        return (sys.executable, "-m")
+    try:
+        first, *more = (word.format(recipes=RECIPES) for word in recipe.training.launcher)
+    except (KeyError, IndexError, ValueError) as error:
+        raise ConfigError(f"training.launcher: {error} is not {{recipes}}") from error
+    beside = Path(sys.executable).parent / first
+    return (str(beside) if beside.is_file() else first, *more)
+
+
+def _accuracy(row: Row) -> dict[str, Any]:
+    return {"pairs_told_apart": row["rewards/accuracies"]} if "rewards/accuracies" in row else {}

@@ -1,0 +1,1 @@
+"""Data stages: run one over many items at once, resume it, report its progress."""

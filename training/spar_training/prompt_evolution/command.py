@@ -1,0 +1,107 @@
+"""`spar train evolve` and `spar train check-leaks`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from spar_core.errors import ConfigError
+from spar_training.inference.client import check_urls, opened
+from spar_training.pipeline.progress import item_progress
+from spar_training.pipeline.runner import Policy, Progress
+from spar_training.prompt_evolution.card import write_card
+from spar_training.prompt_evolution.contamination import read_benchmarks, refuse
+from spar_training.prompt_evolution.file_formats import placed_rows
+from spar_training.prompt_evolution.filters.quality import Removal
+from spar_training.prompt_evolution.load import read_turns
+from spar_training.prompt_evolution.pipeline import Evolving
+from spar_training.prompt_evolution.request import Evolution, read
+from spar_training.prompt_evolution.settings import EvolveSettings
+from spar_training.storage.files import Row, write_json, write_rows
+
+
+def run(
+    settings: EvolveSettings,
+    *,
+    model: str,
+    urls: Sequence[str],
+    key_env: str,
+    in_flight: int,
+    answer_s: float | None = None,
+) -> None:
+    """Grow the prompts, and say what came of it.
+
+    Raises:
+        ConfigError: a setting is wrong, or the folder holds work with other settings.
+        DataError: a file cannot be used, or prompts are in a benchmark.
+        BackendUnavailable: the model cannot be reached; what is finished is kept.
+        BackendError: no reply can be used; the next run asks again.
+    """
+    check_urls(urls)
+    console = Console(stderr=True)
+    evolving = Evolving(settings, lambda stage: console.print(str(stage), soft_wrap=True, markup=False))
+    work = evolving.prepare()
+    rows, name = asyncio.run(_ask(evolving, work, model, urls, key_env, in_flight, answer_s, console))
+    prompts = evolving.finish(work, rows, name)
+    write_card(evolving, prompts, name)
+    file = settings.out / "prompts.jsonl"
+    console.print(
+        f"{len(prompts):,} prompts are in {file}, described in card.md beside it.", soft_wrap=True, markup=False
+    )
+
+
+async def _ask(
+    evolving: Evolving,
+    work: Sequence[Evolution],
+    model: str,
+    urls: Sequence[str],
+    key_env: str,
+    in_flight: int,
+    answer_s: float | None,
+    console: Console,
+) -> tuple[list[Row], str]:
+    async with opened(model, urls=urls, key_env=key_env, in_flight=in_flight, answer_s=answer_s) as backend:
+        with item_progress("evolve", console=console, live=_Usable()) as tell:
+            rows = await evolving.ask(work, backend, Policy(in_flight=in_flight), tell)
+        return rows, backend.model
+
+
+class _Usable:
+    """How many of this run's replies hold an instruction."""
+
+    def __init__(self) -> None:
+        self._read = self._usable = 0
+
+    def __call__(self, progress: Progress) -> str:
+        self._read += 1
+        if progress.row is not None:
+            self._usable += not isinstance(read(progress.row), Removal)
+        return f"{self._usable / self._read:.0%} usable"
+
+
+def check(file: Path, *, against: Sequence[Path], least: float, drop_to: Path | None) -> None:
+    """Hold a file's prompts against benchmarks; with `drop_to`, write there the rows that are in none.
+
+    Raises:
+        ConfigError: the name of `drop_to` does not say how it is to be written.
+        DataError: prompts are in a benchmark and there is no `drop_to`, or a file cannot be used.
+    """
+    if drop_to is not None and drop_to.suffix not in (".json", ".jsonl"):
+        raise ConfigError(f"--drop-to {drop_to}: must end in .json (an array) or .jsonl (one object a line)")
+    prompts = read_turns(file)
+    benchmarks = read_benchmarks(against)
+    found = [benchmarks.worst(turns, least=least) for turns in prompts]
+    leaks = [leak for leak in found if leak]
+    console = Console()
+    if drop_to is None:
+        refuse(leaks, len(prompts), fix="--drop-to FILE writes the other rows there")
+    else:
+        # All rows are read by now, and the file is replaced as a whole: it may be the one that is checked.
+        rows = [row for (_, row), leak in zip(placed_rows(file), found, strict=True) if leak is None]
+        write_json(drop_to, rows) if drop_to.suffix == ".json" else write_rows(drop_to, rows)
+        for leak in leaks:
+            console.print(str(leak), soft_wrap=True, markup=False)
+    console.print(f"{len(leaks)} of {len(prompts):,} prompts are among the {len(benchmarks):,} of the benchmarks.")

@@ -1,0 +1,90 @@
+"""A run's manifest, `run.json`: its recipe, and what it was begun with: models, prompts, versions, code.
+
+`spar train run --recipe RUN/run.json` makes the run again. `differences` says what is not as it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from spar_core.errors import DataError
+from spar_core.validation import told
+from spar_training.storage.provenance import file_digest, parent_of
+from spar_training.runs.recipe import Recipe
+from spar_training.runs.start import prompts_file, start_pair
+from spar_training.storage.provenance import code_revision, versions
+
+Manifest = dict[str, Any]
+
+
+def manifest_of(recipe: Recipe) -> Manifest:
+    """What a run of the recipe begins with, here and now.
+
+    Raises:
+        ConfigError: a model or the prompts' file is missing.
+    """
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "start": inputs_of(recipe),
+        "versions": versions(),
+        "code": code_revision(),
+    }
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest, its recipe made whole by the defaults of keys that it is older than.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        recipe = Recipe.model_validate(manifest["recipe"])
+    except ValidationError as error:
+        raise DataError(
+            f"{path}: its recipe is not one of this version: {told(error, whole='recipe', model=Recipe)}"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: damaged ({error})") from error
+    return {**manifest, "recipe": recipe.model_dump(mode="json")}
+
+
+def differences(before: Mapping[str, Any], chosen: Recipe | None) -> Iterator[str]:
+    """What is not as it was when the manifest was written, a line each; none of it need change what comes out.
+
+    With `chosen`, the recipe that is run now, its models and prompts are rehashed too, which takes minutes where they
+    are large.
+
+    Raises:
+        ConfigError: a model or the prompts' file is missing.
+    """
+    installed, code = versions(), code_revision()
+    for name, version in before["versions"].items():
+        if installed.get(name) != version:
+            yield f"{name} was {version}, is {installed.get(name, 'not installed')}"
+    if before["code"] != code:
+        yield f"the code was at {before['code']}, is at {code}"
+    if chosen is None or "start" not in before:
+        return
+    now = inputs_of(chosen)
+    for name, was in before["start"].items():
+        if was.get("sha256") != now.get(name, {}).get("sha256"):
+            yield f"{name}: what is in {was.get('model') or was.get('file')} is not what it was"
+
+
+def inputs_of(recipe: Recipe) -> dict[str, dict[str, str]]:
+    """The models and prompts that a run of the recipe begins with, by digest.
+
+    Raises:
+        ConfigError: one of them is missing.
+    """
+    pair = start_pair(recipe)
+    inputs = {"actor": parent_of(str(pair.actor)), "refiner": parent_of(str(pair.refiner))}
+    if file := prompts_file(recipe):
+        inputs["prompts"] = {"file": str(file), "sha256": file_digest(file)}
+    return inputs

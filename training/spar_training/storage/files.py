@@ -1,0 +1,92 @@
+"""Files that are whole or not there: written beside their place, then moved into it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from spar_core.errors import DataError
+from spar_core.unicode import whole
+
+Row = dict[str, Any]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` atomically.
+
+    Raises:
+        DataError: the file cannot be written, for one because the disk is full; what was there before still is.
+    """
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.open("w", encoding="utf-8") as out:
+            out.write(whole(text))
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(scratch, path)
+    except OSError as error:
+        # Where a folder above is a file there is nothing to take away.
+        with suppress(OSError):
+            scratch.unlink()
+        raise DataError(f"{path}: cannot be written ({error.strerror}); nothing was lost, run again") from error
+
+
+def write_json(path: Path, data: object) -> None:
+    """Replace `path` atomically by indented JSON."""
+    write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Replace `path` atomically by one JSON object a line."""
+    write_text(path, "".join(to_line(row) for row in rows))
+
+
+def to_line(row: Mapping[str, Any]) -> str:
+    """The row as JSON; half a character, which some servers send, is replaced."""
+    return whole(json.dumps(row, ensure_ascii=False)) + "\n"
+
+
+def read_rows(path: Path, *, needs: Iterable[str] = ()) -> Iterator[Row]:
+    """The objects of a JSONL file in order; empty lines are passed over.
+
+    Raises:
+        DataError: there is no such file, or a line is no JSON object or lacks a key of `needs`; names file and line.
+    """
+    return (row for _, row in numbered_rows(path, needs=needs))
+
+
+def numbered_rows(path: Path, *, needs: Iterable[str] = ()) -> Iterator[tuple[int, Row]]:
+    """The same with each object's line number, from 1."""
+    try:
+        # Not splitlines(): that also splits at separators that JSON leaves inside strings.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give a file of JSON lines") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error})") from error
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, _row(path, number, line, needs)
+
+
+def _row(path: Path, number: int, line: str, needs: Iterable[str]) -> Row:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, line {number}: not JSON ({error.msg}); mend or remove the line") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}, line {number}: too long a number, or nested too deep; remove the line") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{path}, line {number}: must be a JSON object, is {type(row).__name__}")
+    if missing := [key for key in needs if key not in row]:
+        raise DataError(f"{path}, line {number}: lacks {', '.join(missing)}")
+    if "\\ud" in line.lower() and whole(text := json.dumps(row, ensure_ascii=False)) != text:
+        raise DataError(f"{path}, line {number}: holds half a character (\\ud800 to \\udfff alone); mend the line")
+    return row

@@ -1,0 +1,1 @@
+"""Experiments with a published report: scaling, self-play and interference."""

@@ -1,0 +1,81 @@
+"""`spar bench interference`: train both arms of each task, measure them along the steps, and write the report."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from rich.console import Console
+
+from spar_core.cpu import usable_cores
+from spar_core.errors import ConfigError
+from spar_training.evals.run_folder import claim, finish
+from spar_training.reports.result import Result, of_folder
+from spar_training.runs.start import named_model
+from spar_training.studies.interference.analysis import figures_of, items_of
+from spar_training.studies.interference.recipe import Experiment, TaskName, load_experiment
+from spar_training.studies.interference.report import to_report
+from spar_training.studies.interference.study import Study
+from spar_training.studies.interference.tasks import TASKS
+from spar_training.world.prompt import Split
+
+# A training takes about 700 MiB.
+_MOST_WORKERS: Final = 8
+
+
+def run(*, recipe: str, split: str | None, out: Path, console: Console | None = None) -> None:
+    """Run the experiment, or go on with it.
+
+    Raises:
+        ConfigError: the recipe or the split is wrong, or `out` holds another experiment.
+        DataError: the start model gives too few wrong answers, or the trainer's data are wrong.
+    """
+    screen = console or Console(stderr=True)
+    experiment = _chosen(load_experiment(recipe), split)
+    model = _model(experiment)
+    config: dict[str, Any] = experiment.model_dump(mode="json")
+    claim(out, config)
+    studies = [_study(experiment, name, model, out, screen) for name in experiment.tasks]
+    # A wrong key is told before anything is trained.
+    for study in studies:
+        study.check()
+    for study in studies:
+        asyncio.run(study.run())
+    result = Result(
+        name="interference",
+        config=config,
+        models={"start from": of_folder(model)},
+        figures={name: value for study in studies for name, value in figures_of(study).items()},
+        items=[item for study in studies for item in items_of(study)],
+    )
+    finish(out, result, to_report(result), console)
+
+
+def _chosen(experiment: Experiment, split: str | None) -> Experiment:
+    if split is None:
+        return experiment
+    if split not in get_args(Split):
+        raise ConfigError(f"--split {split}: choose one of {', '.join(get_args(Split))}")
+    return experiment.model_copy(update={"evaluation": experiment.evaluation.model_copy(update={"split": split})})
+
+
+def _model(experiment: Experiment) -> Path:
+    folder = named_model(experiment.model, "actor")
+    if not (folder / "config.json").exists():
+        raise ConfigError(f"model: no model in {folder}")
+    return folder
+
+
+def _study(experiment: Experiment, name: TaskName, model: Path, out: Path, console: Console) -> Study:
+    return Study(
+        task=TASKS[name],
+        settings=experiment.tasks[name],
+        evaluation=experiment.evaluation,
+        model=model,
+        seed=experiment.seed,
+        seeds=experiment.seeds,
+        folder=out / name,
+        workers=max(1, min(_MOST_WORKERS, usable_cores())),
+        console=console,
+    )

@@ -1,0 +1,204 @@
+"""Play one arm on one prompt and seed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from spar_core.backends.base import Backend
+from spar_core.backends.wrappers.metering import Metered
+from spar_core.backends.wrappers.ordering import InOrder
+from spar_core.budget import Budget
+from spar_core.checks.base import Check
+from spar_core.judge import Judge, Judgement, Vote
+from spar_core.prompts import Templates
+from spar_core.refiner import Refiner
+from spar_core.search import SearchResult, run_search
+from spar_core.search.events import Emit, Event, Expanding, Refined
+from spar_core.search.tree import Node, Path
+from spar_core.seeds import derive_seed
+from spar_core.types import Message, Sampling
+from spar_training.evals.world.evaluation import ACTOR_SAMPLING, CALL_SAMPLING
+from spar_training.studies.scaling.arms import Arm
+from spar_training.studies.scaling.baselines import CHOOSERS, draw_all, sample_seeds
+from spar_training.studies.scaling.oracle import Truth, prompt_of
+from spar_training.studies.scaling.trial import Trial, drawn_trial, sampled_steps, to_trial
+from spar_training.world.prompt import Prompt, Split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextJudge(Judge):
+    """Votes as `Judge` does, from random streams that belong to (`seed`, the response).
+
+    Every method, budget and ablation that meets the same text under the same seed hears the same votes: common random
+    numbers, so a paired difference holds no noise of judging one text twice. Within one search nothing changes, since
+    a search judges a text once.
+    """
+
+    seed: int
+
+    async def judge(
+        self,
+        conversation: Sequence[Message],
+        response: str,
+        *,
+        checks: Sequence[Check] = (),
+        seed: int = 0,
+        budget: Budget | None = None,
+        on_vote: Callable[[Vote], None] | None = None,
+    ) -> Judgement:
+        # Not super(): a dataclass with slots is another class than the one that super() would look up.
+        return await Judge.judge(
+            self,
+            conversation,
+            response,
+            checks=checks,
+            seed=derive_seed(self.seed, response.strip()),
+            budget=budget,
+            on_vote=on_vote,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One prompt of the split under one seed: what every arm is played on."""
+
+    split: Split
+    index: int
+    seed: int
+
+    @property
+    def prompt(self) -> Prompt:
+        return prompt_of(self.split, self.index)
+
+    @property
+    def search_seed(self) -> int:
+        return derive_seed(self.seed, self.split, self.index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """An actor, and what judges and refines."""
+
+    actor: Backend
+    judge: Backend
+    refiner: Backend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Player:
+    """`models` answers the arms by their oracle ("none", ...), `live` those that must not come from a store."""
+
+    models: dict[str, Models]
+    live: Models
+    templates: Templates
+    truth: Truth = field(default_factory=Truth)
+
+    async def play(self, arm: Arm, cell: Cell) -> Trial:
+        """One trial.
+
+        Raises:
+            BackendError: there is no draft, or not every sample that an arm without a search draws.
+        """
+        if arm.consensus != "none":
+            return await self._sample(arm, cell)
+        if arm.judge_all:
+            return await self._judge_all(arm, cell)
+        begun: list[Path] = []
+        made: dict[Path, int] = {}
+
+        def hear(event: Event) -> None:
+            match event:
+                case Expanding(path):
+                    begun.append(path)
+                case Refined(path, refinement):
+                    made[path] = refinement.usage.completion_tokens
+
+        prompt = cell.prompt
+        models = self.live if arm.live else self.models[arm.oracle]
+        meters = [Metered(models.judge), Metered(models.refiner)] if arm.live else []
+        if meters:
+            models = replace(models, judge=meters[0], refiner=meters[1])
+        else:
+            models = replace(models, actor=InOrder(models.actor), refiner=InOrder(models.refiner))
+        result = await search(arm, cell, prompt, models, self.templates, hear)
+        # A cancelled node that never began made no call.
+        begun += [node.path for node in result.tree if node.path and node.path not in begun]
+        return to_trial(
+            prompt,
+            result,
+            truth=self.truth,
+            index=cell.index,
+            seed=cell.seed,
+            begun=begun,
+            made=made,
+            nested=arm.nested,
+            cancelled_tokens=sum(meter.lost_tokens for meter in meters),
+        )
+
+    async def _sample(self, arm: Arm, cell: Cell) -> Trial:
+        """The draft and samples that best-of-N would draw too, and which of the first b + 1 of them agree best."""
+        prompt, seeds = cell.prompt, sample_seeds(cell.search_seed, arm.search.budget)
+        conversation = (Message("user", prompt.text),)
+        actor = self.models["none"].actor
+        calls = [actor.complete(conversation, replace(ACTOR_SAMPLING, seed=one)) for one in seeds]
+        samples = await asyncio.gather(*calls)
+        texts = [sample.text for sample in samples]
+        choose = CHOOSERS[arm.consensus]
+        best = tuple(choose(texts[: 1 + budget]) for budget in range(len(texts)))
+        return Trial(cell.index, cell.seed, sampled_steps(prompt, samples, self.truth), best)
+
+    async def _judge_all(self, arm: Arm, cell: Cell) -> Trial:
+        models = self.models["none"]
+        models = replace(models, actor=InOrder(models.actor))
+        nodes = await sample_and_judge(arm, cell, models, self.templates)
+        return drawn_trial(cell.prompt, nodes, truth=self.truth, index=cell.index, seed=cell.seed)
+
+
+async def sample_and_judge(arm: Arm, cell: Cell, models: Models, templates: Templates) -> list[Node]:
+    """The draft and samples of an arm that judges all of them."""
+    return await draw_all(
+        (Message("user", cell.prompt.text),),
+        actor=models.actor,
+        judge=_judge(arm, cell, models, templates),
+        sampling=ACTOR_SAMPLING,
+        seed=cell.search_seed,
+        budget=arm.search.budget,
+    )
+
+
+async def search(
+    arm: Arm,
+    cell: Cell,
+    prompt: Prompt,
+    models: Models,
+    templates: Templates,
+    hear: Emit = lambda event: None,
+) -> SearchResult:
+    """The arm's search from the cell's draft; `hear` is told its events."""
+    seed = cell.search_seed
+    sampling = Sampling(temperature=0, max_tokens=ACTOR_SAMPLING.max_tokens) if arm.greedy else ACTOR_SAMPLING
+    config = replace(arm.search, seed=seed)
+    return await run_search(
+        (Message("user", prompt.text),),
+        actor=models.actor,
+        judge=_judge(arm, cell, models, templates),
+        refiner=Refiner(backend=models.refiner, templates=templates, sampling=CALL_SAMPLING),
+        config=config,
+        actor_sampling=replace(sampling, seed=derive_seed(seed, "draft")),
+        checks=prompt.checks if arm.checks else (),
+        emit=hear,
+    )
+
+
+def _judge(arm: Arm, cell: Cell, models: Models, templates: Templates) -> TextJudge:
+    return TextJudge(
+        backend=models.judge,
+        templates=templates,
+        votes=arm.search.votes,
+        threshold=arm.search.threshold,
+        early_stop=arm.search.early_vote_stop,
+        sampling=CALL_SAMPLING,
+        seed=derive_seed(cell.search_seed, "judge"),
+    )

@@ -1,0 +1,111 @@
+"""All that a study says, computed from what its runs measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from spar_training.reports.intervals import Interval
+from spar_training.studies.self_play import estimates
+from spar_training.studies.self_play.estimates import (
+    METRICS,
+    Against,
+    Metric,
+    Point,
+    Refining,
+    against,
+    gain,
+    met,
+    point,
+    refining,
+)
+from spar_training.studies.self_play.results import Outcomes, PairsMade, pairs_made
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What the search adds to the last pair, and what self-play adds to the search; strict by prompt for errors."""
+
+    over_draft: Mapping[Metric, Interval]
+    over_first_search: Mapping[Metric, Interval]
+    errors_removed: Interval
+    errors_removed_by_search_alone: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """`last` is the reference's last iteration that was measured; `search` is None where no search was.
+
+    `contrasts` are the arms with sampled pairs, iteration by iteration; `ablations` the arms that are compared with the
+    reference, after their last one.
+    """
+
+    last: int
+    points: Sequence[Point]
+    refining: Sequence[Refining]
+    pairs: Sequence[PairsMade]
+    contrasts: Sequence[Against]
+    ablations: Sequence[Against]
+    search: Search | None
+
+    def point(self, arm: str, iteration: int, *, searched: bool = False) -> Point | None:
+        wanted = (arm, iteration, searched)
+        return next((one for one in self.points if (one.arm, one.iteration, one.searched) == wanted), None)
+
+    def last_contrast(self, arm: str) -> Against | None:
+        return next((one for one in reversed(self.contrasts) if one.arm == arm), None)
+
+    def refiner(self, arm: str, iteration: int) -> Refining | None:
+        return next((one for one in self.refining if (one.arm, one.iteration) == (arm, iteration)), None)
+
+
+def find(outcomes: Outcomes) -> Findings:
+    """The findings of what is there."""
+    study = outcomes.study
+    measured = outcomes.iterations(study.reference.name)
+    last = max(measured, default=0)
+    ours = [(arm.name, number) for arm in study.arms for number in outcomes.iterations(arm.name)]
+    made = [(arm.name, number) for arm in study.arms for number in range(1, arm.recipe.iterations + 1)]
+    sampled = [arm for arm in study.arms[1:] if arm.recipe.actor_data.pairs == "sampled"]
+    final = study.reference.recipe.iterations
+    return Findings(
+        last=last,
+        points=_there(point(outcomes, *one, searched=searched) for one in ours for searched in (False, True)),
+        refining=[refining(outcomes, *one) for one in ours],
+        pairs=[pairs_made(*one, by_seed) for one in made if (by_seed := outcomes.pairs(*one))],
+        contrasts=_there(
+            against(outcomes, arm, number, base_iteration=number)
+            for arm in sampled
+            for number in outcomes.iterations(arm.name)
+            if number
+        ),
+        ablations=_there(
+            against(outcomes, arm, arm.recipe.iterations, base_iteration=final)
+            for arm in study.arms[1:]
+            if study.base_of(arm) is study.reference
+        ),
+        search=_search(outcomes, last),
+    )
+
+
+def _there(found: Iterable[T | None]) -> list[T]:
+    return [one for one in found if one is not None]
+
+
+def _search(outcomes: Outcomes, last: int) -> Search | None:
+    reference = outcomes.study.reference.name
+    start, end = outcomes.at(reference, 0), outcomes.at(reference, last)
+    first, searched = estimates.searches(start), estimates.searches(end)
+    if not last or not searched:
+        return None
+    strict = met("prompt strict")
+    drafts = estimates.values_of(estimates.drafts(start), strict)
+    return Search(
+        over_draft={metric: gain(searched, estimates.drafts(end), metric) for metric in METRICS},
+        over_first_search={metric: gain(searched, first, metric) for metric in METRICS},
+        errors_removed=estimates.removed(estimates.values_of(searched, strict), drafts),
+        errors_removed_by_search_alone=estimates.removed(estimates.values_of(first, strict), drafts),
+    )
