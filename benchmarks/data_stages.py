@@ -86,7 +86,7 @@ class Serial:
     def __init__(self, backend: Any) -> None:
         assert completes_many(backend)
         self.model = backend.model
-        self.takes_many = backend.takes_many
+        self.supports_n = backend.supports_n
         self._backend = backend
         self._turn = asyncio.Lock()
 

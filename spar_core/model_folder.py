@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spar_core.errors import ConfigError
-from spar_core.validation import told
+from spar_core.validation import format_validation_error
 
 _BLOCK: Final = 1 << 22
 
@@ -97,7 +97,7 @@ def load_folder(folder: Path) -> PairFolder:
         try:
             said = _PairFile.model_validate_json(file.read_bytes())
         except ValidationError as error:
-            raise ConfigError(f"{file}: {told(error, whole='it', model=_PairFile)}") from error
+            raise ConfigError(f"{file}: {format_validation_error(error, whole='it', model=_PairFile)}") from error
     return PairFolder(
         actor=actor,
         refiner=refiner,

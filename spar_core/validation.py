@@ -15,7 +15,7 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def told(error: ValidationError, *, whole: str, model: type[BaseModel] | None = None) -> str:
+def format_validation_error(error: ValidationError, *, whole: str, model: type[BaseModel] | None = None) -> str:
     """Each problem with the key that it is at; `whole` names the values where they are wrong as a whole.
 
     With the `model` that the values are to be of, an unknown key is told with the nearest one that there is, or all.

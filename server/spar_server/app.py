@@ -23,11 +23,11 @@ from spar_server.http.hosts import AllowedHosts
 from spar_server.http.metrics_access import MetricsAccess
 from spar_server.logs import AccessLog
 from spar_server.metrics.metrics import Metrics
-from spar_server.middleware.auth import Auth
+from spar_server.middleware.auth import AuthMiddleware
 from spar_server.middleware.body_limit import BodyLimit
-from spar_server.middleware.drain import Drain
-from spar_server.middleware.errors import KNOWN, ErrorAnswers, LastResort
-from spar_server.middleware.fast_path import Direct
+from spar_server.middleware.drain import DrainMiddleware
+from spar_server.middleware.errors import KNOWN, ErrorAnswers, ServerErrorMiddleware
+from spar_server.middleware.fast_path import FastPathMiddleware
 from spar_server.middleware.request_id import RequestId
 from spar_server.models.pair import Pair
 from spar_server.serving.gate import build_gate
@@ -92,13 +92,13 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     _handle_errors(app, errors)
     # From the innermost to the outermost.
     routes = [route for module in modules for route in module.router.routes]
-    front: ASGIApp = Direct(app.framework, app=app, routes=routes, errors=errors)
+    front: ASGIApp = FastPathMiddleware(app.framework, app=app, routes=routes, errors=errors)
     front = BodyLimit(front, limits=settings.limits)
     app.needs_key = keyring is not None
-    front = Auth(front, keyring=keyring, quotas=gate.quotas, share=share, off_loop=gate.long_work)
-    front = Drain(front, draining=gate.draining)
+    front = AuthMiddleware(front, keyring=keyring, quotas=gate.quotas, share=share, off_loop=gate.long_work)
+    front = DrainMiddleware(front, draining=gate.draining)
     front = _guarded(front, settings, keyed=keyring is not None)
-    front = LastResort(front, metrics=app.state.metrics)
+    front = ServerErrorMiddleware(front, metrics=app.state.metrics)
     if settings.cors_origins:
         front = CORSMiddleware(
             front,

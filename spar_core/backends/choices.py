@@ -16,10 +16,10 @@ Finished = Callable[[Completion], None]
 class ManyCompletions(Protocol):
     """What a backend has besides whose engine completes one chat several times in one request.
 
-    `takes_many` is whether that is worth trying; who finds out that it is not says so here.
+    `supports_n` is whether that is worth trying; who finds out that it is not says so here.
     """
 
-    takes_many: bool
+    supports_n: bool
 
     async def complete_many(self, messages: Sequence[Message], sampling: Sampling, count: int) -> list[Completion]:
         """At most `count` completions, at least one, each by the same sampling and independent of the others.
@@ -34,7 +34,7 @@ def completes_many(backend: object) -> TypeGuard[ManyCompletions]:
     return hasattr(backend, "complete_many")
 
 
-def may_be_too_many(error: BackendError) -> bool:
+def may_be_rejecting_n(error: BackendError) -> bool:
     """Whether one call could succeed where a request for several failed so: it was refused, or broke the server.
 
     Versions of llama.cpp's server answer 500 to `n`. 503 and time-outs tell of load, not of what was asked.
@@ -55,7 +55,7 @@ async def complete_many(
     for call by call, and so is what comes after if these calls went well. Any other failure is that of all of them.
     """
     got: list[Completion] = []
-    together = backend if len(samplings) > 1 and completes_many(backend) and backend.takes_many else None
+    together = backend if len(samplings) > 1 and completes_many(backend) and backend.supports_n else None
     if together is not None:
         try:
             got = await together.complete_many(messages, samplings[0], len(samplings))
@@ -63,11 +63,11 @@ async def complete_many(
                 finished(completion)
         except BackendError as error:
             # For what it asks, or for how many it asks: the calls for one tell.
-            if not may_be_too_many(error):
+            if not may_be_rejecting_n(error):
                 return [error] * len(samplings)
     rest = await _one_by_one(backend, messages, samplings[len(got) :], finished)
     if together is not None and any(isinstance(each, Completion) for each in rest):
-        together.takes_many = False
+        together.supports_n = False
     return [*got, *rest]
 
 

@@ -63,7 +63,7 @@ async def test_an_iteration_makes_a_pair_from_what_the_refiner_said_and_is_not_d
     told = json.loads((pair.actor / "lineage.json").read_text())
     assert told["recipe"] == {
         "name": "small",
-        "sha256": data_digest(recipe().essence()),
+        "sha256": data_digest(recipe().fingerprint_fields()),
         "seed": 0,
         "iteration": 1,
     }

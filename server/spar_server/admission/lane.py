@@ -21,7 +21,7 @@ class _Waiter(Ticket):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Permit:
     """A place in a lane: whose it is, what it costs, since when it is held and how long it was waited for."""
 
     key: str
@@ -90,13 +90,13 @@ class Lane:
         Raises:
             ApiError: 503; the queue is full, or the wait would be longer than `wait_s`, or was.
         """
-        held = self.enter_now(key, cost, weight=weight) or await self.enter(key, cost, weight=weight, wait_s=wait_s)
+        held = self.try_acquire(key, cost, weight=weight) or await self.enter(key, cost, weight=weight, wait_s=wait_s)
         try:
             yield held.waited_s
         finally:
             self.leave(held)
 
-    def enter_now(self, key: str, cost: int, *, weight: float) -> Held | None:
+    def try_acquire(self, key: str, cost: int, *, weight: float) -> Permit | None:
         """A place, if nobody waits and there is one; to be given back by `leave`."""
         ticket = Ticket(key, min(cost, self._most_of_key), weight)
         if not self._has_room(ticket) or (self._queue and self._queue.head(self._within_share) is not None):
@@ -104,9 +104,9 @@ class Lane:
         self._queue.serve(ticket)
         self._begin(ticket)
         self._changed(self.load)
-        return Held(key, ticket.cost, self._clock())
+        return Permit(key, ticket.cost, self._clock())
 
-    async def enter(self, key: str, cost: int, *, weight: float, wait_s: float) -> Held:
+    async def enter(self, key: str, cost: int, *, weight: float, wait_s: float) -> Permit:
         """A place when it is this request's turn, to be given back by `leave`.
 
         Raises:
@@ -115,9 +115,9 @@ class Lane:
         came, cost = self._clock(), min(cost, self._most_of_key)
         await self._wait(Ticket(key, cost, weight), wait_s)
         began = self._clock()
-        return Held(key, cost, began, began - came)
+        return Permit(key, cost, began, began - came)
 
-    def leave(self, held: Held) -> None:
+    def leave(self, held: Permit) -> None:
         """The request has ended."""
         self._hold.add(self._clock() - held.since, held.cost / self.capacity)
         self._free(held.key, held.cost)

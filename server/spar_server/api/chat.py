@@ -21,7 +21,7 @@ from spar_server.errors import ApiError
 from spar_server.http.json_route import JsonRequest, JsonRoute
 from spar_server.schemas import ChatRequest
 from spar_server.serving.plan import Plan
-from spar_server.serving.runner import frame, plan_for, reply_stream, reply_whole
+from spar_server.serving.runner import frame, plan_request, respond, stream_response
 
 _NONE: Final = Usage()
 _ALL_WHOLE: Final = Cancelled()
@@ -180,8 +180,8 @@ DONE: Final = "data: [DONE]\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class ChatVoice:
-    """Implements `Voice`."""
+class ChatStreamFormat:
+    """Implements `StreamFormat`."""
 
     envelope: Envelope
     include_usage: bool
@@ -244,8 +244,8 @@ router = APIRouter(route_class=JsonRoute)
 )
 async def chat_completions(body: ChatRequest, request: JsonRequest) -> Response:
     """OpenAI's endpoint. `refine_budget` buys refinement; `refine` says how it is spent."""
-    plan = await plan_for(body, request)
+    plan = await plan_request(body, request)
     envelope = Envelope(body.model)
     if body.stream:
-        return await reply_stream(plan, request, ChatVoice(envelope, body.include_usage))
-    return await reply_whole(plan, request, envelope.completion)
+        return await stream_response(plan, request, ChatStreamFormat(envelope, body.include_usage))
+    return await respond(plan, request, envelope.completion)

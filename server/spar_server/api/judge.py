@@ -30,7 +30,7 @@ from spar_server.models.pair import Pair
 from spar_server.schemas import ChatMessage, ChatRequest, CheckRequest, Flag, Number, Votes, Whole, split_answer
 from spar_server.serving.gate import Gate
 from spar_server.serving.plan import Plan
-from spar_server.serving.runner import plan_for
+from spar_server.serving.runner import plan_request
 
 
 class JudgeRequest(BaseModel):
@@ -86,7 +86,7 @@ async def judge(body: JudgeRequest, request: JsonRequest) -> Response:
     pair: Pair = request.app.state.pair
     _, response = split_answer(body.messages, body.response)
     try:
-        plan = await plan_for(body.to_chat(pair.name), request, judged=response)
+        plan = await plan_request(body.to_chat(pair.name), request, judged=response)
     except RequestError as error:
         raise reworded(error, {"refine.": ""}) from error
     judgement = await until_disconnect(request.receive, _judged(plan, response, request))

@@ -9,14 +9,14 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from spar_core.types import Completion, Usage
-from spar_server.api.chat import ChatVoice, Envelope
+from spar_server.api.chat import ChatStreamFormat, Envelope
 from spar_server.api.openapi import BUDGET_PARAMETER, CHAT
 from spar_server.http.headers import header_of
 from spar_server.http.json_route import JsonRequest, JsonRoute
 from spar_server.models.pair import Pair
 from spar_server.schemas import WHOLE, ChatRequest, split_answer
-from spar_server.serving.plan import BUDGET_HEADER, Given, asked_budget
-from spar_server.serving.runner import defaults_of, plan_for, reply_stream, reply_whole
+from spar_server.serving.plan import BUDGET_HEADER, InitialAnswer, resolve_budget
+from spar_server.serving.runner import defaults_of, plan_request, respond, stream_response
 
 _EXAMPLE: Final[list[Any]] = [
     {"role": "user", "content": "Tell me about the river. Do not use commas. Include the word lamp."}
@@ -51,11 +51,11 @@ async def refine(body: RefineRequest, request: JsonRequest) -> Response:
     """A search that starts from a given answer. The response is a chat completion's, whole or streamed."""
     conversation, answer = split_answer(body.messages, body.response)
     chat = body.model_copy(update={"messages": conversation, "refine_budget": _budget(body, request)})
-    plan = await plan_for(chat, request, given=Given(Completion(answer, "stop", Usage()), body.critique))
+    plan = await plan_request(chat, request, given=InitialAnswer(Completion(answer, "stop", Usage()), body.critique))
     envelope = Envelope(body.model)
     if body.stream:
-        return await reply_stream(plan, request, ChatVoice(envelope, body.include_usage))
-    return await reply_whole(plan, request, envelope.completion)
+        return await stream_response(plan, request, ChatStreamFormat(envelope, body.include_usage))
+    return await respond(plan, request, envelope.completion)
 
 
 def _budget(body: RefineRequest, request: Request) -> int:
@@ -63,4 +63,4 @@ def _budget(body: RefineRequest, request: Request) -> int:
     pair: Pair = request.app.state.pair
     usual = defaults_of(request)
     defaults = usual.model_copy(update={"refine_budget": max(1, usual.refine_budget)})
-    return asked_budget(body, header_of(request.scope, BUDGET_HEADER), model=pair.name, defaults=defaults).nodes
+    return resolve_budget(body, header_of(request.scope, BUDGET_HEADER), model=pair.name, defaults=defaults).nodes

@@ -19,7 +19,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spar_core.errors import ConfigError
-from spar_core.validation import told
+from spar_core.validation import format_validation_error
 from spar_server.settings import ApiKey, Limits, RefineDefaults, Settings
 
 # Who calls where no key is asked for. No key has this hash.
@@ -118,7 +118,7 @@ def _read(file: Path) -> tuple[ApiKey, ...]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"keys_file: {file}: not valid TOML: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"keys_file: {file}: {told(error, whole='it', model=_File)}") from error
+        raise ConfigError(f"keys_file: {file}: {format_validation_error(error, whole='it', model=_File)}") from error
 
 
 def _refuse_doubles(keys: Sequence[ApiKey]) -> None:

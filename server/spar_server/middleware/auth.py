@@ -13,7 +13,7 @@ from spar_server.http.headers import OPEN_PATHS
 from spar_server.settings import ApiKey
 
 
-class Auth:
+class AuthMiddleware:
     """ASGI middleware: finds the key of a request and counts it against the key's rate. None is a ring for everyone.
 
     The model calls of a request are its key's, which may have the part `share` of an upstream's calls at once; what

@@ -9,7 +9,7 @@ from spar_server.admission.draining import Draining, leaving
 from spar_server.http.headers import OPEN_PATHS
 
 
-class Drain:
+class DrainMiddleware:
     """ASGI middleware: counts what runs, and refuses what comes once the server is leaving."""
 
     def __init__(self, app: ASGIApp, draining: Draining) -> None:

@@ -50,7 +50,7 @@ def _told(error: Exception) -> ApiError:
 logger = logging.getLogger(__name__)
 
 
-class LastResort:
+class ServerErrorMiddleware:
     """ASGI middleware."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

@@ -17,7 +17,7 @@ from spar_server.http.json_route import JsonRequest, JsonRoute
 from spar_server.middleware.errors import KNOWN, ErrorAnswers
 
 
-class Direct:
+class FastPathMiddleware:
     """ASGI middleware before the `framework`; `app` is what its endpoints ask for what they share."""
 
     def __init__(self, framework: ASGIApp, *, app: FastAPI, routes: Iterable[BaseRoute], errors: ErrorAnswers) -> None:

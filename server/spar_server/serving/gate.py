@@ -13,7 +13,7 @@ from spar_core.errors import BackendTimeout
 from spar_server.admission.brownout import Brownout
 from spar_server.admission.deadlines import READ_TIMEOUT_HEADER, first_byte_within
 from spar_server.admission.draining import Draining, leaving
-from spar_server.admission.lane import Held, Lane
+from spar_server.admission.lane import Lane, Permit
 from spar_server.auth.access import key_of
 from spar_server.auth.quotas import Quotas
 from spar_server.http.headers import header_of
@@ -61,7 +61,7 @@ class Gate:
         key, lane = key_of(request), self.searches if search else self.passed_through
         several = search or cost > 1
         with self.quotas.search(key, lambda: lane.expected_hold_s) if several else nullcontext():
-            held = lane.enter_now(key.name, cost, weight=key.weight)
+            held = lane.try_acquire(key.name, cost, weight=key.weight)
             if held is None:
                 hint = header_of(request.scope, READ_TIMEOUT_HEADER)
                 held = await self._wait(lane, key, cost, min(deadline_s, first_byte_within(hint), self.max_wait_s))
@@ -74,7 +74,7 @@ class Gate:
             finally:
                 lane.leave(held)
 
-    async def _wait(self, lane: Lane, key: ApiKey, cost: int, wait_s: float) -> Held:
+    async def _wait(self, lane: Lane, key: ApiKey, cost: int, wait_s: float) -> Permit:
         try:
             async with self.draining.cutoff.timeout(None):
                 return await lane.enter(key.name, cost, weight=key.weight, wait_s=wait_s)

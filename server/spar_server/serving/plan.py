@@ -32,7 +32,7 @@ _EFFORTS: Final[Mapping[str, int]] = {"none": 0, "minimal": 0, "low": 2, "medium
 
 
 @dataclass(frozen=True, slots=True)
-class AskedBudget:
+class RefineBudget:
     """`nodes` is the most nodes to expand.
 
     `named` says that the client named the number itself; an effort or a default is a wish of the deployment, which
@@ -43,7 +43,7 @@ class AskedBudget:
     named: bool
 
 
-def asked_budget(request: ChatRequest, header: str | None, *, model: str, defaults: RefineDefaults) -> AskedBudget:
+def resolve_budget(request: ChatRequest, header: str | None, *, model: str, defaults: RefineDefaults) -> RefineBudget:
     """Body, header, model suffix, reasoning effort, the server's default: the first that is there.
 
     `header` is the value of X-Refine-Budget; `model` is the name under which the pair is served.
@@ -60,14 +60,14 @@ def asked_budget(request: ChatRequest, header: str | None, *, model: str, defaul
     elif suffix is not None:
         source, budget = "model", _number(suffix, "model")
     elif request.reasoning_effort is not None and defaults.effort_budgets:
-        return AskedBudget(min(_EFFORTS[request.reasoning_effort], defaults.max_refine_budget), named=False)
+        return RefineBudget(min(_EFFORTS[request.reasoning_effort], defaults.max_refine_budget), named=False)
     else:
-        return AskedBudget(min(defaults.refine_budget, defaults.max_refine_budget), named=False)
-    return AskedBudget(_allowed(budget, source, defaults), named=True)
+        return RefineBudget(min(defaults.refine_budget, defaults.max_refine_budget), named=False)
+    return RefineBudget(_allowed(budget, source, defaults), named=True)
 
 
 def named_budget(asked: str, *, model: str, defaults: RefineDefaults) -> int:
-    """The budget that a model's name alone asks for. Raises as `asked_budget` does."""
+    """The budget that a model's name alone asks for. Raises as `resolve_budget` does."""
     suffix = _suffix(asked, model)
     return 0 if suffix is None else _allowed(_number(suffix, "model"), "model", defaults)
 
@@ -113,7 +113,7 @@ _MARKER_TOKENS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class InitialAnswer:
     """An answer that the client brings along, and what it knows to be wrong with it."""
 
     draft: Completion
@@ -131,7 +131,7 @@ class Plan:
     checks: tuple[Check, ...]
     options: RefineOptions
     n: int = 1
-    given: Given | None = None
+    given: InitialAnswer | None = None
     # Whether the server's load has taken from the budget.
     browned_out: bool = False
     cutoff: Cutoff | None = None
@@ -336,7 +336,7 @@ def make_plan(
         ApiError: the model is unknown.
         RequestError: a field is wrong or cannot be honoured; names it.
     """
-    asked = asked_budget(request, header, model=pair.name, defaults=defaults)
+    asked = resolve_budget(request, header, model=pair.name, defaults=defaults)
     budget = asked.nodes
     bound = next((name for name in _DRAFT_ONLY if getattr(request, name) not in _HARMLESS), None)
     if budget and bound:

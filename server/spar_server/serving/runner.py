@@ -35,7 +35,7 @@ from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import Pair
 from spar_server.schemas import ChatRequest
 from spar_server.serving.gate import Gate
-from spar_server.serving.plan import BUDGET_HEADER, Given, Plan, make_plan
+from spar_server.serving.plan import BUDGET_HEADER, InitialAnswer, Plan, make_plan
 from spar_server.settings import RefineDefaults, Settings
 
 
@@ -76,7 +76,7 @@ CHUNK_EVERY_S: Final = 15.0
 STATUS_WITHIN_S: Final = 0.5
 
 
-class Voice(Protocol):
+class StreamFormat(Protocol):
     """How one API words a stream. Every string is whole frames; `index` is the choice's."""
 
     def opening(self, index: int) -> Iterable[str]:
@@ -129,7 +129,7 @@ async def joined(batches: AsyncGenerator[list[str], None]) -> AsyncGenerator[str
             yield "".join(batch)
 
 
-async def stream_search(plan: Plan, voice: Voice, metrics: Metrics) -> AsyncGenerator[str, None]:
+async def stream_search(plan: Plan, voice: StreamFormat, metrics: Metrics) -> AsyncGenerator[str, None]:
     """Progress as thoughts while the search runs, then the answers, each in one piece."""
     events: asyncio.Queue[Event | None] = asyncio.Queue()
     begun = asyncio.Event()
@@ -165,7 +165,9 @@ async def stream_search(plan: Plan, voice: Voice, metrics: Metrics) -> AsyncGene
             yield piece
 
 
-async def _watch(events: asyncio.Queue[Event | None], voice: Voice, *, progress: bool) -> AsyncGenerator[str, None]:
+async def _watch(
+    events: asyncio.Queue[Event | None], voice: StreamFormat, *, progress: bool
+) -> AsyncGenerator[str, None]:
     """Progress until the search ends, and a frame without news whenever there was none for long."""
     spoke = time.monotonic()
     # One pending get, never a cancelled one: a timeout around get() could lose an event.
@@ -193,12 +195,12 @@ async def _watch(events: asyncio.Queue[Event | None], voice: Voice, *, progress:
         pending.cancel()
 
 
-async def stream_pass_through(plan: Plan, voice: Voice, metrics: Metrics) -> AsyncGenerator[str, None]:
+async def stream_pass_through(plan: Plan, voice: StreamFormat, metrics: Metrics) -> AsyncGenerator[str, None]:
     """The actor's tokens as they come; the choices of one request come through each other.
 
     What came together goes out together, as several frames in one piece: to send costs far more than to word.
     """
-    choices = [_Heard() for _ in range(plan.n)]
+    choices = [_ChoiceBuffer() for _ in range(plan.n)]
     batches = side_by_side([plan.draft_stream(index) for index in range(plan.n)])
     if plan.draft_seconds is not None:
         batches = _within(plan.draft_seconds, batches)
@@ -239,7 +241,7 @@ async def _within(seconds: float, items: AsyncGenerator[T, None]) -> AsyncGenera
 
 
 @dataclass
-class _Heard:
+class _ChoiceBuffer:
     """What a choice's stream has brought so far. Without a `finish` it has not ended."""
 
     text: list[str] = field(default_factory=list)
@@ -254,7 +256,7 @@ class _Heard:
         usage = self.usage or Usage(0, len(self.text), prompt_counted=False)
         return Completion("".join(self.text), self.finish or "length", usage)
 
-    def hear(self, batch: Sequence[Delta], voice: Voice, index: int) -> list[str]:
+    def hear(self, batch: Sequence[Delta], voice: StreamFormat, index: int) -> list[str]:
         """The frames that tell of a batch."""
         frames: list[str] = []
         if not self.opened:
@@ -278,8 +280,8 @@ def defaults_of(request: Request) -> RefineDefaults:
     return defaults_for(key_of(request), settings.refine, settings.limits)
 
 
-async def plan_for(
-    chat: ChatRequest, request: JsonRequest, *, given: Given | None = None, judged: str | None = None
+async def plan_request(
+    chat: ChatRequest, request: JsonRequest, *, given: InitialAnswer | None = None, judged: str | None = None
 ) -> Plan:
     """What the client gets that sent `request`, which stands for `chat`; its model calls are bound to it.
 
@@ -324,12 +326,12 @@ def _short_of(chat: ChatRequest) -> int:
     return _SHORT_SCHEMA if (chat.response_format or {}).get("type") == "json_schema" else SHORT
 
 
-async def reply_whole(plan: Plan, request: Request, body: Callable[[Plan, Answers], dict[str, Any]]) -> Response:
+async def respond(plan: Plan, request: Request, body: Callable[[Plan, Answers], dict[str, Any]]) -> Response:
     """The answers in one `body`."""
     return json_answer(await until_disconnect(request.receive, _whole(plan, request, body)))
 
 
-async def reply_stream(plan: Plan, request: Request, voice: Voice) -> Response:
+async def stream_response(plan: Plan, request: Request, voice: StreamFormat) -> Response:
     """The answers as a stream of events."""
     return EventStream(_frames(plan, request, voice), voice.failure)
 
@@ -347,7 +349,7 @@ async def _whole(plan: Plan, request: Request, body: Callable[[Plan, Answers], d
     return body(admitted, answers)
 
 
-async def _frames(plan: Plan, request: Request, voice: Voice) -> AsyncGenerator[str, None]:
+async def _frames(plan: Plan, request: Request, voice: StreamFormat) -> AsyncGenerator[str, None]:
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
     async with gate.turn(plan, request) as admitted:

@@ -58,7 +58,7 @@ class OpenAIBackend:
         self._timeouts = timeouts or Timeouts()
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._wire = Wire(self.name, headers, connect_s=self._timeouts.connect)
-        self.takes_many = True
+        self.supports_n = True
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         return completion_of(await self._whole(_CHAT, lambda: self._body(messages, sampling)))

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from spar_core.backends.base import batches_of
-from spar_core.backends.choices import completes_many, may_be_too_many
+from spar_core.backends.choices import completes_many, may_be_rejecting_n
 from spar_core.backends.context import call_context
 from spar_core.backends.pool.affinity import body_key, conversation_key
 from spar_core.backends.pool.call import Call
@@ -26,7 +26,7 @@ from spar_core.backends.pool.health import Health
 from spar_core.backends.pool.observer import CallOutcome, PoolObserver, SilentObserver
 from spar_core.backends.pool.replica import Endpoint, Replica
 from spar_core.backends.pool.retry import RetryBudget, RetryPolicy
-from spar_core.backends.pool.slots import Place, Places
+from spar_core.backends.pool.slots import Slot, Slots
 from spar_core.errors import (
     BackendError,
     BackendOverloaded,
@@ -84,19 +84,19 @@ class PoolBackend:
             )
             for number, replica in enumerate(replicas)
         ]
-        takes_many = all(completes_many(replica) and replica.takes_many for replica in replicas)
-        self._many_from = float("-inf") if takes_many else float("inf")
-        self._places = Places(self._endpoints, clock=clock)
+        supports_n = all(completes_many(replica) and replica.supports_n for replica in replicas)
+        self._many_from = float("-inf") if supports_n else float("inf")
+        self._places = Slots(self._endpoints, clock=clock)
         self._health = Health(self._endpoints, self._places, clock=clock, sleep=sleep)
         for endpoint in self._endpoints:
             self._observer.breaker(endpoint.number, "closed")
 
     @property
-    def takes_many(self) -> bool:
+    def supports_n(self) -> bool:
         return self._clock() >= self._many_from
 
-    @takes_many.setter
-    def takes_many(self, takes: bool) -> None:
+    @supports_n.setter
+    def supports_n(self, takes: bool) -> None:
         self._many_from = float("-inf") if takes else self._clock() + _ONE_BY_ONE_S
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
@@ -172,7 +172,7 @@ class PoolBackend:
         for endpoint in self._endpoints:
             await endpoint.replica.aclose()
 
-    async def _take(self, call: Call) -> Place:
+    async def _take(self, call: Call) -> Slot:
         return await self._places.take(
             call.key, tried=call.tried, deadline=call.deadline, caller=call.caller, completions=call.completions
         )
@@ -185,7 +185,7 @@ class PoolBackend:
         return Call(home, context.deadline, context.caller, completions, many)
 
     @contextmanager
-    def _running(self, call: Call, place: Place) -> Iterator[None]:
+    def _running(self, call: Call, place: Slot) -> Iterator[None]:
         """One try, from its place to what is learned from it about the endpoint."""
         endpoint = place.endpoint
         call.tried.add(endpoint)
@@ -201,12 +201,12 @@ class PoolBackend:
             raise
         finally:
             self._observer.called(endpoint.number, outcome)
-            self._places.give_back(place)
+            self._places.release(place)
             self._health.ended(endpoint)
 
-    async def _before_retry(self, call: Call, place: Place, error: BackendError) -> None:
+    async def _before_retry(self, call: Call, place: Slot, error: BackendError) -> None:
         """Wait for the time of the next try. Raises `error` when there is none."""
-        if call.many and may_be_too_many(error):
+        if call.many and may_be_rejecting_n(error):
             raise error
         if not isinstance(error, _RETRIED) or call.retries >= self._policy.retries or not self._places.any_alive:
             raise error
@@ -231,7 +231,7 @@ class PoolBackend:
         self._observer.breaker(number, state)
         if state == "open":
             self._health.opened(self._endpoints[number])
-        self._places.hand_out()
+        self._places.dispatch()
 
 
 def _outcome(error: BackendError) -> CallOutcome:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from spar_core.backends.context import Caller
 from spar_core.backends.pool.replica import Endpoint
-from spar_core.backends.pool.slots import Place
+from spar_core.backends.pool.slots import Slot
 
 
 @dataclass
@@ -23,6 +23,6 @@ class Call:
     completions: int
     many: bool
     tried: set[Endpoint] = field(default_factory=set)
-    failed: set[Place] = field(default_factory=set)
-    doubtful: set[Place] = field(default_factory=set)
+    failed: set[Slot] = field(default_factory=set)
+    doubtful: set[Slot] = field(default_factory=set)
     retries: int = 0

@@ -14,10 +14,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from spar_core.backends.choices import may_be_too_many
+from spar_core.backends.choices import may_be_rejecting_n
 from spar_core.backends.pool.call import Call
 from spar_core.backends.pool.replica import Endpoint
-from spar_core.backends.pool.slots import Place, Places
+from spar_core.backends.pool.slots import Slot, Slots
 from spar_core.errors import (
     BackendError,
     BackendOverloaded,
@@ -40,7 +40,7 @@ class Health:
     def __init__(
         self,
         endpoints: Sequence[Endpoint],
-        places: Places,
+        places: Slots,
         *,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
@@ -80,19 +80,19 @@ class Health:
         """Its breaker has."""
         self._start(self._probe, endpoint)
 
-    def went_well(self, call: Call, place: Place) -> None:
+    def went_well(self, call: Call, place: Slot) -> None:
         self._lives(place)
         for doubtful in call.doubtful:
             if doubtful.endpoint is not place.endpoint:
                 self._failed(call, doubtful)
 
-    def went_wrong(self, call: Call, place: Place, error: BackendError) -> None:
+    def went_wrong(self, call: Call, place: Slot, error: BackendError) -> None:
         endpoint = place.endpoint
         match error:
             case BackendRejected():
                 # A server that reads requests well enough to refuse them lives.
                 self._lives(place)
-            case _ if call.many and may_be_too_many(error):
+            case _ if call.many and may_be_rejecting_n(error):
                 # The calls for one tell whether it is the server's fault.
                 pass
             case BackendProtocol():
@@ -109,18 +109,18 @@ class Health:
             pause = min(error.retry_after, _LONGEST_PAUSE_S)
             endpoint.paused_until = max(endpoint.paused_until, self._clock() + pause)
 
-    def _lives(self, place: Place) -> None:
+    def _lives(self, place: Slot) -> None:
         place.endpoint.seen_at = self._clock()
         place.endpoint.breaker.succeeded()
         if place.paused:
             place.endpoint.paused_until = float("-inf")
 
-    def _failed(self, call: Call, place: Place) -> None:
+    def _failed(self, call: Call, place: Slot) -> None:
         if place not in call.failed:
             call.failed.add(place)
             place.endpoint.breaker.failed(place.epoch)
 
-    def _doubt(self, call: Call, place: Place) -> None:
+    def _doubt(self, call: Call, place: Slot) -> None:
         call.doubtful.add(place)
         if not self._seen_lately(place.endpoint):
             self._start(self._check, place.endpoint)
@@ -151,7 +151,7 @@ class Health:
         """Let further trials begin in time."""
         while endpoint.breaker.trying:
             await self._sleep(endpoint.breaker.policy.trial_s)
-            self._places.hand_out()
+            self._places.dispatch()
 
     def _seen_lately(self, endpoint: Endpoint) -> bool:
         return self._clock() - endpoint.seen_at < _SEEN_S

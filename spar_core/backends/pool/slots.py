@@ -25,7 +25,7 @@ _HEADROOM: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Slot:
     """A call's right to run at an endpoint, from an epoch of its breaker on; in spite of a pause, where it is `paused`.
 
     A call has one place at an endpoint in an epoch, however often it takes it. It is the caller's, to whom it counts as
@@ -46,10 +46,10 @@ class _Waiter:
     caller: Caller
     completions: int
     number: int
-    place: asyncio.Future[Place]
+    place: asyncio.Future[Slot]
 
 
-class Places:
+class Slots:
     """`clock` is the one of deadlines and pauses."""
 
     def __init__(self, endpoints: Sequence[Endpoint], *, clock: Callable[[], float]) -> None:
@@ -77,7 +77,7 @@ class Places:
         deadline: float | None,
         caller: Caller = NOBODY,
         completions: int = 1,
-    ) -> Place:
+    ) -> Slot:
         """A place, for a call that belongs to `key`; not where it was `tried`, if there is anywhere else.
 
         Raises:
@@ -104,16 +104,16 @@ class Places:
         finally:
             self._forget(waiter)
 
-    def give_back(self, place: Place) -> None:
+    def release(self, place: Slot) -> None:
         """The call is over."""
         place.endpoint.running -= 1
         place.endpoint.breaker.ended(place.epoch)
         self._held[place.caller] -= place.completions
         if not self._held[place.caller]:
             del self._held[place.caller]
-        self.hand_out()
+        self.dispatch()
 
-    def hand_out(self) -> None:
+    def dispatch(self) -> None:
         """Give free places to those who wait; call when there may be one, or when the last endpoint died."""
         if not self._waiting:
             return
@@ -179,13 +179,13 @@ class Places:
         """A waiter gives up; a place that it was given in the same moment is not lost."""
         place = waiter.place
         if place.done() and not place.cancelled() and place.exception() is None:
-            self.give_back(place.result())
+            self.release(place.result())
 
-    def _place(self, endpoint: Endpoint, caller: Caller, completions: int) -> Place:
+    def _place(self, endpoint: Endpoint, caller: Caller, completions: int) -> Slot:
         endpoint.running += 1
         self._held[caller.name] += completions
         paused = endpoint.paused_until > self._clock()
-        return Place(endpoint, endpoint.breaker.begin(), paused, caller.name, completions)
+        return Slot(endpoint, endpoint.breaker.begin(), paused, caller.name, completions)
 
     def _free_endpoint(self, key: str, tried: Collection[Endpoint]) -> Endpoint | None:
         if len(self._endpoints) == 1:

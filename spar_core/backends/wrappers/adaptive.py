@@ -22,7 +22,7 @@ _PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 60.0
 
 
-class PatientBackend:
+class AdaptiveBackend:
     """`backend` with at most `in_flight` calls at once; one that is refused as too much is made again.
 
     When nothing has been answered for `patience_s` seconds, the refusal is the call's error.
@@ -47,12 +47,12 @@ class PatientBackend:
         self._answered = self._slowed = time.monotonic()
 
     @property
-    def takes_many(self) -> bool:
-        return self._backend.takes_many
+    def supports_n(self) -> bool:
+        return self._backend.supports_n
 
-    @takes_many.setter
-    def takes_many(self, takes: bool) -> None:
-        self._backend.takes_many = takes
+    @supports_n.setter
+    def supports_n(self, takes: bool) -> None:
+        self._backend.supports_n = takes
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         return await self._patiently(lambda: self._backend.complete(messages, sampling))

@@ -12,7 +12,7 @@ class _Completes(Protocol):
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion: ...
 
 
-class Whole:
+class NonStreamingBackend:
     """Streams what `complete` returns as one delta."""
 
     async def stream(self: _Completes, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final
 
 from spar_core.backends.base import Backend
-from spar_core.backends.wrappers.base import Whole
+from spar_core.backends.wrappers.base import NonStreamingBackend
 from spar_core.errors import DataError
 from spar_core.types import Completion, Message, Sampling, Usage
 
@@ -95,7 +95,7 @@ class CompletionStore:
         return DataError(f"{self.path}: cannot be written ({error}); make room and run again")
 
 
-class CachedBackend(Whole):
+class CachedBackend(NonStreamingBackend):
     """`inner` behind a store. `identity` names the weights, so that one store serves several models.
 
     Equal calls in flight at once are one call; one caller's cancellation leaves it to the others. A call without a

@@ -10,7 +10,7 @@ from spar_core.backends.base import Backend
 from spar_core.types import Completion, Delta, Message, Sampling
 
 
-class Told:
+class DefaultsBackend:
     """`inner`, asked with `always`'s `max_tokens` and `extra`; all else is the call's own."""
 
     def __init__(self, inner: Backend, always: Sampling) -> None:

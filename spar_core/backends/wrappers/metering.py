@@ -10,7 +10,7 @@ from spar_core.backends.base import Backend
 from spar_core.types import Completion, Delta, Message, Sampling, Usage
 
 
-class Metered:
+class MeteredBackend:
     """Streams every call from `inner`, one delta a token, and keeps count of those that did not end.
 
     A delta may hold more than one token (a character spelt by bytes), so `lost_tokens` is a lower bound.

@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Sequence
 
 from spar_core.backends.base import Backend
-from spar_core.backends.wrappers.base import Whole
+from spar_core.backends.wrappers.base import NonStreamingBackend
 from spar_core.types import Completion, Message, Sampling
 
 
-class InOrder(Whole):
+class OrderedBackend(NonStreamingBackend):
     """One for each search: every call of it still runs at once, and returns when all that were asked before have."""
 
     def __init__(self, inner: Backend) -> None:

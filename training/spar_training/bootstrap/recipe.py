@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from spar_core.errors import ConfigError
-from spar_core.validation import StrictModel, told
+from spar_core.validation import StrictModel, format_validation_error
 
 TaskName = Literal["copy", "actor", "refiner", "own"]
 
@@ -122,4 +122,4 @@ def load_recipe(path: Path) -> Recipe:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{path}: {told(error, whole='recipe', model=Recipe)}") from error
+        raise ConfigError(f"{path}: {format_validation_error(error, whole='recipe', model=Recipe)}") from error

@@ -17,8 +17,8 @@ from spar_training.bootstrap.recipe import Recipe, Stage
 from spar_training.bootstrap.stage import Trainer
 from spar_training.bootstrap.tasks import Tasks
 from spar_training.bootstrap.tokenizer import build_tokenizer
-from spar_training.storage.lock import claimed
-from spar_training.storage.resume import settle
+from spar_training.storage.lock import folder_lock
+from spar_training.storage.resume import check_settings
 from spar_training.world.samples import actor_sample, refiner_sample
 
 Report = Callable[[Stage, Progress, dict[str, float]], None]
@@ -40,8 +40,8 @@ class Bootstrap:
             ConfigError: the folder's run was begun with another recipe.
             DataError: another process trains in the folder, or it cannot be written.
         """
-        with claimed(self.folder):
-            settle(self.folder / "settings.json", self.recipe.by_key())
+        with folder_lock(self.folder):
+            check_settings(self.folder / "settings.json", self.recipe.by_key())
             return {stage.name: self._stage(stage, report) for stage in self.recipe.stages}
 
     def model(self, stage: str) -> LlamaForCausalLM:

@@ -19,7 +19,7 @@ from spar_core.prompts import Templates
 from spar_training.bootstrap.answers import OwnAnswer
 from spar_training.bootstrap.recipe import TaskName
 from spar_training.bootstrap.tokenizer import BOS, END, SPECIAL_TOKENS
-from spar_training.trainers.tokenize import departures
+from spar_training.trainers.tokenize import edit_positions
 from spar_training.world.example import draw_example
 from spar_training.world.prompt import Split
 from spar_training.world.samples import Conversation, RefinerSample, actor_sample, judged, refiner_sample
@@ -65,7 +65,7 @@ class Tasks:
             refined = self._tokens(sample.conversation[-1].text)
             # The last message and its end mark are the row's last tokens.
             first = len(ids) - 1 - len(refined)
-            for place in departures(self._tokens(sample.source), refined):
+            for place in edit_positions(self._tokens(sample.source), refined):
                 weights[first + place] = _DEPARTURE_WEIGHT
         return ids, weights
 

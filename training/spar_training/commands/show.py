@@ -88,7 +88,7 @@ def show(path: Path, *, check: bool = False, console: Console | None = None) -> 
 def _head(run: Run, manifest: Mapping[str, Any]) -> Text:
     recipe = run.recipe
     lines = [
-        f"{recipe.name} in {run.folder}: recipe {_short(data_digest(recipe.essence()))}, seed {recipe.seed}",
+        f"{recipe.name} in {run.folder}: recipe {_short(data_digest(recipe.fingerprint_fields()))}, seed {recipe.seed}",
         _made_by(manifest),
         *(f"{name}: {_origin(origin)}" for name, origin in manifest.get("start", {}).items()),
     ]

@@ -17,7 +17,7 @@ from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling
 from spar_core.verdict import parse_verdict
 from spar_training.distill.items import Draft, Judged, Prompt
-from spar_training.pipeline.runner import Failing
+from spar_training.pipeline.runner import ItemFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Teacher:
         """
         completion = await self.backend.complete(messages, replace(sampling, seed=derive_seed(self.seed, *place)))
         if completion.finish_reason == "length":
-            raise Failing(f"cut off at {completion.usage.completion_tokens} tokens")
+            raise ItemFailed(f"cut off at {completion.usage.completion_tokens} tokens")
         if not completion.text.strip():
-            raise Failing("empty")
+            raise ItemFailed("empty")
         return completion
 
 
@@ -72,7 +72,7 @@ def judging(teacher: Teacher, templates: Templates, sampling: Sampling) -> Calla
         mark = templates.mark(draft.prompt.conversation, draft.text)
         verdict = parse_verdict(completion.text, draft.text, finish_reason=completion.finish_reason, mark=mark)
         if verdict is None:
-            raise Failing("no readable verdict")
+            raise ItemFailed("no readable verdict")
         return {"critique": completion.text, "verdict": verdict, "tokens": completion.usage.completion_tokens}
 
     return judge
@@ -94,9 +94,11 @@ def refining(
         reply = completion.text[: completion.text.rfind(end) + len(end)] if end in completion.text else ""
         refined = extract_refined(reply, draft.text, mark=mark)
         if refined.text is None:
-            raise Failing(f"no refined text in it: {extract_refined(completion.text, draft.text, mark=mark).failure}")
+            raise ItemFailed(
+                f"no refined text in it: {extract_refined(completion.text, draft.text, mark=mark).failure}"
+            )
         if refined.text == draft.text.strip():
-            raise Failing("unchanged")
+            raise ItemFailed("unchanged")
         return {"reply": reply, "refined": refined.text, "tokens": completion.usage.completion_tokens}
 
     return refine

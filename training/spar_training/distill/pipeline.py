@@ -25,7 +25,7 @@ from spar_training.distill.settings import DistillSettings
 from spar_training.pipeline.progress import Tell
 from spar_training.pipeline.runner import I, Policy, Work, failed_file, run_items
 from spar_training.storage.files import Row, read_rows, write_json, write_rows
-from spar_training.storage.resume import settle
+from spar_training.storage.resume import check_settings
 
 Show = Callable[[str], AbstractContextManager[Tell]]
 
@@ -156,7 +156,7 @@ class Distilling:
         if not self._prompts:
             raise DataError(f"{self._settings.prompts}: there are no prompts in it")
         said = [f"{p.id} {m.role} {m.text}" for p in self._prompts for m in p.conversation]
-        settle(
+        check_settings(
             self._settings.out / "settings.json",
             {
                 "prompts": hashlib.sha256("\0".join(said).encode()).hexdigest()[:16],

@@ -16,7 +16,7 @@ from spar_core.seeds import derive_seed
 from spar_core.types import Message, Sampling
 from spar_training.inference.client import check_urls, opened
 from spar_training.pipeline.progress import item_progress
-from spar_training.pipeline.runner import Failing, I, Policy, Work, failed_file, run_items
+from spar_training.pipeline.runner import I, ItemFailed, Policy, Work, failed_file, run_items
 from spar_training.reports.result import of_folder
 from spar_training.storage.files import Row, read_rows
 
@@ -104,7 +104,7 @@ async def run_asked(items: Sequence[I], work: Work[I], *, out: Path, in_flight: 
         except BackendRejected as error:
             if error.status not in REFUSED:
                 raise
-            raise Failing(f"refused: {error}") from error
+            raise ItemFailed(f"refused: {error}") from error
 
     with item_progress(label) as tell:
         rows = await run_items(items, tried, out=out, policy=Policy(in_flight=in_flight), tell=tell)

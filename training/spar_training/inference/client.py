@@ -62,7 +62,7 @@ def _is_address(url: str) -> bool:
 def _by_url(model: str, urls: Sequence[str], key_env: str, in_flight: int, answer_s: float | None) -> Backend:
     from spar_core.backends.openai import OpenAIBackend, Timeouts
     from spar_core.backends.pool import PoolBackend
-    from spar_core.backends.wrappers.adaptive import PatientBackend
+    from spar_core.backends.wrappers.adaptive import AdaptiveBackend
 
     check_urls(urls)
     key, timeouts = os.environ.get(key_env), Timeouts()
@@ -73,7 +73,7 @@ def _by_url(model: str, urls: Sequence[str], key_env: str, in_flight: int, answe
         [OpenAIBackend(base_url=url, model=model, api_key=key, timeouts=timeouts) for url in urls],
         max_concurrency=in_flight,
     )
-    return PatientBackend(pool, in_flight=in_flight * len(urls))
+    return AdaptiveBackend(pool, in_flight=in_flight * len(urls))
 
 
 def _in_process(model: str, in_flight: int, threads: int | None) -> Backend:

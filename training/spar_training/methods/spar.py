@@ -15,7 +15,7 @@ from spar_training.data.search_results import Searched, read_searches
 from spar_training.pipeline.executors.base import Executor
 from spar_training.pipeline.progress import item_progress
 from spar_training.pipeline.runner import Policy, Progress, failed_file
-from spar_training.pipeline.session import Kept, Served
+from spar_training.pipeline.session import ModelSession, Served
 from spar_training.pipeline.stage import Stage
 from spar_training.runs.folder import Iteration
 from spar_training.runs.prompts import fresh_prompts
@@ -23,7 +23,7 @@ from spar_training.runs.recipe import Recipe
 from spar_training.stages.judge import JudgeResponses, Sampled
 from spar_training.stages.sample import Sample
 from spar_training.stages.search import Search
-from spar_training.stages.validity import usable, useless_answers, useless_votes
+from spar_training.stages.validity import unparseable_votes_error, unusable_answers_error, usable
 from spar_training.storage.files import Row, read_rows
 
 
@@ -50,10 +50,10 @@ class DataStages:
         Raises:
             DataError: no answer of the actor is whole, no vote of the refiner has a verdict, or a file cannot be used.
         """
-        async with Kept(self.served) as models:
+        async with ModelSession(self.served) as models:
             return await self._collect(models)
 
-    async def _collect(self, models: Kept) -> Collected:
+    async def _collect(self, models: ModelSession) -> Collected:
         prompts = self._prompts()
         sampled = self._sampled(prompts, await self._stage(models, self._sample(), prompts, "samples.jsonl"))
         rows = await self._stage(models, self._judge(), sampled, "judgements.jsonl", live=_accepted_samples())
@@ -79,7 +79,7 @@ class DataStages:
 
     async def _stage(
         self,
-        models: Kept,
+        models: ModelSession,
         stage: Stage[Any],
         items: list[Any],
         file: str,
@@ -102,9 +102,11 @@ class DataStages:
     def _useless(self, stage: Stage[Any], rows: list[Row]) -> str | None:
         """Why nothing can be made of what a model said, and what mends it; None where something can."""
         if stage.name == "sample":
-            return useless_answers(rows, max_tokens=self.recipe.sample.max_tokens)
+            return unusable_answers_error(rows, max_tokens=self.recipe.sample.max_tokens)
         if stage.name == "judge":
-            return useless_votes(rows, templates=self.recipe.templates, max_tokens=self.recipe.judge.max_tokens)
+            return unparseable_votes_error(
+                rows, templates=self.recipe.templates, max_tokens=self.recipe.judge.max_tokens
+            )
         return None
 
     def _label(self, stage: Stage[Any]) -> str:

@@ -36,7 +36,7 @@ def job_for(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path) ->
         "seed": derive_seed(recipe.seed, "train", role, iteration.number),
         "recipe": {
             "name": recipe.name,
-            "sha256": data_digest(recipe.essence()),
+            "sha256": data_digest(recipe.fingerprint_fields()),
             "seed": recipe.seed,
             "iteration": iteration.number,
         },

@@ -119,7 +119,7 @@ class Progress:
     row: Row | None
 
 
-class Failing(Exception):
+class ItemFailed(Exception):
     """An item cannot be done, for a reason of its own. It is set aside at once."""
 
 
@@ -185,17 +185,17 @@ class _Run:
             # One reason is enough, and siblings that fail with it fail alike.
             raise errors.exceptions[0] from None
         if self._suspects:
-            await self._convict()
+            await self._confirm_failures()
 
     async def _worker(self) -> None:
         # A shared iterator deals each item once.
         for item in self._todo:
             try:
                 row = await self._tried(item)
-            except Failing as error:
+            except ItemFailed as error:
                 self._set_aside(item, str(error))
             except BackendError as error:
-                self._suspect(item, f"{type(error).__name__}: {error}")
+                self._defer_failure(item, f"{type(error).__name__}: {error}")
             else:
                 self._set_suspects_aside()
                 self._done = item
@@ -208,13 +208,13 @@ class _Run:
                 return await self._work(item)
         return await self._work(item)
 
-    def _suspect(self, item: Item, reason: str) -> None:
+    def _defer_failure(self, item: Item, reason: str) -> None:
         """Keep an item whose failure may be the upstream's; too many in a row end the run, and none is set aside."""
         self._suspects.append((item, reason))
         if len(self._suspects) >= self._policy.give_up_after:
             raise self._broken(f"{len(self._suspects)} items in a row failed")
 
-    async def _convict(self) -> None:
+    async def _confirm_failures(self) -> None:
         """Tell whose fault it is that the last items failed: the upstream's, unless it still does what it did before.
 
         Without this an upstream that dies just before the end would cost items that nothing is wrong with.
@@ -224,7 +224,7 @@ class _Run:
             raise self._broken(what)
         try:
             await self._tried(self._done)
-        except (BackendError, Failing):
+        except (BackendError, ItemFailed):
             raise self._broken(what) from None
         self._set_suspects_aside()
 

@@ -15,7 +15,7 @@ from spar_training.pipeline.stage import Role
 Served = Callable[[Role], AbstractAsyncContextManager[ModelPlace]]
 
 
-class Kept:
+class ModelSession:
     """An async context manager. `served` opens the model of a role; no two are open at once."""
 
     def __init__(self, served: Served) -> None:
@@ -24,7 +24,7 @@ class Kept:
         self._role: Role | None = None
         self._place: ModelPlace | None = None
 
-    async def __aenter__(self) -> Kept:
+    async def __aenter__(self) -> ModelSession:
         return self
 
     async def __aexit__(

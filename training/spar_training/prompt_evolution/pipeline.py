@@ -26,7 +26,7 @@ from spar_training.prompt_evolution.request import Evolution, Evolved, asking, e
 from spar_training.prompt_evolution.settings import EvolveSettings
 from spar_training.prompt_evolution.taxonomy import load_taxonomy
 from spar_training.storage.files import Row, read_rows, write_rows
-from spar_training.storage.resume import settle
+from spar_training.storage.resume import check_settings
 
 
 class Evolving:
@@ -78,7 +78,7 @@ class Evolving:
             ConfigError: the folder holds replies to other prompts, from another model or with other settings.
             BackendUnavailable: the model cannot be reached; run again.
         """
-        settle(
+        check_settings(
             self.settings.out / "settings.json",
             {
                 "model": backend.model,

@@ -128,7 +128,7 @@ def open_run(folder: Path, recipe: Recipe) -> Run:
     if path.exists():
         manifest = read_manifest(path)
         begun = Recipe.model_validate(manifest["recipe"])
-        changed = _changed(folder, begun.essence(), recipe.essence())
+        changed = _changed(folder, begun.fingerprint_fields(), recipe.fingerprint_fields())
         # What was made stays shown: a call that wants fewer iterations takes none away.
         now = recipe.model_copy(update={"iterations": max(begun.iterations, recipe.iterations)})
         if any(key.startswith(("start.", "prompts.")) for key in changed):

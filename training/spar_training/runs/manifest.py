@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from spar_core.errors import DataError
-from spar_core.validation import told
+from spar_core.validation import format_validation_error
 from spar_training.storage.provenance import file_digest, parent_of
 from spar_training.runs.recipe import Recipe
 from spar_training.runs.start import prompts_file, start_pair
@@ -47,7 +47,7 @@ def read_manifest(path: Path) -> Manifest:
         recipe = Recipe.model_validate(manifest["recipe"])
     except ValidationError as error:
         raise DataError(
-            f"{path}: its recipe is not one of this version: {told(error, whole='recipe', model=Recipe)}"
+            f"{path}: its recipe is not one of this version: {format_validation_error(error, whole='recipe', model=Recipe)}"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error})") from error

@@ -17,16 +17,16 @@ from spar_core.errors import ConfigError
 from spar_core.search import SearchConfig
 from spar_core.search.config import Algorithm
 from spar_core.types import Sampling
-from spar_core.validation import key_of, told
+from spar_core.validation import key_of, format_validation_error
 from spar_training.data.refiner_rows import Kind
-from spar_training.trainers.job import INCIDENTAL as INCIDENTAL_TO_A_JOB
+from spar_training.trainers.job import NOT_FINGERPRINTED as NOT_FINGERPRINTED_IN_A_JOB
 from spar_training.world.prompt import Split
 
 RECIPES: Final = Path(__file__).parents[1] / "recipes"
 # What a run's folder keeps its recipe in.
 MANIFEST: Final = "run.json"
 # What these say changes how a run is done and described, and not what an iteration of it makes.
-_INCIDENTAL: Final = frozenset({"name", "iterations", "in_flight", "serving", "paper", "resources"})
+_NOT_FINGERPRINTED: Final = frozenset({"name", "iterations", "in_flight", "serving", "paper", "resources"})
 _SERVED_BY_THIS_PROCESS: Final[Mapping[str, Any]] = {
     "engine": "embedded",
     "command": [],
@@ -232,11 +232,11 @@ class Recipe(StrictModel):
     paper: Mapping[str, Any] = {}
     resources: Resources = Resources()
 
-    def essence(self) -> dict[str, Any]:
+    def fingerprint_fields(self) -> dict[str, Any]:
         """The keys that decide what an iteration makes; where and how its models are served and trained does not."""
-        data = self.model_dump(mode="json", exclude=set(_INCIDENTAL))
+        data = self.model_dump(mode="json", exclude=set(_NOT_FINGERPRINTED))
         trained = {
-            role: {key: value for key, value in data["training"][role].items() if key not in INCIDENTAL_TO_A_JOB}
+            role: {key: value for key, value in data["training"][role].items() if key not in NOT_FINGERPRINTED_IN_A_JOB}
             for role in ("actor", "refiner")
         }
         # As the defaults stood in the digests of the models that were made before these were left out or there at all.
@@ -282,7 +282,7 @@ def load_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
         raise ConfigError(f"{file}: not YAML: {error}") from error
     except ValidationError as error:
         blamed = _blamed(error, values, changes) or [str(file)]
-        raise ConfigError(f"{', '.join(blamed)}: {told(error, whole='recipe', model=Recipe)}") from error
+        raise ConfigError(f"{', '.join(blamed)}: {format_validation_error(error, whole='recipe', model=Recipe)}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file}: not the manifest of a run ({error})") from error
 

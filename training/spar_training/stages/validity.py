@@ -14,7 +14,7 @@ def usable(answer: Row) -> str | None:
     return str(answer["text"]) if whole else None
 
 
-def useless_answers(rows: Sequence[Row], *, max_tokens: int) -> str | None:
+def unusable_answers_error(rows: Sequence[Row], *, max_tokens: int) -> str | None:
     """Of the actor's samples; None when one of them is usable."""
     answers = [answer for row in rows for answer in row["responses"]]
     if not answers or any(usable(answer) is not None for answer in answers):
@@ -27,7 +27,7 @@ def useless_answers(rows: Sequence[Row], *, max_tokens: int) -> str | None:
     )
 
 
-def useless_votes(rows: Sequence[Row], *, templates: str, max_tokens: int) -> str | None:
+def unparseable_votes_error(rows: Sequence[Row], *, templates: str, max_tokens: int) -> str | None:
     """Of the refiner's votes; None when one of them says a verdict."""
     votes = [vote for row in rows for data in row["judgements"] if data for vote in read_judgement(data).votes]
     if not votes or any(vote.verdict is not None for vote in votes):

@@ -12,7 +12,7 @@ from spar_core.errors import DataError
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Hold `folder`, made if need be, for the block; its `lock` file stays, with the id of the process that holds it.
 
     A process that ends lets go of it.

@@ -11,7 +11,7 @@ from spar_core.errors import ConfigError, DataError
 from spar_training.storage.files import write_json
 
 
-def settle(path: Path, settings: Mapping[str, Any]) -> None:
+def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Write `settings`, plain JSON, at the first run; at later ones hold them against what was written.
 
     Raises:

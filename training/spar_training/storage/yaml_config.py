@@ -9,12 +9,12 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from spar_core.errors import ConfigError
-from spar_core.validation import told
+from spar_core.validation import format_validation_error
 
 M = TypeVar("M", bound=BaseModel)
 
 
-def load_shipped(model: type[M], name_or_file: str, *, folder: Path, what: str) -> tuple[Path, M]:
+def load_config(model: type[M], name_or_file: str, *, folder: Path, what: str) -> tuple[Path, M]:
     """The file and its values; `folder` holds those that are shipped, and `what` is what one of them is called.
 
     Raises:
@@ -30,4 +30,4 @@ def load_shipped(model: type[M], name_or_file: str, *, folder: Path, what: str) 
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not YAML: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{file}: {told(error, whole=what, model=model)}") from error
+        raise ConfigError(f"{file}: {format_validation_error(error, whole=what, model=model)}") from error

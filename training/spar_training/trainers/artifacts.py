@@ -135,7 +135,7 @@ def _lineage(job: Job, prepared: Prepared, trained: Trained, parent: Mapping[str
         "rows": {"trained": len(prepared.rows), "longest_tokens": prepared.longest},
         "excluded": {why: {"rows": len(ids), "ids": ids} for why, ids in prepared.excluded.items()},
         "job": job.model_dump(mode="json"),
-        "essence": job.essence(),
+        "fingerprint_fields": job.fingerprint_fields(),
         "seed": job.seed,
         "steps": trained.steps,
         "processes": trained.processes,

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from spar_core.errors import ConfigError
-from spar_core.validation import StrictModel, told
+from spar_core.validation import StrictModel, format_validation_error
 
 # What these say changes how a job runs and not what it makes, so a job may go on with others than it began with.
-INCIDENTAL: Final = frozenset({"threads", "log_to", "log_every", "save_every", "recipe"})
+NOT_FINGERPRINTED: Final = frozenset({"threads", "log_to", "log_every", "save_every", "recipe"})
 
 
 class Lora(StrictModel):
@@ -98,11 +98,11 @@ class Job(StrictModel):
         """Where checkpoints and progress lie until the model is finished."""
         return self.out.with_name(f"{self.out.name}.work")
 
-    def essence(self) -> dict[str, Any]:
+    def fingerprint_fields(self) -> dict[str, Any]:
         """The keys that decide what comes out."""
         # Without these a job is what it was before there were any.
         unused = {name for name in ("keep_steps", "length_normalized") if not getattr(self, name)}
-        return self.model_dump(mode="json", exclude=set(INCIDENTAL) | unused)
+        return self.model_dump(mode="json", exclude=set(NOT_FINGERPRINTED) | unused)
 
 
 def parse_job(values: object, *, source: str) -> Job:
@@ -114,7 +114,7 @@ def parse_job(values: object, *, source: str) -> Job:
     try:
         return Job.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {told(error, whole='job', model=Job)}") from error
+        raise ConfigError(f"{source}: {format_validation_error(error, whole='job', model=Job)}") from error
 
 
 def load_job(path: Path) -> Job:

@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from spar_core.errors import ConfigError, DataError
 from spar_training.storage.files import write_json
-from spar_training.storage.lock import claimed
+from spar_training.storage.lock import folder_lock
 from spar_training.storage.provenance import parent_of
 from spar_training.trainers import checkpoints
 from spar_training.trainers.artifacts import DTYPES, Trained, finish
@@ -53,7 +53,7 @@ def run(job: Job) -> Path:
         torch.set_num_threads(job.threads)
     args = training_arguments(job)
     first = args.process_index == 0
-    with claimed(job.work) if first else nullcontext():
+    with folder_lock(job.work) if first else nullcontext():
         with args.main_process_first(local=False):
             prepared, parent = _begin(job) if first else _begun(job)
         trainer = _trainer(job, args, Dataset.load_from_disk(str(job.work / "tokens")))
@@ -135,7 +135,11 @@ def end_tokens(model: str, tokenizer: Any) -> Sequence[int]:
 def _begin(job: Job) -> tuple[Prepared, dict[str, str]]:
     """Check that what was begun here is this job, and tokenize its data where that was not done."""
     parent = parent_of(job.model)
-    begun = {"essence": job.essence(), "parent": parent, "data": [asdict(file) for file in describe_files(job.data)]}
+    begun = {
+        "fingerprint_fields": job.fingerprint_fields(),
+        "parent": parent,
+        "data": [asdict(file) for file in describe_files(job.data)],
+    }
     record = job.work / "begun.json"
     if record.exists():
         before = json.loads(record.read_text(encoding="utf-8"))
@@ -145,7 +149,7 @@ def _begin(job: Job) -> tuple[Prepared, dict[str, str]]:
             return _begun(job)
         # Without a checkpoint nothing is lost: one that found no memory may try with smaller batches.
         if checkpoints.newest_whole(job.work / "checkpoints"):
-            names = {"essence": "the job", "parent": "the model's weights", "data": "the data files"}
+            names = {"fingerprint_fields": "the job", "parent": "the model's weights", "data": "the data files"}
             raise DataError(
                 f"{job.work}: an unfinished training is here, and {' and '.join(names[key] for key in changed)} "
                 "changed since it was begun; undo that, or remove the folder to train from the beginning"

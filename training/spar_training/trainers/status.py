@@ -24,11 +24,11 @@ def is_finished(job: Job) -> bool:
     if not job.out.exists():
         return False
     try:
-        essence = json.loads((job.out / LINEAGE).read_text(encoding="utf-8"))["essence"]
+        fingerprint_fields = json.loads((job.out / LINEAGE).read_text(encoding="utf-8"))["fingerprint_fields"]
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"out: {job.out} is there and was not made by a training; choose another folder") from error
-    if essence != job.essence():
-        keys = sorted(key for key, value in job.essence().items() if essence.get(key) != value)
+    if fingerprint_fields != job.fingerprint_fields():
+        keys = sorted(key for key, value in job.fingerprint_fields().items() if fingerprint_fields.get(key) != value)
         raise ConfigError(
             f"out: {job.out} was made by another job (it differs in {', '.join(keys)}); choose another folder or "
             "remove it"

@@ -16,7 +16,7 @@ from spar_training.trainers.job import Job
 from spar_training.trainers.rows import dpo_problem, sft_problem
 
 
-def departures(source: Sequence[int], edited: Sequence[int]) -> list[int]:
+def edit_positions(source: Sequence[int], edited: Sequence[int]) -> list[int]:
     """Places in `edited` where it ceases to copy `source`: each edit's first token, or what follows a cut."""
     codes = SequenceMatcher(None, source, edited, autojunk=False).get_opcodes()
     return [start for kind, _, _, start, _ in codes if kind != "equal" and start < len(edited)]
@@ -133,7 +133,7 @@ class _Sft:
         weights = [1.0] * len(rendered.ids)
         if source := row.get("departs_from"):
             copied = self.renderer.answer(row["messages"][:-1], source)
-            for place in departures(copied, rendered.ids[rendered.last :]):
+            for place in edit_positions(copied, rendered.ids[rendered.last :]):
                 weights[rendered.last + place] = self.departure_weight
         # A row as a whole weighs what it would without.
         targets = [weight for weight, said in zip(weights, rendered.targets, strict=True) if said]

@@ -9,10 +9,10 @@ from spar_core.errors import RequestError
 from spar_server.api.openapi import BUDGET_PARAMETER, RESPONSE
 from spar_server.api.responses.body import ResponseBody
 from spar_server.api.responses.request import CHATS_WORDS, ResponsesRequest
-from spar_server.api.responses.stream import ResponseVoice
+from spar_server.api.responses.stream import ResponseStreamFormat
 from spar_server.errors import reworded
 from spar_server.http.json_route import JsonRequest, JsonRoute
-from spar_server.serving.runner import plan_for, reply_stream, reply_whole
+from spar_server.serving.runner import plan_request, respond, stream_response
 
 router = APIRouter(route_class=JsonRoute)
 
@@ -26,10 +26,10 @@ router = APIRouter(route_class=JsonRoute)
 async def responses(body: ResponsesRequest, request: JsonRequest) -> Response:
     """OpenAI's newer endpoint. Nothing is kept: a conversation is sent as a whole, each time."""
     try:
-        plan = await plan_for(await request.off_loop(body.to_chat), request)
+        plan = await plan_request(await request.off_loop(body.to_chat), request)
     except RequestError as error:
         raise reworded(error, CHATS_WORDS) from error
     response = ResponseBody(body)
     if body.stream:
-        return await reply_stream(plan, request, ResponseVoice(response))
-    return await reply_whole(plan, request, response.finished)
+        return await stream_response(plan, request, ResponseStreamFormat(response))
+    return await respond(plan, request, response.finished)

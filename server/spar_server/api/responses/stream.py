@@ -15,8 +15,8 @@ from spar_server.serving.plan import Plan
 from spar_server.serving.runner import frame
 
 
-class ResponseVoice:
-    """Implements `Voice`. There is one answer, hence every index is 0."""
+class ResponseStreamFormat:
+    """Implements `StreamFormat`. There is one answer, hence every index is 0."""
 
     def __init__(self, body: ResponseBody) -> None:
         self._body = body

@@ -9,7 +9,7 @@ import pytest
 
 from spar_core.backends.pool import PoolBackend
 from spar_core.backends.scripted import ScriptedBackend
-from spar_core.backends.wrappers.adaptive import PatientBackend
+from spar_core.backends.wrappers.adaptive import AdaptiveBackend
 from spar_core.errors import BackendOverloaded
 from spar_core.types import Completion, Message, Sampling
 
@@ -32,8 +32,8 @@ class Limited(ScriptedBackend):
         return True
 
 
-def patient(upstream: Limited, **options: float) -> PatientBackend:
-    return PatientBackend(PoolBackend([upstream]), in_flight=64, **options)  # type: ignore[arg-type, list-item]
+def patient(upstream: Limited, **options: float) -> AdaptiveBackend:
+    return AdaptiveBackend(PoolBackend([upstream]), in_flight=64, **options)  # type: ignore[arg-type, list-item]
 
 
 async def test_every_call_is_answered_and_most_are_asked_once() -> None:
@@ -64,6 +64,6 @@ async def test_an_upstream_that_asks_for_an_hour_is_asked_again_after_a_minute()
     async def slept(pause: float) -> None:
         pauses.append(pause)
 
-    backend = PatientBackend(PoolBackend([Quota(lambda m, s: "yes")], sleep=slept), in_flight=1, sleep=slept)  # type: ignore[list-item]
+    backend = AdaptiveBackend(PoolBackend([Quota(lambda m, s: "yes")], sleep=slept), in_flight=1, sleep=slept)  # type: ignore[list-item]
     assert (await backend.complete(ASKED, Sampling())).text == "yes"
     assert max(pauses) == 60

@@ -21,7 +21,7 @@ class Room:
         room = self
 
         class Replica(FakeReplica):
-            takes_many = True
+            supports_n = True
 
             async def complete(self, messages, sampling):  # type: ignore[no-untyped-def]
                 return (await self.complete_many(messages, sampling, 1))[0]

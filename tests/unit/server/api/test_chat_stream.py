@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spar_core.types import Delta
-from spar_server.api.chat import ChatVoice, Envelope
+from spar_server.api.chat import ChatStreamFormat, Envelope
 from spar_server.serving.runner import frame
 
 
@@ -14,5 +14,5 @@ from spar_server.serving.runner import frame
 @pytest.mark.parametrize("index", [0, 11])
 def test_a_piece_of_text_is_worded_as_any_other_chunk(model: str, text: str, index: int) -> None:
     envelope = Envelope(model)
-    worded = ChatVoice(envelope, include_usage=False).piece(Delta(text), index)
+    worded = ChatStreamFormat(envelope, include_usage=False).piece(Delta(text), index)
     assert worded == [frame(envelope.chunk({"content": text}, index=index))]

@@ -20,7 +20,7 @@ from spar_training.bootstrap.recipe import Recipe, Stage, load_recipe
 from spar_training.bootstrap.run import Bootstrap
 from spar_training.bootstrap.ship import ship_pair
 from spar_training.bootstrap.tasks import Tasks
-from spar_training.storage.lock import claimed
+from spar_training.storage.lock import folder_lock
 from spar_training.world.samples import refiner_sample
 
 RECIPES = Path(__file__).parents[4] / "training" / "spar_training" / "recipes" / "bootstrap"
@@ -205,7 +205,7 @@ def test_a_run_begun_with_another_recipe_is_not_gone_on_with(
 
 
 def test_two_processes_do_not_train_in_one_folder(run: Bootstrap) -> None:
-    with claimed(run.folder), pytest.raises(DataError, match="another process works in it"):
+    with folder_lock(run.folder), pytest.raises(DataError, match="another process works in it"):
         run.run(lambda *_: None)
 
 

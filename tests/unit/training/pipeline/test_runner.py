@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from spar_core.errors import BackendUnavailable, DataError
-from spar_training.pipeline.runner import Failing, Journal, Policy, Progress, failed_file, run_items
+from spar_training.pipeline.runner import ItemFailed, Journal, Policy, Progress, failed_file, run_items
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ async def test_an_item_that_keeps_failing_is_set_aside_with_its_reason_and_count
             tries += 1
             raise BackendUnavailable("502")
         if item.id == "4":
-            raise Failing("an empty response")
+            raise ItemFailed("an empty response")
         return {}
 
     rows = await run_items(ITEMS, work, out=tmp_path / "out.jsonl", policy=Policy(tries=3), tell=told.append)

@@ -36,13 +36,13 @@ def test_a_shipped_recipe_makes_jobs_that_the_trainer_takes(name: str, tmp_path:
     assert (actor.kind, refiner.kind) == ("dpo", "sft")
     assert actor.recipe is not None
     assert (actor.recipe.name, actor.recipe.iteration) == (name, 2)
-    assert actor.recipe.sha256 == data_digest(recipe.essence())
+    assert actor.recipe.sha256 == data_digest(recipe.fingerprint_fields())
     assert actor.seed != refiner.seed
 
 
 def test_the_shipped_pairs_lineage_names_the_recipe_that_made_it() -> None:
     lineage = json.loads((shipped_pair() / "actor" / "lineage.json").read_text(encoding="utf-8"))
-    assert lineage["recipe"]["sha256"] == data_digest(load_recipe("small-pair").essence())
+    assert lineage["recipe"]["sha256"] == data_digest(load_recipe("small-pair").fingerprint_fields())
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -163,4 +163,4 @@ def test_a_pair_may_be_measured_on_prompts_of_a_file(tmp_path: Path) -> None:
 
 
 def test_a_recipe_that_measures_on_no_file_is_what_it_was_before_there_were_any() -> None:
-    assert "file" not in load_recipe("small-pair").essence()["evaluation"]
+    assert "file" not in load_recipe("small-pair").fingerprint_fields()["evaluation"]

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from spar_core.errors import ConfigError, DataError
-from spar_training.storage.resume import settle
+from spar_training.storage.resume import check_settings
 
 
 def test_work_goes_on_with_the_settings_that_it_was_begun_with_only(tmp_path: Path) -> None:
     path = tmp_path / "work" / "settings.json"
-    settle(path, {"seed": 1, "models": ("a", "b")})
-    settle(path, {"seed": 1, "models": ("a", "b")})
+    check_settings(path, {"seed": 1, "models": ("a", "b")})
+    check_settings(path, {"seed": 1, "models": ("a", "b")})
     with pytest.raises(ConfigError, match="other settings: seed was 1, is 2"):
-        settle(path, {"seed": 2, "models": ("a", "b")})
+        check_settings(path, {"seed": 2, "models": ("a", "b")})
 
 
 @pytest.mark.parametrize("damaged", ["[]", "3", "null", '{"seed": '])
@@ -23,4 +23,4 @@ def test_damaged_settings_are_named_by_their_file(damaged: str, tmp_path: Path) 
     path = tmp_path / "settings.json"
     path.write_text(damaged)
     with pytest.raises(DataError, match=r"settings\.json: damaged"):
-        settle(path, {"seed": 1})
+        check_settings(path, {"seed": 1})

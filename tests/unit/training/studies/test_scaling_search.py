@@ -18,7 +18,7 @@ import pytest
 
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.backends.wrappers.cache import CachedBackend, CompletionStore, call_key
-from spar_core.backends.wrappers.metering import Metered
+from spar_core.backends.wrappers.metering import MeteredBackend
 from spar_core.checks import verify
 from spar_core.errors import DataError
 from spar_core.judge import Judge
@@ -346,7 +346,7 @@ async def test_what_cancelled_calls_had_said_counts_as_spent() -> None:
                 await asyncio.sleep(0.005)
                 yield delta
 
-    metered = Metered(Slow(always("one two three four five six seven eight nine ten")))
+    metered = MeteredBackend(Slow(always("one two three four five six seven eight nine ten")))
     task = asyncio.create_task(metered.complete(ASK, Sampling()))
     await asyncio.sleep(0.03)
     task.cancel()

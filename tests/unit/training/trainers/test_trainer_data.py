@@ -15,7 +15,7 @@ from spar_core.errors import ConfigError, DataError
 from spar_training.trainers.chat_template import Renderer
 from spar_training.trainers.job import Job, load_job, parse_job
 from spar_training.trainers.sampler import LengthGrouped
-from spar_training.trainers.tokenize import Prepared, departures, prepare
+from spar_training.trainers.tokenize import Prepared, edit_positions, prepare
 
 MODEL = str(files("spar_core") / "models" / "actor")
 
@@ -73,8 +73,8 @@ def test_the_defaults_are_the_papers() -> None:
     )  # fmt: skip
     assert (job.dtype, job.lora, job.departure_weight) == ("bf16", None, 1.0)
     # What was trained before steps could be kept is still the same job.
-    assert "keep_steps" not in job.essence()
-    assert job.model_copy(update={"keep_steps": (5,)}).essence()["keep_steps"] == [5]
+    assert "keep_steps" not in job.fingerprint_fields()
+    assert job.model_copy(update={"keep_steps": (5,)}).fingerprint_fields()["keep_steps"] == [5]
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_a_line_that_is_no_row_is_named(tmp_path: Path) -> None:
 
 
 def test_departures_are_an_edits_first_tokens() -> None:
-    assert departures([1, 2, 3, 4], [1, 2, 9, 3, 4]) == [2]
-    assert departures([1, 2, 3, 4], [1, 2, 4]) == [2]
-    assert departures([1, 2, 3], [1, 2, 3]) == []
+    assert edit_positions([1, 2, 3, 4], [1, 2, 9, 3, 4]) == [2]
+    assert edit_positions([1, 2, 3, 4], [1, 2, 4]) == [2]
+    assert edit_positions([1, 2, 3], [1, 2, 3]) == []
 
 
 def test_departures_weigh_more_and_the_row_as_a_whole_does_not(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from spar_core.types import Sampling
 from spar_core.validation import StrictModel
-from spar_training.storage.yaml_config import load_shipped
+from spar_training.storage.yaml_config import load_config
 
 RECIPES: Final = Path(__file__).parents[2] / "recipes" / "verifiers"
 
@@ -84,4 +84,4 @@ def load_verifier_recipe(name_or_file: str) -> VerifierRecipe:
     Raises:
         ConfigError: there is none, it is not YAML, or a key or a value is wrong; names it.
     """
-    return load_shipped(VerifierRecipe, name_or_file, folder=RECIPES, what="recipe")[1]
+    return load_config(VerifierRecipe, name_or_file, folder=RECIPES, what="recipe")[1]

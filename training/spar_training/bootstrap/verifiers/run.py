@@ -34,8 +34,8 @@ from spar_training.prompt_evolution.contamination import Benchmarks
 from spar_training.prompt_evolution.load import SeedPrompt
 from spar_training.reports.intervals import Interval
 from spar_training.storage.files import Row, write_json, write_rows
-from spar_training.storage.lock import claimed
-from spar_training.storage.resume import settle
+from spar_training.storage.lock import folder_lock
+from spar_training.storage.resume import check_settings
 from spar_training.trainers.job import Job, parse_job
 from spar_training.trainers.launch import train
 
@@ -72,8 +72,8 @@ class VerifierBootstrap:
             BackendUnavailable: a model cannot be sampled; what is finished is kept.
             TrainingError: a training ended without a model.
         """
-        with claimed(self.folder):
-            settle(self.folder / "settings.json", self._settings())
+        with folder_lock(self.folder):
+            check_settings(self.folder / "settings.json", self._settings())
             for role in ("actor", "refiner"):
                 self.job(role)
             self._write_prompts()

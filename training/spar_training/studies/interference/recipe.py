@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, field_validator
 
 from spar_core.types import Sampling
 from spar_core.validation import StrictModel
-from spar_training.storage.yaml_config import load_shipped
+from spar_training.storage.yaml_config import load_config
 from spar_training.world.prompt import Split
 
 _SHIPPED: Final = Path(__file__).parents[2] / "recipes" / "studies" / "interference"
@@ -92,4 +92,4 @@ def load_experiment(name_or_file: str) -> Experiment:
     Raises:
         ConfigError: there is none, it is not YAML, or a key or a value is wrong; names it.
     """
-    return load_shipped(Experiment, name_or_file, folder=_SHIPPED, what="experiment")[1]
+    return load_config(Experiment, name_or_file, folder=_SHIPPED, what="experiment")[1]

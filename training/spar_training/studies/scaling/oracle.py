@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from spar_core.backends.base import Backend
-from spar_core.backends.wrappers.base import Whole
+from spar_core.backends.wrappers.base import NonStreamingBackend
 from spar_core.prompts import Templates
 from spar_core.types import Completion, Message, Sampling, Usage
 from spar_training.evals.world.evaluation import passes
@@ -61,7 +61,7 @@ class ChatReader:
 Count = Callable[[str], int]
 
 
-class _Oracle(Whole):
+class _Oracle(NonStreamingBackend):
     """Answers what it knows the truth of and leaves the rest to `inner`."""
 
     def __init__(self, inner: Backend, chats: ChatReader, *, count: Count) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from spar_core.backends.base import Backend
-from spar_core.backends.wrappers.metering import Metered
-from spar_core.backends.wrappers.ordering import InOrder
+from spar_core.backends.wrappers.metering import MeteredBackend
+from spar_core.backends.wrappers.ordering import OrderedBackend
 from spar_core.budget import Budget
 from spar_core.checks.base import Check
 from spar_core.judge import Judge, Judgement, Vote
@@ -117,11 +117,11 @@ class Player:
 
         prompt = cell.prompt
         models = self.live if arm.live else self.models[arm.oracle]
-        meters = [Metered(models.judge), Metered(models.refiner)] if arm.live else []
+        meters = [MeteredBackend(models.judge), MeteredBackend(models.refiner)] if arm.live else []
         if meters:
             models = replace(models, judge=meters[0], refiner=meters[1])
         else:
-            models = replace(models, actor=InOrder(models.actor), refiner=InOrder(models.refiner))
+            models = replace(models, actor=OrderedBackend(models.actor), refiner=OrderedBackend(models.refiner))
         result = await search(arm, cell, prompt, models, self.templates, hear)
         # A cancelled node that never began made no call.
         begun += [node.path for node in result.tree if node.path and node.path not in begun]
@@ -151,7 +151,7 @@ class Player:
 
     async def _judge_all(self, arm: Arm, cell: Cell) -> Trial:
         models = self.models["none"]
-        models = replace(models, actor=InOrder(models.actor))
+        models = replace(models, actor=OrderedBackend(models.actor))
         nodes = await sample_and_judge(arm, cell, models, self.templates)
         return drawn_trial(cell.prompt, nodes, truth=self.truth, index=cell.index, seed=cell.seed)
 

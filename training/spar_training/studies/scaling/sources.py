@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from spar_core.backends.wrappers.defaults import Told
+from spar_core.backends.wrappers.defaults import DefaultsBackend
 from spar_core.cpu import usable_cores
 from spar_core.errors import BackendError, BackendRejected, BackendUnavailable, ConfigError
 from spar_core.model_folder import shipped_pair
@@ -191,9 +191,9 @@ class ServedPair:
     @asynccontextmanager
     async def opened(self, *, searches: int | None) -> AsyncIterator[Pair]:
         async with self.actor.opened() as actor, self.refiner.opened() as refiner:
-            drafts = Told(actor, self.actor.sampling)
+            drafts = DefaultsBackend(actor, self.actor.sampling)
             # An actor that refines its own answers is one pool: its servers' limit is one.
-            refines = drafts if self.refiner == self.actor else Told(refiner, self.refiner.sampling)
+            refines = drafts if self.refiner == self.actor else DefaultsBackend(refiner, self.refiner.sampling)
             identities = self.identities
             yield Pair(
                 actor=drafts,

@@ -24,9 +24,9 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from spar_core.errors import ConfigError
-from spar_core.validation import StrictModel, told
+from spar_core.validation import StrictModel, format_validation_error
 from spar_training.runs.recipe import Recipe, load_recipe, shipped_recipes
-from spar_training.storage.yaml_config import load_shipped
+from spar_training.storage.yaml_config import load_config
 
 _SHIPPED = Path(__file__).parents[2] / "recipes" / "studies" / "self_play"
 
@@ -90,7 +90,7 @@ def load_study(name_or_file: str) -> Study:
     Raises:
         ConfigError: there is none, it is not YAML, or a key or a value is wrong; names it.
     """
-    file, read = load_shipped(_StudyFile, name_or_file, folder=_SHIPPED, what="study")
+    file, read = load_config(_StudyFile, name_or_file, folder=_SHIPPED, what="study")
     return _study(file, read)
 
 
@@ -112,7 +112,9 @@ def _arm(file: Path, name: str, read: _ArmFile, base: Recipe) -> Arm:
     try:
         recipe = Recipe.model_validate(_merged(base.model_dump(), {**read.recipe, "name": f"{base.name}-{name}"}))
     except ValidationError as error:
-        raise ConfigError(f"{file}: arms.{name}.recipe: {told(error, whole='recipe', model=Recipe)}") from error
+        raise ConfigError(
+            f"{file}: arms.{name}.recipe: {format_validation_error(error, whole='recipe', model=Recipe)}"
+        ) from error
     if "seed" in read.recipe:
         raise ConfigError(f"{file}: arms.{name}.recipe.seed: the study's seeds are those of all arms; take it out")
     if recipe.evaluation.benchmark == "none":
