@@ -18,6 +18,7 @@ from spar_training.storage.files import Row
 from spar_training.storage.provenance import data_digest
 from spar_training.trainers.job import Job, parse_job
 from spar_training.trainers.launch import train
+from spar_training.trainers.lines import TrainingLines
 
 
 def job_for(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path) -> Job:
@@ -50,8 +51,12 @@ def train_role(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path,
         return
     job = job_for(recipe, iteration, role, start=start)
     last: Row = {}
+    lines = TrainingLines(
+        f"iteration {iteration.number}, {role}", lambda line: console.print(line, soft_wrap=True, markup=False)
+    )
 
     def hear(row: Row) -> None:
+        lines(row)
         if row.get("loss") is not None:
             last.update(row)
 

@@ -38,6 +38,7 @@ from spar_training.storage.lock import folder_lock
 from spar_training.storage.resume import check_settings
 from spar_training.trainers.job import Job, parse_job
 from spar_training.trainers.launch import train
+from spar_training.trainers.lines import TrainingLines
 
 Open = Callable[[Path], AbstractAsyncContextManager[Backend]]
 Role = Literal["actor", "refiner"]
@@ -203,12 +204,7 @@ class VerifierBootstrap:
             write_json(data.with_name(f"{role}_card.json"), made.card)
             write_rows(data, made.rows)
         self.say(f"{role}: training on {data}")
-
-        def tell(row: Row) -> None:
-            if row.get("loss") is not None:
-                self.say(f"{role}: step {row['step']:,} of {row['total']:,}, loss {row['loss']:.3f}")
-
-        return self.train_model(self.job(role), tell=tell)
+        return self.train_model(self.job(role), tell=TrainingLines(role, self.say))
 
     async def _measure(self, actor: Path, refiner: Path | None) -> dict[str, Interval]:
         wanted = self.recipe.validation
