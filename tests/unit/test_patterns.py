@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from growth import LONG, READ, SHORT, super_linear
 
 from spar_core.checks import build_check, verify
 from spar_core.plain_letters import plain_letters
 from spar_core.prompts.neutral import neutralized
 from spar_core.refiner import extract_refined
 from spar_core.verdict import parse_verdict
+from tests.support.growth import LONG, READ, SHORT, super_linear
 
 ROOT: Final = Path(__file__).parents[2]
 # What serves. Training reads data and its own models.
