@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from spar_training.files import Row
+from spar_training.storage.files import Row
 
 _EVERY_S: Final = 10.0
 
