@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from spar_core.errors import ConfigError, DataError
-from spar_training.storage.files import write_json
 from spar_training.runs.manifest import inputs_of, manifest_of, read_manifest
 from spar_training.runs.recipe import MANIFEST, Recipe
+from spar_training.storage.files import write_json
 
 _STEPS: Final = "steps.json"
 # The steps that use a key; those that are not here are used by all.

@@ -14,10 +14,9 @@ from pydantic import ValidationError
 
 from spar_core.errors import DataError
 from spar_core.validation import format_validation_error
-from spar_training.storage.provenance import file_digest, parent_of
 from spar_training.runs.recipe import Recipe
 from spar_training.runs.start import prompts_file, start_pair
-from spar_training.storage.provenance import code_revision, versions
+from spar_training.storage.provenance import code_revision, file_digest, parent_of, versions
 
 Manifest = dict[str, Any]
 
@@ -46,9 +45,8 @@ def read_manifest(path: Path) -> Manifest:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         recipe = Recipe.model_validate(manifest["recipe"])
     except ValidationError as error:
-        raise DataError(
-            f"{path}: its recipe is not one of this version: {format_validation_error(error, whole='recipe', model=Recipe)}"
-        ) from error
+        problem = format_validation_error(error, whole="recipe", model=Recipe)
+        raise DataError(f"{path}: its recipe is not one of this version: {problem}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error})") from error
     return {**manifest, "recipe": recipe.model_dump(mode="json")}

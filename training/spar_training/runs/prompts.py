@@ -8,8 +8,8 @@ from typing import Final
 
 from spar_core.errors import DataError
 from spar_core.types import Message
-from spar_training.runs.recipe import Recipe
 from spar_training.data.prompts import PromptRecord, read_prompts
+from spar_training.runs.recipe import Recipe
 from spar_training.runs.start import prompts_file
 from spar_training.world.example import draw_example
 from spar_training.world.prompt import Split

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from spar_training.inference.config import Serving
 import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -10,15 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from spar_core.validation import StrictModel
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from spar_core.errors import ConfigError
 from spar_core.search import SearchConfig
 from spar_core.search.config import Algorithm
 from spar_core.types import Sampling
-from spar_core.validation import key_of, format_validation_error
+from spar_core.validation import StrictModel, format_validation_error, key_of
 from spar_training.data.refiner_rows import Kind
+from spar_training.inference.config import Serving
 from spar_training.trainers.job import NOT_FINGERPRINTED as NOT_FINGERPRINTED_IN_A_JOB
 from spar_training.world.prompt import Split
 
@@ -163,8 +162,6 @@ class Training(StrictModel):
     launcher: tuple[str, ...] = Field(default=("python",), min_length=1)
 
 
-
-
 class Evaluation(StrictModel):
     """What the pair of each iteration is measured on. None at all where `benchmark` is none.
 
@@ -282,7 +279,9 @@ def load_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
         raise ConfigError(f"{file}: not YAML: {error}") from error
     except ValidationError as error:
         blamed = _blamed(error, values, changes) or [str(file)]
-        raise ConfigError(f"{', '.join(blamed)}: {format_validation_error(error, whole='recipe', model=Recipe)}") from error
+        raise ConfigError(
+            f"{', '.join(blamed)}: {format_validation_error(error, whole='recipe', model=Recipe)}"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file}: not the manifest of a run ({error})") from error
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from spar_core.errors import ConfigError
 from spar_core.model_folder import shipped_pair
-from spar_training.runs.recipe import Recipe
 from spar_training.pipeline.stage import Role
+from spar_training.runs.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 
 from spar_core.errors import ConfigError, DataError
+from spar_training.commands.show import show
+from spar_training.commands.show import show as show_models
 from spar_training.evals.world.iteration import figures
-from spar_training.storage.files import write_rows
-from spar_training.runs.recipe import Recipe
 from spar_training.inference.config import Serving
 from spar_training.runs.folder import Iteration, open_run, read_run
-from spar_training.commands.show import show as show_models
-from spar_training.commands.show import show
+from spar_training.runs.recipe import Recipe
+from spar_training.storage.files import write_rows
 
 RECIPE = Recipe.model_validate({"name": "r", "prompts": {"source": "world", "per_iteration": 5}})
 

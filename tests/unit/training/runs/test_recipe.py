@@ -10,13 +10,13 @@ import yaml
 
 from spar_core.errors import ConfigError, DataError
 from spar_core.model_folder import shipped_pair
-from spar_training.storage.provenance import data_digest
-from spar_training.storage.files import write_rows
+from spar_training.methods.training import job_for, launcher_of
+from spar_training.runs.folder import Iteration, open_run
 from spar_training.runs.prompts import evaluation_prompts
 from spar_training.runs.recipe import Recipe, load_recipe, shipped_recipes
-from spar_training.runs.folder import Iteration, open_run
 from spar_training.runs.start import start_pair
-from spar_training.methods.training import job_for, launcher_of
+from spar_training.storage.files import write_rows
+from spar_training.storage.provenance import data_digest
 
 BACKBONES = ("glm-4-9b", "llama-3-70b", "llama-3-8b", "mistral-7b")
 PAPERS = Recipe.model_validate({"name": "p", "prompts": {"source": "file", "file": "p.jsonl", "per_iteration": 10_000}})
