@@ -1,7 +1,4 @@
-"""The `spar` command. Each subcommand's module is imported when it is run, so that `spar --help` is quick.
-
-This is the one place that knows both the server and the training package.
-"""
+"""The `spar` command. A subcommand's module is imported when it runs, so that `spar --help` stays fast."""
 
 from spar_server.cli.main import main
 

@@ -6,7 +6,9 @@ Where stdout is no terminal only answers go there, as they are, and everything e
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -20,7 +22,6 @@ from yarl import URL
 
 from spar_core.backends.openai.streaming import data_lines
 from spar_core.errors import BackendError, BackendRejected, BackendUnavailable, ConfigError
-from spar_server.cli.changes import changes
 
 # Bytes; the last one holds the whole tree.
 _LONGEST_EVENT: Final = 2**26
@@ -111,7 +112,7 @@ class Chat:
         if draft in (None, answer) or not self.screen.shows_changes:
             self.screen.answer(answer)
         else:
-            self.screen.answers.print(changes(printable(draft), printable(answer)), end="")
+            self.screen.answers.print(word_diff(printable(draft), printable(answer)), end="")
 
     def _show(self, delta: dict[str, Any]) -> str:
         """Print what can be told already; the answer's part of it."""
@@ -144,6 +145,27 @@ class Chat:
                     raise BackendError(printable(chunk["error"]["message"]))
                 yield chunk
         raise BackendUnavailable("the server ended its stream too early")
+
+
+def word_diff(draft: str, answer: str) -> Text:
+    """Return `answer` with the words removed from `draft` struck through and the added ones in bold.
+
+    Without the struck-through words the text is exactly the answer.
+    """
+    before, after = _split_words(draft), _split_words(answer)
+    text = Text()
+    for kind, i, j, k, m in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if kind == "equal":
+            text.append("".join(after[k:m]))
+            continue
+        text.append("".join(before[i:j]), style="red strike")
+        text.append("".join(after[k:m]), style="bold green")
+    return text
+
+
+def _split_words(text: str) -> list[str]:
+    """Split into words, each with the whitespace after it; joined, they are the text."""
+    return re.findall(r"\S+\s*|\s+", text)
 
 
 def _account(usage: dict[str, Any]) -> str:

@@ -8,18 +8,16 @@ from typing import Annotated
 import typer
 
 from spar_core.errors import SparError
-from spar_server.cli import bench, evaluate, train
+from spar_server.cli.command_group import CommandGroup
 
 app = typer.Typer(
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     help="SPaR Server: answers that get better the more compute a request is given.",
 )
 keys = typer.Typer(no_args_is_help=True, help="API keys of a server.")
 app.add_typer(keys, name="keys")
-app.add_typer(train.app, name="train")
-app.add_typer(evaluate.app, name="eval")
-app.add_typer(bench.app, name="bench")
 
 
 def _tell_version(wanted: bool) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from spar_core.backends.scripted import always
 from spar_server.cli import main
-from spar_server.cli.changes import changes
+from spar_server.cli.chat import word_diff
 from spar_server.models.pair import Pair
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.pairs import scripted_pair
@@ -225,7 +225,7 @@ def test_chat_passes_nothing_on_that_could_steer_a_terminal(serving: Serving, bu
 
 
 def test_the_diff_is_the_answer_plus_what_was_struck_from_the_draft() -> None:
-    text = changes("The old river.\n\nIt is calm.", "The blue  river.\n\nIt is calm.")
+    text = word_diff("The old river.\n\nIt is calm.", "The blue  river.\n\nIt is calm.")
     assert text.plain == "The old blue  river.\n\nIt is calm."
     assert [(text.plain[span.start : span.end], span.style) for span in text.spans] == [
         ("old ", "red strike"),

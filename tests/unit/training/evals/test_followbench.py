@@ -12,7 +12,7 @@ import pytest
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.errors import ConfigError, DataError
 from spar_core.types import Message, Sampling
-from spar_server.cli.evaluate import followbench
+from spar_training.cli.evaluate import followbench
 from spar_training.evals.followbench import scoring
 from spar_training.evals.followbench.command import FollowBench, run
 from spar_training.evals.followbench.judge import judge_prompt, judged, parse_verdicts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spar_core.errors import ConfigError
-from spar_server.cli.evaluate import ExtraBody, InFlight, needed, to_subject
+from spar_training.cli.subject import ExtraBody, InFlight, make_subject, require_option
 
 if TYPE_CHECKING:
     from spar_training.evals.subject import Subject
@@ -108,12 +108,12 @@ def _served(
             raise ConfigError(f"{unused[0]}: is for models by URL; give the actor's --url too")
         return None
     if refiner_url:
-        needed(refiner_model, "--refiner-model")
+        require_option(refiner_model, "--refiner-model")
     from spar_training.studies.scaling.sources import Served
 
     def subject(name: str, urls: list[str]) -> Subject:
         # The bench sets each call's temperature and seed.
-        return to_subject(
+        return make_subject(
             name,
             urls,
             temperature=0.0,
@@ -123,7 +123,7 @@ def _served(
             extra_body=extra_body,
         )
 
-    actor = needed(model, "--model")
+    actor = require_option(model, "--model")
     return Served(actor=subject(actor, url), refiner=subject(refiner_model or actor, refiner_url or url))
 
 

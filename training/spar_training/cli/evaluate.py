@@ -2,67 +2,22 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spar_core.errors import ConfigError
+from spar_training.cli.subject import Seed, require_option, subject_options
 
 if TYPE_CHECKING:
     from spar_training.evals.subject import Subject
 
 app = typer.Typer(no_args_is_help=True, help="Measure models and pairs: by verifiers, and as the field does.")
 
-Url = Annotated[
-    list[str] | None,
-    typer.Option("--url", help="OpenAI-compatible URL of the model, ending in /v1; once for each of its servers"),
-]
-Model = Annotated[str | None, typer.Option(help="The model's name there, or without --url a model's folder")]
 Data = Annotated[Path | None, typer.Option(envvar="SPAR_DATA", help="Folder of the data sets, or hf:OWNER/NAME")]
 Out = Annotated[Path, typer.Option(help="Folder for items, result and report; an unfinished run in it is resumed")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many items")]
-RefineBudget = Annotated[int | None, typer.Option(min=0, help="`refine_budget` of every request")]
-ExtraBody = Annotated[str | None, typer.Option(help="JSON object whose keys go into every request")]
-Temperature = Annotated[float, typer.Option(min=0, help="Sampling temperature")]
-MaxTokens = Annotated[int, typer.Option(min=1, help="Most tokens of an answer")]
-Seed = Annotated[int, typer.Option(help="Seed of every sampled number")]
-InFlight = Annotated[int, typer.Option(min=1, help="Most requests at once")]
-
-
-def to_subject(
-    model: str,
-    url: list[str] | None,
-    *,
-    temperature: float,
-    max_tokens: int | None,
-    seed: int,
-    in_flight: int,
-    refine_budget: int | None = None,
-    extra_body: str | None = None,
-) -> Subject:
-    from spar_core.types import Sampling
-    from spar_training.evals.subject import Subject
-
-    sampling = Sampling(temperature=temperature, max_tokens=max_tokens, extra=_extra(refine_budget, extra_body))
-    return Subject(model=model, urls=tuple(url or ()), sampling=sampling, seed=seed, in_flight=in_flight)
-
-
-def _extra(refine_budget: int | None, extra_body: str | None) -> dict[str, Any]:
-    try:
-        extra = json.loads(extra_body) if extra_body else {}
-    except ValueError as error:
-        raise ConfigError(f"--extra-body: not JSON ({error})") from error
-    if not isinstance(extra, dict):
-        raise ConfigError("--extra-body: must be a JSON object")
-    return extra if refine_budget is None else {**extra, "refine_budget": refine_budget}
-
-
-def needed(value: str | None, option: str) -> str:
-    if value is None:
-        raise ConfigError(f"{option} is needed")
-    return value
+Limit = Annotated[int | None, typer.Option(min=1, help="Evaluate only this many items")]
 
 
 @app.command()
@@ -81,19 +36,13 @@ def world(
 
 
 @app.command()
+@subject_options(optional=True, max_tokens=1280)
 def ifeval(
-    url: Url = None,
-    model: Model = None,
+    subject: Subject | None,
     responses: Annotated[
         Path | None, typer.Option(help='Score this file of lines {"prompt", "response"}; no model is asked')
     ] = None,
-    refine_budget: RefineBudget = None,
-    extra_body: ExtraBody = None,
-    temperature: Temperature = 0.0,
-    max_tokens: MaxTokens = 1280,
-    seed: Seed = 0,
     limit: Limit = None,
-    in_flight: InFlight = 16,
     data: Data = None,
     prompts: Annotated[Path | None, typer.Option(help="Another JSONL file of IFEval's form")] = None,
     out: Out = Path("runs/ifeval"),
@@ -104,18 +53,6 @@ def ifeval(
 
     require("training")
 
-    subject = None
-    if url or model:
-        subject = to_subject(
-            needed(model, "--model"),
-            url,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            seed=seed,
-            in_flight=in_flight,
-            refine_budget=refine_budget,
-            extra_body=extra_body,
-        )
     run(subject=subject, responses=responses, data=data, prompts=prompts, limit=limit, out=out)
 
 
@@ -138,20 +75,15 @@ def agreement(
 
 
 @app.command()
+@subject_options(without=("refine_budget",), temperature=0.7)
 def llmbar(
-    model: Annotated[str, typer.Option(help="The judge: its name at --url, or without --url its folder")],
-    url: Url = None,
+    subject: Subject,
     votes: Annotated[int, typer.Option(min=1, help="Sampled judgements of one output; odd")] = 5,
     pairwise: Annotated[
         bool, typer.Option("--pairwise", help="Compare both outputs of a pair, in both orders")
     ] = False,
     templates: Annotated[str, typer.Option(help="Prompt templates: default, brief, compact or a folder")] = "default",
-    extra_body: ExtraBody = None,
-    temperature: Temperature = 0.7,
-    max_tokens: MaxTokens = 2048,
-    seed: Seed = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pairs of each subset")] = None,
-    in_flight: InFlight = 16,
     data: Data = None,
     out: Out = Path("runs/llmbar"),
 ) -> None:
@@ -161,67 +93,43 @@ def llmbar(
 
     require("training")
 
-    subject = to_subject(
-        model,
-        url,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        seed=seed,
-        in_flight=in_flight,
-        extra_body=extra_body,
-    )
     run(subject, LLMBar(votes=votes, templates=templates, pairwise=pairwise, limit=limit), data=data, out=out)
 
 
 @app.command()
+@subject_options()
 def followbench(
-    model: Annotated[str, typer.Option(help="The model's name at --url, or without --url its folder")],
-    url: Url = None,
+    subject: Subject,
     judge_model: Annotated[
         str | None, typer.Option(help="The judge, likewise; without one only what rules can score is scored")
     ] = None,
     judge_url: Annotated[list[str] | None, typer.Option(help="URL of the judge, ending in /v1")] = None,
     judge_tries: Annotated[int, typer.Option(min=1, help="Most replies asked of the judge until one can be read")] = 3,
-    refine_budget: RefineBudget = None,
-    extra_body: ExtraBody = None,
-    temperature: Temperature = 0.0,
-    max_tokens: MaxTokens = 2048,
-    seed: Seed = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many groups of each kind")] = None,
-    in_flight: InFlight = 16,
     data: Data = None,
     out: Out = Path("runs/followbench"),
 ) -> None:
     """FollowBench: SSR and HSR by level and CSL, by rules and by a judge of your choice."""
+    from spar_core.types import Sampling
     from spar_training.evals.followbench.command import FollowBench, run
     from spar_training.storage.extras import require
 
     require("training")
 
-    subject = to_subject(
-        model,
-        url,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        seed=seed,
-        in_flight=in_flight,
-        refine_budget=refine_budget,
-        extra_body=extra_body,
-    )
     judge = None
     if judge_url:
-        needed(judge_model, "--judge-model")
+        require_option(judge_model, "--judge-model")
     if judge_model:
-        judge = to_subject(
-            judge_model, judge_url, temperature=0.0, max_tokens=max_tokens, seed=seed, in_flight=in_flight
-        )
+        sampling = Sampling(temperature=0.0, max_tokens=subject.sampling.max_tokens)
+        judge = replace(subject, model=judge_model, urls=tuple(judge_url or ()), sampling=sampling)
     run(subject, FollowBench(judge=judge, tries=judge_tries, limit=limit), data=data, out=out)
 
 
 @app.command()
+# Each task sets the length of its answers.
+@subject_options(without=("max_tokens",))
 def general(
-    model: Annotated[str, typer.Option(help="The model's name at --url")],
-    url: Annotated[str, typer.Option(help="OpenAI-compatible URL, ending in /v1")],
+    subject: Subject,
     tasks: Annotated[
         str, typer.Option(help="Of gsm8k, triviaqa, mmlu and humaneval, with commas")
     ] = "gsm8k,triviaqa,mmlu",
@@ -229,12 +137,7 @@ def general(
         bool, typer.Option("--allow-code-execution", help="Run the code that the model writes (humaneval), bounded")
     ] = False,
     baseline: Annotated[Path | None, typer.Option(help="result.json of another model, to compare item by item")] = None,
-    refine_budget: RefineBudget = None,
-    extra_body: ExtraBody = None,
-    temperature: Temperature = 0.0,
-    seed: Seed = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many items of each task")] = None,
-    in_flight: InFlight = 16,
     data: Data = None,
     out: Out = Path("runs/general"),
 ) -> None:
@@ -250,16 +153,5 @@ def general(
         tasks=tuple(task.strip() for task in tasks.split(",") if task.strip()),
         limit=limit,
         allow_code=allow_code_execution,
-    )
-    # Each task says how long its answers may be.
-    subject = to_subject(
-        model,
-        [url],
-        temperature=temperature,
-        max_tokens=None,
-        seed=seed,
-        in_flight=in_flight,
-        refine_budget=refine_budget,
-        extra_body=extra_body,
     )
     run(subject, asked, baseline=baseline, data=data, out=out)

@@ -1,0 +1,98 @@
+"""Commands that installed packages add to `spar`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Install = Callable[[str, str], None]
+Spar = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def install(tmp_path: Path) -> Install:
+    """Install a package `acme-extras` with the module `acme` and one command by entry point."""
+
+    def write(module: str, entry_point: str) -> None:
+        (tmp_path / "acme.py").write_text(module, encoding="utf-8")
+        metadata = tmp_path / "acme_extras-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-extras\nVersion: 1.0\n")
+        (metadata / "entry_points.txt").write_text(f"[spar.commands]\n{entry_point}\n")
+
+    return write
+
+
+@pytest.fixture
+def spar(tmp_path: Path) -> Spar:
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    environment = {**os.environ, "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200", "PYTHONPATH": path}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "spar_server.cli", *words]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+
+    return run
+
+
+GROUP = """
+import typer
+app = typer.Typer(help="Compare answers by Acme's rules.")
+@app.command()
+def score(answer: str) -> None:
+    print(len(answer))
+@app.command()
+def rank() -> None: ...
+"""
+FUNCTION = '''
+def compare(first: str, second: str = "x") -> None:
+    """Compare two answers."""
+    print(first, second)
+'''
+
+
+def test_a_package_adds_a_group_of_commands(install: Install, spar: Spar) -> None:
+    install(GROUP, "acme = acme:app")
+    assert "Compare answers by Acme's rules." in spar("--help").stdout
+    assert spar("acme", "score", "four").stdout == "4\n"
+
+
+def test_a_package_adds_one_command_by_a_function(install: Install, spar: Spar) -> None:
+    install(FUNCTION, "compare = acme:compare")
+    assert "Compare two answers." in spar("--help").stdout
+    assert spar("compare", "a", "--second", "b").stdout == "a b\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        ("import nonesuch", "needs nonesuch, which is not installed; install the extra of acme-extras that contains"),
+        ("", "cannot be loaded from acme-extras: "),
+    ],
+)
+def test_a_command_that_cannot_be_imported_is_listed_with_the_reason(
+    install: Install, spar: Spar, module: str, reason: str
+) -> None:
+    install(module, "acme = acme:app")
+    listing = spar("--help")
+    assert listing.returncode == 0
+    assert f"Not available: {reason}" in " ".join(listing.stdout.replace("│", " ").split())
+    failed = spar("acme", "score", "--strict", "four")
+    assert failed.returncode == 2
+    assert failed.stderr.startswith(f"spar: `spar acme` {reason}")
+
+
+def test_an_entry_point_does_not_replace_a_command_of_spar_itself(install: Install, spar: Spar) -> None:
+    install("raise SystemExit('replaced')", "serve = acme:app")
+    assert spar("serve", "--help").returncode == 0
+
+
+def test_an_unknown_command_is_refused(spar: Spar) -> None:
+    failed = spar("acme")
+    assert failed.returncode == 2
+    assert "No such command 'acme'" in failed.stderr
