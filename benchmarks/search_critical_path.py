@@ -19,7 +19,7 @@ from spar_core.backends.openai import OpenAIBackend
 from spar_core.judge import Judge, Judgement, Vote
 from spar_core.prompts import load_templates
 from spar_core.refiner import Refiner
-from spar_core.search import SearchConfig, SearchResult, run_search
+from spar_core.search import Models, SearchConfig, Searcher, SearchResult
 from spar_core.types import Completion, Delta, Message, Sampling, Usage
 
 CALL_S = 0.5
@@ -66,13 +66,13 @@ async def serve() -> tuple[web.AppRunner, str]:
 async def search(backend: OpenAIBackend | Serial) -> tuple[SearchResult, float]:
     templates = load_templates("default")
     began = time.perf_counter()
-    result = await run_search(
-        [Message("user", "Write.")],
+    models = Models(
         actor=backend,
         judge=Judge(backend=backend, templates=templates, votes=1),
         refiner=Refiner(backend=backend, templates=templates),
-        config=SearchConfig(votes=1),
-        actor_sampling=Sampling(),
+    )
+    result = await Searcher(models, SearchConfig(votes=1)).run(
+        [Message("user", "Write.")],
         draft=Completion("draft", "stop", Usage()),
         draft_judgement=Judgement((Vote("bad.\nFinal Judgement: No", False),)),
     )

@@ -1,4 +1,4 @@
-"""How to search, as one frozen value."""
+"""The settings of a search, as one frozen value."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ PAPER_DEPTH: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class SearchConfig:
-    """Defaults are the paper's (arXiv 2412.11605), but `stop` and `early_vote_stop` save compute for serving.
+    """How to search. Defaults are the paper's (arXiv 2412.11605), but `stop` and `early_vote_stop` save compute.
 
-    `budget` is the most nodes that may be expanded, failed refinements included; 0 means no judge at
-    all. `max_search_tokens` bounds the completion tokens of all calls together and `deadline_s` the
-    wall-clock seconds from the start; None is no bound. `stop="first"` cancels the siblings of an
-    accepted node, `"level"` awaits them and takes the best.
+    `budget` is the most nodes that may be expanded, failed refinements included; 0 returns the draft without judging
+    it. `max_search_tokens` bounds the completion tokens of all calls together and `deadline_s` the wall-clock seconds
+    from the start; None is no bound. `stop="first"` cancels the siblings of an accepted node, `"level"` awaits them and
+    takes the best.
 
-    With `max_depth` there is one tree of that depth, and a budget that is larger than the tree is not spent: breadth
-    first by the defaults ends at 3 + 6 + 6 = 15 nodes. With None, trees of the paper's depth follow each other until
-    the budget ends (`restarts.py`).
+    With `max_depth` there is one tree of that depth, and a larger budget is not spent: breadth first ends at
+    3 + 6 + 6 = 15 nodes by default. With None, trees of the paper's depth follow one another until the budget is used
+    up (`strategies/restarts.py`).
     """
 
     budget: int = 15
@@ -42,5 +42,5 @@ class SearchConfig:
 
     @property
     def tree_depth(self) -> int:
-        """Depth of one tree."""
+        """The depth of one tree."""
         return PAPER_DEPTH if self.max_depth is None else self.max_depth

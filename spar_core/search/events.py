@@ -1,7 +1,7 @@
-"""What happens during a search, one frozen value for each step.
+"""The events of a search, one frozen value for each step.
 
-Streaming, metrics and traces listen to these. `path` is the node's place in the tree: () is the draft,
-(0, 2) the third child of the first child.
+Streaming, metrics and traces listen to these. `path` locates the node in the tree: () is the draft, (0, 2) the third
+child of the first child.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from spar_core.types import Completion
 
 @dataclass(frozen=True, slots=True)
 class Drafted:
-    """The actor's draft is there."""
+    """The draft is available."""
 
     draft: Completion
 
 
 @dataclass(frozen=True, slots=True)
 class Expanding:
-    """A node is about to be made; `critique` is what its refiner sees, None for a fresh draft."""
+    """A node is about to be expanded; `critique` is what its refiner sees, None for a fresh draft."""
 
     path: Path
     critique: str | None
@@ -33,7 +33,7 @@ class Expanding:
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """A refinement call returned, well or badly."""
+    """A refinement call returned, successfully or not."""
 
     path: Path
     refinement: Refinement
@@ -65,7 +65,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class OfChoice:
-    """A step of one of several searches side by side, the `choice`-th."""
+    """An event of the `choice`-th of several searches that run side by side."""
 
     choice: int
     event: Event

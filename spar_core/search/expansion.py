@@ -1,4 +1,8 @@
-"""The one step that all strategies share: make a node, judge it, put it into the tree."""
+"""The one step that all strategies share: make a node, judge it, add it to the tree.
+
+A strategy is given an `Expansion` and calls `refine_all(branches(node))` or `sample_all(...)`; it reads `config`,
+`budget.nodes_left`, `tree`, `degraded` and `tokens_exhausted` to decide what to do next.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,13 @@ import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from spar_core.backends.base import Backend
 from spar_core.budget import Budget, TokensExhausted
 from spar_core.checks.base import Check
 from spar_core.errors import BackendError
-from spar_core.judge import Judge, Judgement
+from spar_core.judge import Judgement, ResponseJudge
 from spar_core.refiner import Refiner
 from spar_core.search import events
 from spar_core.search.config import SearchConfig
@@ -22,16 +26,23 @@ from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """The three roles of a search: `actor` drafts, `judge` votes on responses, `refiner` improves them."""
+
+    actor: Backend
+    judge: ResponseJudge
+    refiner: Refiner
+
+
 class Expansion:
-    """One running search: its tree, its account and its models."""
+    """One running search: its tree, its budget and its models."""
 
     def __init__(
         self,
         *,
         conversation: Sequence[Message],
-        actor: Backend,
-        judge: Judge,
-        refiner: Refiner,
+        models: Models,
         config: SearchConfig,
         actor_sampling: Sampling,
         checks: Sequence[Check],
@@ -45,13 +56,11 @@ class Expansion:
         self.judgements = 0
         self.degraded = False
         self.tokens_exhausted = False
-        self._actor = actor
-        self._judge = judge
-        self._refiner = refiner
+        self._models = models
         self._actor_sampling = actor_sampling
         self._checks = checks
         self._emit = emit
-        # The judgements of each text, by the turns of the nodes that have it: the earliest is the one that counts.
+        # The judgements of each text by the turns of the nodes that have it; the earliest turn's counts.
         self._known: dict[str, dict[int, asyncio.Future[Judgement | None]]] = defaultdict(dict)
         self._turns = itertools.count()
 
@@ -66,24 +75,25 @@ class Expansion:
         self.tree = Tree(root)
         return root
 
-    def places(self, node: Node) -> list[tuple[Node, int]]:
-        """Where `branch` more refinements of a node belong."""
+    def branches(self, node: Node) -> list[tuple[Node, int]]:
+        """`branch` more children of a node, for `refine_all`."""
         first = self.tree.children(node.path)
         return [(node, number) for number in range(first, first + self.config.branch)]
 
-    async def refine_all(self, places: Sequence[tuple[Node, int]]) -> list[Node]:
-        """Refine several nodes at once; each place is a parent and the number of its new child.
+    async def refine_all(self, branches: Sequence[tuple[Node, int]]) -> list[Node]:
+        """Refine several nodes at once; each branch is a parent and the number of its new child.
 
-        Places that the budget has no node for are left out. With `stop="first"` the first accepted
-        node cancels the others. The new nodes come in the order of `places`.
+        Branches beyond the budget's nodes are left out. With `stop="first"` the first accepted node cancels the
+        others. The new nodes come in the order of `branches`.
         """
-        return await self._all([(*parent.path, number) for parent, number in places], [p for p, _ in places])
+        paths = [(*parent.path, number) for parent, number in branches]
+        return await self._expand(paths, [parent for parent, _ in branches])
 
     async def sample_all(self, numbers: Sequence[int]) -> list[Node]:
         """Sample fresh drafts from the actor at once, as children of the root."""
-        return await self._all([(number,) for number in numbers], [None] * len(numbers))
+        return await self._expand([(number,) for number in numbers], [None] * len(numbers))
 
-    async def _all(self, paths: Sequence[Path], parents: Sequence[Node | None]) -> list[Node]:
+    async def _expand(self, paths: Sequence[Path], parents: Sequence[Node | None]) -> list[Node]:
         jobs = [
             (path, parent, next(self._turns))
             for path, parent in zip(paths, parents, strict=True)
@@ -99,28 +109,28 @@ class Expansion:
         try:
             async with asyncio.TaskGroup() as group:
                 for number, (path, parent, turn) in enumerate(jobs):
-                    task = group.create_task(self._one(path, parent, turn, 2 * (len(jobs) - number)))
+                    task = group.create_task(self._add_node(path, parent, turn, 2 * (len(jobs) - number)))
                     if self.config.stop == "first":
                         task.add_done_callback(cancel_losers)
                     tasks.append(task)
         finally:
             for path, _, turn in jobs:
                 if path in self.tree:
-                    self._settle(self.tree[path], turn)
+                    self._resolve_duplicate(self.tree[path], turn)
                 else:
                     self.tree.add(Node(path, "cancelled"))
         return [self.tree[path] for (path, *_), task in zip(jobs, tasks, strict=True) if not task.cancelled()]
 
-    def _settle(self, node: Node, turn: int) -> None:
-        """Of nodes with the same text the first in turn is the one that was judged, whichever came first in time."""
+    def _resolve_duplicate(self, node: Node, turn: int) -> None:
+        """Of nodes with the same text the first in turn counts as judged, whichever call finished first."""
         if node.completion is None or node.judgement is None:
             return
         judged = self._known[node.completion.text.strip()]
-        first = min(one for one, future in judged.items() if future.done() and future.result() is not None)
+        first = min(other for other, future in judged.items() if future.done() and future.result() is not None)
         outcome: Outcome = "judged" if first == turn else "duplicate"
         self.tree.replace(replace(node, outcome=outcome, judgement=judged[first].result()))
 
-    async def _one(self, path: Path, parent: Node | None, turn: int, shares: int) -> Node:
+    async def _add_node(self, path: Path, parent: Node | None, turn: int, shares: int) -> Node:
         """Make, judge and record one node; a failed model call is a failed node."""
         try:
             node = await self._make(path, parent, turn, shares)
@@ -134,7 +144,7 @@ class Expansion:
         return node
 
     async def _make(self, path: Path, parent: Node | None, turn: int, shares: int) -> Node:
-        completion = await (self._sampled(path, shares) if parent is None else self._refined(path, parent, shares))
+        completion = await (self._sample(path, shares) if parent is None else self._refine(path, parent, shares))
         if isinstance(completion, str):
             return Node(path, "failed", problem=completion)
         if completion.calls_tools:
@@ -143,19 +153,19 @@ class Expansion:
         judgement = await self._judgement(path, turn, completion.text)
         return Node(path, "judged" if judgement else "unjudged", completion, judgement)
 
-    async def _sampled(self, path: Path, shares: int) -> Completion:
+    async def _sample(self, path: Path, shares: int) -> Completion:
         self._emit(events.Expanding(path, None))
         sampling = self._actor_sampling.seeded(derive_seed(self.config.seed, *path, "draft"))
-        return await self.budget.complete("actor", self._actor, self.conversation, sampling, shares=shares)
+        return await self.budget.complete("actor", self._models.actor, self.conversation, sampling, shares=shares)
 
-    async def _refined(self, path: Path, parent: Node, shares: int) -> Completion | str:
-        """The refined response as a completion, or the reason why there is none."""
+    async def _refine(self, path: Path, parent: Node, shares: int) -> Completion | str:
+        """The refined response as a completion, or why there is none."""
         assert parent.completion is not None
         assert parent.judgement is not None
         critique = parent.judgement.critique
         assert critique is not None
         self._emit(events.Expanding(path, critique))
-        refinement = await self._refiner.refine(
+        refinement = await self._models.refiner.refine(
             self.conversation,
             parent.completion.text,
             critique,
@@ -164,17 +174,17 @@ class Expansion:
             shares=shares,
         )
         self._emit(events.Refined(path, refinement))
-        text = _until(self._actor_sampling.stop, refinement.text or "")
+        text = _truncate_at_stop(refinement.text or "", self._actor_sampling.stop)
         return Completion(text, "stop", refinement.usage) if text else refinement.failure or "empty"
 
     async def _judgement(self, path: Path, turn: int, response: str) -> Judgement | None:
-        """The judgement of a response; one that is known, or being judged, is not judged again.
+        """The judgement of a response; a text that an earlier node has is not judged again.
 
-        Unless only a later node's is: the tree must not depend on which of two calls was faster.
+        A later node's judgement is never used: the tree must not depend on which of two calls was faster.
         """
         judged = self._known[response.strip()]
-        while earlier := [one for one in judged if one < turn]:
-            # A cancelled judge must not cancel the one who waits for its verdict.
+        while earlier := [other for other in judged if other < turn]:
+            # A cancelled judge must not cancel the node that waits for its verdict.
             with suppress(asyncio.CancelledError):
                 return await asyncio.shield(judged[min(earlier)])
             if (task := asyncio.current_task()) and task.cancelling():
@@ -190,13 +200,13 @@ class Expansion:
         return judgement
 
     def _pending(self, turn: int, response: str) -> asyncio.Future[Judgement | None]:
-        """A judgement that others with this text wait for."""
+        """A judgement that later nodes with this text wait for."""
         pending: asyncio.Future[Judgement | None] = asyncio.get_running_loop().create_future()
         self._known[response.strip()][turn] = pending
         return pending
 
     async def _vote(self, path: Path, response: str) -> Judgement | None:
-        judgement = await self._judge.judge(
+        judgement = await self._models.judge.judge(
             self.conversation,
             response,
             checks=self._checks,
@@ -215,7 +225,7 @@ class Expansion:
         return judgement
 
 
-def _until(stops: Sequence[str], text: str) -> str:
-    """`text` up to the first stop string, which would have ended the actor's answer too."""
-    ends = [place for stop in stops if stop and (place := text.find(stop)) >= 0]
+def _truncate_at_stop(text: str, stops: Sequence[str]) -> str:
+    """`text` up to the first stop string, which would have ended the actor's answer as well."""
+    ends = [end for stop in stops if stop and (end := text.find(stop)) >= 0]
     return text[: min(ends)] if ends else text

@@ -6,34 +6,26 @@ import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TypeVar
 
-from spar_core.backends.base import Backend
-from spar_core.budget import TokensExhausted
-from spar_core.checks.base import Check
-from spar_core.cutoff import Cutoff
+from spar_core.budget import Budget, TokensExhausted
 from spar_core.errors import BackendError, DeadlineReached
-from spar_core.judge import Judge, Judgement
-from spar_core.refiner import Refiner
-from spar_core.search import events
-from spar_core.search.config import SearchConfig
-from spar_core.search.engine import open_budget, run_search
 from spar_core.search.ranking import rank
 from spar_core.search.result import CUT_SHORT, SearchResult, StopReason
 from spar_core.search.tree import Node
 from spar_core.seeds import derive_seed
-from spar_core.types import Cancelled, Completion, Message, ModelRole, Sampling, Usage
+from spar_core.types import Cancelled, Completion, ModelRole, Sampling, Usage
 
 S = TypeVar("S", Usage, Cancelled)
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """`nodes` are the answers, best first; `results` the searches that they come from, one for each draft.
+    """The best answers of several searches.
 
-    `calls`, `usage` and `cancelled` are those of all searches by model role. `stop_reasons` has one reason for each
-    requested draft, in their order, also for the `failed` ones, which could not be had.
+    `nodes` are the answers, best first; `results` the searches that they come from, one for each draft. `calls`,
+    `usage` and `cancelled` sum over all searches, by model role. `stop_reasons` has one reason for each requested
+    draft, in order, including the `failed` ones.
     """
 
     nodes: tuple[Node, ...]
@@ -57,7 +49,7 @@ class Answers:
 
     @property
     def stop_reason(self) -> StopReason:
-        """The first answer's, unless something cut short a search beside it: that is never hidden."""
+        """The first answer's, unless another search was cut short: that is never hidden."""
         return next((reason for reason in CUT_SHORT if reason in self.stop_reasons), self.best.stop_reason)
 
     @property
@@ -66,12 +58,12 @@ class Answers:
 
     @property
     def expanded(self) -> int:
-        """Nodes of all searches."""
+        """The number of nodes that all searches expanded."""
         return sum(result.nodes for result in self.results)
 
     @property
     def draft_value(self) -> float | None:
-        """The best draft's."""
+        """The best draft's value."""
         return max((r.draft_value for r in self.results if r.draft_value is not None), default=None)
 
     @property
@@ -79,70 +71,32 @@ class Answers:
         return max(result.duration_s for result in self.results)
 
 
-async def run_several(
-    conversation: Sequence[Message],
-    n: int,
-    *,
-    actor: Backend,
-    judge: Judge,
-    refiner: Refiner,
-    config: SearchConfig,
-    actor_sampling: Sampling,
-    checks: Sequence[Check] = (),
-    draft: Completion | None = None,
-    draft_judgement: Judgement | None = None,
-    emit: events.Emit = lambda event: None,
-    cutoff: Cutoff | None = None,
-) -> Answers:
-    """The best `n` of all answers that `n` searches find together on the config's one budget.
-
-    With `draft` they all start from that response instead of drafts of their own. A draft that cannot be had costs one
-    answer, unless it is the last: a search beside it may fill its place.
+def merge_outcomes(outcomes: Sequence[SearchResult | BackendError | None], budgets: Sequence[Budget]) -> Answers:
+    """The answers of searches that ran side by side, and what each spent; as many as there are searches.
 
     Raises:
-        BackendError: there is no draft at all.
+        BackendError: no search has a draft.
     """
-    first = open_budget(config)
-    accounts = [first, *(first.sibling() for _ in range(n - 1))]
-    searches = [
-        run_search(
-            conversation,
-            actor=actor,
-            judge=judge,
-            refiner=refiner,
-            config=replace(config, seed=choice_seed(config.seed, number)),
-            actor_sampling=choice_sampling(actor_sampling, number),
-            checks=checks,
-            draft=draft,
-            draft_judgement=draft_judgement,
-            emit=partial(_of_choice, emit, number) if n > 1 else emit,
-            budget=account,
-            shares=n - number,
-            cutoff=cutoff,
-        )
-        for number, account in enumerate(accounts)
-    ]
-    outcomes = await _all(searches)
     results = [outcome for outcome in outcomes if isinstance(outcome, SearchResult)]
     if not results:
-        # One draft's share is never too small for it alone.
+        # One draft's share of the tokens is never too small for it alone.
         raise next(outcome for outcome in outcomes if isinstance(outcome, BackendError))
     return Answers(
-        nodes=tuple(rank([result.tree for result in results])[:n]),
+        nodes=tuple(rank([result.tree for result in results])[: len(outcomes)]),
         results=tuple(results),
-        calls=dict(sum((account.calls for account in accounts), Counter())),
-        usage=_sum((account.usage for account in accounts), Usage()),
+        calls=dict(sum((budget.calls for budget in budgets), Counter())),
+        usage=_sum((budget.usage for budget in budgets), Usage()),
         stop_reasons=tuple(_reason(outcome) for outcome in outcomes),
-        failed=n - len(results),
-        cancelled=_sum((account.cancelled for account in accounts), Cancelled()),
+        failed=len(outcomes) - len(results),
+        cancelled=_sum((budget.cancelled for budget in budgets), Cancelled()),
     )
 
 
-def _sum(accounts: Iterable[Mapping[ModelRole, S]], nothing: S) -> dict[ModelRole, S]:
+def _sum(parts: Iterable[Mapping[ModelRole, S]], zero: S) -> dict[ModelRole, S]:
     total: dict[ModelRole, S] = {}
-    for account in accounts:
-        for role, one in account.items():
-            total[role] = total.get(role, nothing) + one
+    for part in parts:
+        for role, amount in part.items():
+            total[role] = total.get(role, zero) + amount
     return total
 
 
@@ -158,10 +112,12 @@ def _reason(outcome: SearchResult | BackendError | None) -> StopReason:
             return "upstream"
 
 
-async def _all(searches: Sequence[Coroutine[None, None, SearchResult]]) -> list[SearchResult | BackendError | None]:
-    """Every search's result, or why it has no draft: None is that the tokens had run out."""
+async def run_side_by_side(
+    searches: Sequence[Coroutine[None, None, SearchResult]],
+) -> list[SearchResult | BackendError | None]:
+    """Run all searches at once. Instead of a result: the error if there is no draft, None if no tokens were left."""
 
-    async def one(search: Coroutine[None, None, SearchResult]) -> SearchResult | BackendError | None:
+    async def run(search: Coroutine[None, None, SearchResult]) -> SearchResult | BackendError | None:
         try:
             return await search
         except BackendError as error:
@@ -170,22 +126,18 @@ async def _all(searches: Sequence[Coroutine[None, None, SearchResult]]) -> list[
             return None
 
     if len(searches) == 1:
-        return [await one(searches[0])]
+        return [await run(searches[0])]
     async with asyncio.TaskGroup() as group:
-        # The first to ask for tokens takes the first share: tasks start in this order.
-        tasks = [group.create_task(one(search)) for search in searches]
+        # The first to reserve tokens takes the first share: tasks start in this order.
+        tasks = [group.create_task(run(search)) for search in searches]
     return [task.result() for task in tasks]
 
 
-def _of_choice(emit: events.Emit, choice: int, event: events.Event) -> None:
-    emit(events.OfChoice(choice, event))
-
-
 def choice_seed(seed: int, choice: int) -> int:
-    """The seed of a request's `choice`-th answer: the first is the one that a request for one answer gets."""
+    """The seed of a request's `choice`-th answer; the first answer's is the request's own."""
     return derive_seed(seed, "choice", choice) if choice else seed
 
 
 def choice_sampling(sampling: Sampling, choice: int) -> Sampling:
-    """How a request's `choice`-th draft is sampled."""
+    """The sampling of a request's `choice`-th draft."""
     return sampling if sampling.seed is None else replace(sampling, seed=choice_seed(sampling.seed, choice))

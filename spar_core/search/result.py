@@ -1,4 +1,4 @@
-"""What a search returns."""
+"""The result of a search."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ StopReason = Literal[
     "abstained",
     "upstream",
 ]
-# What ends a search that could have gone on, the most urgent first.
+# Reasons that end a search early, the most urgent first.
 CUT_SHORT: Final[tuple[StopReason, ...]] = ("deadline", "upstream", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """`answer` is the draft unless a node is strictly better by vote.
+    """The outcome of one search. `answer` is the draft unless a node is strictly better by vote.
 
-    `calls` and `usage` are by model role; each vote is one judge call. `judgements` counts responses that
-    were voted on (one request with n votes in the paper's terms). `nodes` counts every expanded
-    node, failed and cancelled ones too. `degraded` says that a model call failed on the way.
-    `cancelled` are the calls that were cut short: among the `calls`, but not in the `usage`.
+    `calls` and `usage` are by model role; each vote is one judge call. `judgements` counts the responses that were
+    voted on (one request with n votes in the paper's terms). `nodes` counts every expanded node, including failed and
+    cancelled ones. `degraded` is set if a model call failed. `cancelled` calls are counted in `calls`, but not in
+    `usage`.
     """
 
     best: Node
@@ -79,5 +79,5 @@ class SearchResult:
 
     @property
     def depth(self) -> int:
-        """Depth of the answer's node: how many refinements it is from the draft."""
+        """The depth of the answer's node: the number of refinements between it and the draft."""
         return self.best.depth

@@ -1,4 +1,4 @@
-"""The search tree: the draft at its root, and every node that was paid for."""
+"""The search tree: the draft at its root, and every expanded node."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Outcome = Literal["judged", "duplicate", "unjudged", "failed", "cancelled"]
 class Node:
     """One response in the tree.
 
-    `completion` is None when no response came of the node; `judgement` is None when it was not judged.
-    `outcome`: judged; duplicate (of a known response, whose judgement it shares); unjudged (no vote could
-    be had); failed (no usable refinement: `problem` says why); cancelled (another node won, or time ended).
+    `completion` is None if the node has no response, `judgement` if it was not judged. `outcome` is one of:
+    judged; duplicate (of an earlier response, whose judgement it shares); unjudged (no vote succeeded); failed (no
+    usable refinement; `problem` says why); cancelled (another node was accepted, or time ran out).
     """
 
     path: Path
@@ -66,7 +66,7 @@ class Tree:
         self._nodes[node.path] = node
 
     def replace(self, node: Node) -> None:
-        """Take `node` for the one at its path, which is in the tree."""
+        """Replace the node at `node.path`, which must be in the tree."""
         self._nodes[node.path] = node
 
     def __getitem__(self, path: Path) -> Node:
@@ -76,16 +76,16 @@ class Tree:
         return path == () or path in self._nodes
 
     def __iter__(self) -> Iterator[Node]:
-        """The root, then the nodes in the order of their paths' depth and place."""
+        """The root, then all nodes by depth and path."""
         yield self.root
         yield from sorted(self._nodes.values(), key=lambda node: (node.depth, node.path))
 
     def children(self, path: Path) -> int:
-        """How many nodes were expanded from the one at `path`."""
+        """The number of children of the node at `path`."""
         return sum(node[:-1] == path for node in self._nodes)
 
     def __len__(self) -> int:
-        """Expanded nodes; the root is not one."""
+        """The number of expanded nodes, without the root."""
         return len(self._nodes)
 
     @property

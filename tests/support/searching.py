@@ -11,7 +11,7 @@ from spar_core.checks.base import Check
 from spar_core.judge import Judge
 from spar_core.prompts import load_templates
 from spar_core.refiner import Refiner
-from spar_core.search import SearchConfig, SearchResult, run_search
+from spar_core.search import Models, SearchConfig, Searcher, SearchResult
 from spar_core.search.events import Event
 from spar_core.types import Completion, Message, Sampling
 
@@ -48,8 +48,7 @@ async def search(
 ) -> SearchResult:
     templates = load_templates("compact")
     settings = SearchConfig(**config)
-    return await run_search(
-        QUESTION,
+    models = Models(
         actor=actor or ScriptedBackend(always("draft")),
         judge=Judge(
             backend=judge or ScriptedBackend(always(NO)),
@@ -62,9 +61,6 @@ async def search(
         refiner=Refiner(
             backend=refiner or counting_refiner(), templates=templates, sampling=Sampling(max_tokens=judge_tokens)
         ),
-        config=settings,
-        actor_sampling=Sampling(max_tokens=64),
-        checks=checks,
-        draft=draft,
-        emit=(events if events is not None else []).append,
     )
+    emit = (events if events is not None else []).append
+    return await Searcher(models, settings, Sampling(max_tokens=64), checks).run(QUESTION, draft=draft, emit=emit)

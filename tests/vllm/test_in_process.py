@@ -16,7 +16,7 @@ from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
 from spar_core.judge import Judge
 from spar_core.prompts import load_templates
 from spar_core.refiner import Refiner
-from spar_core.search import SearchConfig, run_search
+from spar_core.search import Models, SearchConfig, Searcher
 from spar_core.types import Delta, Message, Sampling
 from tests.vllm.asking import PROMPT
 from tests.vllm.conftest import Adapters
@@ -183,14 +183,12 @@ async def test_a_pair_of_adapters_searches(engine: VllmEngine, adapters: Adapter
     refiner = VllmBackend(engine, "refiner", adapter=str(adapters.refiner))
     templates = load_templates("compact")
     sampling = replace(SAMPLED, seed=None, max_tokens=60)
-    result = await run_search(
-        ASKED,
+    models = Models(
         actor=actor,
         judge=Judge(backend=refiner, templates=templates, votes=3, sampling=sampling),
         refiner=Refiner(backend=refiner, templates=templates, sampling=sampling),
-        config=SearchConfig(budget=2, seed=3),
-        actor_sampling=SAMPLED,
     )
+    result = await Searcher(models, SearchConfig(budget=2, seed=3), SAMPLED).run(ASKED)
     assert result.calls["actor"] == 1
     assert result.calls["judge"] >= 2
     assert not result.degraded

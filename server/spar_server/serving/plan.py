@@ -18,7 +18,17 @@ from spar_core.cutoff import Cutoff
 from spar_core.errors import DeadlineReached, RequestError
 from spar_core.judge import Judge, Judgement
 from spar_core.refiner import Refiner
-from spar_core.search import Answers, Node, SearchConfig, SearchResult, StopReason, Tree, choice_sampling, run_several
+from spar_core.search import (
+    Answers,
+    Models,
+    Node,
+    SearchConfig,
+    Searcher,
+    SearchResult,
+    StopReason,
+    Tree,
+    choice_sampling,
+)
 from spar_core.search.events import Emit
 from spar_core.types import Cancelled, Completion, Delta, Message, Sampling
 from spar_server.errors import ApiError
@@ -222,15 +232,10 @@ class Plan:
         """Run it. Raises BackendError when there is no draft."""
         if self.streams_draft and self.n == 1:
             return await self._draft()
-        return await run_several(
+        models = Models(actor=self.pair.actor, judge=self.judge, refiner=self._refiner)
+        return await Searcher(models, self.config, self.sampling, self.checks).run_n(
             self.conversation,
             self.n,
-            actor=self.pair.actor,
-            judge=self.judge,
-            refiner=self._refiner,
-            config=self.config,
-            actor_sampling=self.sampling,
-            checks=self.checks,
             draft=self.given.draft if self.given else None,
             draft_judgement=self._given_judgement(),
             emit=emit,

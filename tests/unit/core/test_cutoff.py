@@ -14,7 +14,7 @@ from spar_core.errors import BackendTimeout
 from spar_core.judge import Judge
 from spar_core.prompts import load_templates
 from spar_core.refiner import Refiner
-from spar_core.search import Answers, SearchConfig, run_several
+from spar_core.search import Answers, Models, SearchConfig, Searcher
 from spar_core.types import Message, Sampling
 from tests.support.searching import NO, QUESTION, counting_refiner
 
@@ -22,16 +22,12 @@ from tests.support.searching import NO, QUESTION, counting_refiner
 async def answer(cutoff: Cutoff, *, refiner: ScriptedBackend, actor_s: float = 0.0, n: int = 1) -> Answers:
     templates, sampling = load_templates("compact"), Sampling(max_tokens=64)
     judge = ScriptedBackend(always(NO))
-    return await run_several(
-        QUESTION,
-        n,
+    models = Models(
         actor=ScriptedBackend(always("draft"), latency_s=actor_s),
         judge=Judge(backend=judge, templates=templates, votes=1, threshold=0.5, early_stop=True, sampling=sampling),
         refiner=Refiner(backend=refiner, templates=templates, sampling=sampling),
-        config=SearchConfig(budget=4, votes=1),
-        actor_sampling=Sampling(),
-        cutoff=cutoff,
     )
+    return await Searcher(models, SearchConfig(budget=4, votes=1)).run_n(QUESTION, n, cutoff=cutoff)
 
 
 def stalling_refiner(begun: asyncio.Event, calls: int) -> ScriptedBackend:

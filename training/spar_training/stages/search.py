@@ -10,7 +10,7 @@ from spar_core.backends.base import Backend
 from spar_core.errors import BackendUnavailable
 from spar_core.prompts import load_templates
 from spar_core.refiner import Refiner
-from spar_core.search import SearchConfig, run_search
+from spar_core.search import Models, SearchConfig, Searcher
 from spar_core.search.events import Event, Refined
 from spar_core.seeds import derive_seed
 from spar_core.trace import write_trace
@@ -36,14 +36,15 @@ class Search:
     async def work(self, item: Negative, backend: Backend) -> dict[str, Any]:
         """The search's trace, and the refiner's whole replies by the path of their node, such as "0.2"."""
         replies: dict[str, str] = {}
-        result = await run_search(
-            item.prompt.conversation,
-            # Never asked: the draft is given, and refinements are the refiner's.
+        models = Models(
+            # Never called: the search starts from the negative, and refinements are the refiner's.
             actor=backend,
             judge=voting(backend, self.templates, self.votes, self.judge_sampling),
             refiner=Refiner(backend=backend, templates=load_templates(self.templates), sampling=self.refine_sampling),
-            config=replace(self.config, seed=derive_seed(self.seed, "search", item.id)),
-            actor_sampling=Sampling(),
+        )
+        config = replace(self.config, seed=derive_seed(self.seed, "search", item.id))
+        result = await Searcher(models, config).run(
+            item.prompt.conversation,
             draft=Completion(item.response, "stop", Usage()),
             draft_judgement=item.judgement,
             emit=_keeping(replies),

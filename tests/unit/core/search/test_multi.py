@@ -15,7 +15,7 @@ from spar_core.errors import BackendError, BackendUnavailable
 from spar_core.judge import Judge
 from spar_core.prompts import load_templates
 from spar_core.refiner import Refiner
-from spar_core.search import Answers, SearchConfig, choice_sampling, run_several
+from spar_core.search import Answers, Models, SearchConfig, Searcher, choice_sampling
 from spar_core.search.events import Drafted, Event, OfChoice
 from spar_core.types import Sampling
 from tests.support.searching import NO, QUESTION, YES, counting_refiner, judging
@@ -39,9 +39,7 @@ async def several(
     templates = load_templates("compact")
     settings = SearchConfig(**config)
     sampling = Sampling(max_tokens=64)
-    return await run_several(
-        QUESTION,
-        n,
+    models = Models(
         actor=actor or numbered_actor(),
         judge=Judge(
             backend=judge or ScriptedBackend(always(NO)),
@@ -52,10 +50,9 @@ async def several(
             sampling=sampling,
         ),
         refiner=Refiner(backend=refiner or counting_refiner(), templates=templates, sampling=sampling),
-        config=settings,
-        actor_sampling=sampling,
-        emit=(events if events is not None else []).append,
     )
+    emit = (events if events is not None else []).append
+    return await Searcher(models, settings, sampling).run_n(QUESTION, n, emit=emit)
 
 
 def texts(answers: Answers) -> list[str]:

@@ -24,14 +24,14 @@ from spar_core.errors import DataError
 from spar_core.judge import Judge
 from spar_core.prompts import load_templates
 from spar_core.refiner import Refiner, extract_refined
-from spar_core.search import STRATEGIES, SearchConfig, run_search
+from spar_core.search import STRATEGIES, Models, SearchConfig, Searcher
 from spar_core.types import Completion, Message, Sampling, Usage
 from spar_core.verdict import parse_verdict
 from spar_training.studies.scaling.arms import BEST_OF_ALL, METHODS, Arm, ablation_arms, main_arms, oracle_arms
 from spar_training.studies.scaling.baselines import sample_seeds
 from spar_training.studies.scaling.grid import by_arm, play_all, plays
 from spar_training.studies.scaling.oracle import ChatReader, OracleJudge, OracleRefiner
-from spar_training.studies.scaling.player import Cell, Models, Player, TextJudge
+from spar_training.studies.scaling.player import Backends, Cell, Player, TextJudge
 from spar_training.studies.scaling.timing import Times, time_all, timed
 from spar_training.studies.scaling.trial import Step, Trial
 from spar_training.world.example import draw_example
@@ -73,7 +73,7 @@ def refiner(messages: Sequence[Message], sampling: Sampling) -> str:
 
 
 def moody_player() -> Player:
-    models = Models(actor=Moody(actor), judge=Moody(refiner), refiner=Moody(refiner))
+    models = Backends(actor=Moody(actor), judge=Moody(refiner), refiner=Moody(refiner))
     return Player(models={"none": models}, live=models, templates=COMPACT)
 
 
@@ -120,7 +120,7 @@ def drawing(cell: Cell, *texts: str) -> ScriptedBackend:
 
 async def play_all_judged(judge: ScriptedBackend, *texts: str, **changes: object) -> Trial:
     cell = Cell("held_out", 0, 0)
-    models = Models(actor=drawing(cell, *texts), judge=judge, refiner=judge)
+    models = Backends(actor=drawing(cell, *texts), judge=judge, refiner=judge)
     arm = best_of_all(len(texts) - 1)
     arm = replace(arm, search=replace(arm.search, **changes))  # type: ignore[arg-type]
     return await Player(models={"none": models}, live=models, templates=COMPACT).play(arm, cell)
@@ -179,7 +179,7 @@ async def test_both_kinds_of_best_of_n_share_what_was_generated(tmp_path: Path) 
     with CompletionStore(tmp_path / "store.sqlite") as store:
         cached = {name: CachedBackend(Moody(says), store, identity=name) for name, says in
                   (("actor", actor), ("refiner", refiner))}  # fmt: skip
-        models = Models(actor=cached["actor"], judge=cached["refiner"], refiner=cached["refiner"])
+        models = Backends(actor=cached["actor"], judge=cached["refiner"], refiner=cached["refiner"])
         playing = Player(models={"none": models}, live=models, templates=COMPACT)
         for cell in cells:
             whole = await playing.play(best_of_all(8), cell)
@@ -191,7 +191,7 @@ async def test_both_kinds_of_best_of_n_share_what_was_generated(tmp_path: Path) 
 
 
 async def test_best_of_n_is_timed_at_every_budget(tmp_path: Path) -> None:
-    models = Models(actor=Moody(actor), judge=Moody(refiner), refiner=Moody(refiner))
+    models = Backends(actor=Moody(actor), judge=Moody(refiner), refiner=Moody(refiner))
     items = timed([best_of_all(4)], split="held_out", prompts=2, budgets=(0, 2, 8))
     times = Times.read(await time_all(models, COMPACT, items, out=tmp_path / "seconds.jsonl")).seconds
     assert set(times[BEST_OF_ALL]) == {0, 2, 4}
@@ -331,7 +331,7 @@ async def test_a_search_with_perfect_halves_ends_with_a_right_answer() -> None:
     chats = ChatReader(COMPACT, examples)
     inner = ScriptedBackend(always("no text at all"))
     both = OracleJudge(OracleRefiner(inner, chats, count=len), chats, count=len)
-    models = Models(actor=inner, judge=both, refiner=both)
+    models = Backends(actor=inner, judge=both, refiner=both)
     playing = Player(models={"both": models}, live=models, templates=COMPACT)
     arm = next(arm for arm in oracle_arms(budget=8) if arm.oracle == "both")
     for index in range(10):
@@ -379,7 +379,7 @@ async def test_a_run_is_played_once_and_its_rows_are_read_again(tmp_path: Path) 
     trials = by_arm(arms, rows)
     assert {len(ours) for ours in trials.values()} == {8}
     silent = ScriptedBackend(always("never asked"))
-    models = Models(actor=silent, judge=silent, refiner=silent)
+    models = Backends(actor=silent, judge=silent, refiner=silent)
     again = Player(models={"none": models}, live=models, templates=COMPACT)
     assert by_arm(arms, await play_all(again, items, out=tmp_path / "trials.jsonl")) == trials
     assert not silent.calls
@@ -389,7 +389,7 @@ async def test_a_run_is_played_once_and_its_rows_are_read_again(tmp_path: Path) 
 
 async def test_a_search_that_no_budget_cut_is_timed_once(tmp_path: Path) -> None:
     actor, refiner_ = ScriptedBackend(always("draft"), latency_s=0.01), ScriptedBackend(refiner, latency_s=0.01)
-    models = Models(actor=actor, judge=refiner_, refiner=refiner_)
+    models = Backends(actor=actor, judge=refiner_, refiner=refiner_)
     arms: list[Arm] = main_arms(["bfs"], budget=8, best_of=8, best_of_all=8)
     items = timed(arms, split="held_out", prompts=3, budgets=(0, 1, 2, 8))
     rows = await time_all(models, COMPACT, items, out=tmp_path / "seconds.jsonl")
@@ -400,20 +400,19 @@ async def test_a_search_that_no_budget_cut_is_timed_once(tmp_path: Path) -> None
 
 
 async def test_the_bench_judges_as_the_server_does() -> None:
-    """But for whose random stream a vote is drawn from, a played search is `run_search` with its config."""
+    """But for whose random stream a vote is drawn from, a played search is a `Searcher` with its config."""
     arm = main_arms(["bfs"], budget=6, best_of=6, best_of_all=6)[1]
     cell = Cell("held_out", 0, 0)
     backend = ScriptedBackend(lambda m, s: refiner(m, replace(s, seed=None)))
-    models = Models(actor=ScriptedBackend(always("draft")), judge=backend, refiner=backend)
+    models = Backends(actor=ScriptedBackend(always("draft")), judge=backend, refiner=backend)
     trial = await Player(models={"none": models}, live=models, templates=COMPACT).play(arm, cell)
-    result = await run_search(
-        (Message("user", cell.prompt.text),),
+    roles = Models(
         actor=models.actor,
         judge=Judge(backend=backend, templates=COMPACT),
         refiner=Refiner(backend=backend, templates=COMPACT),
-        config=SearchConfig(budget=6, stop="level", seed=cell.search_seed),
-        actor_sampling=Sampling(),
     )
+    config = SearchConfig(budget=6, stop="level", seed=cell.search_seed)
+    result = await Searcher(roles, config).run((Message("user", cell.prompt.text),))
     assert trial.answer(6).value == result.value
     assert trial.spent(6).nodes == result.nodes
     assert trial.spent(6).tokens == sum(usage.completion_tokens for usage in result.usage.values())

@@ -15,7 +15,7 @@ from spar_core.checks import verify
 from spar_core.judge import Judge
 from spar_core.prompts import Templates
 from spar_core.refiner import Refiner
-from spar_core.search import SearchConfig, run_search
+from spar_core.search import Models, SearchConfig, Searcher
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Sampling, Usage
 from spar_training.data.prompts import PromptRecord
@@ -115,15 +115,11 @@ class VerifierEval:
         return row
 
     async def _searched(self, item: _Drafted, actor: Backend, judge: Judge, refiner: Backend) -> Row:
-        result = await run_search(
-            item.prompt.conversation,
-            actor=actor,
-            judge=replace(judge, early_stop=True),
-            refiner=self._refiner(refiner),
-            config=SearchConfig(budget=self.budget, seed=derive_seed(self.seed, "validation", item.id, "search")),
-            actor_sampling=Sampling(temperature=0.7, max_tokens=self.max_tokens),
-            draft=Completion(item.text, "stop", Usage()),
-        )
+        models = Models(actor=actor, judge=replace(judge, early_stop=True), refiner=self._refiner(refiner))
+        config = SearchConfig(budget=self.budget, seed=derive_seed(self.seed, "validation", item.id, "search"))
+        searcher = Searcher(models, config, Sampling(temperature=0.7, max_tokens=self.max_tokens))
+        draft = Completion(item.text, "stop", Usage())
+        result = await searcher.run(item.prompt.conversation, draft=draft)
         text = result.answer.text
         return {"text": text, "accepted": result.accepted, "nodes": result.nodes, "passed": _passed(item.prompt, text)}
 

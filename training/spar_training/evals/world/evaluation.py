@@ -16,7 +16,7 @@ from spar_core.checks import verify
 from spar_core.judge import Judge, Judgement
 from spar_core.prompts import Templates
 from spar_core.refiner import Refiner
-from spar_core.search import SearchConfig, SearchResult, run_search
+from spar_core.search import Models, SearchConfig, Searcher, SearchResult
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling
 from spar_training.reports.intervals import Interval, interval
@@ -96,15 +96,9 @@ class WorldEval:
         if not passes(prompt, draft.text) and not judgement.accepted and judgement.critique:
             once = await refiner.refine(conversation, draft.text, judgement.critique, seed=derive_seed(seed, "once"))
             refined = once.text or ""
-        result = await run_search(
-            conversation,
-            actor=self.actor,
-            judge=Judge(backend=self.refiner, templates=self.templates, sampling=CALL_SAMPLING),
-            refiner=refiner,
-            config=config,
-            actor_sampling=ACTOR_SAMPLING,
-            draft=draft,
-        )
+        voting = Judge(backend=self.refiner, templates=self.templates, sampling=CALL_SAMPLING)
+        models = Models(actor=self.actor, judge=voting, refiner=refiner)
+        result = await Searcher(models, config, ACTOR_SAMPLING).run(conversation, draft=draft)
         return Outcome(prompt, draft, passes(prompt, greedy.text), judgement, refined, result)
 
 

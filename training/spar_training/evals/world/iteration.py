@@ -16,7 +16,7 @@ from spar_core.backends.base import Backend
 from spar_core.checks import verify
 from spar_core.prompts import load_templates
 from spar_core.refiner import Refiner
-from spar_core.search import PAPER_DEPTH, SearchConfig, run_search
+from spar_core.search import PAPER_DEPTH, Models, SearchConfig, Searcher
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Sampling, Usage
 from spar_training.data.prompts import PromptRecord
@@ -111,18 +111,15 @@ class PairEval:
         return row
 
     async def _search(self, item: Drafted, actor: Backend, refiner: Backend) -> Row:
-        judge = replace(voting(refiner, self.templates, _VOTES, self.calling), early_stop=True)
-        result = await run_search(
-            item.prompt.conversation,
+        models = Models(
             actor=actor,
-            judge=judge,
+            judge=replace(voting(refiner, self.templates, _VOTES, self.calling), early_stop=True),
             refiner=Refiner(backend=refiner, templates=load_templates(self.templates), sampling=self.calling),
-            config=SearchConfig(
-                budget=self.budget, max_depth=PAPER_DEPTH, seed=derive_seed(self.seed, "evaluation", item.id, "search")
-            ),
-            actor_sampling=self.answering,
-            draft=Completion(item.response, "stop", Usage()),
         )
+        seed = derive_seed(self.seed, "evaluation", item.id, "search")
+        config = SearchConfig(budget=self.budget, max_depth=PAPER_DEPTH, seed=seed)
+        draft = Completion(item.response, "stop", Usage())
+        result = await Searcher(models, config, self.answering).run(item.prompt.conversation, draft=draft)
         text = result.answer.text
         return {"text": text, "accepted": result.accepted, "nodes": result.nodes, **outcome(item.prompt, text)}
 

@@ -21,7 +21,7 @@ from spar_training.storage.files import Row, read_rows, write_text
 from spar_training.studies.scaling.analysis import find
 from spar_training.studies.scaling.arms import DEFAULT_METHOD, METHODS, Arm, ablation_arms, main_arms, oracle_arms
 from spar_training.studies.scaling.grid import TEMPLATES, by_arm, fingerprint, play_all, player, plays
-from spar_training.studies.scaling.player import Models
+from spar_training.studies.scaling.player import Backends
 from spar_training.studies.scaling.report import to_report, to_result
 from spar_training.studies.scaling.sources import Embedded, Served, Source
 from spar_training.studies.scaling.timing import Times, time_all, timed
@@ -168,7 +168,7 @@ async def _timed(options: Options, source: Source) -> list[Row]:
         return list(read_rows(out, needs=("id",)))
     with item_progress("one at a time") as tell:
         async with source.opened(searches=None) as pair:
-            models = Models(actor=pair.actor, judge=pair.refiner, refiner=pair.refiner)
+            models = Backends(actor=pair.actor, judge=pair.refiner, refiner=pair.refiner)
             return await time_all(models, load_templates(options.template_set), items, out=out, tell=tell)
 
 

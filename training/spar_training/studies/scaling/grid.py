@@ -17,7 +17,7 @@ from spar_training.pipeline.runner import Policy, Progress, run_items
 from spar_training.storage.files import Row
 from spar_training.studies.scaling.arms import Arm
 from spar_training.studies.scaling.oracle import ChatReader, Count, OracleJudge, OracleRefiner
-from spar_training.studies.scaling.player import Cell, Models, Player
+from spar_training.studies.scaling.player import Backends, Cell, Player
 from spar_training.studies.scaling.trial import Trial
 from spar_training.world.example import draw_example
 from spar_training.world.prompt import Split
@@ -62,12 +62,12 @@ async def player(
     refining = OracleRefiner(refiner, chats, count=pair.count)
     playing = Player(
         models={
-            "none": Models(actor=actor, judge=refiner, refiner=refiner),
-            "judge": Models(actor=actor, judge=judging, refiner=refiner),
-            "refiner": Models(actor=actor, judge=refiner, refiner=refining),
-            "both": Models(actor=actor, judge=judging, refiner=refining),
+            "none": Backends(actor=actor, judge=refiner, refiner=refiner),
+            "judge": Backends(actor=actor, judge=judging, refiner=refiner),
+            "refiner": Backends(actor=actor, judge=refiner, refiner=refining),
+            "both": Backends(actor=actor, judge=judging, refiner=refining),
         },
-        live=Models(actor=actor, judge=pair.refiner, refiner=pair.refiner),
+        live=Backends(actor=actor, judge=pair.refiner, refiner=pair.refiner),
         templates=templates,
     )
     try:

@@ -14,7 +14,7 @@ from spar_core.checks.base import Check
 from spar_core.judge import Judge, Judgement, Vote
 from spar_core.prompts import Templates
 from spar_core.refiner import Refiner
-from spar_core.search import SearchResult, run_search
+from spar_core.search import Models, Searcher, SearchResult
 from spar_core.search.events import Emit, Event, Expanding, Refined
 from spar_core.search.tree import Node, Path
 from spar_core.seeds import derive_seed
@@ -78,8 +78,8 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Models:
-    """An actor, and what judges and refines."""
+class Backends:
+    """The backend of each role. An arm's votes and threshold make a judge of one, trial by trial."""
 
     actor: Backend
     judge: Backend
@@ -90,8 +90,8 @@ class Models:
 class Player:
     """`models` answers the arms by their oracle ("none", ...), `live` those that must not come from a store."""
 
-    models: dict[str, Models]
-    live: Models
+    models: dict[str, Backends]
+    live: Backends
     templates: Templates
     truth: Truth = field(default_factory=Truth)
 
@@ -156,7 +156,7 @@ class Player:
         return drawn_trial(cell.prompt, nodes, truth=self.truth, index=cell.index, seed=cell.seed)
 
 
-async def sample_and_judge(arm: Arm, cell: Cell, models: Models, templates: Templates) -> list[Node]:
+async def sample_and_judge(arm: Arm, cell: Cell, models: Backends, templates: Templates) -> list[Node]:
     """The draft and samples of an arm that judges all of them."""
     return await draw_all(
         (Message("user", cell.prompt.text),),
@@ -172,27 +172,27 @@ async def search(
     arm: Arm,
     cell: Cell,
     prompt: Prompt,
-    models: Models,
+    models: Backends,
     templates: Templates,
     hear: Emit = lambda event: None,
 ) -> SearchResult:
     """The arm's search from the cell's draft; `hear` is told its events."""
     seed = cell.search_seed
     sampling = Sampling(temperature=0, max_tokens=ACTOR_SAMPLING.max_tokens) if arm.greedy else ACTOR_SAMPLING
-    config = replace(arm.search, seed=seed)
-    return await run_search(
-        (Message("user", prompt.text),),
-        actor=models.actor,
-        judge=_judge(arm, cell, models, templates),
-        refiner=Refiner(backend=models.refiner, templates=templates, sampling=CALL_SAMPLING),
-        config=config,
+    searcher = Searcher(
+        Models(
+            actor=models.actor,
+            judge=_judge(arm, cell, models, templates),
+            refiner=Refiner(backend=models.refiner, templates=templates, sampling=CALL_SAMPLING),
+        ),
+        config=replace(arm.search, seed=seed),
         actor_sampling=replace(sampling, seed=derive_seed(seed, "draft")),
         checks=prompt.checks if arm.checks else (),
-        emit=hear,
     )
+    return await searcher.run((Message("user", prompt.text),), emit=hear)
 
 
-def _judge(arm: Arm, cell: Cell, models: Models, templates: Templates) -> TextJudge:
+def _judge(arm: Arm, cell: Cell, models: Backends, templates: Templates) -> TextJudge:
     return TextJudge(
         backend=models.judge,
         templates=templates,

@@ -18,7 +18,7 @@ from spar_training.pipeline.runner import Policy, Progress, run_items
 from spar_training.storage.files import Row
 from spar_training.studies.scaling.analysis import mean
 from spar_training.studies.scaling.arms import Arm
-from spar_training.studies.scaling.player import Cell, Models, sample_and_judge, search
+from spar_training.studies.scaling.player import Backends, Cell, sample_and_judge, search
 from spar_training.world.prompt import Split
 
 
@@ -70,7 +70,7 @@ class Times:
 
 
 async def time_all(
-    models: Models,
+    models: Backends,
     templates: Templates,
     items: Sequence[Timed],
     *,
@@ -93,7 +93,7 @@ async def time_all(
     return await run_items(items, work, out=out, policy=Policy(in_flight=1), tell=tell)
 
 
-async def _seconds(item: Timed, models: Models, templates: Templates) -> dict[str, float]:
+async def _seconds(item: Timed, models: Backends, templates: Templates) -> dict[str, float]:
     """Seconds by budget, from the largest down; a budget that cuts the search is run, others share its time."""
     seconds: dict[str, float] = {}
     known: float | None = None
@@ -106,7 +106,7 @@ async def _seconds(item: Timed, models: Models, templates: Templates) -> dict[st
     return seconds
 
 
-async def _once(arm: Arm, cell: Cell, models: Models, templates: Templates) -> tuple[float, int]:
+async def _once(arm: Arm, cell: Cell, models: Backends, templates: Templates) -> tuple[float, int]:
     """Seconds of one answer, and the nodes that it took."""
     if arm.judge_all:
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What a strategy is, and what strategies share."""
+"""The strategy interface, and the node selection that strategies share."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from spar_core.search.result import StopReason
 from spar_core.search.tree import Node
 from spar_core.seeds import derive_seed
 
-# Expands nodes until one is accepted or nothing is left to do, and says why it stopped.
-# The engine puts "tokens" or "upstream" in place of "no_candidates" where that was the cause.
+# Expands nodes below the given root until one is accepted or nothing is left to expand, and returns why it stopped.
+# The searcher replaces "no_candidates" by "tokens" or "upstream" where that was the cause.
 Strategy = Callable[[Expansion, Node], Awaitable[StopReason]]
 
 
-def select(expansion: Expansion, nodes: Sequence[Node], count: int, *place: int | str) -> list[Node]:
-    """The `count` nodes to go on from, of those that can be refined.
+def select(expansion: Expansion, nodes: Sequence[Node], count: int, *label: int | str) -> list[Node]:
+    """Choose up to `count` expandable nodes to continue from.
 
-    Greedy: the highest values, earlier paths first among equals. Sampled: drawn without replacement in
-    proportion to value, uniformly where every value is zero; `place` names the draw for its seed.
+    Greedy selection takes the highest values, and earlier paths first among equals. Sampled selection draws without
+    replacement in proportion to value, uniformly where every value is zero; `label` derives the seed of the draw, so
+    it must differ between the draws of one search.
     """
     pool = [node for node in nodes if node.expandable]
     if expansion.config.select == "greedy":
         return sorted(pool, key=lambda node: (-(node.value or 0.0), node.depth, node.path))[:count]
-    rng = random.Random(derive_seed(expansion.config.seed, "select", *place))
+    rng = random.Random(derive_seed(expansion.config.seed, "select", *label))
     chosen: list[Node] = []
     while pool and len(chosen) < count:
         weights = [node.value or 0.0 for node in pool]

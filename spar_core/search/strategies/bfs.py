@@ -1,14 +1,14 @@
-"""Breadth first: refine every node of the beam `branch` times, keep the best `beam`, go one level deeper.
+"""Breadth first: refine every node of the beam `branch` times, keep the best `beam`, descend one level.
 
-SPaR's search (arXiv 2412.11605): branch 3, beam 2, depth 3 give 3 + 6 + 6 = 15 nodes. A level that brings
-nothing new, only duplicates and unreadable replies, is asked for again from the same beam.
+SPaR's search (arXiv 2412.11605): branch 3, beam 2 and depth 3 give 3 + 6 + 6 = 15 nodes. A level that yields only
+duplicates and unreadable replies is expanded again from the same beam.
 """
 
 from __future__ import annotations
 
 from spar_core.search.expansion import Expansion
 from spar_core.search.result import StopReason
-from spar_core.search.strategy import select
+from spar_core.search.strategies.base import select
 from spar_core.search.tree import Node
 
 
@@ -18,7 +18,7 @@ async def bfs(expansion: Expansion, root: Node) -> StopReason:
     for depth in range(config.tree_depth):
         if not expansion.budget.nodes_left:
             return "budget"
-        level = await expansion.refine_all([place for node in beam for place in expansion.places(node)])
+        level = await expansion.refine_all([branch for node in beam for branch in expansion.branches(node)])
         if any(node.accepted for node in level):
             return "refined_accepted"
         found = select(expansion, level, config.beam, *root.path, depth)

@@ -1,23 +1,23 @@
-"""What a budget buys beyond one tree: more trees, each from a fresh draft, until one answer is accepted.
+"""Use a budget beyond one tree: more trees, each from a fresh draft, until one answer is accepted.
 
-A tree that ends without an accepted answer has mostly been refining a draft that its refiner cannot mend. Measured at
-budgets of 16, 32 and 64, a fresh draft then gains more, for fewer tokens, than a deeper tree, a wider one, another from
-the same draft or one from the best node so far (docs/architecture.md has the figures).
+A tree that ends without an accepted answer has mostly been refining a draft that its refiner cannot repair. At budgets
+of 16, 32 and 64 a fresh draft gains more, for fewer tokens, than a deeper tree, a wider one, another tree from the same
+draft or one from the best node so far (figures in docs/architecture.md).
 """
 
 from __future__ import annotations
 
 from spar_core.search.expansion import Expansion
 from spar_core.search.result import StopReason
-from spar_core.search.strategy import Strategy
+from spar_core.search.strategies.base import Strategy
 from spar_core.search.tree import Node
 
 
 async def search_trees(strategy: Strategy, expansion: Expansion, root: Node, *, redraft: bool) -> StopReason:
-    """Search from `root` and, unless the config names a depth, from further drafts for as long as the budget lasts.
+    """Search from `root` and, unless the config sets a depth, from further drafts until the budget is used up.
 
-    A fresh draft is a node and a child of the first. Without `redraft` the trees all start from `root`: it is its
-    answer that is to be refined.
+    A fresh draft costs a node and is a child of the root. Without `redraft` every tree starts from `root`, because the
+    caller wants that very answer refined.
     """
     start = root
     while True:
@@ -38,7 +38,7 @@ async def search_trees(strategy: Strategy, expansion: Expansion, root: Node, *, 
 
 
 async def _fresh_draft(expansion: Expansion, root: Node) -> Node | None:
-    """A further draft to refine, or the first again where the actor says nothing new; None when the call failed."""
+    """A new draft to refine, the root again if the actor only repeats itself, or None if the call failed."""
     for node in await expansion.sample_all([expansion.tree.children(root.path)]):
         if node.accepted or node.expandable:
             return node

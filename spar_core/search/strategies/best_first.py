@@ -1,10 +1,10 @@
-"""Best first: always refine the most promising node found so far, wherever in the tree it is."""
+"""Best first: always refine the most promising node found so far, anywhere in the tree."""
 
 from __future__ import annotations
 
 from spar_core.search.expansion import Expansion
 from spar_core.search.result import StopReason
-from spar_core.search.strategy import select
+from spar_core.search.strategies.base import select
 from spar_core.search.tree import Node
 
 
@@ -19,7 +19,7 @@ async def best_first(expansion: Expansion, root: Node) -> StopReason:
         if not chosen:
             break
         frontier.remove(chosen[0])
-        children = await expansion.refine_all(expansion.places(chosen[0]))
+        children = await expansion.refine_all(expansion.branches(chosen[0]))
         if any(node.accepted for node in children):
             return "refined_accepted"
         frontier += [node for node in children if node.depth < deepest]
