@@ -1,4 +1,9 @@
-"""What a model in a folder is, whatever the folder is called: the SHA-256 of its weights, in hexadecimal."""
+"""Models and pairs on disk: what they are, what made them, and how a pair wants to be served.
+
+A pair's folder has `actor/`, `refiner/` and, where it says how it wants to be served, `pair.json`. Each role's folder
+holds a model, or a LoRA adapter over the base that `pair.json` names. A role without a folder is that base as it is.
+A folder that is a model itself is a pair too: an actor that refines its own answers.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +17,20 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spar_core.errors import ConfigError
+from spar_core.model_catalog import find_base
 from spar_core.validation import format_validation_error
 
 _BLOCK: Final = 1 << 22
 
 
 def weights_sha256(folder: Path) -> str:
-    """Of the weight files' names and bytes, in the order of their names; that of nothing where there are none."""
+    """Of the weight files' names and bytes, in the order of their names; that of nothing where there are none.
+
+    A model in one file, such as a GGUF, counts as a folder with that file alone.
+    """
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+    files_here = [folder] if folder.is_file() else [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
+    for path in sorted(files_here):
         digest.update(path.name.encode())
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
@@ -32,6 +42,10 @@ def shipped_pair() -> Path:
     """Its folder, with `actor/` and `refiner/` in it."""
     return Path(str(files("spar_core"))) / "models"
 
+
+DEFAULT_PAIR: Final = Path("spar-135m")
+TINY_PAIR: Final = Path("tiny")
+_SHIPPED: Final = {str(TINY_PAIR): shipped_pair(), str(DEFAULT_PAIR): shipped_pair() / "spar-135m"}
 
 # Of `lineage.json`, which also tells of paths and data: what anybody may know.
 _TOLD: Final = ("name", "sha256", "seed", "iteration")
@@ -55,24 +69,33 @@ def _recipe(file: Path) -> dict[str, Any] | None:
 
 
 class _PairFile(BaseModel):
-    """`pair.json`: the pair's name, and the template set that its refiner was trained with."""
+    """`pair.json`: the pair's name, its base, and the template set that its refiner was trained with."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str | None = Field(default=None, min_length=1)
     templates: str = Field(default="default", min_length=1)
     max_tokens: int | None = Field(default=None, ge=1, description="of any one call")
+    base: str | None = Field(default=None, min_length=1, description="a folder, a .gguf file or a known name")
+
+
+@dataclass(frozen=True, slots=True)
+class RoleModel:
+    """A model's folder or GGUF file, and the folder of the adapter over it, if there is one."""
+
+    model: Path
+    adapter: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PairFolder:
-    """Models for the embedded engine, the same folder twice where one is both.
+    """Models for an engine in this process, the same twice where one is both.
 
     The lengths are the most tokens of one call where nothing else is said.
     """
 
-    actor: Path
-    refiner: Path
+    actor: RoleModel
+    refiner: RoleModel
     name: str
     templates: str
     answer_tokens: int | None
@@ -80,24 +103,33 @@ class PairFolder:
     refine_tokens: int
 
 
+def named_folder(pair: Path) -> Path:
+    """The folder of a pair that comes with the package, by its name; any other as it is."""
+    folder = _SHIPPED.get(str(pair))
+    return pair if folder is None or pair.exists() else folder
+
+
+def base_name(folder: Path) -> str | None:
+    """The base that a pair wants, if it wants one.
+
+    Raises:
+        ConfigError: its `pair.json` is wrong.
+    """
+    return _read(folder).base
+
+
 def load_folder(folder: Path) -> PairFolder:
     """Look at a folder; no model is loaded yet.
 
     Raises:
-        ConfigError: a model is missing in it, or its `pair.json` is wrong.
+        ConfigError: a model is missing in it, its base is not on this machine, or its `pair.json` is wrong.
     """
-    alone = (folder / "config.json").is_file()
-    actor, refiner = (folder, folder) if alone else (folder / "actor", folder / "refiner")
-    for model in (actor, refiner):
-        if not (model / "config.json").is_file():
-            raise ConfigError(f"pair: {model} holds no model; the folder needs actor/ and refiner/, or to be a model")
-    said = _PairFile()
-    file = folder / "pair.json"
-    if file.exists():
-        try:
-            said = _PairFile.model_validate_json(file.read_bytes())
-        except ValidationError as error:
-            raise ConfigError(f"{file}: {format_validation_error(error, whole='it', model=_PairFile)}") from error
+    said = _read(folder)
+    if (folder / "config.json").is_file():
+        actor = refiner = RoleModel(folder)
+    else:
+        base = None if said.base is None else _base(said.base)
+        actor, refiner = (_role(folder / role, base) for role in ("actor", "refiner"))
     return PairFolder(
         actor=actor,
         refiner=refiner,
@@ -107,3 +139,32 @@ def load_folder(folder: Path) -> PairFolder:
         judge_tokens=said.max_tokens or 2048,
         refine_tokens=said.max_tokens or 3072,
     )
+
+
+def _read(folder: Path) -> _PairFile:
+    file = folder / "pair.json"
+    if not file.exists():
+        return _PairFile()
+    try:
+        return _PairFile.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise ConfigError(f"{file}: {format_validation_error(error, whole='it', model=_PairFile)}") from error
+
+
+def _role(folder: Path, base: Path | None) -> RoleModel:
+    if (folder / "config.json").is_file():
+        return RoleModel(folder)
+    if (folder / "adapter_config.json").is_file():
+        if base is None:
+            raise ConfigError(f"pair: {folder} is an adapter; name its base in {folder.parent / 'pair.json'}")
+        return RoleModel(base, folder)
+    if base is not None and not folder.exists():
+        return RoleModel(base)
+    raise ConfigError(f"pair: {folder} holds no model; the folder needs actor/ and refiner/, or to be a model")
+
+
+def _base(name: str) -> Path:
+    found = find_base(name)
+    if found is None:
+        raise ConfigError(f"the base {name} is not on this machine; run: spar models pull {name}")
+    return found.path

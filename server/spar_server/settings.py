@@ -276,7 +276,12 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     model: str | None = Field(default=None, description="name under which the pair is served")
-    pair: Path | None = Field(default=None, description="folder with actor/ and refiner/")
+    pair: Path | None = Field(
+        default=None, description="folder with actor/ and refiner/; or spar-135m, the default, or tiny"
+    )
+    cache_mib: int = Field(
+        default=512, ge=1, description="most memory for keys and values of models in this process, taken as needed"
+    )
     actor: Served | None = None
     refiner: Served | None = None
     vllm: dict[str, Any] = Field(default={}, description="engine arguments of models in this process")

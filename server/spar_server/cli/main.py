@@ -44,7 +44,9 @@ def spar(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1)")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, 0 for a free one (default 8000)")] = None,
-    pair: Annotated[str | None, typer.Option(help="Folder with actor/ and refiner/ (default shipped)")] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="Folder with actor/ and refiner/; or spar-135m (the default), or tiny")
+    ] = None,
     actor_url: Annotated[
         list[str] | None,
         typer.Option(help="OpenAI-compatible URL of the actor, ending in /v1; once for each of its servers"),

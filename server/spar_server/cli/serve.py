@@ -21,9 +21,12 @@ import typer
 import uvicorn
 
 from spar_core.errors import ConfigError
+from spar_core.model_catalog import find_base
+from spar_core.model_folder import DEFAULT_PAIR, TINY_PAIR, base_name, named_folder
 from spar_server.admission.draining import Draining
 from spar_server.app import create_app
 from spar_server.auth.keyring import load_keyring
+from spar_server.cli.models import pull_shown
 from spar_server.cli.probe import upstream_problems
 from spar_server.http.server import server_config
 from spar_server.logs import set_up_logging
@@ -234,6 +237,27 @@ def _allow_files(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
+def _with_base(settings: Settings) -> Settings:
+    """Have the pair's base on this machine; where the default pair's cannot be had, serve the tiny pair and say so.
+
+    Raises:
+        ConfigError: a pair that was asked for has a base that cannot be had.
+    """
+    if settings.actor:
+        return settings
+    base = base_name(named_folder(settings.pair or DEFAULT_PAIR))
+    if base is None or find_base(base) is not None:
+        return settings
+    try:
+        pull_shown(base)
+    except ConfigError as error:
+        if settings.pair:
+            raise
+        typer.echo(f"Serving the tiny pair, since the default one lacks its base: {error}", err=True)
+        return settings.model_copy(update={"pair": TINY_PAIR})
+    return settings
+
+
 def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
     """Serve until told to stop; or only `check` the settings and the upstreams.
 
@@ -257,6 +281,7 @@ def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
         addresses = _addresses(settings)
         sockets = [stack.enter_context(address.bind()) for address in addresses]
         metrics = Metrics()
+        settings = _with_base(settings)
         pair = build_pair(settings, metrics.upstreams.of)
         app = create_app(settings, pair, metrics)
         for address, bound in zip(addresses, sockets, strict=True):

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from secrets import token_bytes
 from typing import Any, Final
 
 from spar_core.backends.base import Backend, is_ready
+from spar_core.backends.in_process.backend import InProcessBackend
 from spar_core.backends.openai import OpenAIBackend, Timeouts
 from spar_core.backends.pool import PoolBackend, PoolObserver, RetryPolicy, SilentObserver
 from spar_core.errors import ConfigError
-from spar_core.model_folder import PairFolder, lineage_of, load_folder, shipped_pair
+from spar_core.model_folder import DEFAULT_PAIR, RoleModel, lineage_of, load_folder, named_folder
 from spar_core.prompts import Templates, load_templates
 from spar_core.types import Sampling
+from spar_server.models.in_process import open_roles
 from spar_server.models.vllm import VllmModels
 from spar_server.settings import Served, Settings, Upstream, VllmModel
 
-_MODELS: Final = shipped_pair()
-# 256 tokens: the small pair's longest judgement and answer, with room to spare.
-_SHIPPED: Final = PairFolder(
-    _MODELS / "actor", _MODELS / "refiner", "spar-small", "compact",
-    answer_tokens=256, judge_tokens=256, refine_tokens=256,
-)  # fmt: skip
 _NO_MODEL_HERE: Final = (
     "vllm: engine arguments are set, and no model that vLLM runs here; set --actor-vllm, or remove them"
 )
@@ -116,37 +111,28 @@ def _embedded(settings: Settings) -> Pair:
         raise ConfigError("a refiner is set without an actor; set --actor-url or --actor-vllm too, or neither")
     if settings.vllm:
         raise ConfigError(_NO_MODEL_HERE)
-    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
-        raise ConfigError(
-            "the embedded pair needs torch and transformers: pip install 'spar-server[embedded]', "
-            "or front a server of yours with --actor-url and --actor-model"
-        )
-    # Before torch, which takes seconds to import.
-    models = load_folder(settings.pair) if settings.pair else _SHIPPED
-    import torch
-    from transformers.utils.logging import disable_progress_bar
-
-    from spar_core.backends.local import LocalBackend, LocalEngine
-
-    if settings.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device: {settings.device} is asked for and torch finds no CUDA device; use cpu or auto")
-    disable_progress_bar()
+    models = load_folder(named_folder(settings.pair or DEFAULT_PAIR))
     name = settings.model or models.name
     # Before any model is loaded.
     templates = load_templates(settings.templates or models.templates, key=token_bytes(32))
-    actor = LocalEngine(models.actor, device=settings.device)
-    # Weights and batch are shared where one model is both.
-    one = models.refiner == models.actor
-    refiner = actor if one else LocalEngine(models.refiner, device=settings.device)
+    engines = open_roles(models, device=settings.device, cache_mib=settings.cache_mib)
     # Read once too: to digest weights is to read all of them.
-    lineage = lineage_of(models.actor)
+    lineage = _lineage(models.actor)
     return Pair(
         name=name,
-        actor=LocalBackend(actor, f"{name}-actor"),
-        refiner=LocalBackend(refiner, f"{name}-refiner"),
+        actor=InProcessBackend(engines.actor, f"{name}-actor"),
+        refiner=InProcessBackend(engines.refiner, f"{name}-refiner"),
         templates=templates,
         actor_sampling=Sampling(temperature=0.9, top_p=0.9, max_tokens=models.answer_tokens),
         judge_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.judge_max_tokens or models.judge_tokens),
         refine_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.refine_max_tokens or models.refine_tokens),
-        lineage={"actor": lineage, "refiner": lineage if one else lineage_of(models.refiner)},
+        lineage={
+            "actor": lineage,
+            "refiner": lineage if models.refiner == models.actor else _lineage(models.refiner),
+        },
     )
+
+
+def _lineage(role: RoleModel) -> Mapping[str, Any]:
+    """That of the weights that make the role what it is: its adapter's where it has one."""
+    return lineage_of(role.adapter or role.model)

@@ -26,7 +26,7 @@ from spar_core.backends.in_process.text import TextStream
 from spar_core.backends.openvino.adapters import insert_adapters, load_adapter
 from spar_core.backends.openvino.blocks import Blocks
 from spar_core.backends.openvino.generation import Generation
-from spar_core.backends.openvino.graph_cache import load_converted
+from spar_core.backends.openvino.graph_cache import ConvertedModel, load_converted
 from spar_core.backends.openvino.guidance import Guides
 from spar_core.backends.openvino.options import HONOURED, read_options
 from spar_core.backends.openvino.paged_model import BLOCK, PagedModel, Slice
@@ -67,7 +67,9 @@ class OpenVinoEngine:
         self._adapters = {str(folder): number for number, folder in enumerate(dict.fromkeys(adapters), start=1)}
         if self._adapters:
             insert_adapters(converted.graph, [load_adapter(Path(folder)) for folder in self._adapters])
-        self._model = PagedModel(converted.graph, threads=threads)
+        self._model = PagedModel(
+            converted.graph, quantized=converted.quantized, threads=threads or _usual_threads(converted)
+        )
         most = cache_mib * _MIB // self._model.block_bytes
         if most < 3:
             raise ConfigError(f"cache_mib is {cache_mib}; this model needs {3 * self._model.block_bytes // _MIB + 1}")
@@ -351,6 +353,11 @@ class AdaptedEngine:
     def close(self) -> None:
         """Close the engine, for all its adapters."""
         self.engine.close()
+
+
+def _usual_threads(model: ConvertedModel) -> int | None:
+    """One for a small model, whose steps are too short to be dealt out; every core for a large one."""
+    return None if model.quantized else 1
 
 
 def _blocks_of(tokens: int) -> int:

@@ -1,7 +1,7 @@
-"""Builds a decoder of Llama's kind as an OpenVINO graph with int8 weights.
+"""Builds a decoder of Llama's kind as an OpenVINO graph, with int8 weights where that pays.
 
-Weights in groups of 32 share a scale. The matrix products carry transformers' names for their modules, such as
-`model.layers.0.self_attn.q_proj`, by which LoRA adapters find them.
+Weights in groups of 32 share a scale; small models stay as they are. The matrix products carry transformers' names for
+their modules, such as `model.layers.0.self_attn.q_proj`, by which LoRA adapters find them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ _GROUP: Final = 32
 _LEAST_SCALE: Final = np.float32(6.2e-5)
 
 
-def build_graph(source: ModelSource) -> ov.Model:
+def build_graph(source: ModelSource, *, quantize: bool) -> ov.Model:
     """The graph with its keys and values as states, in the form that can be saved and that OpenVINO can page."""
-    return _Builder(source).build()
+    return _Builder(source, quantize=quantize).build()
 
 
 class _Builder:
-    def __init__(self, source: ModelSource) -> None:
+    def __init__(self, source: ModelSource, *, quantize: bool) -> None:
         self._source = source
+        self._quantize = quantize
         self._shape = source.shape
         self._sinks: list[Any] = []
         self._ids = _input("input_ids", np.int64, 2)
@@ -126,6 +127,8 @@ class _Builder:
 
     def _weight(self, name: str) -> Any:
         weight = self._source.tensor(name)
+        if not self._quantize:
+            return ops.constant(weight)
         rows, columns = weight.shape
         size = _GROUP if columns % _GROUP == 0 else columns
         groups = weight.reshape(rows, -1, size)

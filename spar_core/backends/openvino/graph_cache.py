@@ -23,7 +23,9 @@ from spar_core.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 # What is saved changes its meaning with this.
-_FORMAT: Final = 2
+_FORMAT: Final = 3
+# Elements of a model's matrices below which eight bits would save nothing that counts.
+_SMALL_MODEL: Final = 30_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class ConvertedModel:
     end_tokens: tuple[int, ...]
     context: int
     vocabulary: int
+    quantized: bool
 
 
 def load_converted(model: Path) -> ConvertedModel:
@@ -67,14 +70,16 @@ def load_converted(model: Path) -> ConvertedModel:
 
 def _convert(model: Path) -> ConvertedModel:
     source = open_source(model)
+    quantized = source.shape.elements >= _SMALL_MODEL
     return ConvertedModel(
-        graph=build_graph(source),
+        graph=build_graph(source, quantize=quantized),
         tokenizer=source.tokenizer_json(),
         template=source.chat_template(),
         template_tokens=dict(source.template_tokens()),
         end_tokens=source.end_tokens(),
         context=source.shape.context,
         vocabulary=source.shape.vocabulary,
+        quantized=quantized,
     )
 
 

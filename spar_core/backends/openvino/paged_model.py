@@ -32,12 +32,17 @@ class Slice:
 
 
 class PagedModel:
-    """`graph` compiled for this machine's CPU. Block 0 is its own; `grow` makes more."""
+    """`graph` compiled for this machine's CPU. Block 0 is its own; `grow` makes more.
 
-    def __init__(self, graph: ov.Model, *, threads: int | None = None) -> None:
+    `quantized` stores keys and values in eight bits, and lets the products of int8 weights have int8 activations.
+    """
+
+    def __init__(self, graph: ov.Model, *, quantized: bool, threads: int | None = None) -> None:
         paged_attention_transformation(graph)
         _keep_last_rows(graph)
-        options = {**_COMPILE, **({"INFERENCE_NUM_THREADS": threads} if threads else {})}
+        options: dict[str, Any] = {**_COMPILE, "KV_CACHE_PRECISION": "u8" if quantized else "f32"}
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
         compiled = ov.Core().compile_model(graph, "CPU", options)
         self._request = compiled.create_infer_request()
         names = [one.get_any_name() for one in compiled.inputs]

@@ -31,7 +31,7 @@ def sample_token(logits: NDArray[np.float32], sampling: Sampling, draw: float) -
 
 
 def _nucleus(weights: NDArray[np.float32], top_p: float) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """The likeliest tokens that reach `top_p` together, with their cumulative weights."""
+    """The likeliest tokens that reach `top_p` together, in the vocabulary's order, with their cumulative weights."""
     total = weights.sum(dtype=np.float64)
     likely = np.flatnonzero(weights > _SMALL)
     if weights[likely].sum(dtype=np.float64) < top_p * total:
@@ -40,7 +40,8 @@ def _nucleus(weights: NDArray[np.float32], top_p: float) -> tuple[NDArray[np.int
     cumulative = weights[order].cumsum()
     # A token stays while the mass before it is below top_p; the first always stays.
     size = 1 + int(np.searchsorted(cumulative, top_p * total, side="left"))
-    return order[:size], cumulative[:size]
+    inside = np.sort(order[:size])
+    return inside, weights[inside].cumsum()
 
 
 def _drawn(cumulative: NDArray[np.float32], draw: float) -> int:

@@ -33,6 +33,7 @@ class Shape:
 
     layers: int
     hidden: int
+    intermediate: int
     heads: int
     kv_heads: int
     head_size: int
@@ -40,6 +41,12 @@ class Shape:
     context: int
     rope_theta: float
     norm_epsilon: float
+
+    @property
+    def elements(self) -> int:
+        """Of all matrices, about."""
+        attention = 2 * (self.heads + self.kv_heads) * self.head_size
+        return self.hidden * (self.vocabulary + self.layers * (attention + 3 * self.intermediate))
 
 
 class ModelSource(Protocol):
@@ -81,6 +88,15 @@ def open_source(path: Path) -> ModelSource:
     if path.is_file():
         return GgufSource(path)
     raise ConfigError(f"{path}: no model here; give a folder with config.json, or a .gguf file")
+
+
+def can_run(path: Path) -> bool:
+    """Whether this engine knows the architecture of the model there, if there is one."""
+    try:
+        open_source(path)
+    except ConfigError:
+        return False
+    return True
 
 
 class FolderSource:
@@ -155,6 +171,7 @@ def _folder_shape(config: Mapping[str, Any], folder: Path) -> Shape:
     return Shape(
         layers=int(config["num_hidden_layers"]),
         hidden=int(config["hidden_size"]),
+        intermediate=int(config["intermediate_size"]),
         heads=heads,
         kv_heads=int(config.get("num_key_value_heads") or heads),
         head_size=int(config.get("head_dim") or config["hidden_size"] // heads),
@@ -189,6 +206,7 @@ class GgufSource:
         return Shape(
             layers=int(self._key("block_count")),
             hidden=hidden,
+            intermediate=int(self._key("feed_forward_length")),
             heads=heads,
             kv_heads=int(self._key("attention.head_count_kv", heads)),
             head_size=int(self._key("attention.key_length", hidden // heads)),

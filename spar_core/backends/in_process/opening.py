@@ -1,0 +1,116 @@
+"""Opening a model in this process by the engine that suits the machine and the model."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from spar_core.backends.in_process.backend import Engine
+from spar_core.errors import ConfigError
+
+_INSTALL_OPENVINO: Final = "pip install 'spar-server[openvino]'"
+_INSTALL_TRANSFORMERS: Final = "pip install 'spar-server[embedded]'"
+
+
+class OpenedModel(Protocol):
+    """An engine, and its views for each adapter; None is the model as it is."""
+
+    def adapted(self, adapter: Path | None) -> Engine: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """`slots` requests generate together; `cache_mib` bounds the memory for keys and values. None is the usual."""
+
+    slots: int | None = None
+    cache_mib: int | None = None
+
+
+def open_model(
+    model: Path, *, device: str = "auto", adapters: Sequence[Path] = (), limits: EngineLimits = EngineLimits()
+) -> OpenedModel:
+    """Load a model: on a GPU by transformers, on a CPU by OpenVINO where that can run it.
+
+    `model` is a folder as `save_pretrained` writes it, or a GGUF file; `device` is auto, cpu, cuda, cuda:N or mps.
+
+    Raises:
+        ConfigError: the device is not there, what runs the model is not installed, or there is no such model.
+    """
+    if _on_gpu(device):
+        return _by_transformers(model, device, adapters, limits)
+    if _is_installed("openvino", "tokenizers"):
+        from spar_core.backends.openvino.source import can_run
+
+        if can_run(model) or not _is_installed("torch", "transformers"):
+            return _by_openvino(model, adapters, limits)
+    if _is_installed("torch", "transformers"):
+        return _by_transformers(model, "cpu", adapters, limits)
+    raise ConfigError(
+        f"a model in this process needs OpenVINO: {_INSTALL_OPENVINO} (on a GPU {_INSTALL_TRANSFORMERS}); "
+        "or front a server of yours with --actor-url and --actor-model"
+    )
+
+
+def _on_gpu(device: str) -> bool:
+    if device == "cpu":
+        return False
+    if not _is_installed("torch", "transformers"):
+        if device != "auto":
+            raise ConfigError(f"device: {device} needs torch and transformers: {_INSTALL_TRANSFORMERS}")
+        return False
+    if device == "auto" and not _may_have_cuda():
+        return False
+    # It takes seconds to import.
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device: {device} is asked for and torch finds no CUDA device; use cpu or auto")
+    return device != "auto" or torch.cuda.is_available()
+
+
+def _may_have_cuda() -> bool:
+    """Without torch, which takes seconds to ask: whether there is any trace of NVIDIA's driver."""
+    return sys.platform == "win32" or Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
+
+
+def _is_installed(*modules: str) -> bool:
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+def _by_openvino(model: Path, adapters: Sequence[Path], limits: EngineLimits) -> OpenedModel:
+    from spar_core.backends.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(model, adapters=adapters, **_set(max_slots=limits.slots, cache_mib=limits.cache_mib))
+
+
+def _by_transformers(model: Path, device: str, adapters: Sequence[Path], limits: EngineLimits) -> OpenedModel:
+    if adapters:
+        raise ConfigError(
+            f"{adapters[0]}: adapters in this process need a CPU and OpenVINO ({_INSTALL_OPENVINO}); "
+            "on a GPU serve the pair by vLLM, or merge them into their base"
+        )
+    from transformers.utils.logging import disable_progress_bar
+
+    from spar_core.backends.local import LocalEngine
+
+    disable_progress_bar()
+    return _Single(LocalEngine(model, device=device, **_set(max_slots=limits.slots, cache_mib=limits.cache_mib)))
+
+
+def _set(**values: int | None) -> Mapping[str, int]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Single:
+    """An engine without adapters."""
+
+    engine: Engine
+
+    def adapted(self, adapter: Path | None) -> Engine:
+        assert adapter is None
+        return self.engine
