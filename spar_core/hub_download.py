@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
@@ -41,10 +42,13 @@ def download_files(repository: str, files: Sequence[str], folder: Path, *, on_pr
     for file in files:
         size = int(found[file]["size"])
         if not _is_there(folder / file, size):
-            before = done
-            _download(repository, file, folder / file, found[file], lambda got, b=before: on_progress(b + got, total))
+            _download(repository, file, folder / file, found[file], partial(_report, on_progress, done, total))
         done += size
         on_progress(done, total)
+
+
+def _report(on_progress: OnProgress, before: int, total: int, got: int) -> None:
+    on_progress(before + got, total)
 
 
 def _is_there(path: Path, size: int) -> bool:
@@ -93,7 +97,8 @@ def _matches(path: Path, about: Mapping[str, Any]) -> bool:
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
             digest.update(piece)
-    return digest.hexdigest() == (large["sha256"] if large else about["blobId"])
+    expected: str = large["sha256"] if large else about["blobId"]
+    return digest.hexdigest() == expected
 
 
 def _listing(repository: str) -> dict[str, Any]:

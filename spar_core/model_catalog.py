@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,9 +19,10 @@ from typing import Final
 
 from spar_core.cache_folder import cache_folder
 from spar_core.errors import ConfigError
-from spar_core.hub_download import OnProgress, download_files
 
-_HEAD: Final = 1 << 20
+OnProgress = Callable[[int, int], None]
+
+_PIECE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,9 @@ def pull_base(name: str, *, on_progress: OnProgress) -> FoundBase:
         if found.source == "package":
             _check(found.path, base_model(name).package)
         return found
+    # Most commands never download.
+    from spar_core.hub_download import download_files
+
     model = base_model(name)
     try:
         download_files(model.repository, model.hub_files, model.folder, on_progress=on_progress)
@@ -142,7 +146,7 @@ def pull_base(name: str, *, on_progress: OnProgress) -> FoundBase:
 def _check(path: Path, expected: PackagedFile) -> None:
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(_HEAD):
+        while piece := file.read(_PIECE):
             digest.update(piece)
     if digest.hexdigest() != expected.sha256:
         raise ConfigError(

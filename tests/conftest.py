@@ -18,6 +18,15 @@ from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import Pair
 from spar_server.settings import Settings
 
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is left in the user's own cache folder, nor taken from it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPAR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 Serve = Callable[[Pair], AbstractContextManager[str]]
 
 

@@ -98,7 +98,7 @@ def test_the_light_gateway_serves_from_the_wheel_alone(wheel: Path, upstream: st
     assert "torch" not in installed
     spar = str(environment / "bin" / "spar")
     refused = subprocess.run([spar, "serve"], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert "pip install 'spar-server[embedded]'" in refused.stderr.replace("\n", " ")
+    assert "pip install 'spar-server[openvino]'" in refused.stderr.replace("\n", " ")
     process = subprocess.Popen(
         [spar, "serve", "--port", "0", "--actor-url", upstream, "--actor-model", "m"],
         stdout=subprocess.PIPE,

@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager
 import openai
 import pytest
 
+from spar_core.model_folder import TINY_PAIR
 from spar_server.models.pair import build_pair
 from spar_server.settings import Settings
 
 
 @pytest.fixture(scope="session")
 def embedded_url(serving: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
-    with serving(build_pair(Settings())) as url:
+    with serving(build_pair(Settings(pair=TINY_PAIR))) as url:
         yield f"{url}/v1"
 
 

@@ -98,8 +98,8 @@ def test_errors_are_the_clients_own_kinds(client: openai.OpenAI) -> None:
     assert over.value.code == "context_length_exceeded"
     # LiteLLM and others know it by OpenAI's words alone.
     assert "this model's maximum context length is" in over.value.message
-    with pytest.raises(openai.BadRequestError, match="frequency_penalty"):
-        client.chat.completions.create(model="spar-small", messages=QUESTION, frequency_penalty=1)
+    with pytest.raises(openai.BadRequestError, match="audio"):
+        client.chat.completions.create(model="spar-small", messages=QUESTION, extra_body={"audio": {"voice": "alloy"}})
 
 
 def test_one_hundred_requests_at_once_are_all_answered(embedded_url: str) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import typer
 import uvicorn
 
+from spar_core.backends.in_process.opening import require_engine
 from spar_core.errors import ConfigError
 from spar_core.model_catalog import find_base
 from spar_core.model_folder import DEFAULT_PAIR, TINY_PAIR, base_name, named_folder
@@ -245,6 +246,7 @@ def _with_base(settings: Settings) -> Settings:
     """
     if settings.actor:
         return settings
+    require_engine()
     base = base_name(named_folder(settings.pair or DEFAULT_PAIR))
     if base is None or find_base(base) is not None:
         return settings

@@ -49,7 +49,21 @@ def open_model(
             return _by_openvino(model, adapters, limits)
     if _is_installed("torch", "transformers"):
         return _by_transformers(model, "cpu", adapters, limits)
-    raise ConfigError(
+    raise _not_installed()
+
+
+def require_engine() -> None:
+    """Look whether any engine for models in this process is installed.
+
+    Raises:
+        ConfigError: none is; says how to install one.
+    """
+    if not _is_installed("openvino", "tokenizers") and not _is_installed("torch", "transformers"):
+        raise _not_installed()
+
+
+def _not_installed() -> ConfigError:
+    return ConfigError(
         f"a model in this process needs OpenVINO: {_INSTALL_OPENVINO} (on a GPU {_INSTALL_TRANSFORMERS}); "
         "or front a server of yours with --actor-url and --actor-model"
     )

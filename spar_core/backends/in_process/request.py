@@ -31,8 +31,8 @@ class Request:
 
     prompt: tuple[int, ...] = ()
     room: int = 0
-    generated: int = 0
-    next_token: int = 0
+    answer: list[int] = field(default_factory=list)
+    arrival: int = 0
     text: TextStream | None = None
     said: str = ""
 
@@ -46,7 +46,7 @@ class Request:
     @property
     def length(self) -> int:
         """Tokens of the prompt and of the answer that are in the cache."""
-        return len(self.prompt) + self.generated - 1
+        return len(self.prompt) + len(self.answer) - 1
 
     def say(
         self,

@@ -34,12 +34,16 @@ logger = logging.getLogger(__name__)
 _PROMPTS_AT_ONCE: Final = 8
 # Below this size a step is too short to be worth dealing out over cores.
 _SMALL_MODEL: Final = 30_000_000
+# Tokens that must fit beyond those that there are when a request joins others.
+_AHEAD: Final = 16
+_MIB: Final = 2**20
 
 
 class LocalEngine:
     """A model in this process.
 
-    `max_slots` requests decode together; more wait in order of arrival. `max_context` (tokens) defaults to
+    `max_slots` requests decode together; more wait in order of arrival. `cache_mib` is the most memory for keys and
+    values, taken as it is needed. `max_context` (tokens) defaults to
     the model's own, or to its attention window when that slides. `threads` are the CPU cores of this engine;
     by default one for a small model, so that two small engines run side by side, and every core for a large one.
 
@@ -53,14 +57,15 @@ class LocalEngine:
         *,
         device: str = "auto",
         max_slots: int = 32,
+        cache_mib: int = 512,
         max_context: int | None = None,
         threads: int | None = None,
     ) -> None:
         if not (Path(model_dir) / "config.json").exists():
             raise ConfigError(f"{model_dir}: no model here (config.json is missing)")
         self._device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        dtype = torch.float32 if self._device == "cpu" else torch.bfloat16
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model_dir)
+        dtype = _dtype(self._device, Path(model_dir))
         self._model: Any = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype).to(self._device).eval()
         config = self._model.config
         # Every token sees all before it here. Up to its window, a model with sliding attention does the same.
@@ -68,12 +73,16 @@ class LocalEngine:
         self.context = min(limit for limit in limits if limit)
         self.max_slots = max_slots
         self._threads = threads or self._usual_threads()
-        self._cache = SlotCache(layers=config.num_hidden_layers, slots=max_slots, context=self.context)
+        tokens = cache_mib * _MIB // _token_bytes(config, dtype)
+        # Without room for it a request would wait for ever.
+        self.context = min(self.context, tokens)
+        self._cache = SlotCache(layers=config.num_hidden_layers, tokens=tokens, context=self.context)
         self._ends = self._end_tokens()
         self._encoder = PromptEncoder(self._tokenizer, engine="the embedded engine")
         self._incoming: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._waiting: list[Request] = []
         self._live: list[Request] = []
+        self._arrivals = 0
         # Why there are no more answers. Under the lock, so that no request is queued after the last drain.
         self._ended: BackendUnavailable | None = None
         self._lock = threading.Lock()
@@ -157,6 +166,8 @@ class LocalEngine:
                 return False
             idle = False
             # In line before anything can go wrong with it, so that a broken worker still answers it.
+            self._arrivals += 1
+            request.arrival = self._arrivals
             self._waiting.append(request)
             self._prepare(request)
 
@@ -197,15 +208,27 @@ class LocalEngine:
     def _admit(self) -> None:
         """Move waiting requests to free rows, their prompts computed and first tokens sampled."""
         while self._waiting and len(self._live) < self.max_slots:
-            free = self.max_slots - len(self._live)
-            group: dict[tuple[int, ...], list[Request]] = {}
-            for request in self._waiting[:free]:
-                if request.prompt not in group and len(group) == _PROMPTS_AT_ONCE:
-                    break
-                group.setdefault(request.prompt, []).append(request)
+            group = self._next_group(self.max_slots - len(self._live))
+            if not group:
+                return
             self._prefill(group)
             # Only now: should the forward pass break, they must still be found and failed.
             self._waiting = self._waiting[sum(map(len, group.values())) :]
+
+    def _next_group(self, free: int) -> dict[tuple[int, ...], list[Request]]:
+        """The first in line that fit, by what is to be computed of them: prompts, and what was said already."""
+        group: dict[tuple[int, ...], list[Request]] = {}
+        rows = len(self._live)
+        longest = max((request.length + 1 for request in self._live), default=0)
+        for request in self._waiting[:free]:
+            tokens = (*request.prompt, *request.answer)
+            longest, rows = max(longest, len(tokens)), rows + 1
+            # Some more than fits now: else it would have to give way at once.
+            ahead = 0 if rows == 1 else _AHEAD
+            if not self._cache.fits(rows, longest + ahead) or (tokens not in group and len(group) == _PROMPTS_AT_ONCE):
+                break
+            group.setdefault(tokens, []).append(request)
+        return group
 
     def _prefill(self, group: Mapping[tuple[int, ...], list[Request]]) -> None:
         first = len(self._live)
@@ -235,10 +258,18 @@ class LocalEngine:
         """One token more for every live row."""
         if not self._live:
             return
-        ids = torch.tensor([[request.next_token] for request in self._live])
+        self._keep_to_the_bound()
+        ids = torch.tensor([[request.answer[-1]] for request in self._live])
         positions = torch.tensor([[request.length] for request in self._live])
         logits = self._forward(ids, positions, 0, 1)[:, -1]
         self._advance(0, logits)
+
+    def _keep_to_the_bound(self) -> None:
+        """Where one token more for each does not fit, the latest give way, and are computed again later."""
+        while not self._cache.fits(len(self._live), max(request.length for request in self._live) + 1):
+            row = max(range(len(self._live)), key=lambda row: self._live[row].arrival)
+            self._waiting.insert(0, self._live[row])
+            self._free(row)
 
     def _forward(
         self, ids: torch.Tensor, positions: torch.Tensor, first: int, keep: int | torch.Tensor
@@ -268,20 +299,19 @@ class LocalEngine:
     def _take(self, request: Request, token: int) -> bool:
         """Give a request its next token; True when that was its last."""
         assert request.text is not None
-        request.generated += 1
-        request.next_token = token
+        request.answer.append(token)
         ended = token in self._ends
         piece = "" if ended else request.text.push(token)
         finish: FinishReason | None = None
         if ended or request.text.stopped:
             finish = "stop"
-        elif request.generated >= request.room:
+        elif len(request.answer) >= request.room:
             finish = "length"
         if finish is None:
             if piece:
                 request.say(piece)
             return False
-        usage = Usage(len(request.prompt), request.generated)
+        usage = Usage(len(request.prompt), len(request.answer))
         request.say(piece + request.text.flush(), finish, usage)
         return True
 
@@ -298,3 +328,22 @@ class LocalEngine:
             # One for each: raising an error leaves its traceback on it.
             request.deliver(BackendUnavailable(str(self._ended)))
         self._live, self._waiting = [], []
+
+
+def _dtype(device: str, folder: Path) -> torch.dtype:
+    """Half the bytes where the hardware computes with them. On a CPU a small model would gain nothing."""
+    if device != "cpu":
+        return torch.bfloat16
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return torch.bfloat16 if size >= 2 * _SMALL_MODEL and _cpu_has_bfloat16() else torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _token_bytes(config: Any, dtype: torch.dtype) -> int:
+    """Memory of one token's keys and values in all layers."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * size * dtype.itemsize)

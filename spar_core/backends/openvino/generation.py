@@ -20,7 +20,7 @@ from spar_core.types import FinishReason, Usage
 class Generation:
     """`computed` tokens of prompt and answer are in its blocks, `cached` of them were there before it came.
 
-    One that gave up its blocks computes its first tokens again: `replayed` says how many of `answer` it has.
+    One that gave up its blocks computes its first tokens again: `replayed` says how many of the answer's it has.
     """
 
     request: Request
@@ -30,11 +30,14 @@ class Generation:
     blocks: list[int] = field(default_factory=list)
     computed: int = 0
     cached: int = 0
-    answer: list[int] = field(default_factory=list)
     replayed: int = 0
     # Requests with the same prompt, which wait for it to be computed.
     followers: list[Generation] = field(default_factory=list)
     _described: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def answer(self) -> list[int]:
+        return self.request.answer
 
     def pending(self) -> Sequence[int]:
         """The tokens that are to be computed next."""

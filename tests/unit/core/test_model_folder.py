@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from spar_core.errors import ConfigError
-from spar_core.model_folder import load_folder
+from spar_core.model_folder import DEFAULT_PAIR, TINY_PAIR, RoleModel, base_name, load_folder, named_folder
 from spar_server.models.pair import build_pair
 from spar_server.settings import Settings, load_settings
 
@@ -35,7 +36,38 @@ def test_a_folder_may_say_how_it_wants_to_be_served(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_model_is_both_actor_and_refiner(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    assert load_folder(tmp_path).actor == load_folder(tmp_path).refiner == tmp_path
+    assert load_folder(tmp_path).actor == load_folder(tmp_path).refiner == RoleModel(tmp_path)
+
+
+def test_a_role_may_be_an_adapter_over_a_base_or_the_base_itself(tmp_path: Path) -> None:
+    pair, base = tmp_path / "pair", tmp_path / "base"
+    base.mkdir()
+    (pair / "refiner").mkdir(parents=True)
+    (pair / "refiner" / "adapter_config.json").write_text("{}")
+    (pair / "pair.json").write_text(json.dumps({"base": str(base)}))
+    found = load_folder(pair)
+    assert (found.actor, found.refiner) == (RoleModel(base), RoleModel(base, pair / "refiner"))
+    (pair / "pair.json").unlink()
+    with pytest.raises(ConfigError, match="actor holds no model"):
+        load_folder(pair)
+    (pair / "actor").mkdir()
+    (pair / "actor" / "adapter_config.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"actor is an adapter; name its base in .*pair\.json"):
+        load_folder(pair)
+
+
+def test_a_base_that_is_not_here_is_named_with_what_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spar_core.model_folder.find_base", lambda name: None)
+    (tmp_path / "pair.json").write_text('{"base": "smollm2-135m-instruct"}')
+    with pytest.raises(ConfigError, match="run: spar models pull smollm2-135m-instruct"):
+        load_folder(tmp_path)
+
+
+def test_the_pairs_that_come_with_the_package_go_by_their_names() -> None:
+    tiny = load_folder(named_folder(TINY_PAIR))
+    assert (tiny.name, tiny.templates, tiny.answer_tokens) == ("spar-small", "compact", 256)
+    assert base_name(named_folder(DEFAULT_PAIR)) == "smollm2-135m-instruct"
+    assert named_folder(Path("elsewhere")) == Path("elsewhere")
 
 
 def test_a_wrong_folder_is_refused_by_what_is_wrong(tmp_path: Path) -> None:

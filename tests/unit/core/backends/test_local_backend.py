@@ -346,3 +346,38 @@ def test_sampling_follows_the_distribution_and_top_p_cuts_its_tail() -> None:
 def test_each_row_is_sampled_by_its_own_settings() -> None:
     logits = torch.tensor([[0.0, 5.0, 0.0], [0.0, 5.0, 0.0]])
     assert sample_tokens(logits, [Sampling(temperature=0), Sampling(temperature=2.0)], [0.999, 0.999]) == [1, 2]
+
+
+async def test_memory_for_keys_and_values_grows_with_what_runs_up_to_its_bound(model_dir: Path, tmp_path: Path) -> None:
+    # The shape of a real model of 135M parameters, whose cache was 97 GB when it was slots x context.
+    config = LlamaConfig(
+        vocab_size=len(TOKENIZER), hidden_size=576, intermediate_size=64, num_hidden_layers=30, num_attention_heads=9,
+        num_key_value_heads=3, max_position_embeddings=8192, eos_token_id=2, bos_token_id=1, pad_token_id=0,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    engine = LocalEngine(tmp_path, max_slots=256, cache_mib=64, threads=1)
+    try:
+        await asyncio.gather(*[ask(engine, f"hello {n}", max_tokens=4, seed=n) for n in range(24)])
+        held = sum(layer.keys.nbytes + layer.values.nbytes for layer in engine._cache.layers)
+        assert held <= 64 * 2**20
+        # Bytes of a token by the rows' and the tokens' next power of two: it has grown to what ran, and no further.
+        assert held <= 2 * 30 * 3 * 64 * 4 * 32 * 64
+    finally:
+        engine.close()
+
+
+async def test_answers_that_outgrow_the_bound_give_way_and_say_what_they_would_have_said(model_dir: Path) -> None:
+    cramped, roomy = LocalEngine(model_dir, cache_mib=1), LocalEngine(model_dir)
+    cramped._cache.tokens = 3 * 100
+    try:
+        calls = [{"seed": seed, "max_tokens": 80} for seed in range(8)]
+        expected = await asyncio.gather(*[ask(roomy, f"hi {n}", **how) for n, how in enumerate(calls)])
+        got = await asyncio.gather(*[ask(cramped, f"hi {n}", **how) for n, how in enumerate(calls)])
+        assert [one.text for one in got] == [one.text for one in expected]
+        assert [one.usage for one in got] == [one.usage for one in expected]
+        rows, window = cramped._cache.room
+        assert rows * window <= 300
+    finally:
+        cramped.close()
+        roomy.close()
