@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +173,14 @@ def test_the_shipped_recipe_is_read_and_its_trainings_are_jobs(tmp_path: Path) -
         lora = run.job(role).lora
         assert lora is not None
         assert lora.r == 16
+
+
+def test_threads_are_the_trainings_and_decide_nothing_of_what_is_made(tmp_path: Path) -> None:
+    run = bootstrap(tmp_path / "run", Models())
+    one = replace(run, threads=1)
+    assert (run.job("actor").threads, one.job("actor").threads) == (None, 1)
+    asyncio.run(run.run())
+    asyncio.run(one.run())
 
 
 def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:

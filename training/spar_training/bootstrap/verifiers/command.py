@@ -62,6 +62,7 @@ def run(
         benchmarks=read_benchmarks(against) if against else None,
         open_model=lambda model: _opened(model, chosen, threads),
         say=lambda line: console.print(line, soft_wrap=True, markup=False),
+        threads=threads,
     )
     figures = asyncio.run(bootstrap.run())
     _show(figures, chosen, out)

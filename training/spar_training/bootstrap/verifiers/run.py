@@ -50,7 +50,7 @@ Train = Callable[..., Path]
 class VerifierBootstrap:
     """One run in `folder`. `open_model` opens a model's folder for sampling; `seeds` are files of seed prompts.
 
-    `train_model` is `trainers.launch.train`, or a stand-in for it.
+    `train_model` is `trainers.launch.train`, or a stand-in for it; `threads` are those of a training (None: all cores).
 
     Prompts that are in `benchmarks` are left out and counted.
     """
@@ -63,6 +63,7 @@ class VerifierBootstrap:
     open_model: Open
     say: Say
     train_model: Train = train
+    threads: int | None = None
 
     async def run(self) -> dict[str, dict[str, Interval]]:
         """Do what is not done yet; the validation figures of the base and of the pair.
@@ -112,6 +113,7 @@ class VerifierBootstrap:
             "data": [str(self.folder / "data" / f"{role}.jsonl")],
             "out": str(self.folder / role),
             "seed": derive_seed(self.recipe.seed, "train", role),
+            **({"threads": self.threads} if self.threads else {}),
         }
         return parse_job({**given, **fixed}, source=role)
 
