@@ -146,8 +146,10 @@ class Judge:
             report = self.templates.failed_checks(checks, findings)
             return Judgement((), self.threshold, findings, report)
         budget = budget or Budget()
-        messages = await unless_short(partial(self.templates.judge, conversation, response))
-        reader = await unless_short(lambda: VerdictReader.of(response, self.templates.mark(conversation, response)))
+        messages = await unless_short(partial(self.templates.judge, conversation, response), len(response))
+        reader = await unless_short(
+            lambda: VerdictReader.of(response, self.templates.mark(conversation, response)), len(response)
+        )
         votes: list[Vote] = []
         while len(votes) < self.votes and not (self.early_stop and self._decided(votes)):
             size = self._fewest() if self.early_stop and not votes else self.votes - len(votes)
@@ -169,7 +171,8 @@ class Judge:
             completions = await budget.complete_many("judge", self.backend, messages, samplings)
         except TokensExhausted:
             return []
-        return [_read_vote(completion, reader) for completion in completions]
+        length = sum(len(each.text) for each in completions if isinstance(each, Completion))
+        return await unless_short(lambda: [_read_vote(each, reader) for each in completions], length)
 
     def _fewest(self) -> int:
         """The fewest votes that decide when they agree."""

@@ -7,11 +7,11 @@ over, and come out only where the refined text holds the quote.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from spar_core.normal_forms import normalized
 from spar_core.plain_letters import plain_letters
 
 Failure = Literal["no_start", "no_end", "empty"]
@@ -50,7 +50,7 @@ def between_markers(reply: str, response: str = "", mark: str = "") -> Found:
     """
     if mark and ((start := start_marker(mark)) in reply or end_marker(mark) in reply):
         return _Reply(reply, start, end_marker(mark)).found(claimed=False)
-    tight = _LOOSE.sub("", unicodedata.normalize("NFKC", response)).lower()
+    tight, _ = _tightened(response)
     claimed = bool(_MARKER.search(tight))
     if not claimed:
         return _Reply(reply, _START, _END, response).found(claimed=False)
@@ -179,7 +179,7 @@ def _tightened(text: str) -> tuple[str, list[int]]:
     chars: list[str] = []
     places: list[int] = []
     for place, char in enumerate(text):
-        for part in unicodedata.normalize("NFKC", char).lower():
+        for part in char.lower() if char.isascii() else normalized(char, "NFKC").lower():
             if not _LOOSE.match(part):
                 chars.append(part)
                 places.append(place)

@@ -13,12 +13,14 @@ SHORT: Final = 64 * 1024
 _LITTLE: Final = 1_000_000
 
 
-async def unless_short(work: Callable[[], T]) -> T:
-    """What `work` returns, which goes through all of the request's text; done elsewhere if that is long."""
+async def unless_short(work: Callable[[], T], length: int = 0) -> T:
+    """What `work` returns, which goes through all of the request's text, and `length` characters of what models wrote;
+    done elsewhere if either is long."""
     context = call_context()
-    if context.length <= SHORT:
+    size = max(context.length, length)
+    if size <= SHORT:
         return work()
-    made: T = await context.off_loop(work, context.length)
+    made: T = await context.off_loop(work, size)
     return made
 
 

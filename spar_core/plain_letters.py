@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
 from typing import Final
+
+from spar_core.normal_forms import normal_pieces
 
 # Letters that look like a Latin one, as Unicode's confusables list them, and what NFKD does not fold: small capitals,
 # strokes, hooks. Case is folded only after they are replaced, because look-alikes differ by case (Н is an H, н is not).
@@ -34,9 +35,10 @@ _LOOK_ALIKES: Final = {
     "y": "уУΥγүҮʏᎩꓬყ",
     "z": "ΖᴢᏃꓜƶ",
 }
-_LATIN: Final = {char: letter for letter, chars in _LOOK_ALIKES.items() for char in chars}
+_LATIN: Final = {ord(char): letter for letter, chars in _LOOK_ALIKES.items() for char in chars}
 _LEET: Final = bytes.maketrans(b"013457@$|!", b"oieastasii")
 _NO_LETTERS: Final = bytes(code for code in range(128) if not chr(code).isalpha())
+_PIECE: Final = 64 * 1024
 _TAG: Final = re.compile(r"<[^<>]{0,200}>")
 
 
@@ -51,14 +53,25 @@ def plain_letters(text: str, *, digits: bool = False) -> str:
         'finaijudgementyes'
     """
     if "&" in text:
-        text = html.unescape(text)
+        text = _without_entities(text)
     if "<" in text:
         text = _TAG.sub("", text)
     if not text.isascii():
-        text = unicodedata.normalize("NFKD", text)
-        for char in set(text) & _LATIN.keys():
-            text = text.replace(char, _LATIN[char])
+        text = "".join(piece.translate(_LATIN) for piece in normal_pieces(text, "NFKD"))
     raw = text.encode("ascii", "ignore")
     if digits:
         raw = raw.translate(_LEET)
     return raw.translate(None, _NO_LETTERS).decode().lower().replace("l", "i").replace("rn", "m")
+
+
+def _without_entities(text: str) -> str:
+    """What HTML's entities stand for; in pieces, because a text of nothing else takes much room to go through."""
+    pieces: list[str] = []
+    start = 0
+    while start < len(text):
+        # No entity is cut in two.
+        end = text.find("&", start + _PIECE)
+        end = len(text) if end < 0 else end
+        pieces.append(html.unescape(text[start:end]))
+        start = end
+    return "".join(pieces)

@@ -71,11 +71,16 @@ class Refiner:
         completion = await (budget or Budget()).complete(
             "refiner",
             self.backend,
-            await unless_short(prompt),
+            await unless_short(prompt, len(response) + len(critique)),
             self.sampling.seeded(seed),
             shares=shares,
         )
-        mark = self.templates.mark(conversation, response)
-        refined = _bare(completion) if self.bare else extract_refined(completion.text, response, mark=mark)
+        read = partial(self._read, completion, conversation, response)
+        refined = await unless_short(read, len(completion.text) + len(response))
         unchanged = refined.text is not None and refined.text.strip() == response.strip()
         return replace(refined, unchanged=unchanged, usage=completion.usage)
+
+    def _read(self, completion: Completion, conversation: Sequence[Message], response: str) -> Refinement:
+        if self.bare:
+            return _bare(completion)
+        return extract_refined(completion.text, response, mark=self.templates.mark(conversation, response))

@@ -7,11 +7,12 @@ a Yes too many passes a bad answer off as a good one, an abstention costs a vote
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
+from spar_core.normal_forms import normalized
 from spar_core.plain_letters import plain_letters
 from spar_core.types import FinishReason
 
@@ -20,6 +21,8 @@ _CLAIMED_HEADING: Final = re.compile(r"finaijudge?ment")
 # Letters between a claimed heading and its Yes: "(Yes or No)", "after long thought about every constraint".
 _CLAIM_REACH: Final = 40
 _HEADING: Final = re.compile(r"\A[ \t]*final[ \t]+judge?ment(?![^\W_])", re.IGNORECASE)
+# Characters of a line that are read. A reason may follow a verdict, but no judge needs so many words before it.
+_LONGEST_LINE: Final = 4000
 _MARKUP: Final = str.maketrans("", "", "*_~#")
 _WORD: Final = re.compile(r"[^\W_]+")
 _SENTENCE_END: Final = re.compile(r"[.!?。;]")
@@ -93,8 +96,11 @@ def _claims(letters: str) -> int:
 
 def _verdict_lines(text: str, mark: str) -> Iterator[tuple[bool, bool]]:
     """The verdict of every line that has one, and whether it bears the mark."""
-    lines = [_unfenced(line) for line in unicodedata.normalize("NFKC", text).split("\n")]
-    for number, line in enumerate(lines):
+    lines = text.split("\n")
+    for number, written in enumerate(lines):
+        if not written:
+            continue
+        line = _readable(written)
         if not (heading := _HEADING.match(line)):
             continue
         rest = line[heading.end() :]
@@ -103,8 +109,16 @@ def _verdict_lines(text: str, mark: str) -> Iterator[tuple[bool, bool]]:
         while words and (words[0][0].isdigit() or words[0][0].lower() == "is"):
             words.pop(0)
         verdict = _spoken(words, rest) if words else _below(lines, number + 1)
+        if verdict and len(written) > _LONGEST_LINE and not (words and words[0][0].lower() == "yes"):
+            # What it comes to at its end has not been read.
+            verdict = None
         if verdict is not None:
             yield verdict, marked
+
+
+def _readable(line: str) -> str:
+    """The beginning of a line, as long as any verdict is, in plain letters and without emphasis."""
+    return _unfenced(normalized(line[:_LONGEST_LINE], "NFKC"))
 
 
 def _unfenced(line: str) -> str:
@@ -181,7 +195,8 @@ def _concludes(words: list[re.Match[str]], text: str) -> bool:
 
 def _below(lines: list[str], number: int) -> bool | None:
     """The verdict under a heading that stands alone: the next line's first word, if nothing runs on from it."""
-    line = next((line for line in lines[number:] if line.strip()), "")
+    below = next((each for each in islice(lines, number, None) if each and not each.isspace()), "")
+    line = _readable(below)
     words = list(_WORD.finditer(line))
     if not words or (verdict := words[0][0].lower()) not in _OPPOSITE or _without_echo(words[:3], line) != words[:3]:
         return None

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from spar_core.backends.openai.errors import failure, read_object, retry_after
 from spar_core.backends.openai.parsing import completion_of, completions_of
+from spar_core.backends.openai.size_limits import SizeLimit
 from spar_core.backends.openai.streaming import DataLines, Deltas
 from spar_core.checks import build_check, format_check
 from spar_core.checks.registry import CHECK_IDS
@@ -85,7 +86,7 @@ answer_bodies: Final = damaged(_answers.map(written))
 def check_answer(raw: bytes) -> None:
     """An upstream's answer is a completion with counts that are counts, or the upstream's failure."""
     with suppress(BackendError):
-        data = read_object(raw)
+        data = read_object(raw, _LONGEST)
         with suppress(BackendError):
             completions_of(data)
         completion = completion_of(data)
@@ -118,7 +119,7 @@ def check_stream(stream: tuple[bytes, list[bytes]]) -> None:
 
 
 def _heard(pieces: list[bytes]) -> tuple[str, str | None, bool]:
-    deltas, texts = Deltas(_LONGEST), list[str]()
+    deltas, texts = Deltas(SizeLimit(_LONGEST, _LONGEST, _LONGEST)), list[str]()
     for piece in pieces:
         if not (deltas.done or deltas.broken):
             texts += [delta.text for delta in deltas.read(piece)]

@@ -78,11 +78,11 @@ class OpenAIBackend:
     ) -> AsyncGenerator[Sequence[Delta], None]:
         streamed = {"stream": True, "stream_options": {"include_usage": True}}
         call = await _worded(_CHAT, lambda: {**self._body(messages, sampling), **streamed})
-        clock, deltas = TokenClock(self._timeouts), Deltas(call.limit.whole)
+        clock, deltas = TokenClock(self._timeouts), Deltas(call.limit)
         with self._failing(call):
             answer = await self._stream(call)
             if answer.is_json:
-                yield (in_one_piece(completion_of(read_object(await self._rest(call, answer)))),)
+                yield (in_one_piece(completion_of(read_object(await self._rest(call, answer), call.limit.values))),)
                 return
             pieces = TimedBody(answer.content, clock, call.limit.stream)
             try:
@@ -113,7 +113,7 @@ class OpenAIBackend:
         with self._failing(call):
             answer = await self._stream(call)
             if answer.is_json:
-                yield read_object(await self._rest(call, answer))
+                yield read_object(await self._rest(call, answer), call.limit.values)
                 return
             pieces = TimedBody(answer.content, clock, call.limit.stream)
             try:
@@ -121,7 +121,7 @@ class OpenAIBackend:
                     async for data in lines:
                         if data == b"[DONE]":
                             break
-                        yield read_object(data)
+                        yield read_object(data, call.limit.values)
                         clock.ticked()
                     else:
                         raise BackendUnavailable("upstream broke off its stream")
@@ -161,7 +161,7 @@ class OpenAIBackend:
                     data = await read_whole(answer.content, call.limit.whole)
                 finally:
                     answer.end()
-            return read_object(data)
+            return read_object(data, call.limit.values)
 
     async def _stream(self, call: _Call) -> Answer:
         """Ask for an answer in pieces; it is to be ended."""

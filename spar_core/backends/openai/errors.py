@@ -125,12 +125,15 @@ def retry_after(value: str | None) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def read_object(text: bytes) -> dict[str, Any]:
-    """A JSON object that is no error. What is no UTF-8 in it is replaced.
+def read_object(text: bytes, most_values: int) -> dict[str, Any]:
+    """A JSON object that is no error, of `most_values` brackets, braces and commas. What is no UTF-8 in it is replaced.
 
     Raises:
-        BackendProtocol: it is not JSON, no object, or an error under a status that says all is well.
+        BackendProtocol: it is not JSON, no object, or an error under a status that says all is well; or takes too long
+            to read.
     """
+    if len(text) > most_values and sum(map(text.count, (b"[", b"{", b","))) > most_values:
+        raise BackendProtocol("upstream's answer holds more values than what was asked for can")
     try:
         data = _read(text)
     except ValueError as error:

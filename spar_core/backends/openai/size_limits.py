@@ -23,23 +23,34 @@ _LOGPROB: Final = 256
 _AUDIO: Final = 4096
 # 8,192 numbers as text.
 _EMBEDDING: Final = 2**18
+# Lists, objects and their entries: of an answer besides its tokens, of a token's text, and of one alternative to it.
+_BASE_VALUES: Final = 50_000
+_TOKEN_VALUES: Final = 4
+_LOGPROB_VALUES: Final = 16
+# Numbers of embeddings are many, and quick to read.
+_UNCOUNTED: Final = _MOST
 # Of an error: enough for its message.
 ERROR_BYTES: Final = 2**16
 
 
 @dataclass(frozen=True, slots=True)
 class SizeLimit:
-    """Bytes: of an answer in one piece, which also bounds a stream's longest event, and of a whole stream."""
+    """Bytes: of an answer in one piece, which also bounds a stream's longest event, and of a whole stream.
+
+    `values` is how many brackets, braces and commas an answer or an event may have: each takes as long to read as
+    hundreds of letters.
+    """
 
     whole: int
     stream: int
+    values: int
 
 
 def size_limit(path: str, body: Mapping[str, Any], sent: int) -> SizeLimit:
     """The bounds of the answer to `body`, a request of `sent` bytes to `path`."""
     if path == "/embeddings":
         whole = _BASE + _inputs(body.get("input")) * _EMBEDDING
-        return SizeLimit(min(whole, _MOST), min(whole, _MOST))
+        return SizeLimit(min(whole, _MOST), min(whole, _MOST), _UNCOUNTED)
     alternatives = _alternatives(body)
     token = _TOKEN + alternatives * _LOGPROB + (_AUDIO if body.get("audio") else 0)
     answers = _inputs(body.get("prompt")) * max(_number(body.get("n"), 1), _number(body.get("best_of"), 1))
@@ -48,7 +59,8 @@ def size_limit(path: str, body: Mapping[str, Any], sent: int) -> SizeLimit:
     # A server may repeat the prompt, with log probabilities too.
     repeated = sent * answers * (2 + (alternatives * _LOGPROB if path == "/completions" else 0))
     base = _BASE + repeated
-    return SizeLimit(min(base + tokens * token, _MOST), min(base + tokens * (token + _CHUNK), _MOST))
+    values = _BASE_VALUES + tokens * (_TOKEN_VALUES + alternatives * _LOGPROB_VALUES) + repeated
+    return SizeLimit(min(base + tokens * token, _MOST), min(base + tokens * (token + _CHUNK), _MOST), values)
 
 
 def _alternatives(body: Mapping[str, Any]) -> int:

@@ -13,6 +13,7 @@ import aiohttp
 
 from spar_core.backends.openai.errors import parsed, read_object
 from spar_core.backends.openai.parsing import delta_of, finish_of, first_choice, usage_of
+from spar_core.backends.openai.size_limits import SizeLimit
 from spar_core.backends.openai.timeouts import Timeouts
 from spar_core.errors import BackendProtocol, BackendUnavailable
 from spar_core.types import UNCOUNTED, Delta, FinishReason, Usage
@@ -78,13 +79,14 @@ _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Deltas:
-    """Fed with a body's pieces, of lines of at most `longest` bytes. `done` once the upstream has said so; `broken` by
+    """Fed with a body's pieces, of events within `limit`. `done` once the upstream has said so; `broken` by
     what it garbled, after what it said before."""
 
-    def __init__(self, longest: int) -> None:
+    def __init__(self, limit: SizeLimit) -> None:
         self.done = False
         self.broken: BackendProtocol | None = None
-        self._lines = DataLines(longest)
+        self._lines = DataLines(limit.whole)
+        self._most_values = limit.values
         self._finish: FinishReason | None = None
         self._usage: Usage | None = None
         # Some servers cut between the two halves of a character.
@@ -123,7 +125,7 @@ class Deltas:
                     break
                 if self._half or _SURROGATE.search(data):
                     data = self._joined(data)
-                if (delta := self._delta(read_object(data))) is not None:
+                if (delta := self._delta(read_object(data, self._most_values))) is not None:
                     deltas.append(delta)
         except BackendProtocol as error:
             self.broken = error

@@ -24,6 +24,8 @@ _KEEP_ALIVE_S: Final = 4.0
 # The redirects that keep method and body. The others make a GET of a POST, which no API means.
 _REDIRECTS: Final = frozenset({307, 308})
 _MOST_REDIRECTS: Final = 3
+# Answers of 1xx before the answer itself.
+_MOST_INTERIM: Final = 8
 _UNSENDABLE: Final = re.compile(r"[\0\r\n]")
 _JSON: Final = {"Content-Type": "application/json"}
 
@@ -104,7 +106,10 @@ class Wire:
             protocol.set_response_params(read_until_eof=True, auto_decompress=True)
             transport.write(b"%b%bContent-Length: %d\r\n\r\n%b" % (target.head, _line(request_id), len(data), data))
             message, content = await protocol.read()
+            before = 0
             while message.code < 200 and message.code != 101:
+                if (before := before + 1) > _MOST_INTERIM:
+                    raise aiohttp.ServerDisconnectedError("too many interim answers")
                 message, content = await protocol.read()
         except BaseException:
             connection.close()

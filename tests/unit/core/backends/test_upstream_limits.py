@@ -17,7 +17,7 @@ from spar_core.backends.context import bind_calls
 from spar_core.backends.openai import OpenAIBackend
 from spar_core.errors import BackendError, BackendProtocol, BackendRejected, BackendUnavailable
 from spar_core.types import Sampling
-from tests.support.loopback import DONE, HELLO, Handler, answer, chunk, streaming, upstream
+from tests.support.loopback import DONE, HELLO, Handler, answer, chunk, replying, streaming, upstream
 
 SHORT = Sampling(max_tokens=16)
 MIB = 2**20
@@ -238,3 +238,52 @@ async def test_a_redirect_in_a_circle_ends() -> None:
         with pytest.raises(BackendRejected):
             await backend.complete(HELLO, SHORT)
     assert asked == 4
+
+
+# Many small things
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("piece", [b"[],", b"{},", b"1,"])
+async def test_an_answer_holds_no_more_values_than_its_length_can_need(
+    way: Callable[[OpenAIBackend], Awaitable[None]], piece: bytes
+) -> None:
+    body = b'{"x": [' + piece * 100_000 + piece.strip(b",") + b"]}"
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if not (await request.json()).get("stream"):
+            return web.Response(body=body, content_type="application/json")
+        return await streaming(b"data: " + body + b"\n\n")(request)
+
+    async with upstream(handle) as backend:
+        with pytest.raises(BackendProtocol, match="more values"):
+            await way(backend)
+
+
+async def test_a_text_of_brackets_and_commas_is_an_answer() -> None:
+    text = "[1, 2], " * 2_000
+
+    async with upstream(replying(answer(choices=[{"message": {"content": text}}]))) as backend:
+        assert (await backend.complete(HELLO, Sampling(max_tokens=12_000))).text == text
+
+
+async def test_interim_answers_without_end_are_a_failure() -> None:
+    async def handle(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        for _ in range(100):
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return web.Response()
+
+    async with upstream(handle) as backend:
+        with pytest.raises(BackendUnavailable):
+            await backend.complete(HELLO, SHORT)
+
+
+async def test_an_interim_answer_is_passed_over() -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        return await replying(answer())(request)
+
+    async with upstream(handle) as backend:
+        assert (await backend.complete(HELLO, SHORT)).text == "Hello"
