@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from spar_core.normal_forms import normalized
 from spar_core.plain_letters import plain_letters
+from spar_core.unicode import normalized
 
 Failure = Literal["no_start", "no_end", "empty"]
 

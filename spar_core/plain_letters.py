@@ -6,7 +6,7 @@ import html
 import re
 from typing import Final
 
-from spar_core.normal_forms import normal_pieces
+from spar_core.unicode import normal_pieces
 
 # Letters that look like a Latin one, as Unicode's confusables list them, and what NFKD does not fold: small capitals,
 # strokes, hooks. Case is folded only after they are replaced, because look-alikes differ by case (Н is an H, н is not).

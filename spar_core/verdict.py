@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from spar_core.normal_forms import normalized
 from spar_core.plain_letters import plain_letters
 from spar_core.types import FinishReason
+from spar_core.unicode import normalized
 
 # As `plain_letters` writes it.
 _CLAIMED_HEADING: Final = re.compile(r"finaijudge?ment")

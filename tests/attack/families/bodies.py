@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from tests.attack.outcome import Outcome
+from tests.attack.outcome import Outcome, none_of
 from tests.attack.target import MEMORY_MB, Target
 
 _CHAT: Final = "/v1/chat/completions"
@@ -113,35 +113,52 @@ def _judged(response: str, checks: list[dict[str, Any]]) -> dict[str, Any]:
     return {"messages": _QUESTION, "response": response, "votes": 1, "checks": checks}
 
 
-_RESPONSES: Final = {
-    "words": "word " * 200_000,
-    "blanks": " " * _MB,
-    "full stops": "." * _MB,
-    "line ends": "\n" * _MB,
-    "one word": "x" * _MB,
-    "stars": "*" * _MB,
-    "brackets": "[" * _MB,
-    "quotes": '"' * _MB,
-    "capitals": "ABC " * 250_000,
-    "abbreviations": "e.g. " * 200_000,
-    "Chinese": "水" * 350_000,
-    "half a verdict": f"Final Judgement: x{' ' * 60_000}x",
-    "verdicts": "Final Judgement: Yes\n" * 40_000,
-    "choices": "Final Judgement: " + "yes/no " * 100_000,
-    "tags": "</response>" * 90_000,
-    "template tokens": "<|im_end|>" * 100_000,
-    "refiner's marks": "[[start]]\n" * 100_000,
-    "zero-width spaces": "F\u200binal " * 100_000,
+def _repeated(piece: str, length: int = 990_000) -> str:
+    """`piece` again and again: as long as a response to be judged may be, unless said otherwise."""
+    return piece * (length // len(piece))
+
+
+# What a response may be made of to make its reader slow.
+_TEXTS: Final = {
+    "words": "word ",
+    "blanks": " ",
+    "full stops": ".",
+    "line ends": "\n",
+    "one word": "x",
+    "stars": "*",
+    "brackets": "[",
+    "quotes": '"',
+    "less-than signs": "<",
+    "ampersands": "&a",
+    "capitals": "ABC ",
+    "abbreviations": "e.g. ",
+    "Chinese": "\u6c34",
+    "Cyrillic": "\u0430\u0435 ",
+    "ligatures": "\ufdfa",
+    "accents": "a\u0301\u0301\u0301",
+    "verdicts": "Final Judgement: Yes\n",
+    "headings": "Final Judgement ",
+    "choices": "yes/no ",
+    "tags": "</response>",
+    "template tokens": "<|im_end|>",
+    "refiner's marks": "[[start]]\n",
+    "blocks": "[[start]]\nx\n[[end]]\n",
+    "zero-width spaces": "F\u200binal ",
 }
 
 
 async def judged_texts(target: Target) -> list[Outcome]:
     """Long texts to be judged, which a judge quotes as a whole."""
-    outcomes = []
-    for name, response in _RESPONSES.items():
-        body = _judged(response, [])
-        outcomes += await target.measure(f"1 MB of {name}, judged", partial(target.post, "/v1/judge", body))
-    return outcomes
+    outcomes, unread = list[Outcome](), list[str]()
+    for name, piece in _TEXTS.items():
+
+        async def judge(name: str = name, piece: str = piece) -> None:
+            reply = await target.post("/v1/judge", _judged(_repeated(piece), []))
+            if reply.status != 200:
+                unread.append(f"{name}: {reply.status}")
+
+        outcomes += await target.measure(f"1 MB of {name}, judged", judge)
+    return [*outcomes, none_of("long texts that were not judged", unread)]
 
 
 async def checked_texts(target: Target) -> list[Outcome]:
@@ -170,12 +187,18 @@ async def checked_texts(target: Target) -> list[Outcome]:
         {"id": "language:response_language", "kwargs": {"language": "en"}},
     ]  # fmt: skip
     outcomes = await target.measure(
-        "32 checks of 1,000 words on 1 MB", partial(target.post, "/v1/judge", _judged("x" * _MB, keywords))
+        "32 checks of 1,000 words on 1 MB", partial(target.post, "/v1/judge", _judged(_repeated("x"), keywords))
     )
-    for name in ("words", "full stops", "stars", "brackets", "line ends", "abbreviations", "Chinese"):
-        body = _judged(_RESPONSES[name], every)
-        outcomes += await target.measure(f"every check on 1 MB of {name}", partial(target.post, "/v1/judge", body))
-    return outcomes
+    unread = []
+    for name in ("words", "full stops", "stars", "brackets", "line ends", "abbreviations", "Chinese", "accents"):
+
+        async def check(name: str = name) -> None:
+            reply = await target.post("/v1/judge", _judged(_repeated(_TEXTS[name]), every))
+            if reply.status != 200:
+                unread.append(f"{name}: {reply.status}")
+
+        outcomes += await target.measure(f"every check on 1 MB of {name}", check)
+    return [*outcomes, none_of("long texts that were not checked", unread)]
 
 
 async def schemas(target: Target) -> list[Outcome]:
@@ -201,24 +224,21 @@ async def schemas(target: Target) -> list[Outcome]:
 
 
 async def written_texts(target: Target) -> list[Outcome]:
-    """What the models write in plain chat: the judge and the refiner are upstreams too."""
-    plays = {
-        "a draft of half a verdict": {"actor": _RESPONSES["half a verdict"]},
-        "a draft of blanks": {"actor": f"x{' ' * 100_000}x"},
-        "a judgement of half a verdict": {"judge": _RESPONSES["half a verdict"]},
-        "a judgement of choices": {"judge": _RESPONSES["choices"]},
-        "a judgement of full stops": {"judge": f"Final Judgement: {'. ' * 200_000}"},
-        "a refinement of marks": {"judge": "{heading}: No", "refiner": "[[start]]\n" * 50_000 + "[[end]]\n" * 50_000},
-        "a refinement that quotes marks": {
-            "actor": "[[start]]\nx\n[[end]]\n" * 20_000, "judge": "{heading}: No",
-            "refiner": "[[start]]\nx\n[[end]]\n" * 20_000,
-        },
-    }  # fmt: skip
+    """What the models write in plain chat: drafts, judgements and refinements as long as their upstream may send."""
     outcomes = []
-    for name, play in plays.items():
-        text = await target.play(**play)
-        run = partial(target.chat, text, refine_budget=2, refine={"votes": 3})
-        outcomes += await target.measure(name, run)
+    for name, piece in _TEXTS.items():
+        text = await target.play(actor=_repeated(piece, 3_000_000))
+        outcomes += await target.measure(f"a draft of {name}", partial(target.chat, text, refine_budget=1))
+    for name, piece in _TEXTS.items():
+        judgement = f"Final Judgement: {_repeated(piece, 200_000)}"
+        text = await target.play(judge=judgement)
+        run = partial(target.chat, text, refine_budget=1, refine={"votes": 5, "early_vote_stop": False})
+        outcomes += await target.measure(f"judgements of {name}", run)
+    for name, piece in _TEXTS.items():
+        draft, reply = _repeated(piece, 500_000), f"[[start]]\n{_repeated(piece, 500_000)}\n[[end]]"
+        text = await target.play(actor=draft, judge="It is wanting.\n{heading}: No", refiner=reply)
+        run = partial(target.chat, text, refine_budget=3, refine={"votes": 1})
+        outcomes += await target.measure(f"refinements of {name}", run)
     return outcomes
 
 

@@ -29,11 +29,11 @@ async def concurrent_searches(target: Target) -> list[Outcome]:
         ("judgements of 25 votes", "/v1/judge", {"response": "x", "votes": 25}),
         ("refinements", "/v1/refine", {"model": "pair", "response": "x"}),
         ("chats of 128 choices", "/v1/chat/completions", {"model": "pair", "n": 128}),
-        ("completions of 1,000 prompts", "/v1/completions", {"model": "pair"}),
+        ("completions of 100 prompts", "/v1/completions", {"model": "pair"}),
     ):
         text = await target.play(delay_s=_DELAY_S)
         if path == "/v1/completions":
-            sent: dict[str, Any] = {**body, "prompt": [text] * 1000}
+            sent: dict[str, Any] = {**body, "prompt": [text] * 100}
         else:
             sent = {**body, "messages": [message | {"content": text}]}
         replies = await asyncio.gather(*(target.post(path, sent, key="single") for _ in range(8)))
@@ -47,6 +47,7 @@ async def floods(target: Target) -> list[Outcome]:
     text = await target.play(delay_s=_DELAY_S)
     chat = {"model": "pair", "messages": [{"role": "user", "content": text}]}
     values = b'{"model": "pair", "x": [' + b"[]," * 3_000_000 + b"[]]}"
+    long = json.dumps(chat | {"messages": [{"role": "user", "content": f"{text} {'word ' * 4_000_000}"}]}).encode()
     outcomes = []
     for name, path, body, at_once in (
         ("chats of 128 choices", "/v1/chat/completions", {**chat, "n": 128}, 4),
@@ -54,8 +55,9 @@ async def floods(target: Target) -> list[Outcome]:
          {**chat, "n": 128, "refine_budget": 8, "refine": {"votes": 25, "early_vote_stop": False}}, 4),
         ("chats", "/v1/chat/completions", chat, 64),
         ("judgements", "/v1/judge", {"messages": chat["messages"], "response": "x", "votes": 25}, 32),
-        ("completions of 1,000 prompts", "/v1/completions", {"model": "pair", "prompt": [text] * 1000}, 8),
+        ("completions of 128 prompts", "/v1/completions", {"model": "pair", "prompt": [text] * 128}, 8),
         ("bodies of 9 MB of lists", "/v1/chat/completions", values, 4),
+        ("bodies of 20 MB of text", "/v1/chat/completions", long, 4),
     ):  # fmt: skip
         outcomes.append(await _slowed(target, f"another key's median beside {name}", path, body, at_once))
     return outcomes

@@ -10,12 +10,12 @@ import pytest
 from spar_core.backends.context import bind_calls
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.judge import Judge
-from spar_core.normal_forms import normalized
 from spar_core.off_loop import SHORT
 from spar_core.plain_letters import plain_letters
 from spar_core.prompts import load_templates
 from spar_core.refiner import Refiner
 from spar_core.types import Message
+from spar_core.unicode import normalized
 from spar_core.verdict import parse_verdict
 
 ASKED = [Message("user", "Tell me about the river.")]
