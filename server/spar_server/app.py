@@ -93,7 +93,7 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     # From the innermost to the outermost.
     routes = [route for module in modules for route in module.router.routes]
     front: ASGIApp = FastPathMiddleware(app.framework, app=app, routes=routes, errors=errors)
-    front = BodyLimit(front, limits=settings.limits)
+    front = BodyLimit(front, settings.limits, max_wait_s=settings.admission.max_wait_s, key_share=share)
     app.needs_key = keyring is not None
     front = AuthMiddleware(front, keyring=keyring, quotas=gate.quotas, share=share, off_loop=gate.long_work)
     front = DrainMiddleware(front, draining=gate.draining)

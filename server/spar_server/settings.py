@@ -90,6 +90,9 @@ class Limits(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_body_bytes: int = Field(default=32 * 2**20, ge=1024)
+    max_bodies_bytes: int = Field(
+        default=256 * 2**20, ge=1024, description="all bodies over 64 KiB of requests under way; others wait unread"
+    )
     max_messages: int = Field(default=4096, ge=1, description="and parts of all messages together")
     max_judged_text: int = Field(default=4_000_000, ge=1000, description="characters of a conversation and its answer")
     max_response: int = Field(default=1_000_000, ge=1000, description="characters of an answer to judge or refine")

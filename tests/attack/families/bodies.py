@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,8 @@ _MB: Final = 2**20
 _LIMIT: Final = 32 * _MB - 4096
 # A body is held as bytes, as text and as values, and goes out again as bytes.
 _COPIES: Final = 8
+# One key's share of all long bodies, 128 MB, in as many copies as a request takes while it waits for its upstream.
+_TOGETHER_MB: Final = 640.0
 _QUESTION: Final = [{"role": "user", "content": "Hi"}]
 
 
@@ -90,6 +93,21 @@ async def structures(target: Target) -> list[Outcome]:
         memory_mb = MEMORY_MB + _COPIES * len(body) / _MB
         outcomes += await target.measure(name, partial(target.post, _CHAT, body), memory_mb=memory_mb)
     return outcomes
+
+
+async def many_at_once(target: Target) -> list[Outcome]:
+    """Forty bodies of 30 MB of one key, all of them under way: what has no room waits unread."""
+    text = await target.play(delay_s=30.0)
+    body = _text(text + " word" * (6 * _MB))
+
+    async def send() -> None:
+        await asyncio.gather(*(target.post(_CHAT, body, within_s=25.0) for _ in range(40)))
+        if not (await target.seen(text))["calls"]:
+            unread.append("none of them")
+
+    unread: list[str] = []
+    outcomes = await target.measure("40 bodies of 30 MB at once", send, memory_mb=_TOGETHER_MB)
+    return [*outcomes, none_of("long bodies that were not let in", unread)]
 
 
 async def other_endpoints(target: Target) -> list[Outcome]:
@@ -242,4 +260,4 @@ async def written_texts(target: Target) -> list[Outcome]:
     return outcomes
 
 
-ATTACKS: Final = (structures, other_endpoints, judged_texts, checked_texts, schemas, written_texts)
+ATTACKS: Final = (structures, many_at_once, other_endpoints, judged_texts, checked_texts, schemas, written_texts)
