@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from spar_core.backends.in_process.backend import Engine
 from spar_core.errors import ConfigError
@@ -24,10 +24,19 @@ class OpenedModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """`slots` requests generate together; `cache_mib` bounds the memory for keys and values. None is the usual."""
+    """`slots` requests generate together; `cache_mib` bounds the memory for keys and values; `threads` are CPU cores.
+
+    None is the engine's own default.
+    """
 
     slots: int | None = None
     cache_mib: int | None = None
+    threads: int | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """As both engines take them."""
+        named = {"max_slots": self.slots, "cache_mib": self.cache_mib, "threads": self.threads}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 def open_model(
@@ -98,7 +107,7 @@ def _is_installed(*modules: str) -> bool:
 def _by_openvino(model: Path, adapters: Sequence[Path], limits: EngineLimits) -> OpenedModel:
     from spar_core.backends.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(model, adapters=adapters, **_set(max_slots=limits.slots, cache_mib=limits.cache_mib))
+    return OpenVinoEngine(model, adapters=adapters, **limits.arguments())
 
 
 def _by_transformers(model: Path, device: str, adapters: Sequence[Path], limits: EngineLimits) -> OpenedModel:
@@ -112,11 +121,7 @@ def _by_transformers(model: Path, device: str, adapters: Sequence[Path], limits:
     from spar_core.backends.local import LocalEngine
 
     disable_progress_bar()
-    return _Single(LocalEngine(model, device=device, **_set(max_slots=limits.slots, cache_mib=limits.cache_mib)))
-
-
-def _set(**values: int | None) -> Mapping[str, int]:
-    return {name: value for name, value in values.items() if value is not None}
+    return _Single(LocalEngine(model, device=device, **limits.arguments()))
 
 
 @dataclass(frozen=True, slots=True)

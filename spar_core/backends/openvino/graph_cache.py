@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 _FORMAT: Final = 3
 # Elements of a model's matrices below which eight bits would save nothing that counts.
 _SMALL_MODEL: Final = 30_000_000
+# Conversions that stay, those that were used last.
+_KEPT: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ def load_converted(model: Path) -> ConvertedModel:
     try:
         about: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         graph = ov.Core().read_model(folder / "graph.xml")
+        with suppress(OSError):
+            os.utime(folder)
         return ConvertedModel(graph, **{**about, "end_tokens": tuple(about["end_tokens"])})
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         logger.warning("%s is damaged (%s); converting the model again", folder, error)
@@ -93,11 +97,20 @@ def _save(converted: ConvertedModel, folder: Path) -> None:
         # Another process may have been quicker; its result is as good.
         with suppress(OSError):
             made.rename(folder)
+        _forget_old(folder.parent)
     except RuntimeError as error:
         # How OpenVINO tells of a full disk.
         raise OSError(str(error)) from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _forget_old(cache: Path) -> None:
+    """A training makes many models, each of which is run for a while and then no more."""
+    with suppress(OSError):
+        made = sorted((each for each in cache.iterdir() if each.name[0] != "."), key=lambda each: each.stat().st_mtime)
+        for folder in made[:-_KEPT]:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _key(model: Path) -> str:

@@ -7,11 +7,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from spar_core.backends.base import Backend
-from spar_core.cpu import usable_cores
+from spar_core.backends.in_process.backend import InProcessBackend
+from spar_core.backends.in_process.opening import EngineLimits, open_model
+from spar_core.cpu import physical_memory_mib, usable_cores
 from spar_core.errors import ConfigError
+
+# A job has the machine to itself, but for its trainings: its models' keys and values may have this part of it.
+_SHARE_OF_MEMORY: Final = 8
 
 
 @asynccontextmanager
@@ -77,12 +83,9 @@ def _by_url(model: str, urls: Sequence[str], key_env: str, in_flight: int, answe
 
 
 def _in_process(model: str, in_flight: int, threads: int | None) -> Backend:
-    from transformers.utils.logging import disable_progress_bar
-
-    from spar_core.backends.local import LocalBackend, LocalEngine
-
     if not Path(model).is_dir():
         raise ConfigError(f"{model}: no such folder; give the --url of a server for a model by name")
-    disable_progress_bar()
-    engine = LocalEngine(model, max_slots=in_flight, threads=threads or usable_cores())
-    return LocalBackend(engine, Path(model).name)
+    # However many are in flight: those that the memory does not hold wait.
+    memory = physical_memory_mib() // _SHARE_OF_MEMORY
+    limits = EngineLimits(slots=in_flight, cache_mib=memory, threads=threads or usable_cores())
+    return InProcessBackend(open_model(Path(model), limits=limits).adapted(None), Path(model).name)

@@ -1,0 +1,18 @@
+"""Models that jobs open: in this process they stay within the machine's memory, however many calls are in flight."""
+
+from __future__ import annotations
+
+import pytest
+
+from spar_core.model_folder import shipped_pair
+from spar_core.types import Message, Sampling
+from spar_training.inference.client import opened
+
+
+async def test_a_jobs_model_keeps_to_its_part_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spar_training.inference.client.physical_memory_mib", lambda: 80)
+    async with opened(str(shipped_pair() / "actor"), in_flight=4096) as backend:
+        engine = backend.engine.engine  # type: ignore[attr-defined]
+        assert engine._blocks.most * engine._model.block_bytes <= 10 * 2**20
+        completion = await backend.complete([Message("user", "hi")], Sampling(max_tokens=4, seed=1))
+    assert completion.usage.completion_tokens
