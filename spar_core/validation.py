@@ -1,12 +1,27 @@
-"""What is wrong with values that were read, in one sentence."""
+"""Pydantic models and types for configuration files and requests, and their errors in one sentence."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from spar_core.search.strategies import STRATEGIES
+
+
+def _known_algorithm(name: str) -> str:
+    if name not in STRATEGIES:
+        raise ValueError(STRATEGIES.unknown(name))
+    return name
+
+
+def _list_algorithms(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(STRATEGIES)
+
+
+AlgorithmName = Annotated[str, Field(json_schema_extra=_list_algorithms), AfterValidator(_known_algorithm)]
 
 
 class StrictModel(BaseModel):

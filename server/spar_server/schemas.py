@@ -19,8 +19,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from spar_core.budget import LEAST_TOKENS
 from spar_core.errors import RequestError
-from spar_core.search.config import Algorithm, Selection, StopPolicy
+from spar_core.search.config import Selection, StopPolicy
 from spar_core.types import Message, Sampling
+from spar_core.validation import AlgorithmName
 
 # What an assistant's message may hold in place of content.
 _SAID_OTHERWISE: Final = ("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning")
@@ -115,7 +116,7 @@ class RefineOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    algorithm: Algorithm | None = None
+    algorithm: AlgorithmName | None = None
     branch: UpTo16 | None = Field(default=None, description="refinements of one answer")
     beam: UpTo16 | None = Field(default=None, description="answers of a level that are refined further")
     max_depth: UpTo16 | None = Field(

@@ -36,7 +36,8 @@ from pydantic_settings import (
 
 from spar_core.backends.openai import Timeouts
 from spar_core.errors import ConfigError, RequestError
-from spar_core.search.config import Algorithm, StopPolicy
+from spar_core.search.config import StopPolicy
+from spar_core.validation import AlgorithmName
 from spar_server.http.settings import ConnectionLimits, MetricsSettings
 
 
@@ -247,7 +248,7 @@ class RefineDefaults(BaseModel):
     refine_budget: int = Field(default=0, ge=0)
     max_refine_budget: int = Field(default=64, ge=0)
     effort_budgets: bool = Field(default=True, description="reasoning_effort buys refinement")
-    algorithm: Algorithm = "bfs"
+    algorithm: AlgorithmName = "bfs"
     branch: int = Field(default=3, ge=1, le=16)
     beam: int = Field(default=2, ge=1, le=16)
     max_depth: int | None = Field(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Algorithm = Literal["bfs", "dfs", "best_first", "iterative", "best_of_n"]
 StopPolicy = Literal["first", "level"]
 Selection = Literal["greedy", "sample"]
 
@@ -19,7 +18,7 @@ class SearchConfig:
     `budget` is the most nodes that may be expanded, failed refinements included; 0 returns the draft without judging
     it. `max_search_tokens` bounds the completion tokens of all calls together and `deadline_s` the wall-clock seconds
     from the start; None is no bound. `stop="first"` cancels the siblings of an accepted node, `"level"` awaits them and
-    takes the best.
+    takes the best. `algorithm` is a name in `spar_core.search.STRATEGIES`.
 
     With `max_depth` there is one tree of that depth, and a larger budget is not spent: breadth first ends at
     3 + 6 + 6 = 15 nodes by default. With None, trees of the paper's depth follow one another until the budget is used
@@ -27,7 +26,7 @@ class SearchConfig:
     """
 
     budget: int = 15
-    algorithm: Algorithm = "bfs"
+    algorithm: str = "bfs"
     branch: int = 3
     beam: int = 2
     max_depth: int | None = None

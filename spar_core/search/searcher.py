@@ -49,6 +49,10 @@ class Searcher:
     actor_sampling: Sampling = field(default_factory=Sampling)
     checks: Sequence[Check] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse an unknown `config.algorithm` with a ConfigError before any model is called."""
+        STRATEGIES.find(self.config.algorithm)
+
     @classmethod
     def from_backends(
         cls,

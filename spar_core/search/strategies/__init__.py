@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from spar_core.plugins import Registry
 from spar_core.search.strategies.base import Strategy, select
 from spar_core.search.strategies.best_first import best_first
 from spar_core.search.strategies.best_of_n import best_of_n
@@ -16,10 +17,14 @@ from spar_core.search.strategies.iterative import iterative
 
 __all__ = ["STRATEGIES", "Strategy", "select"]
 
-STRATEGIES: Final[dict[str, Strategy]] = {
-    "bfs": bfs,
-    "dfs": dfs,
-    "best_first": best_first,
-    "iterative": iterative,
-    "best_of_n": best_of_n,
-}
+STRATEGIES: Final[Registry[Strategy]] = Registry(
+    "spar.strategies",
+    {
+        "bfs": bfs,
+        "dfs": dfs,
+        "best_first": best_first,
+        "iterative": iterative,
+        "best_of_n": best_of_n,
+    },
+    kind="search algorithm",
+)

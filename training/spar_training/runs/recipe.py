@@ -13,9 +13,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from spar_core.errors import ConfigError
 from spar_core.search import SearchConfig
-from spar_core.search.config import Algorithm
 from spar_core.types import Sampling
-from spar_core.validation import StrictModel, format_validation_error, key_of
+from spar_core.validation import AlgorithmName, StrictModel, format_validation_error, key_of
 from spar_training.data.refiner_rows import Kind
 from spar_training.inference.config import Serving
 from spar_training.trainers.job import NOT_FINGERPRINTED as NOT_FINGERPRINTED_IN_A_JOB
@@ -99,7 +98,7 @@ class SearchSettings(SamplingSettings):
 
     temperature: float = 0.7
     max_tokens: int = 3072
-    algorithm: Algorithm = "bfs"
+    algorithm: AlgorithmName = "bfs"
     branch: int = Field(default=3, gt=0)
     beam: int = Field(default=2, gt=0)
     max_depth: int = Field(default=3, gt=0)
