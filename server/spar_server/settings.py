@@ -35,6 +35,7 @@ from pydantic_settings import (
 )
 
 from spar_core.backends.openai import Timeouts
+from spar_core.backends.registry import BACKENDS
 from spar_core.errors import ConfigError, RequestError
 from spar_core.search.config import StopPolicy
 from spar_core.validation import AlgorithmName
@@ -232,12 +233,33 @@ class VllmModel(BaseModel):
     adapter: str | None = Field(default=None, min_length=1, description="a folder")
 
 
-def _place(value: Any) -> str:
-    """Which kind of model is meant, by the key that only it has."""
-    return "vllm" if isinstance(value, VllmModel) or (isinstance(value, Mapping) and "vllm" in value) else "url"
+class PluginModel(BaseModel):
+    """One model behind a backend that an installed package adds by the entry point `spar.backends`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backend: str = Field(min_length=1, description="name of the entry point")
+    options: dict[str, Any] = Field(default={}, description="keyword arguments of the backend")
+
+    @field_validator("backend")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        if value not in BACKENDS:
+            raise ValueError(BACKENDS.unknown(value))
+        return value
 
 
-Served = Annotated[Annotated[Upstream, Tag("url")] | Annotated[VllmModel, Tag("vllm")], Discriminator(_place)]
+def _kind(value: Any) -> str:
+    """The kind of model, by the key that only it has."""
+    if isinstance(value, Mapping):
+        return next((key for key in ("vllm", "backend") if key in value), "url")
+    return "vllm" if isinstance(value, VllmModel) else "backend" if isinstance(value, PluginModel) else "url"
+
+
+Served = Annotated[
+    Annotated[Upstream, Tag("url")] | Annotated[VllmModel, Tag("vllm")] | Annotated[PluginModel, Tag("backend")],
+    Discriminator(_kind),
+]
 
 
 class RefineDefaults(BaseModel):

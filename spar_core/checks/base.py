@@ -1,7 +1,7 @@
-"""What a verifiable constraint is.
+"""The interface of a verifiable constraint.
 
-A check has an IFEval id, IFEval's kwargs, a short statement of what it requires, and a verdict with
-evidence for any response. Checks are deterministic and load no model.
+A check has an id and kwargs, as in IFEval, a short statement of what it requires, and for any response a verdict with
+evidence. Checks are deterministic and load no model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 class Finding:
     """One check's verdict on one response. `evidence` says what was found, in a few words.
 
-    Of a `form`, what fails it is of no use to who asked for it, however good it is otherwise.
+    `form` marks a check of the response's format: a response that fails it is unusable, however good it is otherwise.
     """
 
     passed: bool
@@ -28,20 +28,20 @@ class Check(Protocol):
 
     @property
     def id(self) -> str:
-        """IFEval's id, e.g. `length_constraints:number_sentences`."""
+        """The id, e.g. IFEval's `length_constraints:number_sentences`."""
         ...
 
     @property
     def kwargs(self) -> Mapping[str, Any]:
-        """IFEval's kwargs, without the ones that are None."""
+        """The kwargs, without those that are None."""
         ...
 
     def requirement(self) -> str:
-        """What is asked, as a short noun or verb phrase: `at least 3 sentences`."""
+        """The requirement, as a short noun or verb phrase: `at least 3 sentences`."""
         ...
 
     def work(self, response: str) -> int:
-        """What `find` has to do, as characters that are searched for one word: some five nanoseconds each."""
+        """The cost of `find`, in characters searched for one word, about five nanoseconds each."""
         ...
 
     def find(self, response: str) -> Finding:

@@ -1,8 +1,11 @@
-"""Build checks by id, and verify a response against several, strictly or loosely."""
+"""Build checks by id, and verify a response against several, strictly or loosely.
+
+A family of checks is one file with its `SPECS`, and one name in `_FAMILIES`. Another package registers a `CheckSpec`
+by the entry point `spar.checks`, under the spec's id.
+"""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -10,40 +13,47 @@ from spar_core.checks import case, combination, content, keywords, language, lay
 from spar_core.checks.base import Check, Finding
 from spar_core.checks.response_format import RESPONSE_FORMAT
 from spar_core.checks.spec import CheckSpec, bind
-from spar_core.errors import RequestError
+from spar_core.errors import ConfigError, RequestError
+from spar_core.plugins import Registry
 
 _FAMILIES: Final = (keywords, length, layout, content, case, punctuation, startend, combination, language)
-_SPECS: Final[dict[str, CheckSpec]] = {spec.id: spec for family in _FAMILIES for spec in family.SPECS}
-# About a second, in the unit of `Check.work`.
+_IFEVAL: Final[dict[str, CheckSpec]] = {spec.id: spec for family in _FAMILIES for spec in family.SPECS}
+# IFEval's 25 ids.
+CHECK_IDS: Final[tuple[str, ...]] = tuple(sorted(_IFEVAL))
+CHECKS: Final[Registry[CheckSpec]] = Registry("spar.checks", _IFEVAL, kind="check")
+# The most work of one verification, about a second, in the unit of `Check.work`.
 MOST_WORK: Final = 200_000_000
-# Of a response, in characters; no model that answers in text writes as much.
+# The longest response that is verified, in characters; no model that answers in text writes as much.
 _LONGEST: Final = 1_000_000
 _TOO_MUCH: Final = "too much work to verify; ask for fewer words or checks, or a shorter response"
-CHECK_IDS: Final[tuple[str, ...]] = tuple(sorted(_SPECS))
 
 
 def build_check(id: str, kwargs: Mapping[str, Any]) -> Check:
-    """The check of IFEval's type `id` with IFEval's kwargs (None values are ignored).
+    """The check with this id, IFEval's or a package's, and its kwargs; None values are ignored.
+
+        build_check("length_constraints:number_words", {"relation": "at least", "num_words": 20})
 
     Raises:
         RequestError: the id is unknown, or a kwarg is unknown, missing or of the wrong kind.
+        ConfigError: a package's check cannot be loaded, or has another id than its entry point.
     """
-    if id not in _SPECS:
-        near = difflib.get_close_matches(str(id), CHECK_IDS, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(CHECK_IDS)}"
-        raise RequestError(f"there is no check {id!r}; {hint}", param="id")
-    return bind(_SPECS[id], kwargs)
+    if id not in CHECKS:
+        raise RequestError(CHECKS.unknown(str(id)), param="id")
+    spec = CHECKS[id]
+    if spec.id != id:
+        raise ConfigError(f"the entry point {id!r} of {CHECKS.group} names a check with the id {spec.id!r}; use one id")
+    return bind(spec, kwargs)
 
 
 def verify(checks: Sequence[Check], response: str, *, loose: bool = False) -> tuple[Finding, ...]:
     """Each check's finding on `response`, in order.
 
-    `loose` is IFEval's loose mode: a check passes if it passes on the response or on one of its variants
-    without the first line, the last line or both, with and without asterisks. A failed finding's
-    evidence is that of the response as it stands.
+    `loose` is IFEval's loose mode: a check passes if it passes on the response or on a variant without the first line,
+    the last line or both, with and without asterisks. The evidence of a failed finding is that of the response as it
+    stands.
 
-    What would take more than a second fails without being looked at: a response of over a million characters, and the
-    checks for which the others have left no time.
+    Work is bounded to about a second: a response of over a million characters fails every check unread, and so do the
+    checks beyond the bound.
     """
     if not loose:
         return tuple(_within_limits(checks, response))
@@ -52,7 +62,7 @@ def verify(checks: Sequence[Check], response: str, *, loose: bool = False) -> tu
 
 
 def work_of(checks: Sequence[Check], response: str) -> int:
-    """What `verify` has to do at the most, in the unit of `Check.work`."""
+    """The most work of `verify`, in the unit of `Check.work`."""
     return min(MOST_WORK, sum(check.work(response) for check in checks))
 
 
@@ -75,7 +85,7 @@ def _loosely(check: Check, response: str, variants: Sequence[str]) -> Finding:
 
 
 def _variants(response: str) -> list[str]:
-    """What loose mode tries besides the response as it stands, each text once."""
+    """The other texts that loose mode tries, each once."""
     lines = response.split("\n")
     cuts = [response, *("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))]
     unstarred = [cut.replace("*", "") for cut in cuts]

@@ -1,4 +1,4 @@
-"""One check type as data: which kwargs it takes, how it reads as a requirement, how it is verified."""
+"""A check type as data: its kwargs, its wording as a requirement, and its test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 from spar_core.checks.base import Finding
 from spar_core.errors import RequestError
 
-# Each is searched for in every candidate.
+# The most words of one check: each is searched for in every candidate.
 _MOST_WORDS: Final = 1000
 
 Kwargs = Mapping[str, Any]
@@ -20,10 +20,17 @@ Test = Callable[[str, Kwargs], Finding]
 
 @dataclass(frozen=True, slots=True)
 class CheckSpec:
-    """`parameters` maps each kwarg to a converter that raises ValueError with what it wants instead.
+    """One type of check.
 
-    `clash` names the kwarg that no response could meet given the others, and what it must be instead. `passes` is how
-    often the response could be searched for one word in the time that the check takes.
+        CheckSpec(
+            "acme:no_digits",
+            lambda kwargs: "no digits",
+            lambda response, kwargs: Finding(not any(map(str.isdigit, response)), "looked for digits"),
+        )
+
+    `parameters` maps each kwarg to a converter that raises ValueError with what it accepts. `clash` returns a kwarg
+    that no response could meet together with the others, and what it must be instead. `passes` is the test's cost in
+    searches of the whole response for one word.
     """
 
     id: str
@@ -36,7 +43,7 @@ class CheckSpec:
 
 @dataclass(frozen=True, slots=True)
 class BoundCheck:
-    """A check type with its kwargs; implements `Check`."""
+    """A check type bound to its kwargs; implements `Check`."""
 
     spec: CheckSpec
     kwargs: Mapping[str, Any]
@@ -58,27 +65,27 @@ class BoundCheck:
 
 
 def bind(spec: CheckSpec, kwargs: Mapping[str, Any]) -> BoundCheck:
-    """Validate kwargs; None values are left out, because IFEval's rows carry them.
+    """Validate kwargs; None values are dropped, because IFEval's rows have them.
 
     Raises:
         RequestError: a kwarg is unknown, missing or of the wrong kind; `param` is its name.
     """
-    given = {name: value for name, value in kwargs.items() if value is not None}
+    present = {name: value for name, value in kwargs.items() if value is not None}
     takes = ", ".join(spec.parameters) or "none"
-    for name in given:
+    for name in present:
         if name not in spec.parameters:
             raise RequestError(f"{spec.id} has no kwarg {name!r}; it takes: {takes}", param=name)
     bound: dict[str, Any] = {}
     for name, convert in spec.parameters.items():
-        if name not in given:
+        if name not in present:
             raise RequestError(f"{spec.id} needs the kwarg {name!r}; it takes: {takes}", param=name)
         try:
-            bound[name] = convert(given[name])
+            bound[name] = convert(present[name])
         except ValueError as error:
-            raise _wrong(spec, name, str(error), given[name]) from error
+            raise _wrong(spec, name, str(error), present[name]) from error
     if clash := spec.clash(bound):
         name, wanted = clash
-        raise _wrong(spec, name, wanted, given[name])
+        raise _wrong(spec, name, wanted, present[name])
     return BoundCheck(spec, bound)
 
 
@@ -87,7 +94,7 @@ def _wrong(spec: CheckSpec, name: str, wanted: str, value: Any) -> RequestError:
 
 
 def whole(value: Any) -> int:
-    """A number of things: an integer of at least zero (IFEval's rows write some as 3.0)."""
+    """A count: an integer of at least zero (IFEval's rows have some as 3.0)."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not _is_whole(value) or value < 0:
         raise ValueError("a whole number of at least 0")
     return int(value)

@@ -12,13 +12,14 @@ from spar_core.backends.base import Backend, is_ready
 from spar_core.backends.in_process.backend import InProcessBackend
 from spar_core.backends.openai import OpenAIBackend, Timeouts
 from spar_core.backends.pool import PoolBackend, PoolObserver, RetryPolicy, SilentObserver
+from spar_core.backends.registry import open_backend
 from spar_core.errors import ConfigError
 from spar_core.model_folder import DEFAULT_PAIR, RoleModel, lineage_of, load_folder, named_folder
 from spar_core.prompts import Templates, load_templates
 from spar_core.types import Sampling
 from spar_server.models.in_process import open_roles
 from spar_server.models.vllm import VllmModels
-from spar_server.settings import Served, Settings, Upstream, VllmModel
+from spar_server.settings import PluginModel, Served, Settings, Upstream, VllmModel
 
 _NO_MODEL_HERE: Final = (
     "vllm: engine arguments are set, and no model that vLLM runs here; set --actor-vllm, or remove them"
@@ -79,7 +80,13 @@ def _described(settings: Settings, actor: Served, observer_of: Callable[[str], P
     engines = VllmModels(here, arguments=settings.vllm, log_level=settings.log_level)
 
     def backend(model: Served, role: str) -> Backend:
-        return engines.backend(model) if isinstance(model, VllmModel) else _pool(model, observer_of(role))
+        match model:
+            case VllmModel():
+                return engines.backend(model)
+            case PluginModel():
+                return open_backend(model.backend, model.options)
+            case Upstream():
+                return _pool(model, observer_of(role))
 
     drafts = backend(actor, "actor")
     # An actor that refines its own answers is one pool: its limits are its servers', whatever they are asked for.

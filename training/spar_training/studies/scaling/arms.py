@@ -78,7 +78,7 @@ def main_arms(methods: Iterable[str], *, budget: int, best_of: int, best_of_all:
         # Ablations are compared with the default method at their own budget, whatever the curves' budgets are.
         least = {BEST_OF_UNTIL: best_of, DEFAULT_METHOD: ABLATION_BUDGET}.get(method, 0)
         largest = max(budget, least)
-        arms.append(Arm(name=method, group="main", search=replace(_BASE, algorithm=method, budget=largest)))  # type: ignore[arg-type]
+        arms.append(Arm(name=method, group="main", search=replace(_BASE, algorithm=method, budget=largest)))
     return arms
 
 
@@ -94,7 +94,7 @@ def oracle_arms(*, budget: int) -> list[Arm]:
         Arm(
             name=f"{method}+oracle_{oracle}",
             group="oracle",
-            search=replace(_BASE, algorithm=method, budget=budget),  # type: ignore[arg-type]
+            search=replace(_BASE, algorithm=method, budget=budget),
             oracle=oracle,
         )
         for method, oracle in wanted

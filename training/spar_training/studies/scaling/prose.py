@@ -23,6 +23,13 @@ NAMES = {
     "bfs+oracle_both": "breadth first, both perfect",
     "best_of_n+oracle_judge": "best-of-N, stops at the first accepted, perfect judge",
 }
+
+
+def method_name(arm: str) -> str:
+    """The name of a method's arm in a report; that of an algorithm from another package is its own."""
+    return NAMES.get(arm, arm.replace("_", " "))
+
+
 # What each kind of best-of-N is, in a sentence.
 KINDS = {
     "best_of_n_all": "best-of-N (all N drawn and judged)",
@@ -114,7 +121,7 @@ def _listed(comparisons: Sequence[Comparison], verdict: str) -> str:
     for method in methods:
         at = [str(c.budget) for c in comparisons if c.method == method and c.verdict == verdict]
         if at:
-            parts.append(f"{NAMES[method]} at budget {', '.join(at)}")
+            parts.append(f"{method_name(method)} at budget {', '.join(at)}")
     return "; ".join(parts)
 
 
@@ -144,7 +151,8 @@ def deception(findings: Findings) -> str:
     """How good the judge is, and by how much it thinks better of the answers than they are."""
     good, bad = findings.judge
     shares = [
-        f"{KINDS.get(method, NAMES[method])} {_points(line[-1].self_deception)} points at budget {line[-1].budget}"
+        f"{KINDS.get(method, method_name(method))} {_points(line[-1].self_deception)} points "
+        f"at budget {line[-1].budget}"
         for method in (DEFAULT_METHOD, *REFERENCES)
         if (line := findings.line(method))
     ]

@@ -12,7 +12,7 @@ from spar_training.reports.result import Result
 from spar_training.studies.scaling import prose
 from spar_training.studies.scaling.analysis import Axis, Comparison, Findings, Point, Trials, budgets_of
 from spar_training.studies.scaling.arms import ABLATION_BUDGET, BEST_OF_ALL, DEFAULT_METHOD, REFERENCES, Arm
-from spar_training.studies.scaling.prose import KINDS, NAMES, percent
+from spar_training.studies.scaling.prose import KINDS, method_name, percent
 from spar_training.studies.scaling.trial import Trial
 
 _BANDED: Final = (DEFAULT_METHOD, *REFERENCES)
@@ -58,7 +58,7 @@ def _lines(
         if points:
             # Bands of all lines would cover one another: those that are compared have theirs, the table has all.
             ys = [y(one) if arm in _BANDED else _bare(y(one)) for _, one in points]
-            lines.append(Line(NAMES[arm] + suffix, [place for place, _ in points], ys))
+            lines.append(Line(method_name(arm) + suffix, [place for place, _ in points], ys))
     return lines
 
 
@@ -110,7 +110,7 @@ def _points(findings: Findings, arms: Sequence[str]) -> Table:
     header = ["method", "budget", "strict", "loose", "judge accepts", "calls", "tokens", "nodes", "seconds"]
     rows = [
         [
-            NAMES[arm],
+            method_name(arm),
             str(one.budget),
             percent(one.strict),
             percent(one.loose),
@@ -151,7 +151,7 @@ def _against(comparisons: Sequence[Comparison], caption: str) -> Table:
     header = ["method", "budget", "N", "spent", "best-of-N spent", "difference", "verdict"]
     rows = [
         [
-            NAMES[c.method],
+            method_name(c.method),
             str(c.budget),
             str(c.n),
             f"{c.spent:.1f}",
