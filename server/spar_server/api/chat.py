@@ -13,14 +13,13 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from spar_core.judge import Judgement
-from spar_core.search import Answers
 from spar_core.trace import write_trace
 from spar_core.types import Cancelled, Completion, Delta, Usage
 from spar_server.api.openapi import BUDGET_PARAMETER, CHAT
 from spar_server.errors import ApiError
 from spar_server.http.json_route import JsonRequest, JsonRoute
 from spar_server.schemas import ChatRequest
-from spar_server.serving.plan import Plan
+from spar_server.serving.plan import Outcome, Plan
 from spar_server.serving.runner import frame, plan_request, respond, stream_response
 
 _NONE: Final = Usage()
@@ -36,16 +35,16 @@ class Envelope:
     id: str = field(default_factory=lambda: f"chatcmpl-{token_hex(16)}")
     created: int = field(default_factory=lambda: int(time()))
 
-    def completion(self, plan: Plan, answers: Answers) -> dict[str, Any]:
+    def completion(self, outcome: Outcome) -> dict[str, Any]:
         """The whole non-streaming body."""
         return {
             "id": self.id,
             "object": "chat.completion",
             "created": self.created,
             "model": self.model,
-            "choices": [_choice(index, answer) for index, answer in enumerate(answers.completions)],
-            "usage": usage_of(plan, answers),
-            "spar": self.spar(plan, answers),
+            "choices": [_choice(index, answer) for index, answer in enumerate(outcome.answers.completions)],
+            "usage": usage_of(outcome),
+            "spar": self.spar(outcome),
         }
 
     def chunk(
@@ -54,21 +53,22 @@ class Envelope:
         choice = {"index": index, "delta": delta, "finish_reason": finish_reason, "logprobs": logprobs}
         return {**self._head(), "choices": [choice]}
 
-    def usage_chunk(self, plan: Plan, answers: Answers) -> dict[str, Any]:
-        return {**self._head(), "choices": [], "usage": usage_of(plan, answers)}
+    def usage_chunk(self, outcome: Outcome) -> dict[str, Any]:
+        return {**self._head(), "choices": [], "usage": usage_of(outcome)}
 
-    def spar(self, plan: Plan, answers: Answers) -> dict[str, Any]:
-        return spar_of(plan, answers, self.id.removeprefix("chatcmpl-"))
+    def spar(self, outcome: Outcome) -> dict[str, Any]:
+        return spar_of(outcome, self.id.removeprefix("chatcmpl-"))
 
     def _head(self) -> dict[str, Any]:
         return {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model}
 
 
-def spar_of(plan: Plan, answers: Answers, trace_id: str) -> dict[str, Any]:
+def spar_of(outcome: Outcome, trace_id: str) -> dict[str, Any]:
     """The top-level extension, on the last chunk of an answer in a stream, whether its usage is asked for or not."""
-    data: dict[str, Any] = {"trace_id": trace_id, "degraded": answers.degraded or plan.browned_out}
+    data: dict[str, Any] = {"trace_id": trace_id, "degraded": outcome.degraded}
+    plan = outcome.plan
     if plan.options.trace != "none":
-        trees = [write_trace(result, plan.options.trace) for result in answers.results]
+        trees = [write_trace(result, plan.options.trace) for result in outcome.answers.results]
         data |= {"tree": trees[0]} if plan.n == 1 else {"trees": trees}
     return data
 
@@ -85,11 +85,12 @@ def _choice(index: int, answer: Completion) -> dict[str, Any]:
     return {"index": index, "message": message, "finish_reason": answer.finish_reason, "logprobs": logprobs}
 
 
-def usage_of(plan: Plan, answers: Answers) -> dict[str, Any]:
+def usage_of(outcome: Outcome) -> dict[str, Any]:
     """The client's prompt once, every generated token that was counted, and the account of the search.
 
     What an upstream does not count is null. Calls that were cut short have an account of their own.
     """
+    answers = outcome.answers
     generated = _total(answers.usage.values())
     answered = _total([answer.usage for answer in answers.completions])
     asked = answers.results[0].draft.usage
@@ -101,17 +102,17 @@ def usage_of(plan: Plan, answers: Answers) -> dict[str, Any]:
         "prompt_tokens_details": {"cached_tokens": asked.cached_tokens if asked.prompt_counted else None},
         "completion_tokens_details": {"reasoning_tokens": thought if generated.completion_counted else None},
         "refinement": {
-            "budget": plan.config.budget,
+            "budget": outcome.budget,
             "nodes": answers.expanded,
             "depth": first.depth,
-            "algorithm": plan.config.algorithm,
+            "algorithm": outcome.plan.config.algorithm,
             "accepted": first.accepted,
             "improved": first.depth > 0,
             "value": first.value,
             "draft_value": answers.draft_value,
             "stop_reason": answers.stop_reason,
             "stop_reasons": list(answers.stop_reasons),
-            "degraded": answers.degraded or plan.browned_out,
+            "degraded": outcome.degraded,
             "calls": {role: answers.calls.get(role, 0) for role in ("actor", "refiner", "judge")},
             "tokens": {role: _tokens(answers.usage.get(role, _NONE)) for role in ("actor", "refiner", "judge")},
             "cancelled_calls": cancelled.calls,
@@ -219,14 +220,15 @@ class ChatStreamFormat:
         role = {"role": "assistant"} if index else {}
         return [frame(self.envelope.chunk({**role, **answer_delta(answer)}, index=index))]
 
-    def ending(self, plan: Plan, answers: Answers) -> list[str]:
+    def ending(self, outcome: Outcome) -> list[str]:
         envelope = self.envelope
         *others, last = [
-            envelope.chunk({}, answer.finish_reason, index=index) for index, answer in enumerate(answers.completions)
+            envelope.chunk({}, answer.finish_reason, index=index)
+            for index, answer in enumerate(outcome.answers.completions)
         ]
-        ending = [frame(chunk) for chunk in (*others, last | {"spar": envelope.spar(plan, answers)})]
+        ending = [frame(chunk) for chunk in (*others, last | {"spar": envelope.spar(outcome)})]
         if self.include_usage:
-            ending.append(frame(envelope.usage_chunk(plan, answers)))
+            ending.append(frame(envelope.usage_chunk(outcome)))
         return [*ending, DONE]
 
     def failure(self, error: ApiError) -> str:

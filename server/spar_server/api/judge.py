@@ -9,7 +9,6 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import JSONResponse, Response
 
-from spar_core.cutoff import Cutoff
 from spar_core.errors import (
     BackendError,
     BackendOverloaded,
@@ -29,7 +28,7 @@ from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import Pair
 from spar_server.schemas import ChatMessage, ChatRequest, CheckRequest, Flag, Number, Votes, Whole, split_answer
 from spar_server.serving.gate import Gate
-from spar_server.serving.plan import Plan
+from spar_server.serving.plan import Allowance, Plan
 from spar_server.serving.runner import plan_request
 
 
@@ -96,21 +95,21 @@ async def judge(body: JudgeRequest, request: JsonRequest) -> Response:
 async def _judged(plan: Plan, response: str, request: Request) -> Judgement:
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
-    async with gate.turn(plan, request) as admitted:
+    async with gate.admit(plan, request) as allowance:
         with metrics.request("judge") as meter:
-            judgement = await _judgement(admitted, response, gate.draining.cutoff)
+            judgement = await _judgement(plan, response, allowance)
             meter.judged(judgement)
     return judgement
 
 
-async def _judgement(plan: Plan, response: str, cutoff: Cutoff) -> Judgement:
+async def _judgement(plan: Plan, response: str, allowance: Allowance) -> Judgement:
     """The votes, as far as they could be had.
 
     Raises:
         BackendError: not one could be had.
     """
     try:
-        async with cutoff.timeout(plan.config.deadline_s):
+        async with allowance.cutoff.timeout(allowance.deadline_s):
             judgement = await plan.judge.judge(plan.conversation, response, checks=plan.checks, seed=plan.config.seed)
     except TimeoutError as error:
         raise BackendTimeout("the deadline came before the judgement") from error

@@ -12,7 +12,7 @@ from spar_server.auth.access import allow_model, key_of
 from spar_server.auth.keyring import defaults_for
 from spar_server.errors import ApiError
 from spar_server.models.pair import Pair
-from spar_server.serving.plan import named_budget
+from spar_server.serving.plan import budget_of_model
 from spar_server.settings import Settings
 
 router = APIRouter()
@@ -31,7 +31,7 @@ async def get_model(name: str, request: Request) -> dict[str, Any]:
     settings: Settings = request.app.state.settings
     key = key_of(request)
     try:
-        named_budget(name, model=pair.name, defaults=defaults_for(key, settings.refine, settings.limits))
+        budget_of_model(name, model=pair.name, defaults=defaults_for(key, settings.refine, settings.limits))
     except RequestError as error:
         raise ApiError(404, str(error), param="model", code="model_not_found") from error
     allow_model(key, pair.name)

@@ -32,7 +32,7 @@ from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import Pair
 from spar_server.schemas import Flag
 from spar_server.serving.gate import Gate
-from spar_server.serving.plan import named_budget
+from spar_server.serving.plan import budget_of_model
 from spar_server.serving.runner import defaults_of, frame, joined, json_answer
 from spar_server.settings import Settings, Upstream
 
@@ -88,7 +88,7 @@ async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
 def _actor(body: RawRequest, request: Request) -> PassThrough:
     """The actor, if a request asks for no more than to be passed through."""
     pair: Pair = request.app.state.pair
-    budget = named_budget(body.model, model=pair.name, defaults=defaults_of(request))
+    budget = budget_of_model(body.model, model=pair.name, defaults=defaults_of(request))
     allow_model(key_of(request), pair.name)
     if budget:
         raise RequestError("model: only chat and responses are refined; leave out the budget", param="model")
@@ -110,11 +110,11 @@ async def _whole(path: str, actor: PassThrough, body: RawRequest, request: Reque
 async def _answer(path: str, actor: PassThrough, body: RawRequest, request: Request, cost: int) -> Mapping[str, Any]:
     gate, metrics, deadline_s = _shared(request)
     deadline_s = min(deadline_s, answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)))
-    async with gate.timed_turn(request, deadline_s, cost=cost) as left:
+    async with gate.admit_calls(request, deadline_s, cost=cost) as allowance:
         with metrics.request(path.removeprefix("/")) as meter:
-            bind_calls(deadline=time.monotonic() + left)
+            bind_calls(deadline=time.monotonic() + allowance.deadline_s)
             try:
-                async with gate.draining.cutoff.timeout(left):
+                async with allowance.cutoff.timeout(allowance.deadline_s):
                     answer = await actor.forward(path, await _forwarded(body, request))
             except TimeoutError as error:
                 raise BackendTimeout("the deadline came before the actor's answer") from error
@@ -129,7 +129,7 @@ async def _frames(
     path: str, actor: PassThrough, body: RawRequest, request: Request, cost: int
 ) -> AsyncGenerator[str, None]:
     gate, metrics, deadline_s = _shared(request)
-    async with gate.timed_turn(request, deadline_s, cost=cost):
+    async with gate.admit_calls(request, deadline_s, cost=cost):
         yield ""
         frames = joined(read_ahead(_chunks(path, actor, body, await _forwarded(body, request), metrics)))
         async with aclosing(gate.draining.until_cutoff(frames)) as passed:

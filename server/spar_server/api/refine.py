@@ -51,7 +51,7 @@ async def refine(body: RefineRequest, request: JsonRequest) -> Response:
     """A search that starts from a given answer. The response is a chat completion's, whole or streamed."""
     conversation, answer = split_answer(body.messages, body.response)
     chat = body.model_copy(update={"messages": conversation, "refine_budget": _budget(body, request)})
-    plan = await plan_request(chat, request, given=InitialAnswer(Completion(answer, "stop", Usage()), body.critique))
+    plan = await plan_request(chat, request, initial=InitialAnswer(Completion(answer, "stop", Usage()), body.critique))
     envelope = Envelope(body.model)
     if body.stream:
         return await stream_response(plan, request, ChatStreamFormat(envelope, body.include_usage))

@@ -18,7 +18,6 @@ from spar_core.types import ModelRole, Usage
 from spar_server.errors import ApiError, ClientGoneError
 from spar_server.metrics.load import LoadMetrics
 from spar_server.metrics.upstream import UpstreamMetrics
-from spar_server.serving.plan import Plan
 
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240, 480)
 _NODES: Final = (0, 1, 2, 3, 6, 9, 15, 21, 32, 64)
@@ -103,13 +102,13 @@ class Metrics:
     def first_token(self, kind: str, seconds: float) -> None:
         self._first_token(kind).observe(seconds)
 
-    def answered(self, plan: Plan, answers: Answers, seconds: float) -> None:
+    def answered(self, kind: str, answers: Answers, seconds: float) -> None:
         """Count what a request's answers took."""
-        self.spent(plan.kind, answers.calls, answers.usage, seconds)
+        self.spent(kind, answers.calls, answers.usage, seconds)
         for role, cancelled in answers.cancelled.items():
             self._cancelled_calls.labels(role).inc(cancelled.calls)
             self._cancelled_tokens.labels(role).inc(cancelled.tokens_at_most or 0)
-        if plan.config.budget:
+        if kind == "search":
             for result in answers.results:
                 self._searched(result)
 
@@ -169,9 +168,9 @@ class Meter:
             self._spoke = True
             self._metrics.first_token(self._kind, self.elapsed_s)
 
-    def answered(self, plan: Plan, answers: Answers) -> None:
-        self.outcome = "degraded" if answers.degraded or plan.browned_out else "ok"
-        self._metrics.answered(plan, answers, self.elapsed_s)
+    def answered(self, answers: Answers, *, degraded: bool) -> None:
+        self.outcome = "degraded" if degraded else "ok"
+        self._metrics.answered(self._kind, answers, self.elapsed_s)
 
     def judged(self, judgement: Judgement) -> None:
         self.outcome = "ok"

@@ -19,7 +19,7 @@ from spar_server.auth.quotas import Quotas
 from spar_server.http.headers import header_of
 from spar_server.metrics.load import LoadMetrics
 from spar_server.serving.long_work import LongWork
-from spar_server.serving.plan import Plan
+from spar_server.serving.plan import Allowance, Plan
 from spar_server.settings import ApiKey, Settings
 
 
@@ -37,27 +37,29 @@ class Gate:
     long_work: LongWork
 
     @asynccontextmanager
-    async def turn(self, plan: Plan, request: Request) -> AsyncIterator[Plan]:
-        """The plan from when its turn has come until it is done: with the budget and the time that are left of its own.
+    async def admit(self, plan: Plan, request: Request) -> AsyncIterator[Allowance]:
+        """Wait for the plan's turn and hold its permit while the context is open.
+
+        The allowance holds what brown-out leaves of the budget, and the time that the wait leaves of the deadline.
 
         Raises:
             ApiError: 429, over the key's quota; 503, over the server's capacity, or the server is stopping.
         """
-        plan = plan.lowered(self.brownout.lowered(plan.config.budget))
-        deadline = plan.config.deadline_s
-        assert deadline is not None
-        async with self.timed_turn(request, deadline, search=plan.judges, cost=plan.cost) as left:
-            yield plan.due_within(left).until(self.draining.cutoff)
+        budget, deadline_s = self.brownout.lowered(plan.config.budget), plan.config.deadline_s
+        assert deadline_s is not None
+        search, cost = plan.judges_with(budget), plan.cost_with(budget)
+        async with self._permit(request, deadline_s, search=search, cost=cost) as left_s:
+            yield Allowance(budget, left_s, self.draining.cutoff)
 
     @asynccontextmanager
-    async def timed_turn(
-        self, request: Request, deadline_s: float, *, search: bool = False, cost: int = 1
-    ) -> AsyncIterator[float]:
-        """A turn of what has no plan; the value is how many seconds it has left. `cost` is the calls that it can make.
+    async def admit_calls(self, request: Request, deadline_s: float, *, cost: int) -> AsyncIterator[Allowance]:
+        """Like `admit`, for a request that is forwarded upstream as it is: `cost` model calls and no search."""
+        async with self._permit(request, deadline_s, search=False, cost=cost) as left_s:
+            yield Allowance(0, left_s, self.draining.cutoff)
 
-        Raises:
-            ApiError: as `turn` does.
-        """
+    @asynccontextmanager
+    async def _permit(self, request: Request, deadline_s: float, *, search: bool, cost: int) -> AsyncIterator[float]:
+        """Hold a permit; yields the seconds that are left until the deadline."""
         key, lane = key_of(request), self.searches if search else self.passed_through
         several = search or cost > 1
         with self.quotas.search(key, lambda: lane.expected_hold_s) if several else nullcontext():

@@ -6,8 +6,8 @@ import math
 import random
 import time
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 
 from spar_core.backends.base import is_batching
 from spar_core.backends.context import bind_calls
@@ -29,7 +29,7 @@ from spar_core.search import (
     Tree,
     choice_sampling,
 )
-from spar_core.search.events import Emit
+from spar_core.search.events import Emit, Event
 from spar_core.types import Cancelled, Completion, Delta, Message, Sampling
 from spar_server.errors import ApiError
 from spar_server.http.streams import read_ahead
@@ -45,12 +45,12 @@ _EFFORTS: Final[Mapping[str, int]] = {"none": 0, "minimal": 0, "low": 2, "medium
 class RefineBudget:
     """`nodes` is the most nodes to expand.
 
-    `named` says that the client named the number itself; an effort or a default is a wish of the deployment, which
-    gives way where a refined answer cannot be had.
+    It is `explicit` if the client set the number itself. One that comes from an effort or a default is dropped where
+    a refined answer is not available.
     """
 
     nodes: int
-    named: bool
+    explicit: bool
 
 
 def resolve_budget(request: ChatRequest, header: str | None, *, model: str, defaults: RefineDefaults) -> RefineBudget:
@@ -70,13 +70,13 @@ def resolve_budget(request: ChatRequest, header: str | None, *, model: str, defa
     elif suffix is not None:
         source, budget = "model", _number(suffix, "model")
     elif request.reasoning_effort is not None and defaults.effort_budgets:
-        return RefineBudget(min(_EFFORTS[request.reasoning_effort], defaults.max_refine_budget), named=False)
+        return RefineBudget(min(_EFFORTS[request.reasoning_effort], defaults.max_refine_budget), explicit=False)
     else:
-        return RefineBudget(min(defaults.refine_budget, defaults.max_refine_budget), named=False)
-    return RefineBudget(_allowed(budget, source, defaults), named=True)
+        return RefineBudget(min(defaults.refine_budget, defaults.max_refine_budget), explicit=False)
+    return RefineBudget(_allowed(budget, source, defaults), explicit=True)
 
 
-def named_budget(asked: str, *, model: str, defaults: RefineDefaults) -> int:
+def budget_of_model(asked: str, *, model: str, defaults: RefineDefaults) -> int:
     """The budget that a model's name alone asks for. Raises as `resolve_budget` does."""
     suffix = _suffix(asked, model)
     return 0 if suffix is None else _allowed(_number(suffix, "model"), "model", defaults)
@@ -113,6 +113,10 @@ def _number(text: str, source: str) -> int:
     return int(digits)
 
 
+def _ignore(event: Event) -> None:
+    """An answer that is not streamed shows no progress."""
+
+
 # What binds an answer in ways that no refiner can keep to: it must be the draft.
 _DRAFT_ONLY: Final = ("logprobs", "top_logprobs", "logit_bias", "audio", "modalities")
 _HARMLESS: Final[tuple[object, ...]] = (None, False, 0, {}, {"type": "text"}, ["text"], [])
@@ -131,8 +135,25 @@ class InitialAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """What the gate grants a request: at most `budget` nodes within `deadline_s` seconds, ended early by `cutoff`.
+
+    `budget` is less than the plan's while the server is browned out.
+    """
+
+    budget: int
+    deadline_s: float
+    cutoff: Cutoff = field(default_factory=Cutoff)
+
+    @property
+    def kind(self) -> Literal["search", "pass_through"]:
+        """The request's kind in the metrics."""
+        return "search" if self.budget else "pass_through"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything about one request that is decided before its first token."""
+    """Everything about one request that is decided before its first token. The gate then grants it an `Allowance`."""
 
     pair: Pair
     conversation: tuple[Message, ...]
@@ -141,26 +162,17 @@ class Plan:
     checks: tuple[Check, ...]
     options: RefineOptions
     n: int = 1
-    given: InitialAnswer | None = None
-    # Whether the server's load has taken from the budget.
-    browned_out: bool = False
-    cutoff: Cutoff | None = None
-    # Whether the votes on an answer are all that is asked for.
+    initial: InitialAnswer | None = None
+    # The request asks only for the votes on an answer.
     verdict_only: bool = False
 
-    @property
-    def kind(self) -> str:
-        return "search" if self.config.budget else "pass_through"
+    def passes_through(self, allowance: Allowance) -> bool:
+        """Whether the drafts are the answers, so that the actor's tokens can be streamed as they arrive."""
+        return allowance.budget == 0 and self.initial is None
 
-    @property
-    def streams_draft(self) -> bool:
-        """Whether the actor's tokens may go out as they come."""
-        return self.config.budget == 0 and self.given is None
-
-    @property
-    def draft_seconds(self) -> float | None:
-        """How long the actor's tokens may go out. A long answer is not cut short unless its client says so."""
-        return None if self.options.deadline_s is None else self.config.deadline_s
+    def draft_deadline_s(self, allowance: Allowance) -> float | None:
+        """The limit on streaming a draft: a long answer is cut off only if its client set a deadline."""
+        return None if self.options.deadline_s is None else allowance.deadline_s
 
     def bind_calls(self) -> None:
         """Tell the model calls of this task, and of those that it starts, whose they are and when they are over."""
@@ -172,37 +184,28 @@ class Plan:
 
     @property
     def judges(self) -> bool:
-        """Whether it may ask for votes."""
-        return self.verdict_only or self.config.budget > 0
+        """Whether the full budget can lead to votes."""
+        return self.judges_with(self.config.budget)
 
     @property
     def cost(self) -> int:
-        """The most model calls that it can make: its drafts, the votes on each of them, and its nodes with theirs."""
-        votes, budget = self.config.votes, self.config.budget
+        """The cost of the full budget."""
+        return self.cost_with(self.config.budget)
+
+    def judges_with(self, budget: int) -> bool:
+        """Whether a budget of `budget` nodes can lead to votes."""
+        return self.verdict_only or budget > 0
+
+    def cost_with(self, budget: int) -> int:
+        """The maximum number of model calls: the drafts with the votes on each, and `budget` nodes with theirs."""
+        votes = self.config.votes
         if self.verdict_only:
             return votes
-        drafts = 0 if self.given else self.n * _best_of(self.sampling)
+        drafts = 0 if self.initial else self.n * _best_of(self.sampling)
         if not budget:
             return max(1, drafts)
-        judged = 0 if self.given and self.given.critique else self.n
-        return drafts + judged * votes + budget * (1 + votes)
-
-    def lowered(self, budget: int) -> Plan:
-        """The same with what the server's load leaves of the budget."""
-        if budget >= self.config.budget:
-            return self
-        return replace(self, config=replace(self.config, budget=budget), browned_out=True)
-
-    def due_within(self, seconds: float) -> Plan:
-        """The same with no more time than this from now."""
-        own = self.config.deadline_s
-        if own is not None and own <= seconds:
-            return self
-        return replace(self, config=replace(self.config, deadline_s=max(0.0, seconds)))
-
-    def until(self, cutoff: Cutoff) -> Plan:
-        """The same, ended by `cutoff` if that comes before its deadline."""
-        return self if cutoff is self.cutoff else replace(self, cutoff=cutoff)
+        judged_drafts = 0 if self.initial and self.initial.critique else self.n
+        return drafts + judged_drafts * votes + budget * (1 + votes)
 
     @property
     def judge(self) -> Judge:
@@ -228,30 +231,39 @@ class Plan:
             bare=bool(form),
         )
 
-    async def search(self, emit: Emit) -> Answers:
-        """Run it. Raises BackendError when there is no draft."""
-        if self.streams_draft and self.n == 1:
-            return await self._draft()
+    async def run(self, allowance: Allowance, *, on_event: Emit = _ignore) -> Outcome:
+        """Draft, judge and refine within the allowance.
+
+        Raises:
+            BackendError: there is no draft.
+        """
+        if self.passes_through(allowance) and self.n == 1:
+            return self.outcome(allowance, await self._draft(allowance))
         models = Models(actor=self.pair.actor, judge=self.judge, refiner=self._refiner)
-        return await Searcher(models, self.config, self.sampling, self.checks).run_n(
+        config = replace(self.config, budget=allowance.budget, deadline_s=allowance.deadline_s)
+        answers = await Searcher(models, config, self.sampling, self.checks).run_n(
             self.conversation,
             self.n,
-            draft=self.given.draft if self.given else None,
-            draft_judgement=self._given_judgement(),
-            emit=emit,
-            cutoff=self.cutoff,
+            draft=self.initial.draft if self.initial else None,
+            draft_judgement=self._initial_judgement(),
+            emit=on_event,
+            cutoff=allowance.cutoff,
         )
+        return self.outcome(allowance, answers)
 
-    def _given_judgement(self) -> Judgement | None:
-        """A client's critique stands for the judgement of its answer: No."""
-        critique = self.given and self.given.critique
+    def outcome(self, allowance: Allowance, answers: Answers) -> Outcome:
+        return Outcome(self, allowance.budget, answers)
+
+    def _initial_judgement(self) -> Judgement | None:
+        """A client's critique replaces the judgement of its answer: the verdict is No."""
+        critique = self.initial and self.initial.critique
         return Judgement((), self.config.threshold, report=critique) if critique else None
 
-    async def _draft(self) -> Answers:
-        """One draft, untouched, without the machinery of a search that there is none of."""
+    async def _draft(self, allowance: Allowance) -> Answers:
+        """One unrefined draft, without the overhead of a search."""
         began = time.monotonic()
         try:
-            async with (self.cutoff or Cutoff()).timeout(self.config.deadline_s):
+            async with allowance.cutoff.timeout(allowance.deadline_s):
                 draft = await self.pair.actor.complete(self.conversation, self._draft_sampling(0))
         except TimeoutError as error:
             raise DeadlineReached("the deadline came before the actor's draft") from error
@@ -303,6 +315,20 @@ class Plan:
         return Cancelled(1, None if most is None else max(0, most - draft.usage.completion_tokens))
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answers to a request, and the budget that they could use."""
+
+    plan: Plan
+    budget: int
+    answers: Answers
+
+    @property
+    def degraded(self) -> bool:
+        """Whether a model failed or the server's load lowered the budget."""
+        return self.answers.degraded or self.budget < self.plan.config.budget
+
+
 def _best_of(sampling: Sampling) -> int:
     """How many answers an upstream makes for one, where it is asked for that."""
     count = sampling.extra.get("best_of")
@@ -323,19 +349,17 @@ def _untouched(draft: Completion, seconds: float, reason: StopReason) -> SearchR
     )
 
 
-def make_plan(
+def build_plan(
     request: ChatRequest,
     header: str | None,
     *,
     pair: Pair,
     defaults: RefineDefaults,
     within_s: float = math.inf,
-    cutoff: Cutoff | None = None,
 ) -> Plan:
     """Decide what a request gets.
 
-    `header` is the value of X-Refine-Budget, `within_s` for how long the client waits; at the `cutoff` the server ends
-    searches.
+    `header` is the value of X-Refine-Budget, `within_s` for how long the client waits.
 
     Raises:
         ApiError: the model is unknown.
@@ -345,7 +369,7 @@ def make_plan(
     budget = asked.nodes
     bound = next((name for name in _DRAFT_ONLY if getattr(request, name) not in _HARMLESS), None)
     if budget and bound:
-        if asked.named:
+        if asked.explicit:
             raise RequestError(f"{bound}: not available for a refined answer; set refine_budget to 0", param=bound)
         budget = 0
     n, most_tokens = request.n or 1, request.refine.max_search_tokens
@@ -362,7 +386,6 @@ def make_plan(
         checks=_checks(request, refined=budget > 0),
         options=request.refine,
         n=n,
-        cutoff=cutoff,
     )
 
 

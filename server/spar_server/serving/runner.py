@@ -17,7 +17,6 @@ from starlette.responses import Response
 
 from spar_core.errors import DeadlineReached
 from spar_core.off_loop import SHORT
-from spar_core.search import Answers
 from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, OfChoice, Refined
 from spar_core.types import Completion, Delta, FinishReason, Usage
 from spar_server.admission.call_limits import CallLimits
@@ -35,7 +34,7 @@ from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import Pair
 from spar_server.schemas import ChatRequest
 from spar_server.serving.gate import Gate
-from spar_server.serving.plan import BUDGET_HEADER, InitialAnswer, Plan, make_plan
+from spar_server.serving.plan import BUDGET_HEADER, Allowance, InitialAnswer, Outcome, Plan, build_plan
 from spar_server.settings import RefineDefaults, Settings
 
 
@@ -99,7 +98,7 @@ class StreamFormat(Protocol):
         """A whole answer, of which no piece went out."""
         ...
 
-    def ending(self, plan: Plan, answers: Answers) -> Iterable[str]:
+    def ending(self, outcome: Outcome) -> Iterable[str]:
         """The end of all answers, and what they took."""
         ...
 
@@ -129,7 +128,9 @@ async def joined(batches: AsyncGenerator[list[str], None]) -> AsyncGenerator[str
             yield "".join(batch)
 
 
-async def stream_search(plan: Plan, voice: StreamFormat, metrics: Metrics) -> AsyncGenerator[str, None]:
+async def stream_search(
+    plan: Plan, allowance: Allowance, voice: StreamFormat, metrics: Metrics
+) -> AsyncGenerator[str, None]:
     """Progress as thoughts while the search runs, then the answers, each in one piece."""
     events: asyncio.Queue[Event | None] = asyncio.Queue()
     begun = asyncio.Event()
@@ -138,8 +139,8 @@ async def stream_search(plan: Plan, voice: StreamFormat, metrics: Metrics) -> As
         events.put_nowait(event)
         begun.set()
 
-    with metrics.request(plan.kind) as meter:
-        task = asyncio.create_task(plan.search(tell))
+    with metrics.request(allowance.kind) as meter:
+        task = asyncio.create_task(plan.run(allowance, on_event=tell))
         task.add_done_callback(lambda _: tell(None))
         try:
             with suppress(TimeoutError):
@@ -152,16 +153,16 @@ async def stream_search(plan: Plan, voice: StreamFormat, metrics: Metrics) -> As
             async with aclosing(_watch(events, voice, progress=plan.options.progress)) as progress:
                 async for piece in progress:
                     yield piece
-            answers = await task
+            outcome = await task
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         meter.spoke()
-        for index, answer in enumerate(answers.completions):
+        for index, answer in enumerate(outcome.answers.completions):
             for piece in voice.answer(answer, index):
                 yield piece
-        meter.answered(plan, answers)
-        for piece in voice.ending(plan, answers):
+        meter.answered(outcome.answers, degraded=outcome.degraded)
+        for piece in voice.ending(outcome):
             yield piece
 
 
@@ -195,16 +196,18 @@ async def _watch(
         pending.cancel()
 
 
-async def stream_pass_through(plan: Plan, voice: StreamFormat, metrics: Metrics) -> AsyncGenerator[str, None]:
+async def stream_pass_through(
+    plan: Plan, allowance: Allowance, voice: StreamFormat, metrics: Metrics
+) -> AsyncGenerator[str, None]:
     """The actor's tokens as they come; the choices of one request come through each other.
 
     What came together goes out together, as several frames in one piece: to send costs far more than to word.
     """
     choices = [_ChoiceBuffer() for _ in range(plan.n)]
     batches = side_by_side([plan.draft_stream(index) for index in range(plan.n)])
-    if plan.draft_seconds is not None:
-        batches = _within(plan.draft_seconds, batches)
-    with metrics.request(plan.kind) as meter:
+    if (deadline_s := plan.draft_deadline_s(allowance)) is not None:
+        batches = _within(deadline_s, batches)
+    with metrics.request(allowance.kind) as meter:
         try:
             async with aclosing(batches):
                 async for index, batch in batches:
@@ -218,8 +221,9 @@ async def stream_pass_through(plan: Plan, voice: StreamFormat, metrics: Metrics)
         cut_short = [index for index, choice in enumerate(choices) if choice.finish is None]
         opening = [piece for index in cut_short for piece in choices[index].hear((), voice, index)]
         answers = plan.passed_through([choice.draft for choice in choices], meter.elapsed_s, cut_short=cut_short)
-        meter.answered(plan, answers)
-        yield "".join([*opening, *voice.ending(plan, answers)])
+        outcome = plan.outcome(allowance, answers)
+        meter.answered(answers, degraded=outcome.degraded)
+        yield "".join([*opening, *voice.ending(outcome)])
 
 
 async def _within(seconds: float, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
@@ -281,11 +285,11 @@ def defaults_of(request: Request) -> RefineDefaults:
 
 
 async def plan_request(
-    chat: ChatRequest, request: JsonRequest, *, given: InitialAnswer | None = None, judged: str | None = None
+    chat: ChatRequest, request: JsonRequest, *, initial: InitialAnswer | None = None, judged: str | None = None
 ) -> Plan:
     """What the client gets that sent `request`, which stands for `chat`; its model calls are bound to it.
 
-    `given` is the answer to start from; `judged` is one that is to be judged and nothing else.
+    `initial` is the answer to start from; `judged` is one that is to be judged and nothing else.
 
     Raises:
         ApiError: the model is unknown, or the key is not for it.
@@ -295,25 +299,23 @@ async def plan_request(
     pair: Pair = request.app.state.pair
     settings.limits.check_messages(chat.messages)
     check_fields(chat.model_extra or {}, CHAT_FIELDS, settings.client_fields, ours=type(chat).model_fields)
-    gate: Gate = request.app.state.gate
-    make = partial(
-        make_plan,
+    build = partial(
+        build_plan,
         chat,
         header_of(request.scope, BUDGET_HEADER),
         pair=pair,
         defaults=defaults_of(request),
         within_s=math.inf if chat.stream else answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)),
-        cutoff=gate.draining.cutoff,
     )
-    plan = await request.off_loop(make, short=_short_of(chat))
-    if given is not None or judged is not None:
-        plan = replace(plan, given=given, verdict_only=judged is not None)
+    plan = await request.off_loop(build, short=_short_of(chat))
+    if initial is not None or judged is not None:
+        plan = replace(plan, initial=initial, verdict_only=judged is not None)
     key = key_of(request)
     allow_model(key, pair.name)
     limits = CallLimits(settings.limits, key)
     limits.check_plan(plan)
     if request.size > SHORT:
-        limits.check_size(plan, request.size, given.draft.text if given else judged or "")
+        limits.check_size(plan, request.size, initial.draft.text if initial else judged or "")
     if chat.reasoning_effort is not None and settings.forwards_effort:
         extra = {**plan.sampling.extra, "reasoning_effort": chat.reasoning_effort}
         plan = replace(plan, sampling=replace(plan.sampling, extra=extra))
@@ -326,7 +328,7 @@ def _short_of(chat: ChatRequest) -> int:
     return _SHORT_SCHEMA if (chat.response_format or {}).get("type") == "json_schema" else SHORT
 
 
-async def respond(plan: Plan, request: Request, body: Callable[[Plan, Answers], dict[str, Any]]) -> Response:
+async def respond(plan: Plan, request: Request, body: Callable[[Outcome], dict[str, Any]]) -> Response:
     """The answers in one `body`."""
     return json_answer(await until_disconnect(request.receive, _whole(plan, request, body)))
 
@@ -336,28 +338,25 @@ async def stream_response(plan: Plan, request: Request, voice: StreamFormat) -> 
     return EventStream(_frames(plan, request, voice), voice.failure)
 
 
-async def _whole(plan: Plan, request: Request, body: Callable[[Plan, Answers], dict[str, Any]]) -> dict[str, Any]:
-    def ignore(event: Event) -> None:
-        """Nobody watches an answer that is not streamed."""
-
+async def _whole(plan: Plan, request: Request, body: Callable[[Outcome], dict[str, Any]]) -> dict[str, Any]:
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
-    async with gate.turn(plan, request) as admitted:
-        with metrics.request(admitted.kind) as meter:
-            answers = await admitted.search(ignore)
-            meter.answered(admitted, answers)
-    return body(admitted, answers)
+    async with gate.admit(plan, request) as allowance:
+        with metrics.request(allowance.kind) as meter:
+            outcome = await plan.run(allowance)
+            meter.answered(outcome.answers, degraded=outcome.degraded)
+    return body(outcome)
 
 
 async def _frames(plan: Plan, request: Request, voice: StreamFormat) -> AsyncGenerator[str, None]:
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
-    async with gate.turn(plan, request) as admitted:
+    async with gate.admit(plan, request) as allowance:
         yield ""
-        if admitted.streams_draft:
-            frames = gate.draining.until_cutoff(stream_pass_through(admitted, voice, metrics))
+        if plan.passes_through(allowance):
+            frames = gate.draining.until_cutoff(stream_pass_through(plan, allowance, voice, metrics))
         else:
-            frames = stream_search(admitted, voice, metrics)
+            frames = stream_search(plan, allowance, voice, metrics)
         async with aclosing(frames):
             async for frame in frames:
                 yield frame

@@ -8,12 +8,11 @@ from time import time
 from typing import Any, Final
 from uuid import uuid4
 
-from spar_core.search import Answers
 from spar_core.types import Completion, FinishReason
 from spar_server.api.chat import spar_of, usage_of
 from spar_server.api.responses.request import ResponsesRequest
 from spar_server.errors import ApiError
-from spar_server.serving.plan import Plan
+from spar_server.serving.plan import Outcome
 
 _INCOMPLETE: Final[Mapping[FinishReason, str]] = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
@@ -43,10 +42,10 @@ class ResponseBody:
         return {**self._response("failed", []), "error": {"code": code, "message": error.message}}
 
     def finished(
-        self, plan: Plan, answers: Answers, *, thoughts: str | None = None, part: dict[str, Any] | None = None
+        self, outcome: Outcome, *, thoughts: str | None = None, part: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """The whole response. `thoughts` and `part` are what a stream has told of it; else they are the answer's."""
-        answer = answers.completions[0]
+        answer = outcome.answers.completions[0]
         thoughts = thoughts or answer.extra.get("reasoning")
         message = self.message(part or content_part(answer), answer.finish_reason)
         reason = _INCOMPLETE.get(answer.finish_reason)
@@ -55,8 +54,8 @@ class ResponseBody:
                 "incomplete" if reason else "completed", [*([self.reasoning(thoughts)] if thoughts else []), message]
             ),
             "incomplete_details": {"reason": reason} if reason else None,
-            "usage": _usage(plan, answers),
-            "spar": spar_of(plan, answers, self.trace_id),
+            "usage": _usage(outcome),
+            "spar": spar_of(outcome, self.trace_id),
         }
 
     def reasoning(self, thoughts: str | None) -> dict[str, Any]:
@@ -126,9 +125,9 @@ def content_part(answer: Completion) -> dict[str, Any]:
     return refusal_part(refusal) if refusal and not answer.text else text_part(answer.text)
 
 
-def _usage(plan: Plan, answers: Answers) -> dict[str, Any]:
+def _usage(outcome: Outcome) -> dict[str, Any]:
     """Chat's usage under the Responses API's names."""
-    usage = usage_of(plan, answers)
+    usage = usage_of(outcome)
     return {
         "input_tokens": usage["prompt_tokens"],
         "input_tokens_details": usage["prompt_tokens_details"],

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from spar_core.search import Answers
 from spar_core.types import Completion, Delta
 from spar_server.api.responses.body import ResponseBody, refusal_part, text_part
 from spar_server.errors import ApiError
-from spar_server.serving.plan import Plan
+from spar_server.serving.plan import Outcome
 from spar_server.serving.runner import frame
 
 
@@ -53,10 +52,10 @@ class ResponseStreamFormat:
     def answer(self, answer: Completion, index: int) -> list[str]:
         return self.piece(Delta(answer.text, extra={"refusal": answer.extra.get("refusal")}), index)
 
-    def ending(self, plan: Plan, answers: Answers) -> list[str]:
+    def ending(self, outcome: Outcome) -> list[str]:
         events = [] if self._kind else self._open_message("output_text")
         part = self._part(self._said)
-        finished = self._body.finished(plan, answers, thoughts=self._thoughts, part=part)
+        finished = self._body.finished(outcome, thoughts=self._thoughts, part=part)
         return [
             *events,
             self._of_part("done", **({"refusal": self._said} if self._kind == "refusal" else {"text": self._said})),

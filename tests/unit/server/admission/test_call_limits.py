@@ -19,7 +19,7 @@ from spar_core.types import Message, Sampling
 from spar_server.auth.keyring import sha256_of
 from spar_server.models.pair import Pair
 from spar_server.schemas import ChatRequest
-from spar_server.serving.plan import make_plan
+from spar_server.serving.plan import Allowance, build_plan
 from spar_server.settings import ApiKey, RefineDefaults, Settings
 from tests.support.pairs import RawScripted, refiner_script, scripted_pair
 
@@ -133,8 +133,8 @@ async def test_a_search_makes_no_more_calls_than_it_costs(n: int, budget: int, v
     refiner = Counted(never_good)
     options = {"votes": votes, "algorithm": algorithm, "early_vote_stop": False, "stop": "level"}
     request = ChatRequest.model_validate(CHAT | {"n": n, "refine_budget": budget, "refine": options})
-    plan = make_plan(request, None, pair=scripted_pair(actor, refiner), defaults=RefineDefaults())  # type: ignore[arg-type]
-    await plan.search(lambda event: None)
+    plan = build_plan(request, None, pair=scripted_pair(actor, refiner), defaults=RefineDefaults())  # type: ignore[arg-type]
+    await plan.run(Allowance(budget, 60.0))
     assert actor.calls + refiner.calls <= plan.cost
     if algorithm == "best_of_n":
         assert actor.calls + refiner.calls == plan.cost
