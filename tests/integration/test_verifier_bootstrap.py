@@ -14,7 +14,7 @@ from spar_core.backends.base import Backend
 from spar_core.backends.scripted import ScriptedBackend
 from spar_core.errors import ConfigError
 from spar_core.types import Message, Sampling
-from spar_training.bootstrap.verifiers.instructions import own_instructions
+from spar_training.bootstrap.verifiers.prompts.instructions import own_instructions
 from spar_training.bootstrap.verifiers.recipe import VerifierRecipe
 from spar_training.bootstrap.verifiers.run import VerifierBootstrap
 from spar_training.bootstrap.verifiers.ship import ship_adapters
@@ -83,7 +83,7 @@ async def test_a_pair_of_adapters_is_trained_from_a_base(base: Path, tmp_path: P
         seeds=(),
         benchmarks=None,
         open_model=open_model,
-        say=said.append,
+        print_line=said.append,
     )
     figures = await run.run()
     assert figures["pair"]["answers"].n == 3

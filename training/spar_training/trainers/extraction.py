@@ -1,7 +1,7 @@
-"""The difference of a model from its base as one LoRA adapter, however many trainings made it.
+"""Extract the difference between a model and its base as one LoRA adapter.
 
-Each training of the loop merges its adapter, so that the next can start from whole weights. What all of them changed
-is of low rank still, or nearly: the best adapter of a rank is the difference's truncated singular value decomposition.
+Each training of the loop merges its adapter, so that the next one can start from whole weights. The accumulated change
+still has a low rank, or nearly; its best approximation of a given rank is the truncated singular value decomposition.
 """
 
 from __future__ import annotations
@@ -22,20 +22,19 @@ _WEIGHTS: Final = "adapter_model.safetensors"
 
 
 def extract_adapter(base: Path, model: Path, out: Path, *, rank: int) -> float:
-    """Write the adapter to `out`, in bf16; the share of the squared difference that it holds, 1 for all of it.
+    """Write the adapter to `out` in bf16, and return the fraction of the squared difference that it captures.
 
     Example:
         extract_adapter(Path("base"), Path("runs/mine/iteration-3/actor"), Path("adapters/actor"), rank=16)
 
     Raises:
-        ConfigError: the models are not of one shape, they are the same, or they differ in a weight that is no matrix
-            of a layer, which an adapter cannot hold.
+        ConfigError: the models differ in shape, have equal weights, or differ in a weight that is not a layer's matrix.
     """
     with ExitStack() as stack:
         before, after = (_Weights(folder, stack) for folder in (base, model))
         if before.keys() != after.keys():
             odd = min(before.keys() ^ after.keys())
-            raise ConfigError(f"{model}: not a training of {base}: only one of them has {odd}")
+            raise ConfigError(f"{model}: not trained from {base}: only one of them has {odd}")
         tensors: dict[str, torch.Tensor] = {}
         modules: set[str] = set()
         whole = held = 0.0
@@ -50,10 +49,10 @@ def extract_adapter(base: Path, model: Path, out: Path, *, rank: int) -> float:
             whole += float(squares.sum())
             held += float(squares[:rank].sum())
     if not tensors:
-        raise ConfigError(f"{model}: has the same weights as {base}; there is nothing to extract")
+        raise ConfigError(f"{model}: has the same weights as {base}; nothing to extract")
     out.mkdir(parents=True, exist_ok=True)
     save_file(tensors, out / _WEIGHTS, metadata={"format": "pt"})
-    # The matrices hold their scale themselves.
+    # The matrices include their scale.
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=sorted(modules), task_type="CAUSAL_LM")
     config.base_model_name_or_path = str(base)
     config.inference_mode = True
@@ -62,7 +61,7 @@ def extract_adapter(base: Path, model: Path, out: Path, *, rank: int) -> float:
 
 
 def _changes(before: _Weights, after: _Weights, base: Path, model: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    """The matrices of layers that differ, with their difference."""
+    """The layer matrices that changed, with their change."""
     for name in sorted(before.keys()):
         was, now = before[name], after[name]
         if was.shape != now.shape:
@@ -77,7 +76,7 @@ def _changes(before: _Weights, after: _Weights, base: Path, model: Path) -> Iter
 
 
 class _Weights:
-    """The weights of a folder by name, read one by one."""
+    """The weights of a model folder by name, loaded one at a time."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._files: Mapping[str, Any] = {

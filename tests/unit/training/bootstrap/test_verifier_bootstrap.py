@@ -92,7 +92,7 @@ def bootstrap(folder: Path, models: Models, **changes: Any) -> VerifierBootstrap
         seeds=(),
         benchmarks=None,
         open_model=models.open,
-        say=lambda line: None,
+        print_line=lambda line: None,
         train_model=models.train,
     )
 

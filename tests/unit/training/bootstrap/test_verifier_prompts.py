@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from spar_core.checks import CHECK_IDS, build_check
-from spar_training.bootstrap.verifiers.constraints import draw_constraints
-from spar_training.bootstrap.verifiers.phrasings import PHRASINGS, phrase
-from spar_training.bootstrap.verifiers.prompts import constrained_prompts, is_reserved, split_of
-from spar_training.bootstrap.verifiers.tasks import collect_tasks, own_tasks, unsuited
+from spar_training.bootstrap.verifiers.prompts.constrained import constrained_prompts, is_reserved, split_of
+from spar_training.bootstrap.verifiers.prompts.constraints import draw_constraints
+from spar_training.bootstrap.verifiers.prompts.phrasings import PHRASINGS, phrase
+from spar_training.bootstrap.verifiers.prompts.tasks import collect_tasks, own_tasks, unsuited
 from spar_training.prompt_evolution.contamination import Benchmarks
 from spar_training.prompt_evolution.load import SeedPrompt
 
@@ -116,7 +116,7 @@ def test_a_prompt_carries_its_checks() -> None:
     [
         ("Tea?", "words"),
         ("Write a Python function that sorts numbers.", "code"),
-        ("Summarize this article for me in one sentence.", "not there"),
+        ("Summarize this article for me in one sentence.", "missing"),
         ("Escribe un poema sobre el otoño.", "English"),
         ("Write a poem about\n- tea\n- rain", "one sentence"),
     ],

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from spar_core.checks import build_check
-from spar_training.bootstrap.verifiers.passages import repeats_itself, whole_sentences
-from spar_training.bootstrap.verifiers.repair import Source, repaired
+from spar_training.bootstrap.verifiers.data.passages import repeats_itself, whole_sentences
+from spar_training.bootstrap.verifiers.data.repair import Source, repaired
 
 ANSWER = (
     "Tea is made from the leaves of a plant, and people drink it hot. It has been grown in China for ages.\n\n"

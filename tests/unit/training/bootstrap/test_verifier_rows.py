@@ -8,11 +8,9 @@ from spar_core.checks import build_check, verify
 from spar_core.prompts import load_templates
 from spar_core.refiner import extract_refined
 from spar_core.verdict import parse_verdict
-from spar_training.bootstrap.verifiers.critique import critique
-from spar_training.bootstrap.verifiers.dataset import actor_rows
-from spar_training.bootstrap.verifiers.prompts import ConstrainedPrompt, constrained_prompts
-from spar_training.bootstrap.verifiers.recipe import load_verifier_recipe
-from spar_training.bootstrap.verifiers.rows import (
+from spar_training.bootstrap.verifiers.data.critique import critique
+from spar_training.bootstrap.verifiers.data.dataset import actor_rows
+from spar_training.bootstrap.verifiers.data.rows import (
     Answer,
     Example,
     actor_row,
@@ -21,7 +19,9 @@ from spar_training.bootstrap.verifiers.rows import (
     judgement_row,
     refinement_row,
 )
-from spar_training.bootstrap.verifiers.tasks import own_tasks
+from spar_training.bootstrap.verifiers.prompts.constrained import ConstrainedPrompt, constrained_prompts
+from spar_training.bootstrap.verifiers.prompts.tasks import own_tasks
+from spar_training.bootstrap.verifiers.recipe import load_verifier_recipe
 from spar_training.trainers.rows import sft_problem
 
 PROMPTS = list(constrained_prompts(own_tasks(120, seed=1), "train", each=3, seed=1))
@@ -131,7 +131,7 @@ def test_texts_of_no_use_are_left_out(text: str) -> None:
 
 
 def test_an_actor_learns_no_answer_that_was_made_for_other_constraints() -> None:
-    assert {example.asked for example in EXAMPLES} == {True, False}
+    assert {example.own_prompt for example in EXAMPLES} == {True, False}
     taught = {row["id"] for row in actor_rows(PROMPTS, ANSWERS, RECIPE).rows}
     assert taught
-    assert taught <= {f"{example.id}/actor" for example in EXAMPLES if example.asked}
+    assert taught <= {f"{example.id}/actor" for example in EXAMPLES if example.own_prompt}

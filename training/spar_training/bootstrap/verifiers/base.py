@@ -1,4 +1,4 @@
-"""The base model as a folder that trainers and engines read, from a folder, a GGUF file or a name at Hugging Face."""
+"""Resolve a base model to a folder: from a folder, a GGUF file, or a name on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spar_core.errors import ConfigError
 
 
 def base_folder(base: str, out: Path) -> Path:
-    """The folder of `base`; a GGUF file is written as bf16 weights to `out` first, once.
+    """Return the folder of `base`. A GGUF file is converted to bf16 weights in `out` once.
 
     Example:
         base_folder("HuggingFaceTB/SmolLM2-135M-Instruct", Path("runs/mine/base"))
@@ -31,7 +31,7 @@ def base_folder(base: str, out: Path) -> Path:
 
 
 def _from_gguf(file: Path, out: Path) -> Path:
-    """Transformers reads GGUF weights and cannot save them as it holds them: they go into a plain model."""
+    """Convert a GGUF file. Transformers cannot save a model read from GGUF, so the weights go into a plain one."""
     if (out / "config.json").is_file():
         return out
     import torch
@@ -63,9 +63,9 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        kept = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt")
-        return Path(snapshot_download(name, allow_patterns=list(kept)))
+        patterns = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt")
+        return Path(snapshot_download(name, allow_patterns=list(patterns)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigError(
-            f"--base {name}: no folder, no GGUF file, and not to be had from Hugging Face: {error}"
+            f"--base {name}: no folder, no GGUF file, and not available from Hugging Face: {error}"
         ) from error

@@ -1,4 +1,4 @@
-"""`spar train bootstrap --base MODEL`: make a pair from a base, and say how it does on prompts it has not seen."""
+"""`spar train bootstrap --base MODEL`: train a pair from a base model and print its validation figures."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from spar_training.reports.intervals import Interval
 _LABELS: Final = {
     "answers": "answers that meet every constraint",
     "constraints": "constraints met",
-    "judge_balanced": "judge right, balanced",
-    "judge_on_good": "judge right on good answers",
-    "judge_on_bad": "judge right on bad answers",
-    "verdicts_read": "votes with a verdict",
-    "refined": "bad answers that one refinement mends",
-    "searched": "answers after the search",
-    "search_gain": "what the search adds",
+    "judge_balanced": "judge accuracy, balanced",
+    "judge_on_good": "judge accuracy on good answers",
+    "judge_on_bad": "judge accuracy on bad answers",
+    "verdicts_read": "votes with a readable verdict",
+    "refined": "bad answers fixed by one refinement",
+    "searched": "answers after search that meet every constraint",
+    "search_gain": "gain of the search",
 }
 
 
@@ -44,12 +44,12 @@ def run(
     ship: Path | None,
     threads: int | None,
 ) -> None:
-    """Do what is not done yet in `out`, print the validation figures, and write the adapters to `ship`.
+    """Run the steps that `out` does not have yet, print the validation figures, and write the adapters to `ship`.
 
     Raises:
         ConfigError: the recipe, the base or a key of a training is wrong.
         DataError: a file cannot be used.
-        BackendUnavailable: a model cannot be sampled; what is finished is kept.
+        BackendUnavailable: a model cannot be sampled; finished work is kept.
         TrainingError: a training ended without a model.
     """
     chosen = load_verifier_recipe(recipe)
@@ -61,7 +61,7 @@ def run(
         seeds=[file for path in seeds for file in (data_files(path) if path.is_dir() else [path])],
         benchmarks=read_benchmarks(against) if against else None,
         open_model=lambda model: _opened(model, chosen, threads),
-        say=lambda line: console.print(line, soft_wrap=True, markup=False),
+        print_line=lambda line: console.print(line, soft_wrap=True, markup=False),
         threads=threads,
     )
     figures = asyncio.run(bootstrap.run())

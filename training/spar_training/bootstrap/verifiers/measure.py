@@ -1,6 +1,6 @@
-"""Measure a pair on constrained prompts by verifiers: the answers alone, the judge on them, one refinement, the search.
+"""Measure a pair on constrained prompts with verifiers: its answers, its judge, one refinement, and the search.
 
-Every prompt counts: an answer that failed to come is one that does not pass.
+Every prompt counts: a prompt without an answer counts as failed.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class _Drafted:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifierEval:
-    """One evaluation, in `folder`, an item a row; an unfinished one goes on. The actor's own answers are greedy.
+    """One resumable evaluation in `folder`. The actor answers greedily.
 
-    Without a `refiner` only the answers are measured; with a `budget` of 0 there is no search.
+    Without a refiner only the answers are measured; a `budget` of 0 skips the search.
     """
 
     folder: Path
@@ -53,10 +53,10 @@ class VerifierEval:
     in_flight: int
 
     async def run(self, actor: Backend, refiner: Backend | None, *, label: str) -> dict[str, Interval]:
-        """The figures by name, as shares of 1.
+        """Run the evaluation and return its figures by name, as fractions.
 
         Raises:
-            BackendUnavailable: a model cannot be reached; what is finished is kept.
+            BackendUnavailable: a model cannot be reached; finished work is kept.
         """
 
         async def answer(prompt: PromptRecord) -> Row:
@@ -88,7 +88,7 @@ class VerifierEval:
         return found
 
     def _every(self, rows: Sequence[Row]) -> list[Row]:
-        """A row for each prompt, a failed one where there is none."""
+        """One row per prompt; a prompt without a row counts as failed."""
         by_id = {row["id"]: row for row in rows}
         return [by_id.get(prompt.id, {"passed": [False] * len(prompt.checks)}) for prompt in self.prompts]
 
@@ -130,7 +130,7 @@ class VerifierEval:
 
 
 def judge_figures(rows: Sequence[Row]) -> dict[str, Interval]:
-    """How often the judge is right on good and on bad answers, and one refinement's success on bad ones it saw."""
+    """Judge accuracy on good and on bad answers, and the success of one refinement on detected bad answers."""
     good = [float(row["accepted"]) for row in rows if row["good"]]
     bad = [float(not row["accepted"]) for row in rows if not row["good"]]
     votes = [verdict for row in rows for verdict in row["verdicts"]]
@@ -142,7 +142,7 @@ def judge_figures(rows: Sequence[Row]) -> dict[str, Interval]:
     }
     one, two = found["judge_on_good"], found["judge_on_bad"]
     if one.n and two.n:
-        # Two independent means, each with its own interval.
+        # The mean of two independent means, each with its own interval.
         spread = [((a.mean - b) ** 2) for a, b in ((one, one.low), (two, two.low), (one, one.high), (two, two.high))]
         mean = (one.mean + two.mean) / 2
         low, high = (spread[0] + spread[1]) ** 0.5 / 2, (spread[2] + spread[3]) ** 0.5 / 2

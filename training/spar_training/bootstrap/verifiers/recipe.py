@@ -1,4 +1,4 @@
-"""A recipe for a pair from a base model: how much of everything `spar train bootstrap --base` makes, read from YAML."""
+"""The recipe of `spar train bootstrap --base`, read from YAML: how many tasks, answers and rows, and the trainings."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ RECIPES: Final = Path(__file__).parents[2] / "recipes" / "verifiers"
 
 
 class TaskCounts(StrictModel):
-    """Beside the files of seed prompts: `instructions` are drawn from the base itself, `own` are written by us."""
+    """Tasks besides the seed prompts: `instructions` sampled from the base, `own` built from our templates."""
 
     instructions: int = Field(ge=0)
     own: int = Field(ge=0)
 
 
 class Answers(StrictModel):
-    """Answers to sample: to each of `tasks` tasks one without constraints and one to its first constrained prompt."""
+    """Sampling of answers: for each of `tasks` tasks, one without constraints and one to its first prompt."""
 
     tasks: int = Field(gt=0)
     temperature: float = Field(ge=0, le=2)
@@ -35,14 +35,14 @@ class Answers(StrictModel):
 
 
 class Caps(StrictModel):
-    """The most rows of each kind. To every refinement, which holds a judgement of No, comes a judgement of Yes."""
+    """The maximum number of rows. Each refinement contains a No judgement and is matched by a Yes judgement."""
 
     answers: int = Field(gt=0)
     refinements: int = Field(gt=0)
 
 
 class Validation(StrictModel):
-    """What is measured at the end: `prompts` prompts of the validation split, and a search of `budget`."""
+    """The final measurement: how many validation `prompts`, and the `budget` of the search."""
 
     prompts: int = Field(gt=0)
     budget: int = Field(ge=0)
@@ -50,11 +50,11 @@ class Validation(StrictModel):
 
 
 class VerifierRecipe(StrictModel):
-    """Everything but the base and the files of tasks that decides what comes out.
+    """Everything that determines the result, except the base model and the seed prompts.
 
-    `base` and `license` are what the cards of shipped adapters say: the base's public name, and its licence.
-    `prompts_each` is how many constrained prompts a task gets, `crossed` under how many of them beside its own an
-    answer is judged. `actor` and `refiner` are the keys of a training job (docs/trainers.md).
+    `base` and `license` go into the cards of shipped adapters: the public name of the base and its licence. A task gets
+    `prompts_each` constrained prompts; an answer is judged under its own prompt and up to `crossed` others of its task.
+    `actor` and `refiner` hold the keys of a training job (docs/trainers.md).
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
@@ -74,12 +74,12 @@ class VerifierRecipe(StrictModel):
     validation: Validation
 
     def settings(self) -> dict[str, Any]:
-        """What must not change while a run is unfinished."""
+        """The settings that must stay the same when a run resumes."""
         return self.model_dump(mode="json", exclude={"in_flight", "base", "license"})
 
 
 def load_verifier_recipe(name_or_file: str) -> VerifierRecipe:
-    """A shipped recipe by name, or one from a YAML file.
+    """Load a shipped recipe by name, or one from a YAML file.
 
     Raises:
         ConfigError: there is none, it is not YAML, or a key or a value is wrong; names it.

@@ -1,8 +1,8 @@
-"""Make a pair from a base model by verifiers, step by step; each step's file is whole or not there, and a run resumes.
+"""Train a pair from a base model by verifiers. Every step writes its file atomically, so an interrupted run resumes.
 
-The folder holds `instructions.jsonl`, `prompts/` (train, validation, and self_play for the loop), `answers.jsonl`,
-`data/actor.jsonl`, the model `actor/`, `own_answers.jsonl`, `data/refiner.jsonl`, the model `refiner/`, `validation/`
-and `pair.json`.
+The run's folder holds `instructions.jsonl`, `prompts/` (train, validation, and self_play for `spar train run`),
+`answers.jsonl`, `data/actor.jsonl`, the model `actor/`, `own_answers.jsonl`, `data/refiner.jsonl`, the model
+`refiner/`, `validation/` and `pair.json`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from spar_core.backends.base import Backend
 from spar_core.prompts import load_templates
 from spar_core.seeds import derive_seed
 from spar_core.types import Message
-from spar_training.bootstrap.verifiers.dataset import RowSets, actor_rows, refiner_rows
-from spar_training.bootstrap.verifiers.instructions import own_instructions
+from spar_training.bootstrap.verifiers.data.dataset import RowSets, actor_rows, refiner_rows
+from spar_training.bootstrap.verifiers.data.rows import Answer, plain_id
 from spar_training.bootstrap.verifiers.measure import VerifierEval
-from spar_training.bootstrap.verifiers.prompts import ConstrainedPrompt, Split, constrained_prompts
+from spar_training.bootstrap.verifiers.prompts.constrained import ConstrainedPrompt, Split, constrained_prompts
+from spar_training.bootstrap.verifiers.prompts.instructions import own_instructions
+from spar_training.bootstrap.verifiers.prompts.tasks import TaskPool, collect_tasks
 from spar_training.bootstrap.verifiers.recipe import Answers, VerifierRecipe
-from spar_training.bootstrap.verifiers.rows import Answer, plain_id
-from spar_training.bootstrap.verifiers.tasks import TaskPool, collect_tasks
 from spar_training.data.prompts import PromptRecord, write_prompts
 from spar_training.pipeline.progress import item_progress
 from spar_training.pipeline.runner import Policy, run_items
@@ -42,17 +42,17 @@ from spar_training.trainers.lines import TrainingLines
 
 Open = Callable[[Path], AbstractAsyncContextManager[Backend]]
 Role = Literal["actor", "refiner"]
-Say = Callable[[str], None]
+PrintLine = Callable[[str], None]
 Train = Callable[..., Path]
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifierBootstrap:
-    """One run in `folder`. `open_model` opens a model's folder for sampling; `seeds` are files of seed prompts.
+    """One run in `folder`. `open_model` opens a model folder for sampling; `seeds` are files of seed prompts.
 
     `train_model` is `trainers.launch.train`, or a stand-in for it; `threads` are those of a training (None: all cores).
 
-    Prompts that are in `benchmarks` are left out and counted.
+    Prompts that occur in `benchmarks` are dropped and counted.
     """
 
     recipe: VerifierRecipe
@@ -61,17 +61,17 @@ class VerifierBootstrap:
     seeds: Sequence[Path]
     benchmarks: Benchmarks | None
     open_model: Open
-    say: Say
+    print_line: PrintLine
     train_model: Train = train
     threads: int | None = None
 
     async def run(self) -> dict[str, dict[str, Interval]]:
-        """Do what is not done yet; the validation figures of the base and of the pair.
+        """Run the steps that are missing, and return the validation figures of the base and of the pair.
 
         Raises:
-            ConfigError: the folder's run was begun with other settings, or a training's key is wrong.
+            ConfigError: the folder holds a run with other settings, or a training key is wrong.
             DataError: a file cannot be used, or another process works in the folder.
-            BackendUnavailable: a model cannot be sampled; what is finished is kept.
+            BackendUnavailable: a model cannot be sampled; finished work is kept.
             TrainingError: a training ended without a model.
         """
         with folder_lock(self.folder):
@@ -93,7 +93,7 @@ class VerifierBootstrap:
         return figures
 
     def prompts(self, split: Split) -> list[ConstrainedPrompt]:
-        """The constrained prompts of a split, without those of a benchmark."""
+        """The constrained prompts of a split, without those that occur in a benchmark."""
         made = list(constrained_prompts(self._pool.tasks, split, each=self.recipe.prompts_each, seed=self.recipe.seed))
         if self.benchmarks is None:
             return made
@@ -101,7 +101,7 @@ class VerifierBootstrap:
         return [one for one, leak in zip(made, leaks, strict=True) if leak is None]
 
     def job(self, role: Role) -> Job:
-        """The training of a role, from the base.
+        """The training job of a role, starting from the base.
 
         Raises:
             ConfigError: a key of the recipe's training is wrong.
@@ -118,7 +118,7 @@ class VerifierBootstrap:
         return parse_job({**given, **fixed}, source=role)
 
     def sampled(self, answers: Answers) -> list[PromptRecord]:
-        """What a model is asked for answers to: tasks without constraints, and each one's first constrained prompt."""
+        """The prompts to sample answers for: each task without constraints, and its first constrained prompt."""
         return [
             record
             for prompt in self._one_a_task()[: answers.tasks]
@@ -129,12 +129,12 @@ class VerifierBootstrap:
         ]
 
     def self_play_prompts(self) -> list[PromptRecord]:
-        """A prompt for each task that no answer was sampled to: what the loop may go on with."""
+        """One prompt for each task without sampled answers: unseen material for the self-play loop."""
         sampled = max(self.recipe.answers.tasks, self.recipe.own_answers.tasks)
         return [prompt.record() for prompt in self._one_a_task()[sampled:]]
 
     def _one_a_task(self) -> list[ConstrainedPrompt]:
-        """The first training prompt of each task, in the order in which tasks are used."""
+        """The first training prompt of each task, in sampling order."""
         first: dict[str, ConstrainedPrompt] = {}
         for prompt in self.prompts("train"):
             first.setdefault(prompt.task.id, prompt)
@@ -154,7 +154,7 @@ class VerifierBootstrap:
             self.folder / "instructions.jsonl",
             number=self.recipe.tasks.instructions,
             seed=self.recipe.seed,
-            tell=lambda done, total: self.say(f"the base's own instructions: {done:,} of {total:,}"),
+            on_progress=lambda done, total: self.print_line(f"the base's own instructions: {done:,} of {total:,}"),
         )
         return collect_tasks(
             self.seeds, own, own=self.recipe.tasks.own, benchmarks=self.benchmarks, seed=self.recipe.seed
@@ -205,8 +205,8 @@ class VerifierBootstrap:
             made = make()
             write_json(data.with_name(f"{role}_card.json"), made.card)
             write_rows(data, made.rows)
-        self.say(f"{role}: training on {data}")
-        return self.train_model(self.job(role), tell=TrainingLines(role, self.say))
+        self.print_line(f"{role}: training on {data}")
+        return self.train_model(self.job(role), tell=TrainingLines(role, self.print_line))
 
     async def _measure(self, actor: Path, refiner: Path | None) -> dict[str, Interval]:
         wanted = self.recipe.validation

@@ -1,4 +1,4 @@
-"""Write a finished run's adapters as a pair to publish: small files over a base that everybody can get."""
+"""Publish the adapters of a finished run: small files on top of a base that everybody can download."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ to prompts with verifiable constraints, true critiques by `spar_core.checks`, an
 {measured}
 """
 _DUTIES: Final = {
-    "actor": "It answers, and minds the constraints that a request puts on the answer's form.",
+    "actor": "It answers requests and follows the constraints that they put on the form of the answer.",
     "refiner": "It judges whether an answer meets every constraint, and refines one that does not.",
 }
 _FIGURES: Final = {
@@ -46,8 +46,8 @@ _FIGURES: Final = {
     "refiner": {
         "base": {},
         "pair": {
-            "judge_balanced": "judgements of its actor's answers that are right (balanced, 5 votes)",
-            "refined": "bad answers that one refinement mends",
+            "judge_balanced": "accuracy on its actor's answers (balanced, 5 votes)",
+            "refined": "bad answers fixed by one refinement",
         },
     },
 }
@@ -57,11 +57,11 @@ def ship_adapters(folder: Path, recipe: VerifierRecipe, out: Path) -> None:
     """Write `actor/`, `refiner/` and `pair.json` of the finished run in `folder` to `out`.
 
     Raises:
-        ConfigError: the run's trainings are not of adapters, or `out` has a model already.
+        ConfigError: the trainings of the run are not LoRA, or `out` already holds a model.
     """
     for role in get_args(Role):
         if not (folder / role / "adapter").is_dir():
-            raise ConfigError(f"{folder / role}: has no adapter; --ship takes a recipe whose trainings have lora")
+            raise ConfigError(f"{folder / role}: has no adapter; --ship needs a recipe whose trainings use lora")
         if (out / role).exists():
             raise ConfigError(f"--ship {out}: {role} is there already; give a folder without one")
     out.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def _ship_role(folder: Path, recipe: VerifierRecipe, role: Role, target: Path) -
 
 
 def _portable(lineage: dict[str, Any], folder: Path, recipe: VerifierRecipe) -> dict[str, Any]:
-    """The lineage with paths inside the run's folder, and the base by its public name."""
+    """The lineage with paths relative to the run folder, and the base under its public name."""
     text = json.dumps(lineage).replace(json.dumps(lineage["job"]["model"]), json.dumps(recipe.base))
     for root in (folder.absolute(), folder):
         text = text.replace(f'"{json.dumps(str(root))[1:-1]}/', '"')

@@ -1,4 +1,4 @@
-"""The words that constraints are drawn with, and the subjects of our own tasks. All written for this project."""
+"""Words for constraints, and the forms and topics of our own tasks. All written for this project."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEYWORDS: Final = tuple(
     wisdom wonder yellow
     """.split()
 )
-# Words that models like to use, so that forbidding them asks for something.
+# Words that models use often, so that forbidding them is a real constraint.
 COMMON_WORDS: Final = tuple(
     """
     about after also always amazing another because before best better both could different each enjoy ensure every

@@ -1,6 +1,6 @@
-"""How each type of constraint is put to a model: several wordings, so that it learns the constraint and not a phrase.
+"""Several wordings of each constraint type, so that a model learns the constraint and not a phrase.
 
-Every wording is a format string over `fields()`: the kwargs of the check and a few texts derived from them.
+A wording is a format string over `fields()`: the kwargs of the check and texts derived from them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from spar_core.checks.language import LANGUAGES
 
 _AT_LEAST: Final = ("at least {n} {noun}", "{n} or more {noun}", "no fewer than {n} {noun}", "a minimum of {n} {noun}")
 _LESS_THAN: Final = ("fewer than {n} {noun}", "less than {n} {noun}", "under {n} {noun}")
-# For each check with a relation: its number, its relation, and what it counts.
+# For each check with a relation: the kwarg of its number, of its relation, and the noun it counts.
 _AMOUNTS: Final[Mapping[str, tuple[str, str, str]]] = {
     "length_constraints:number_words": ("num_words", "relation", "word"),
     "length_constraints:number_sentences": ("num_sentences", "relation", "sentence"),
@@ -181,12 +181,12 @@ PHRASINGS: Final[Mapping[str, Sequence[str]]] = {
 
 
 def phrase(id: str, kwargs: Mapping[str, Any], rng: random.Random) -> str:
-    """The constraint in one of its wordings, drawn by `rng`: "Use at least 3 bullet points." """
+    """State the constraint in a random wording, e.g. "Use at least 3 bullet points." """
     return rng.choice(PHRASINGS[id]).format(**fields(id, kwargs, rng))
 
 
 def fields(id: str, kwargs: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
-    """The kwargs and what is derived of them: `amount`, `counted`, `quoted`, `plain`, `ordinal`, `language_name`."""
+    """The kwargs plus the derived texts `amount`, `counted`, `quoted`, `plain`, `ordinal` and `language_name`."""
     derived = dict(kwargs)
     if id in _AMOUNTS:
         number, relation, noun = _AMOUNTS[id]

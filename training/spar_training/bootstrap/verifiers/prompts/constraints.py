@@ -1,6 +1,6 @@
-"""Draw constraints for a prompt: which types go together, and kwargs in the ranges that people ask for.
+"""Draw constraints for a prompt: types that are compatible, with kwargs in realistic ranges.
 
-Only the types and kwargs are IFEval's, by way of `spar_core.checks`; every prompt, number range and wording is ours.
+The types and kwargs are those of `spar_core.checks`, hence IFEval's; all prompts, ranges and wordings are our own.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from spar_core.checks import CHECK_IDS, Check, build_check
-from spar_training.bootstrap.verifiers.phrasings import phrase
-from spar_training.bootstrap.verifiers.word_lists import COMMON_WORDS, END_PHRASES, KEYWORDS, OPENING_WORDS
+from spar_training.bootstrap.verifiers.prompts.phrasings import phrase
+from spar_training.bootstrap.verifiers.prompts.word_lists import COMMON_WORDS, END_PHRASES, KEYWORDS, OPENING_WORDS
 
 Kwargs = dict[str, Any]
 
@@ -41,7 +41,7 @@ _FREQUENCY: Final = "keywords:frequency"
 _LETTER: Final = "keywords:letter_frequency"
 _POSTSCRIPT: Final = "detectable_content:postscript"
 
-# With what else a type may be asked; every other pair is free. Read both ways.
+# Incompatible types, in either direction; every other pair may be combined.
 _CONFLICTS: Final[Mapping[str, frozenset[str]]] = {
     _FIXED: frozenset(CHECK_IDS) - {_FIXED},
     _JSON: frozenset(CHECK_IDS) - {_JSON, _EXIST, _FORBIDDEN, _FREQUENCY, "detectable_content:number_placeholders"},
@@ -53,11 +53,11 @@ _CONFLICTS: Final[Mapping[str, frozenset[str]]] = {
     _LOWER: frozenset({_CAPITAL, _CAPITAL_WORDS, _SECTIONS}),
     _CAPITAL: frozenset({_CAPITAL_WORDS, _SECTIONS}),
     _PARAGRAPHS: frozenset({_NTH, _SECTIONS}),
-    # Whatever else stands by itself is a paragraph too.
+    # Anything that stands alone would count as a paragraph.
     _NTH: frozenset({_SECTIONS, _BULLETS, _TITLE, _POSTSCRIPT, _END}),
     _WORDS: frozenset({_SENTENCES}),
 }
-# Types that few bases can do at all are drawn less often, and one that few tasks suit more often where one does.
+# Types that small bases can hardly satisfy are rarer; the one that suits few tasks is more frequent where it does.
 _WEIGHTS: Final[Mapping[str, float]] = {_LANGUAGE: 0.5, _FIXED: 5.0, _LETTER: 0.7, _NTH: 0.7}
 _NUMBERS: Final = (1, 2, 3, 4)
 _YES_NO: Final = re.compile(
@@ -81,9 +81,9 @@ class Constraint:
 def draw_constraints(
     task: str, rng: random.Random, *, shares: Sequence[float] = (0.4, 0.3, 0.2, 0.1)
 ) -> tuple[Constraint, ...]:
-    """One to four constraints for `task` that one answer can meet together; `shares` are those of one, two, ...
+    """Draw one to four compatible constraints for `task`; `shares` weigh one constraint, two, and so on.
 
-    Use `rng = random.Random(f"{seed}/{task_id}")` for draws that do not depend on what else is drawn.
+    Use `random.Random(f"{seed}/{task_id}")` to make draws independent of one another.
     """
     wanted = rng.choices(_NUMBERS[: len(shares)], shares)[0]
     ids: list[str] = []
@@ -99,7 +99,7 @@ def draw_constraints(
 
 
 def _free(task: str, ids: Sequence[str]) -> list[str]:
-    """The types that can be asked in addition to `ids`."""
+    """The types that are compatible with `ids`."""
     return [
         id
         for id in CHECK_IDS
@@ -115,7 +115,7 @@ def _keywords(task: str, rng: random.Random, used: set[str]) -> list[str]:
 
 
 def _forbidden(task: str, rng: random.Random, used: set[str]) -> list[str]:
-    # Words that an answer is likely to use: the task's own, and common ones.
+    # Words that an answer would probably use: words of the task, and common ones.
     own: list[str] = [word for word in dict.fromkeys(_WORD.findall(task.lower())) if word not in used]
     common = [word for word in COMMON_WORDS if word not in used and word not in own]
     chosen = rng.sample(own, min(len(own), rng.choice((0, 1, 1, 2))))

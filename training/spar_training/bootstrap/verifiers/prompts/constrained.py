@@ -1,4 +1,4 @@
-"""Constrained prompts, and their split: validation differs by task and by combination of constraints."""
+"""Constrained prompts and their splits: validation has its own tasks and its own combinations of constraints."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from spar_core.types import Message
-from spar_training.bootstrap.verifiers.constraints import Constraint, draw_constraints
+from spar_training.bootstrap.verifiers.prompts.constraints import Constraint, draw_constraints
 from spar_training.data.prompts import PromptRecord
 from spar_training.prompt_evolution.load import SeedPrompt
 
 Split = Literal["train", "validation"]
 
-# Shares of the tasks and of the combinations of two or more types that only validation has.
+# The shares of tasks, and of combinations of two or more types, that are reserved for validation.
 _VALIDATION_TASKS: Final = 0.12
 _VALIDATION_COMBINATIONS: Final = 0.2
 _DRAWS: Final = 20
@@ -23,7 +23,7 @@ _DRAWS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class ConstrainedPrompt:
-    """A task with constraints. `unseen` says that training has no prompt with this combination of types."""
+    """A task with constraints; `unseen` if training has no prompt with this combination of types."""
 
     id: str
     task: SeedPrompt
@@ -37,12 +37,12 @@ class ConstrainedPrompt:
 
 
 def split_of(task: SeedPrompt) -> Split:
-    """Which split a task belongs to, whatever other tasks there are."""
+    """The split of a task, independent of the other tasks."""
     return "validation" if _share(task.text) < _VALIDATION_TASKS else "train"
 
 
 def is_reserved(constraints: Sequence[Constraint]) -> bool:
-    """Whether a combination of two or more types is validation's alone."""
+    """Whether this combination of two or more types is reserved for validation."""
     ids = sorted({constraint.id for constraint in constraints})
     return len(ids) > 1 and _share("+".join(ids)) < _VALIDATION_COMBINATIONS
 
@@ -50,9 +50,9 @@ def is_reserved(constraints: Sequence[Constraint]) -> bool:
 def constrained_prompts(
     tasks: Sequence[SeedPrompt], split: Split, *, each: int, seed: int
 ) -> Iterator[ConstrainedPrompt]:
-    """`each` prompts for every task of `split`, with different constraints.
+    """Yield `each` prompts with different constraints for every task of `split`.
 
-    Half of validation's prompts with several constraints have combinations that training never sees.
+    About half of the validation prompts with several constraints have reserved combinations.
     """
     for task in tasks:
         if split_of(task) != split:
@@ -72,19 +72,19 @@ def _draw(task: str, rng: random.Random, *, reserved: bool, split: Split) -> tup
         drawn = draw_constraints(task, rng)
         if len(drawn) == 1 or is_reserved(drawn) is reserved:
             return drawn
-    # Training must not see a reserved one; validation may use any.
+    # Training never uses reserved combinations; validation may use any.
     return drawn if split == "validation" else None
 
 
 def _worded(task: str, constraints: Sequence[Constraint], rng: random.Random) -> str:
-    """The task and what is asked of the answer, as people write it: behind it, on lines of its own, or before it."""
+    """Combine task and constraints as people do: constraints after it, in their own paragraph, or first."""
     wishes = " ".join(constraint.wording for constraint in constraints)
-    # "The request above" must stand above.
+    # "The request above" has to be above.
     if any(constraint.id == "combination:repeat_prompt" for constraint in constraints):
         return f"{task}\n\n{wishes}"
     return rng.choices((f"{task} {wishes}", f"{task}\n\n{wishes}", f"{wishes}\n\n{task}"), (0.6, 0.25, 0.15))[0]
 
 
 def _share(text: str) -> float:
-    """A number in [0, 1) that belongs to the text."""
+    """A number in [0, 1) derived from the text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48

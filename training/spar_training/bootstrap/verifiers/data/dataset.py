@@ -1,7 +1,7 @@
-"""The rows that a run trains on: capped, balanced, and counted.
+"""The training rows of a run: capped, balanced and counted.
 
-A refiner's refinement row holds a judgement that says No; to each comes a judgement that says Yes. Refined texts are
-judged under other constraints too, so that what repairs leave behind is no sign of an answer that passes.
+A refinement row contains a No judgement; each is matched by a Yes judgement. Refined texts are also judged under other
+constraints, which they fail, so that traces of a repair do not reveal the verdict.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spar_core.prompts import Templates
-from spar_training.bootstrap.verifiers.prompts import ConstrainedPrompt
-from spar_training.bootstrap.verifiers.recipe import VerifierRecipe
-from spar_training.bootstrap.verifiers.rows import (
+from spar_training.bootstrap.verifiers.data.rows import (
     Answer,
     Example,
     actor_row,
@@ -23,27 +21,29 @@ from spar_training.bootstrap.verifiers.rows import (
     judgement_row,
     refinement_row,
 )
+from spar_training.bootstrap.verifiers.prompts.constrained import ConstrainedPrompt
+from spar_training.bootstrap.verifiers.recipe import VerifierRecipe
 from spar_training.storage.files import Row
 
-# Far from the places of sampled answers.
+# Beyond the places of sampled answers.
 _REFINED_PLACE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class RowSets:
-    """The rows of a role, and what they were made of."""
+    """The rows of one role, and their statistics."""
 
     rows: list[Row]
     card: dict[str, Any]
 
 
 def actor_rows(prompts: Sequence[ConstrainedPrompt], answers: Sequence[Answer], recipe: VerifierRecipe) -> RowSets:
-    """One passing answer to each prompt: the base's own words where they pass, else repaired; at most the cap."""
+    """Build one passing answer per prompt, up to the cap: the model's own words if they pass, otherwise repaired."""
     made = list(examples(prompts, answers, crossed=recipe.crossed, seed=recipe.seed))
     best: dict[str, Row] = {}
     by: Counter[str] = Counter()
     for example in sorted(made, key=lambda one: (not one.passed, one.id)):
-        if example.asked and example.prompt.id not in best and (row := actor_row(example)) is not None:
+        if example.own_prompt and example.prompt.id not in best and (row := actor_row(example)) is not None:
             best[example.prompt.id] = row
             by["own words" if example.passed else example.by] += 1
     rows = _drawn(best.values(), recipe.rows.answers, seed=recipe.seed)
@@ -53,7 +53,7 @@ def actor_rows(prompts: Sequence[ConstrainedPrompt], answers: Sequence[Answer], 
 def refiner_rows(
     prompts: Sequence[ConstrainedPrompt], answers: Sequence[Answer], recipe: VerifierRecipe, templates: Templates
 ) -> RowSets:
-    """Refinements, and as many judgements that say Yes; none of a judge's prompt twice."""
+    """Build refinements and equally many Yes judgements, each with a different judge prompt."""
     first = list(examples(prompts, answers, crossed=recipe.crossed, seed=recipe.seed))
     again = list(examples(prompts, _refined_answers(first), crossed=recipe.crossed, seed=recipe.seed))
     refinements = [row for one in (*first, *again) if (row := refinement_row(one, templates)) is not None]
@@ -78,7 +78,7 @@ def refiner_rows(
 
 
 def _refined_answers(made: Iterable[Example]) -> list[Answer]:
-    """Refined texts as answers, to be held against other constraints of their task."""
+    """Refined texts as answers, to be judged under other constraints of their task."""
     return [
         Answer(one.prompt.id, _REFINED_PLACE + number, one.refined, False)
         for number, one in enumerate(made)
@@ -87,11 +87,11 @@ def _refined_answers(made: Iterable[Example]) -> list[Answer]:
 
 
 def _once(rows: Iterable[Row]) -> list[Row]:
-    """Of the rows that begin with the same prompt the first."""
+    """Keep the first of the rows with the same prompt."""
     return list({row["messages"][0]["content"]: row for row in reversed(list(rows))}.values())[::-1]
 
 
-def _drawn(rows: Iterable[Row], most: int, *, seed: int) -> list[Row]:
+def _drawn(rows: Iterable[Row], limit: int, *, seed: int) -> list[Row]:
     found = list(rows)
     random.Random(f"{seed}/drawn").shuffle(found)
-    return found[:most]
+    return found[:limit]

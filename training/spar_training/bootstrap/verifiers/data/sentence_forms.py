@@ -1,4 +1,4 @@
-"""Sentences and words that repairs add or put in another's place. All written for this project."""
+"""Sentences that repairs add, and synonyms that they substitute. All written for this project."""
 
 from __future__ import annotations
 

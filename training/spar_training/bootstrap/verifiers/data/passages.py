@@ -1,4 +1,4 @@
-"""Cut texts into the pieces that repairs move: lines, sentences, list items."""
+"""Split texts into lines, sentences and list items, the units that repairs move around."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 
 from spar_core.checks.text import split_sentences
 
-# What a line of a list begins with.
+# The marker at the start of a list item.
 ITEM_MARK: Final = re.compile(r"^\s*(?:[*+•-](?!\*)|\d{1,2}[.)])\s*")
 _HEADING: Final = re.compile(r"^\s*(?:#{1,6}\s|\*\*[^*]+\*\*:?\s*$|<<)")
 _DIVIDER: Final = re.compile(r"^\s*(?:\*{3,}|-{3,}|_{3,})\s*$")
 
 
 def sentences_of(line: str) -> list[str]:
-    """The sentences of one line; a list's mark stays with the first."""
+    """The sentences of one line; a list marker stays with the first."""
     mark = ITEM_MARK.match(line)
     body = line[mark.end() :] if mark else line
     found = split_sentences(body.strip()) if body.strip() else []
@@ -25,7 +25,7 @@ def sentences_of(line: str) -> list[str]:
 
 
 def units(text: str) -> list[str]:
-    """What a text says, piece by piece: its sentences without headings, dividers and list marks."""
+    """The sentences of a text without headings, dividers and list markers."""
     pieces: list[str] = []
     for line in text.split("\n"):
         if not line.strip() or _DIVIDER.match(line) or _HEADING.match(line):
@@ -35,7 +35,7 @@ def units(text: str) -> list[str]:
 
 
 def drop_sentences(text: str, places: set[int]) -> str:
-    """The text without the sentences of these numbers, counted over all lines; a line without any left goes."""
+    """Remove the sentences at `places`, counted over all lines, and lines that become empty."""
     lines: list[str] = []
     number = 0
     for line in text.split("\n"):
@@ -53,12 +53,12 @@ def drop_sentences(text: str, places: set[int]) -> str:
 
 
 def all_sentences(text: str) -> list[str]:
-    """The sentences of all lines, as `drop_sentences` numbers them."""
+    """The sentences of all lines, numbered as in `drop_sentences`."""
     return [one for line in text.split("\n") if line.strip() for one in sentences_of(line)]
 
 
 def grouped(pieces: Sequence[str], number: int) -> list[list[str]]:
-    """`pieces` in `number` runs of nearly one length, in order; each has at least one where there are enough."""
+    """Split `pieces` in order into `number` groups of nearly equal size."""
     size, more = divmod(len(pieces), number)
     groups: list[list[str]] = []
     start = 0
@@ -70,14 +70,14 @@ def grouped(pieces: Sequence[str], number: int) -> list[list[str]]:
 
 
 def whole_sentences(text: str) -> str:
-    """A text that was cut off without its last, unfinished sentence; empty when nothing else is there."""
+    """Remove the unfinished last sentence of a truncated text; empty if nothing is left."""
     end = max(text.rfind(mark) for mark in ".!?")
-    # A number that begins an item of a list is no sentence either.
+    # The number of a list item is not a sentence.
     return re.sub(r"(?:(?:\A|\n)\s*\d{1,2}\.)+\Z", "", text[: end + 1]) if end >= 0 else ""
 
 
 def repeats_itself(text: str) -> bool:
-    """Whether a text says the same over and over, as small models do: sentences, lines or runs of five words."""
+    """Whether a text repeats sentences, lines or runs of five words, as small models do."""
     lines = [line for line in (ITEM_MARK.sub("", one).strip().lower() for one in text.split("\n")) if line]
     if any(len(line) > 3 and lines.count(line) > 2 for line in set(lines)):
         return True

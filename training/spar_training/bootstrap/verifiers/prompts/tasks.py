@@ -1,4 +1,4 @@
-"""Open-domain tasks that constraints are added to: from files of seed prompts, from the base itself, and our own."""
+"""Open-domain tasks to add constraints to: from seed prompt files, from the base itself, and from our templates."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from spar_core.checks.text import count_words
-from spar_training.bootstrap.verifiers.word_lists import TASK_FORMS, TOPICS
+from spar_training.bootstrap.verifiers.prompts.word_lists import TASK_FORMS, TOPICS
 from spar_training.prompt_evolution.contamination import Benchmarks
 from spar_training.prompt_evolution.load import SeedPrompt, read_prompts
 
 _FEWEST_WORDS: Final = 3
 _MOST_WORDS: Final = 45
-# What no constraint on an answer's form suits: code and calculation, and a task that leans on what is not there.
+# Tasks that form constraints do not suit: code, calculation, and requests about text that is not included.
 _UNSUITED: Final = re.compile(
     r"\b(?:code|coding|python|javascript|typescript|java|c\+\+|c#|rust|sql|html|css|regex|algorithm|api|latex|function|"
     r"script|bash|linux|excel|json|csv|calculate|equation|theorem|integer|prove|matrix|pdf|attached|this (?:text|image|"
@@ -29,7 +29,7 @@ _ENDED: Final = re.compile(r"""[.?!]["')]?$""")
 
 @dataclass(frozen=True, slots=True)
 class TaskPool:
-    """Tasks in a fixed order, and how many were left out, by why."""
+    """Tasks in a fixed order, and the number of dropped candidates by reason."""
 
     tasks: tuple[SeedPrompt, ...]
     left_out: Counter[str]
@@ -38,7 +38,7 @@ class TaskPool:
 def collect_tasks(
     files: Sequence[Path], instructions: Iterable[SeedPrompt], *, own: int, benchmarks: Benchmarks | None, seed: int
 ) -> TaskPool:
-    """Tasks of `files`, then the base's `instructions`, then `own` of ours; none twice, none of a benchmark's.
+    """Collect tasks from `files`, from the base's `instructions`, and `own` of ours, without duplicates or leaks.
 
     Raises:
         DataError: a file is missing or has no prompts.
@@ -62,7 +62,7 @@ def collect_tasks(
 
 
 def unsuited(text: str) -> str | None:
-    """Why a text cannot be constrained; None when it can."""
+    """The reason a text is unsuitable as a task; None if it is suitable."""
     words = count_words(text)
     if not _FEWEST_WORDS <= words <= _MOST_WORDS:
         return f"not {_FEWEST_WORDS} to {_MOST_WORDS} words long"
@@ -71,12 +71,12 @@ def unsuited(text: str) -> str | None:
     if "\n" in text.strip() or not _ENDED.search(text.strip()):
         return "not one sentence or paragraph"
     if _UNSUITED.search(text):
-        return "about code, calculation or a text that is not there"
+        return "about code, calculation or a text that is missing"
     return None
 
 
 def own_tasks(number: int, *, seed: int) -> list[SeedPrompt]:
-    """`number` of our tasks, each a form with a topic, drawn without repetition."""
+    """Draw `number` of our tasks without repetition; each combines a form with a topic."""
     every = [form.format(topic=topic) for form in TASK_FORMS for topic in TOPICS]
     drawn = random.Random(f"{seed}/own tasks").sample(every, min(number, len(every)))
     return [SeedPrompt(f"own:{place}", text, "own") for place, text in enumerate(drawn, start=1)]

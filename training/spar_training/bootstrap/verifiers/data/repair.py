@@ -1,7 +1,7 @@
-"""Repair an answer by program, so that it meets its constraints and is otherwise the same.
+"""Repair an answer by program: it then meets its constraints and is otherwise unchanged.
 
-Each type of constraint has a repair that changes as little as it can. `repaired` applies those of the failed checks in
-an order in which the later ones do not undo the earlier ones, and returns a text only if every check passes on it.
+Each constraint type has a repair that changes as little as possible. `repaired` applies the repairs of failed checks in
+an order in which later ones do not undo earlier ones, and returns a text only if it passes every check.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, Final
 from spar_core.checks import Check, verify
 from spar_core.checks.layout import FIXED_ANSWERS
 from spar_core.checks.text import count_words, split_sentences
-from spar_training.bootstrap.verifiers.passages import all_sentences, drop_sentences, grouped, units
-from spar_training.bootstrap.verifiers.sentence_forms import (
+from spar_training.bootstrap.verifiers.data.passages import all_sentences, drop_sentences, grouped, units
+from spar_training.bootstrap.verifiers.data.sentence_forms import (
     ABOUT_WORD,
     OPENINGS,
     PLACEHOLDER_LINES,
@@ -37,21 +37,21 @@ _TITLE_MARK: Final = re.compile(r"^\s*(?:#+\s*|\*\*|title:\s*)+|[*#:\"]+\s*$", r
 
 @dataclass(frozen=True)
 class Source:
-    """What a repair may draw on: the task, other answers to it, and a generator for what is a matter of taste."""
+    """Material for repairs: the task, other answers to it, and a random generator for arbitrary choices."""
 
     task: str
     others: Sequence[str]
     rng: random.Random
 
     def new_sentences(self, text: str) -> list[str]:
-        """Sentences of the other answers that `text` does not have."""
+        """Sentences of the other answers that `text` does not contain."""
         known = {one.lower() for one in units(text)}
         found = [one for other in self.others for one in units(other) if len(one.split()) > 3]
         return [one for one in dict.fromkeys(found) if one.lower() not in known and one[-1] in ".!?"]
 
 
 def repaired(response: str, checks: Sequence[Check], source: Source) -> str | None:
-    """The response with as little changed as makes every check pass; None where no repair gets there."""
+    """Return the response with the smallest changes that make every check pass, or None if repairs cannot do it."""
     text = response.strip()
     ordered = sorted(checks, key=lambda check: _ORDER.index(check.id) if check.id in _REPAIRS else -1)
     for _ in range(_ROUNDS):
@@ -77,7 +77,7 @@ def _fixed_answer(text: str, kwargs: Kwargs, source: Source) -> str:
 
 
 def _without(text: str, word: str) -> str:
-    """The text without a word: by another word where there is one, else without the sentences that have it."""
+    """Remove a word: replace it by a synonym if there is one, otherwise drop the sentences that contain it."""
     pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
     if (other := SYNONYMS.get(word.lower())) is not None:
         return pattern.sub(lambda found: _cased_like(found[0], other), text)
@@ -98,7 +98,7 @@ def _forbidden(text: str, kwargs: Kwargs, source: Source) -> str:
 
 
 def _with_sentence(text: str, sentence: str) -> str:
-    """A sentence more, at the end of the last line that is running text."""
+    """Append a sentence to the last line of running text."""
     lines = text.split("\n")
     place = next((n for n in reversed(range(len(lines))) if _is_running(lines[n])), None)
     if place is None:
@@ -132,11 +132,11 @@ def _frequency(text: str, kwargs: Kwargs, source: Source) -> str:
     )
 
 
-def _drop_until(text: str, done: Callable[[str], bool], guilty: Callable[[str], bool]) -> str:
-    """Without one guilty sentence after the other, from the end, until it is well."""
+def _drop_until(text: str, done: Callable[[str], bool], offending: Callable[[str], bool]) -> str:
+    """Drop offending sentences from the end until `done` holds."""
     while not done(text):
         said = all_sentences(text)
-        place = next((n for n in reversed(range(len(said))) if guilty(said[n])), None)
+        place = next((n for n in reversed(range(len(said))) if offending(said[n])), None)
         if place is None or len(said) == 1:
             return text
         text = drop_sentences(text, {place})
@@ -204,7 +204,7 @@ def _enough(text: str, number: int, source: Source) -> list[str]:
 
 
 def _parts(text: str, number: int, source: Source) -> list[str]:
-    """The text in `number` parts: its own paragraphs where there are so many, or its sentences in runs."""
+    """Split the text into `number` parts: its paragraphs if the number fits, otherwise groups of sentences."""
     own = [part.strip() for part in re.split(r"\n\s*\n|\n?\s*\*\*\*+\s*\n?", text) if part.strip()]
     if len(own) == number:
         return own
@@ -231,7 +231,7 @@ def _nth_first_word(text: str, kwargs: Kwargs, source: Source) -> str:
 
 
 def _lowered(text: str) -> str:
-    """With a small first letter, unless the word is one that is always capitalised."""
+    """Lowercase the first letter, unless the first word is always capitalised."""
     first = text.split(maxsplit=1)[0]
     return text if first in ("I", "I'm", "I'd") or first.isupper() else text[:1].lower() + text[1:]
 
@@ -261,7 +261,7 @@ def _placeholders(text: str, kwargs: Kwargs, source: Source) -> str:
 
 
 def _highlights(text: str, kwargs: Kwargs, source: Source) -> str:
-    # Not at the beginning of a line, where a star would make a bullet point.
+    # Not at the start of a line, where an asterisk would make a bullet point.
     places = [found for found in re.finditer(r"(?<=[a-z,] )[a-zA-Z]{4,}(?: [a-z]{4,})?\b", text) if "*" not in found[0]]
     for found in reversed(_spread(places, kwargs["num_highlights"])):
         text = f"{text[: found.start()]}*{found[0]}*{text[found.end() :]}"
@@ -279,7 +279,7 @@ def _capital_words(text: str, kwargs: Kwargs, source: Source) -> str:
 
 
 def _spread(places: Sequence[re.Match[str]], number: int) -> list[re.Match[str]]:
-    """`number` of the places, spread over the text."""
+    """Choose `number` of the places, spread evenly over the text."""
     if len(places) <= number:
         return list(places)
     step = len(places) / number
@@ -310,7 +310,7 @@ def _postscript(text: str, kwargs: Kwargs, source: Source) -> str:
 def _ending(text: str, kwargs: Kwargs, source: Source) -> str:
     phrase = kwargs["end_phrase"].strip()
     if (place := text.lower().rfind(phrase.lower())) > 0:
-        # It is there, with more after it.
+        # The phrase exists, but text follows it.
         text = text[:place].rstrip() + text[place + len(phrase) :].rstrip()
     return f"{text}\n\n{phrase}" if "\n" in text else f"{text} {phrase}"
 
@@ -336,7 +336,7 @@ def _json(text: str, kwargs: Kwargs, source: Source) -> str:
     return json.dumps({"title": _headline(source.task), "answer": answer}, ensure_ascii=False, indent=1)
 
 
-# In the order in which they are applied: what is said, how long, how it is laid out, what stands around it.
+# In order of application: content, length, layout, then what encloses the text.
 _REPAIRS: Final[Mapping[str, Callable[[str, Kwargs, Source], str]]] = {
     "detectable_format:constrained_response": _fixed_answer,
     "keywords:forbidden_words": _forbidden,

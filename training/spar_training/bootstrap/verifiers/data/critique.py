@@ -1,7 +1,7 @@
-"""True critiques: what the checks found, in the form that the refiner is trained to write.
+"""True critiques: the findings of the checks in the form that the refiner learns to write.
 
-A judgement goes through the constraints one by one, each restated with its evidence and a yes or no, and ends in the
-verdict. A refinement begins with what has to change.
+A judgement restates each constraint with its evidence and a yes or no, and ends with the verdict. A refinement starts
+with what has to change.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LONGEST_EVIDENCE: Final = 80
 
 
 def critique(checks: Sequence[Check], findings: Sequence[Finding]) -> str:
-    """The judgement of a response; `findings` belong to `checks` one by one.
+    """Write the judgement of a response; `findings` correspond to `checks`.
 
     Example:
         1. no commas: comma after "Paris" -> no
@@ -31,7 +31,7 @@ def critique(checks: Sequence[Check], findings: Sequence[Finding]) -> str:
 
 
 def refinement(checks: Sequence[Check], findings: Sequence[Finding], refined: str) -> str:
-    """A refiner's reply: what failed and so has to change, then the refined response between its markers."""
+    """Write a refinement: what has to change, then the refined response between its markers."""
     failed = [
         _on_one_line(check.requirement()) for check, finding in zip(checks, findings, strict=True) if not finding.passed
     ]
@@ -39,7 +39,7 @@ def refinement(checks: Sequence[Check], findings: Sequence[Finding], refined: st
 
 
 def _evidence(finding: Finding) -> str:
-    # Where in a text a JSON parser stopped is nothing that a model can find by reading.
+    # A model cannot see where a JSON parser stopped.
     text = "not JSON" if finding.evidence.startswith("not JSON") else finding.evidence
     return _on_one_line(text)
 

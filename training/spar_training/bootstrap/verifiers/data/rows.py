@@ -1,7 +1,7 @@
-"""Training rows from sampled answers: supervised conversations for the actor and for the refiner.
+"""Training rows from sampled answers: supervised conversations for the actor and the refiner.
 
-An answer is used with the prompt that it was sampled for and with the other constraints of its task: whatever the base
-was asked, the checks tell the truth about what it wrote.
+An answer is used with the prompt that it was sampled for and with other constraints of its task: the checks are right
+about it either way.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Final, Literal
 from spar_core.checks import Check, Finding, verify
 from spar_core.prompts import Templates
 from spar_core.types import Message
-from spar_training.bootstrap.verifiers.constraints import Constraint
-from spar_training.bootstrap.verifiers.critique import critique, refinement
-from spar_training.bootstrap.verifiers.passages import repeats_itself, whole_sentences
-from spar_training.bootstrap.verifiers.prompts import ConstrainedPrompt
-from spar_training.bootstrap.verifiers.repair import Source, repaired
+from spar_training.bootstrap.verifiers.data.critique import critique, refinement
+from spar_training.bootstrap.verifiers.data.passages import repeats_itself, whole_sentences
+from spar_training.bootstrap.verifiers.data.repair import Source, repaired
+from spar_training.bootstrap.verifiers.prompts.constrained import ConstrainedPrompt
+from spar_training.bootstrap.verifiers.prompts.constraints import Constraint
 from spar_training.storage.files import Row
 
 Kind = Literal["answer", "judgement", "refinement"]
 _MOST_CHARACTERS: Final = 2400
-# So many words in a row of a constraint's wording are no accident.
+# This many consecutive words of a constraint's wording are not a coincidence.
 _ECHO: Final = 5
 _FEWEST_WORDS: Final = 8
 _WORD: Final = re.compile(r"\w+")
@@ -32,7 +32,7 @@ _WORD: Final = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model wrote to a prompt; `cut` when it ran into the limit of tokens."""
+    """A sampled answer; `cut` if it reached the token limit."""
 
     prompt_id: str
     place: int
@@ -46,7 +46,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An answer under one prompt's constraints, what the checks found and, where it fails, the nearest passing text."""
+    """An answer under the constraints of one prompt, with the findings and, if it fails, the nearest passing text."""
 
     prompt: ConstrainedPrompt
     answer: Answer
@@ -64,8 +64,8 @@ class Example:
         return [constraint.check for constraint in self.prompt.constraints]
 
     @property
-    def asked(self) -> bool:
-        """Whether the answer is to this prompt or to its task alone, and so not made for other constraints."""
+    def own_prompt(self) -> bool:
+        """Whether the answer was sampled for this prompt or for its task alone, and not for other constraints."""
         return self.answer.prompt_id in (self.prompt.id, plain_id(self.prompt.task.id))
 
     @property
@@ -76,9 +76,9 @@ class Example:
 def examples(
     prompts: Sequence[ConstrainedPrompt], answers: Sequence[Answer], *, crossed: int, seed: int
 ) -> Iterator[Example]:
-    """Each answer under its own prompt and under up to `crossed` other ones of the same task.
+    """Yield each answer under its own prompt and under up to `crossed` others of the same task.
 
-    An answer to the task alone, without constraints, has the prompt id `TASK/plain`.
+    An answer to a task without constraints has the prompt id `TASK/plain`.
     """
     by_id = {prompt.id: prompt for prompt in prompts}
     by_task: dict[str, list[ConstrainedPrompt]] = {}
@@ -98,7 +98,7 @@ def examples(
 
 
 def plain_id(task_id: str) -> str:
-    """The prompt id of the task alone."""
+    """The prompt id of a task without constraints."""
     return f"{task_id}/plain"
 
 
@@ -135,7 +135,7 @@ def _likeness(one: str, other: str) -> float:
 
 
 def echoes(prompt: ConstrainedPrompt, text: str) -> bool:
-    """Whether an answer says back the task or five words of a constraint, in place of doing what was asked."""
+    """Whether an answer repeats the task, or five words of a constraint, instead of following it."""
     said = f" {' '.join(_WORD.findall(text.lower()))} "
     asks_to_repeat = any(one.id == "combination:repeat_prompt" for one in prompt.constraints)
     if not asks_to_repeat and f" {' '.join(_WORD.findall(prompt.task.text.lower()))} " in said:
@@ -144,13 +144,13 @@ def echoes(prompt: ConstrainedPrompt, text: str) -> bool:
 
 
 def _says_little(prompt: ConstrainedPrompt, text: str) -> bool:
-    """Whether hardly anything is left of an answer that was to say more than one of a few fixed phrases."""
+    """Whether an answer is almost empty, unless the prompt asks for a fixed phrase."""
     fixed = any(one.id == "detectable_format:constrained_response" for one in prompt.constraints)
     return not fixed and len(set(_WORD.findall(text.lower()))) < _FEWEST_WORDS
 
 
 def _runs(constraint: Constraint) -> Iterator[list[str]]:
-    """Five words in a row of a constraint's wording, without what the answer itself must say."""
+    """Runs of five words of a constraint's wording, without the text that the answer itself has to contain."""
     wording = constraint.wording
     for value in constraint.check.kwargs.values():
         if isinstance(value, str):
@@ -161,7 +161,7 @@ def _runs(constraint: Constraint) -> Iterator[list[str]]:
 
 
 def actor_row(example: Example) -> Row | None:
-    """The answer that passes, the model's own or the repaired one; None where there is none or it only echoes."""
+    """The passing answer, sampled or repaired; None if there is none or it is useless."""
     text = example.text if example.passed else example.refined
     if text is None or echoes(example.prompt, text) or _says_little(example.prompt, text):
         return None
@@ -169,7 +169,7 @@ def actor_row(example: Example) -> Row | None:
 
 
 def judgement_row(example: Example, templates: Templates, *, of: Literal["answer", "refined"]) -> Row | None:
-    """The true judgement of the answer, or of its refined text."""
+    """The true judgement of the answer or of its refined text."""
     text = example.text if of == "answer" else example.refined
     if text is None:
         return None
@@ -180,14 +180,14 @@ def judgement_row(example: Example, templates: Templates, *, of: Literal["answer
 
 
 def refinement_row(example: Example, templates: Templates) -> Row | None:
-    """The judgement of a failed answer and its refinement, one conversation."""
+    """The judgement of a failed answer and its refinement, as one conversation."""
     if example.passed or example.refined is None:
         return None
     said = critique(example.checks, example.findings)
     asked = templates.refine(example.prompt.record().conversation, example.text, said)
     reply = refinement(example.checks, example.findings, example.refined)
     row = _row(f"{example.id}/refine", "refinement", asked, reply)
-    # What the reply would be if it refined nothing.
+    # The reply that would leave the answer unchanged.
     return {**row, "verdict": False, "departs_from": refinement(example.checks, example.findings, example.text)}
 
 

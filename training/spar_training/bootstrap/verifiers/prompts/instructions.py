@@ -1,7 +1,7 @@
-"""A base model's own instructions: what it writes where a user's turn would stand.
+"""Sample instructions from a chat model itself (Magpie, arXiv 2406.08464).
 
-A chat model that is shown its template up to the user's turn writes an instruction of the kind it was trained on
-(Magpie, arXiv 2406.08464). The first line is taken.
+A chat model that is prompted with its template up to the user's turn generates an instruction like those that it was
+trained on. Only the first line is used.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _PLACE: Final = "\ue000"
 
 
 def own_instructions(
-    base: Path, out: Path, *, number: int, seed: int, tell: Callable[[int, int], None] = lambda done, total: None
+    base: Path, out: Path, *, number: int, seed: int, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[SeedPrompt]:
-    """`number` lines that the model in `base` writes as its user, in `out`; goes on with an unfinished file.
+    """Sample `number` instructions from the model in `base` into `out`; an interrupted call resumes.
 
     Raises:
         ConfigError: the model's chat template puts nothing before the user's turn.
@@ -37,10 +37,10 @@ def own_instructions(
                 for start in range(0, number, _BATCH):
                     if f"base:{start}" not in journal.rows:
                         texts = writer.lines(_BATCH, derive_seed(seed, "instructions", start))
-                        # The first comes last: with it the batch is whole.
+                        # The first row is written last: it marks the batch as complete.
                         for place in reversed(range(_BATCH)):
                             journal.append({"id": f"base:{start + place}", "text": texts[place]})
-                        tell(min(start + _BATCH, number), number)
+                        on_progress(min(start + _BATCH, number), number)
             rows = sorted(journal.rows.values(), key=lambda row: int(row["id"].partition(":")[2]))
             write_rows(out, rows[:number])
             journal.path.unlink()
@@ -48,7 +48,7 @@ def own_instructions(
 
 
 class _Writer:
-    """A model that writes its user's turn."""
+    """A model that generates user turns."""
 
     def __init__(self, base: Path) -> None:
         import torch
@@ -67,7 +67,7 @@ class _Writer:
         self._before = before
 
     def lines(self, number: int, seed: int) -> list[str]:
-        """So many instructions; the same for the same seed."""
+        """Generate `number` instructions, determined by the seed."""
         import torch
 
         asked = self._tokenizer(self._before, return_tensors="pt", add_special_tokens=False)
