@@ -52,8 +52,8 @@ def url(serving: Serving) -> Iterator[str]:
 
 
 def documented() -> dict[str, set[str]]:
-    """The labels of each metric that `docs/serving.md` lists."""
-    listed = (ROOT / "docs/serving.md").read_text().partition("\n## Metrics")[2]
+    """The labels of each metric that `docs/operations.md` lists."""
+    listed = (ROOT / "docs/operations.md").read_text().partition("\n## Metrics")[2]
     found = re.findall(r"`(spar_\w+)(?:\{([\w,]+)\})?`", listed)
     return {name: set(labels.split(",")) - {""} for name, labels in found}
 
