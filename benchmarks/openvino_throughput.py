@@ -29,7 +29,7 @@ from spar_core.refiner import Refiner
 from spar_core.search import Models, SearchConfig, Searcher, SearchResult
 from spar_core.types import Message, Sampling
 
-TOKENS, ROUNDS = 48, 3
+TOKENS, ROUNDS = 32, 3
 AT_ONCE = (1, 8, 32)
 PROMPTS = [f"Write a story about a lighthouse and the number {number}." for number in range(max(AT_ONCE))]
 SEARCH = (
@@ -125,7 +125,7 @@ def main() -> None:
     ]
     began = time.perf_counter()
     engine = OpenVinoEngine(base.path)
-    print(f"the engine is ready after {time.perf_counter() - began:.1f} s")
+    print(f"the engine is ready after {time.perf_counter() - began:.1f} s", flush=True)
     engines: dict[str, Rate] = {
         "this engine": ours(engine),
         "transformers generate, bfloat16": transformers_generate(source, prompts),
@@ -142,6 +142,7 @@ def main() -> None:
         for count in AT_ONCE:
             for name, rate in engines.items():
                 rows[name][count].append(rate(count))
+                print(f"{name}, {count} at once: {rows[name][count][-1]:,.1f} tokens/s", flush=True)
     for name, of_engine in rows.items():
         shown = ", ".join(f"{statistics.median(found):,.0f} at {count}" for count, found in of_engine.items())
         print(f"{name}: tokens/s {shown}")

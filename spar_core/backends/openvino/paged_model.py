@@ -53,6 +53,9 @@ class PagedModel:
         self._tensors: dict[str, Any] = {}
         self.blocks = 0
         self.grow(1)
+        # Kernels are made when they are first needed; else the first request would wait for them.
+        for tokens in ((0,) * BLOCK, (0,)):
+            self.step([Slice(tokens, 0, (0,))])
 
     @property
     def block_bytes(self) -> int:

@@ -77,6 +77,28 @@ async def test_a_text_does_not_depend_on_what_else_is_in_the_batch(engine: OpenV
     assert [completion.text for completion in together] == alone
 
 
+async def test_a_text_of_a_model_in_eight_bits_depends_on_nothing_else_either(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = _byte_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=512, intermediate_size=2048, num_hidden_layers=8, num_attention_heads=8,
+        num_key_value_heads=4, max_position_embeddings=CONTEXT, eos_token_id=2, bos_token_id=1, pad_token_id=0,
+        initializer_range=0.1,
+    )  # fmt: skip
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    engine = OpenVinoEngine(tmp_path)
+    try:
+        questions = [f"{'y' * 9 * number}{number}" for number in range(12)]
+        alone = [(await ask(engine, question, seed=seed)).text for seed, question in enumerate(questions)]
+        # Now the beginnings of the prompts are in the cache, too.
+        together = await asyncio.gather(*[ask(engine, question, seed=seed) for seed, question in enumerate(questions)])
+        assert [completion.text for completion in together] == alone
+        assert engine._model.block_bytes == 8 * 4 * (64 * (32 + 8) + 32 * (64 + 8))
+    finally:
+        engine.close()
+
+
 async def test_a_text_does_not_depend_on_whether_its_prompt_was_seen_before(model_dir: Path) -> None:
     texts = []
     for before in ("something else " * 8, "the same beginning " * 8):
