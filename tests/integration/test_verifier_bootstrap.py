@@ -33,8 +33,7 @@ JOB = {
 RECIPE = VerifierRecipe.model_validate(
     {
         "name": "small",
-        "base": "somebody/Base",
-        "license": "apache-2.0",
+        "publication": {"name": "theirs", "base": "somebody/Base", "license": "apache-2.0"},
         "templates": "brief",
         "in_flight": 4,
         "tasks": {"instructions": 33, "own": 40},
@@ -104,5 +103,7 @@ async def test_a_pair_of_adapters_is_trained_from_a_base(base: Path, tmp_path: P
         texts = [path.read_text() for path in (shipped / role).iterdir() if path.suffix != ".safetensors"]
         assert not any(str(tmp_path) in text or str(base) in text for text in texts)
         assert "base_model: somebody/Base\nlicense: apache-2.0" in (shipped / role / "README.md").read_text()
+    pair = json.loads((shipped / "pair.json").read_text())
+    assert pair == {"name": "theirs", "base": "somebody/Base", "templates": "brief", "max_tokens": 100}
     with pytest.raises(ConfigError, match="actor is there already"):
         ship_adapters(folder, RECIPE, shipped)

@@ -29,8 +29,7 @@ TEXT = (
 )
 SMALL: dict[str, Any] = {
     "name": "small",
-    "base": "somebody/Base",
-    "license": "apache-2.0",
+    "publication": {"name": "theirs", "base": "somebody/Base", "license": "apache-2.0"},
     "seed": 3,
     "templates": "brief",
     "in_flight": 4,

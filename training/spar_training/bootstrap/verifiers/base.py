@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from spar_core.errors import ConfigError
+from spar_core.model_catalog import CATALOG, OnProgress, pull_base
 
 
-def base_folder(base: str, out: Path) -> Path:
-    """Return the folder of `base`. A GGUF file is converted to bf16 weights in `out` once.
+def base_folder(base: str, out: Path, *, on_progress: OnProgress = lambda done, total: None) -> Path:
+    """Return the folder of `base`, downloading it if necessary. A GGUF file is converted to bf16 weights in `out` once.
 
     Example:
         base_folder("HuggingFaceTB/SmolLM2-135M-Instruct", Path("runs/mine/base"))
@@ -27,7 +28,14 @@ def base_folder(base: str, out: Path) -> Path:
         return _from_gguf(files[0], out)
     if path.exists() or files:
         raise ConfigError(f"--base {base}: neither a model's folder (config.json, weights) nor one GGUF file")
+    if _is_known(base):
+        found = pull_base(base, on_progress=on_progress).path
+        return _from_gguf(found, out) if found.is_file() else found
     return _from_hub(base)
+
+
+def _is_known(name: str) -> bool:
+    return any(name.lower() in (known.name, known.repository.lower()) for known in CATALOG.values())
 
 
 def _from_gguf(file: Path, out: Path) -> Path:

@@ -49,17 +49,22 @@ class Validation(StrictModel):
     max_tokens: int = Field(gt=0)
 
 
+class Publication(StrictModel):
+    """Names for shipped adapters: the `name` of the pair, the public name of its `base`, and the licence of both."""
+
+    name: str = Field(min_length=1)
+    base: str = Field(min_length=1)
+    license: str = Field(min_length=1)
+
+
 class VerifierRecipe(StrictModel):
     """Everything that determines the result, except the base model and the seed prompts.
 
-    `base` and `license` go into the cards of shipped adapters: the public name of the base and its licence. A task gets
-    `prompts_each` constrained prompts; an answer is judged under its own prompt and up to `crossed` others of its task.
-    `actor` and `refiner` hold the keys of a training job (docs/trainers.md).
+    A task gets `prompts_each` constrained prompts; an answer is judged under its own and up to `crossed` others of
+    its task. `actor` and `refiner` hold the keys of a training job (docs/trainers.md).
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
-    base: str = Field(min_length=1)
-    license: str = Field(min_length=1)
     seed: int = 0
     templates: str
     in_flight: int = Field(default=32, gt=0)
@@ -72,10 +77,11 @@ class VerifierRecipe(StrictModel):
     actor: Mapping[str, Any]
     refiner: Mapping[str, Any]
     validation: Validation
+    publication: Publication
 
     def settings(self) -> dict[str, Any]:
         """The settings that must stay the same when a run resumes."""
-        return self.model_dump(mode="json", exclude={"in_flight", "base", "license"})
+        return self.model_dump(mode="json", exclude={"in_flight", "publication"})
 
 
 def load_verifier_recipe(name_or_file: str) -> VerifierRecipe:

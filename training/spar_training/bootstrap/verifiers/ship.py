@@ -28,7 +28,7 @@ tags: [spar, {role}, lora]
 A LoRA adapter over {base}, trained by `spar train bootstrap --base` without a strong model: on the base's own answers
 to prompts with verifiable constraints, true critiques by `spar_core.checks`, and repairs by program.
 
-- Recipe: `{name}`, seed {seed}; template set: `{templates}`
+- Recipe: `{recipe}`, seed {seed}; template set: `{templates}`
 - {rows:,} conversations, {steps:,} steps; figures by step: `training_log.json`; job and hashes: `lineage.json`
 - Licence: {license}, that of the base, whose weights are not in this folder
 
@@ -70,7 +70,8 @@ def ship_adapters(folder: Path, recipe: VerifierRecipe, out: Path) -> None:
             _ship_role(folder, recipe, role, Path(scratch) / role)
         for role in get_args(Role):
             (Path(scratch) / role).rename(out / role)
-    shutil.copyfile(folder / "pair.json", out / "pair.json")
+    served = json.loads((folder / "pair.json").read_text(encoding="utf-8"))
+    write_json(out / "pair.json", {**served, "name": recipe.publication.name, "base": recipe.publication.base})
 
 
 def _ship_role(folder: Path, recipe: VerifierRecipe, role: Role, target: Path) -> None:
@@ -79,15 +80,16 @@ def _ship_role(folder: Path, recipe: VerifierRecipe, role: Role, target: Path) -
     for name in _FILES:
         shutil.copyfile(made / "adapter" / name, target / name)
     config = json.loads((target / _FILES[0]).read_text(encoding="utf-8"))
-    write_json(target / _FILES[0], {**config, "base_model_name_or_path": recipe.base})
+    write_json(target / _FILES[0], {**config, "base_model_name_or_path": recipe.publication.base})
     shutil.copyfile(made / LOG, target / LOG)
     lineage = _portable(json.loads((made / LINEAGE).read_text(encoding="utf-8")), folder, recipe)
     write_json(target / LINEAGE, lineage)
     card = _CARD.format(
-        base=recipe.base,
-        license=recipe.license,
+        base=recipe.publication.base,
+        license=recipe.publication.license,
         role=role,
-        name=recipe.name,
+        name=recipe.publication.name,
+        recipe=recipe.name,
         duty=_DUTIES[role],
         seed=recipe.seed,
         templates=recipe.templates,
@@ -100,7 +102,7 @@ def _ship_role(folder: Path, recipe: VerifierRecipe, role: Role, target: Path) -
 
 def _portable(lineage: dict[str, Any], folder: Path, recipe: VerifierRecipe) -> dict[str, Any]:
     """The lineage with paths relative to the run folder, and the base under its public name."""
-    text = json.dumps(lineage).replace(json.dumps(lineage["job"]["model"]), json.dumps(recipe.base))
+    text = json.dumps(lineage).replace(json.dumps(lineage["job"]["model"]), json.dumps(recipe.publication.base))
     for root in (folder.absolute(), folder):
         text = text.replace(f'"{json.dumps(str(root))[1:-1]}/', '"')
     return dict(json.loads(text))
