@@ -28,7 +28,7 @@ AT_ONCE: Final = 32
 LEAVE_RATE: Final = 0.05
 # Everything that a search calls is waited for, so that both sides count the same calls.
 EXACT: Final = {"stop": "level", "early_vote_stop": False}
-SETTLED_WITHIN_S: Final = 10.0
+SETTLED_WITHIN_S: Final = 45.0
 SAMPLES: Final = 40
 
 
