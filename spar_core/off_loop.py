@@ -1,4 +1,4 @@
-"""What would hold up the event loop, done by whom the request has for it (`CallContext.off_loop`)."""
+"""Run work that would block the event loop by the request's own executor (`CallContext.off_loop`)."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from typing import Final, TypeVar
 from spar_core.backends.context import call_context
 
 T = TypeVar("T")
-# What is done at once: a request of so many bytes, and so much work, five milliseconds in the unit of `Check.work`.
+# What runs on the loop: a request up to this many bytes, and work up to 5 ms in the unit of `Check.work`.
 SHORT: Final = 64 * 1024
 _LITTLE: Final = 1_000_000
 
 
 async def unless_short(work: Callable[[], T], length: int = 0) -> T:
-    """What `work` returns, which goes through all of the request's text, and `length` characters of what models wrote;
-    done elsewhere if either is long."""
+    """Run `work`, which reads all of the request's text and `length` characters of model output.
+
+    It runs off the event loop if either is long.
+    """
     context = call_context()
     size = max(context.length, length)
     if size <= SHORT:
         return work()
-    made: T = await context.off_loop(work, size)
-    return made
+    result: T = await context.off_loop(work, size)
+    return result
 
 
 async def unless_little(work: Callable[[], T], size: int) -> T:
-    """What `work` returns; done elsewhere if there is much to do."""
+    """Run `work`; off the event loop if its `size`, in the unit of `Check.work`, is large."""
     if size <= _LITTLE:
         return work()
-    made: T = await call_context().off_loop(work, size)
-    return made
+    result: T = await call_context().off_loop(work, size)
+    return result

@@ -1,7 +1,7 @@
-"""What a model is to the rest of the project: something that completes a chat.
+"""The interface of a model: it completes a chat, in one piece or as a stream.
 
-A backend is bound to one model. Cancelling the awaiting task (or closing the stream) aborts the
-generation upstream. Every failure is a `spar_core.errors.BackendError`.
+A backend is bound to one model. Cancelling the awaiting task, or closing the stream, aborts the generation upstream.
+Every failure is a `spar_core.errors.BackendError`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Backend(Protocol):
 
     @property
     def model(self) -> str:
-        """The model's name, as the engine knows it."""
+        """The engine's name for the model."""
         ...
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
@@ -26,45 +26,45 @@ class Backend(Protocol):
         ...
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
-        """Complete the chat piece by piece; the last delta carries finish_reason and usage."""
+        """Complete the chat delta by delta; the last delta has finish_reason and usage."""
         ...
 
     async def aclose(self) -> None:
-        """Free what the backend holds. Calls after this fail."""
+        """Release all resources. Later calls fail."""
         ...
 
 
 @runtime_checkable
 class Readiness(Protocol):
-    """What a backend has besides that may be out of order for a while, or for good."""
+    """Optional protocol for backends that can become unavailable."""
 
     async def ready(self) -> bool:
-        """Whether it takes calls now. Soon, and without an error."""
+        """Whether the backend takes calls now. Returns quickly and does not raise."""
         ...
 
 
 class Batching(Protocol):
-    """What a backend has besides that may learn of several deltas at once."""
+    """Optional protocol for backends that receive several deltas at once."""
 
     def stream_batches(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Sequence[Delta], None]:
-        """As `stream`, with the deltas that came together in one piece, which is never empty."""
+        """Like `stream`, but yields batches: the deltas that arrived together. A batch is never empty."""
         ...
 
 
 def is_batching(backend: object) -> TypeGuard[Batching]:
-    """Whether it is one. Asked for every stream: a look at the name costs a tenth of a look at the protocol."""
+    """Whether the backend implements `Batching`. Checked per stream; `isinstance` would cost ten times as much."""
     return hasattr(backend, "stream_batches")
 
 
 async def is_ready(backend: Backend) -> bool:
-    """Whether a backend takes calls, as far as it can tell."""
+    """Whether a backend takes calls; True if it cannot tell."""
     return await backend.ready() if isinstance(backend, Readiness) else True
 
 
 def batches_of(
     backend: Backend, messages: Sequence[Message], sampling: Sampling
 ) -> AsyncGenerator[Sequence[Delta], None]:
-    """A stream in the batches that its backend knows of, or delta by delta."""
+    """A stream in its backend's batches, or in batches of one delta."""
     if is_batching(backend):
         return backend.stream_batches(messages, sampling)
     return _one_by_one(backend.stream(messages, sampling))
@@ -78,15 +78,15 @@ async def _one_by_one(stream: AsyncGenerator[Delta, None]) -> AsyncGenerator[Seq
 
 @runtime_checkable
 class PassThrough(Protocol):
-    """Requests and answers as they are, but for the model, which is the backend's own.
+    """Optional protocol for backends that forward raw requests. Only `model` is replaced, by the backend's own.
 
-    `path` stands after `/v1`: `/completions`. Cancelling and failing are as with every `Backend`.
+    `path` follows `/v1`, for example `/completions`. Cancellation and errors are those of `Backend`.
     """
 
     async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to `body`, whole."""
+        """The complete answer to `body`."""
         ...
 
     def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """The chunks of the answer to `body`, which asks for a stream; without the `[DONE]` at their end."""
+        """The chunks of the answer to `body`, which requests a stream; without the final `[DONE]`."""
         ...

@@ -1,4 +1,4 @@
-"""From chat messages to the tokens of a prompt, by the model's own chat template."""
+"""Encode chat messages into a prompt's tokens with the model's own chat template."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from spar_core.errors import BackendRejected
 from spar_core.types import Message
 
 _NO_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
-# Private-use characters: where a message's content stood in a rendered template.
-_PLACE: Final = re.compile("\ue000(\\d+)\ue001")
+# Private-use characters that stand for a message's content in a rendered template.
+_PLACEHOLDER: Final = re.compile("\ue000(\\d+)\ue001")
 
 
 class PromptEncoder:
-    """A tokenizer's chat template. What a message says is text, also where it spells a control token.
+    """A tokenizer's chat template. Control tokens that occur in a message are encoded as plain text.
 
-    `engine` is what messages to clients call the engine.
+    `engine` is the engine's name in error messages to clients.
     """
 
     def __init__(self, tokenizer: Any, *, engine: str) -> None:
@@ -27,12 +27,12 @@ class PromptEncoder:
         self._controls = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
 
     def encode(self, messages: Sequence[Message], options: Mapping[str, Any] = _NO_OPTIONS) -> tuple[int, ...]:
-        """The prompt up to where the assistant's answer begins; `options` are variables of the template.
+        """The prompt up to the start of the assistant's answer; `options` are variables of the template.
 
         Raises:
-            BackendRejected: a message has parts that are no text, or the template refuses the messages.
+            BackendRejected: a message has parts other than text, or the template refuses the messages.
         """
-        # It comes with the tokenizer that renders it; a gateway that fronts other servers has neither.
+        # Imported here because a gateway that only fronts other servers has neither jinja2 nor tokenizers.
         from jinja2 import TemplateError
 
         turns = [self._turn(message, number) for number, message in enumerate(messages)]
@@ -45,7 +45,7 @@ class PromptEncoder:
         return tuple(ids)
 
     def encode_text(self, text: str) -> tuple[int, ...]:
-        """A text to continue, as it stands: whoever writes a raw prompt writes its control tokens too."""
+        """A raw prompt; control tokens in it count as such, because its author writes the whole prompt."""
         return tuple(int(token) for token in self._tokenizer(text)["input_ids"])
 
     def _whole(self, turns: list[dict[str, Any]], options: Mapping[str, Any]) -> list[int]:
@@ -53,29 +53,28 @@ class PromptEncoder:
         return [int(token) for token in ids]
 
     def _split(self, turns: list[dict[str, Any]], options: Mapping[str, Any]) -> list[int]:
-        """Tokenize the template's text and the messages' texts apart.
+        """Tokenize the template's text and the messages' texts separately.
 
-        Only for messages that spell a control token: cut at the seams, a text may fall into other
-        tokens than in one piece.
+        Only used when a message contains a control token, because a text that is split may be tokenized differently.
         """
         marked = [{**turn, "content": f"\ue000{number}\ue001"} for number, turn in enumerate(turns)]
         rendered = self._tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False, **options)
         ids: list[int] = []
-        for index, piece in enumerate(_PLACE.split(rendered)):
-            # Every second piece is the number of the message that stood there.
-            said = index % 2 == 1
-            text = turns[int(piece)]["content"] if said else piece
-            ids += self._tokenizer(text, add_special_tokens=False, split_special_tokens=said)["input_ids"]
+        for index, piece in enumerate(_PLACEHOLDER.split(rendered)):
+            # Every second piece is the number of a message.
+            is_message = index % 2 == 1
+            text = turns[int(piece)]["content"] if is_message else piece
+            ids += self._tokenizer(text, add_special_tokens=False, split_special_tokens=is_message)["input_ids"]
         return ids
 
     def _turn(self, message: Message, number: int) -> dict[str, Any]:
         if message.content is not None and not isinstance(message.content, str):
             for part in message.content:
                 if part.get("type") != "text":
-                    kind, place = part.get("type", "untyped"), f"messages.{number}.content"
+                    kind, param = part.get("type", "untyped"), f"messages.{number}.content"
                     raise BackendRejected(
-                        f"{place}: {kind} parts are not supported by {self._engine}", status=400, param=place
+                        f"{param}: {kind} parts are not supported by {self._engine}", status=400, param=param
                     )
-        # Most templates know `developer`, OpenAI's newer word, by its older one.
+        # Most templates know OpenAI's `developer` role only by its older name.
         role = "system" if message.role == "developer" else message.role
         return {**message.extra, "role": role, "content": message.text}

@@ -1,4 +1,4 @@
-"""Several completions of one chat: in one request where the engine takes that, else in a call for each."""
+"""Several completions of one chat: in one request where the engine supports `n`, otherwise in one call each."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ Finished = Callable[[Completion], None]
 
 
 class ManyCompletions(Protocol):
-    """What a backend has besides whose engine completes one chat several times in one request.
+    """Optional protocol for backends that sample several completions in one request.
 
-    `supports_n` is whether that is worth trying; who finds out that it is not says so here.
+    `supports_n` says whether that is worth trying; a caller that finds out otherwise sets it to False.
     """
 
     supports_n: bool
 
     async def complete_many(self, messages: Sequence[Message], sampling: Sampling, count: int) -> list[Completion]:
-        """At most `count` completions, at least one, each by the same sampling and independent of the others.
+        """One to `count` independent completions with the same sampling.
 
-        Engines count such a request as a whole: its usage, the prompt once, is the first completion's.
+        Engines report one usage per request: it is the first completion's, with the prompt counted once.
         """
         ...
 
 
 def completes_many(backend: object) -> TypeGuard[ManyCompletions]:
-    """Whether it is such a backend."""
+    """Whether the backend implements `ManyCompletions`."""
     return hasattr(backend, "complete_many")
 
 
 def may_be_rejecting_n(error: BackendError) -> bool:
-    """Whether one call could succeed where a request for several failed so: it was refused, or broke the server.
+    """Whether the error may be about `n`, so that a request for one completion could succeed.
 
-    Versions of llama.cpp's server answer 500 to `n`. 503 and time-outs tell of load, not of what was asked.
+    Some versions of llama.cpp's server answer 500 to `n`. 503 and timeouts are about load instead.
     """
     return isinstance(error, BackendRejected) or (isinstance(error, BackendUnavailable) and error.status is not None)
 
@@ -48,27 +48,27 @@ async def complete_many(
     samplings: Sequence[Sampling],
     finished: Finished = lambda _: None,
 ) -> list[Completion | BackendError]:
-    """A completion, or why it failed, for each of `samplings`, which differ in their seeds alone.
+    """A completion or its error for each of `samplings`, which differ only in their seeds.
 
-    Each is handed to `finished` when it is there, so that what was made before a cancellation is known.
-    In one request the first one's seed is that of them all. What an engine refuses, breaks over or leaves out is asked
-    for call by call, and so is what comes after if these calls went well. Any other failure is that of all of them.
+    `finished` is called with each completion as it arrives, so that none is lost to a cancellation. A single request
+    uses the first seed. Completions that the engine refuses, fails on or leaves out are requested one by one; if that
+    works, so are all later ones. Any other error applies to all of them.
     """
-    got: list[Completion] = []
+    received: list[Completion] = []
     together = backend if len(samplings) > 1 and completes_many(backend) and backend.supports_n else None
     if together is not None:
         try:
-            got = await together.complete_many(messages, samplings[0], len(samplings))
-            for completion in got:
+            received = await together.complete_many(messages, samplings[0], len(samplings))
+            for completion in received:
                 finished(completion)
         except BackendError as error:
-            # For what it asks, or for how many it asks: the calls for one tell.
+            # Calls for one completion will show whether `n` was the problem.
             if not may_be_rejecting_n(error):
                 return [error] * len(samplings)
-    rest = await _one_by_one(backend, messages, samplings[len(got) :], finished)
+    rest = await _one_by_one(backend, messages, samplings[len(received) :], finished)
     if together is not None and any(isinstance(each, Completion) for each in rest):
         together.supports_n = False
-    return [*got, *rest]
+    return [*received, *rest]
 
 
 async def _one_by_one(

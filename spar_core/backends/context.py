@@ -1,7 +1,7 @@
-"""What the model calls of one request have in common, carried beside their arguments.
+"""Context shared by all model calls of one request: caller, deadline, request id, cache affinity.
 
-A search makes its calls through judge and refiner, many at once; a context variable reaches them all, and the tasks
-that they are made in, without a parameter on every way.
+A search makes many calls at once, through judge and refiner. A context variable reaches all of them, and their tasks,
+without a parameter in every function between.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from typing import Any, Final, Protocol
 
 
 class OffLoop(Protocol):
-    """Does `work` elsewhere than on the event loop and returns what it returns.
+    """Runs `work` off the event loop and returns its result.
 
-    `size` says how much there is to do, in the unit of a check's `work`.
+    `size` is the amount of work, in the unit of `Check.work`.
     """
 
     async def __call__(self, work: Callable[[], Any], size: int) -> Any: ...
 
 
 async def in_a_thread(work: Callable[[], Any], size: int) -> Any:
-    """In any thread that is free."""
+    """Run the work in the default thread pool."""
     return await asyncio.to_thread(work)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """For whom calls are made: calls of different callers share an upstream by `weight`.
+    """On whose behalf calls are made. Callers share an upstream in proportion to `weight`.
 
-    At most the part `share` of an upstream's places, and `most_calls`, are one caller's at once.
+    One caller has at most `share` of an upstream's slots, and at most `most_calls` calls, at once.
     """
 
     name: str = ""
@@ -45,10 +45,11 @@ NOBODY: Final = Caller()
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """`request_id` goes upstream, made unique for each call. Calls with one `affinity` are best served by one replica.
+    """The context of a call.
 
-    `deadline` is on `time.monotonic`'s clock: after it nobody waits for an answer. `length` is that of the request in
-    bytes: what takes time for a long one is done by `off_loop`.
+    `request_id` is sent upstream, made unique for each call. Calls with the same `affinity` prefer the same replica.
+    `deadline` is on `time.monotonic`'s clock; no one waits for an answer beyond it. `length` is the request's size in
+    bytes: work on long requests is run by `off_loop`.
     """
 
     request_id: str | None = None
@@ -64,7 +65,7 @@ _CURRENT: ContextVar[CallContext] = ContextVar("spar_call_context", default=_UNB
 
 
 def call_context() -> CallContext:
-    """That of the calls which this task makes."""
+    """The context of the calls that this task makes."""
     return _CURRENT.get()
 
 
@@ -77,7 +78,7 @@ def bind_calls(
     length: int | None = None,
     off_loop: OffLoop | None = None,
 ) -> None:
-    """Set what is given, for this task and the tasks that it starts from now on."""
+    """Set the values that are not None, for this task and the tasks that it starts from now on."""
     now = _CURRENT.get()
     _CURRENT.set(
         CallContext(

@@ -1,7 +1,9 @@
-"""A backend that says what it is told: for tests, demonstrations and dry runs, without a model.
+"""A backend that replies by a script: for tests, demonstrations and dry runs without a model.
 
-It is a real implementation of the protocol: it counts tokens (words), honours `max_tokens`, takes time,
-fails when told to, and knows how many calls run and how many were cancelled.
+    backend = ScriptedBackend(always("Hello"))
+
+It implements the whole protocol: it counts tokens (words), honours `max_tokens`, simulates latency, raises the errors
+that the script returns, and counts running, finished and cancelled calls.
 """
 
 from __future__ import annotations
@@ -14,14 +16,14 @@ from dataclasses import dataclass, field, replace
 
 from spar_core.types import Completion, Delta, Message, Sampling, Usage
 
-# Given the chat and the sampling, the reply, or an error to raise. A Completion is a reply that is more than text
-# (`tool_calls`, `reasoning`, ...); its usage is counted here all the same.
+# Maps a chat and its sampling to the reply, or to an error to raise. A Completion is a reply with more than text
+# (`tool_calls`, `reasoning`, ...); its usage is counted here too.
 Script = Callable[[Sequence[Message], Sampling], str | Completion | BaseException]
 _RUN = re.compile(r"\s+|\S+")
 
 
 def always(reply: str) -> Script:
-    """The script that always says `reply`."""
+    """A script that always replies `reply`."""
     return lambda messages, sampling: reply
 
 
@@ -50,15 +52,15 @@ class ScriptedBackend:
         yield Delta(finish_reason=completion.finish_reason, usage=completion.usage)
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
     @asynccontextmanager
     async def _call(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Completion]:
-        """One call's reply, and the count of how it ended."""
+        """The reply of one call; counts how the call ended."""
         self.calls.append((messages, sampling))
         self.running += 1
         try:
-            # The script is asked first: replies follow the order of the calls, whatever time they take.
+            # The script runs before the latency, so that replies follow the order of the calls.
             reply = self.script(messages, sampling)
             await asyncio.sleep(self.latency_s)
             if isinstance(reply, BaseException):
@@ -73,29 +75,29 @@ class ScriptedBackend:
 
 
 def _pieces(text: str) -> list[str]:
-    """The words of `text`, each with the white space before it; the last also with what follows it."""
+    """The words of `text`, each with the white space before it; the last also with the white space after it."""
     runs = _RUN.findall(text)
-    begins = 1 if runs and runs[0].isspace() else 0
-    pieces = ["".join(runs[max(0, place - 1) : place + 1]) for place in range(begins, len(runs), 2)]
+    first = 1 if runs and runs[0].isspace() else 0
+    pieces = ["".join(runs[max(0, index - 1) : index + 1]) for index in range(first, len(runs), 2)]
     if pieces and runs[-1].isspace():
         pieces[-1] += runs[-1]
     return pieces
 
 
 def _completion(reply: str | Completion, messages: Sequence[Message], sampling: Sampling) -> Completion:
-    """The reply, cut at `max_tokens` and counted."""
+    """The reply, truncated at `max_tokens`, with its usage."""
     whole = reply if isinstance(reply, Completion) else Completion(reply, "stop", Usage())
     pieces = _pieces(whole.text)
-    said = pieces if sampling.max_tokens is None else pieces[: sampling.max_tokens]
-    finish = whole.finish_reason if len(said) == len(pieces) else "length"
+    kept = pieces if sampling.max_tokens is None else pieces[: sampling.max_tokens]
+    finish = whole.finish_reason if len(kept) == len(pieces) else "length"
     prompt = sum(len(message.text.split()) for message in messages)
-    # A call of a tool is generated too: one token each.
-    generated = len(said) + len(whole.extra.get("tool_calls", ()))
-    return replace(whole, text="".join(said), finish_reason=finish, usage=Usage(prompt, generated))
+    # Tool calls are generated as well: one token each.
+    generated = len(kept) + len(whole.extra.get("tool_calls", ()))
+    return replace(whole, text="".join(kept), finish_reason=finish, usage=Usage(prompt, generated))
 
 
 def _extra_pieces(completion: Completion) -> Iterator[dict[str, object]]:
-    """What a streaming server sends besides text: each tool call begins, then its arguments follow."""
+    """The deltas of everything but text, as a server streams them: a tool call, then its arguments."""
     other = {name: value for name, value in completion.extra.items() if name != "tool_calls"}
     if other:
         yield other

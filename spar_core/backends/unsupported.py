@@ -1,4 +1,4 @@
-"""What a request may ask of an engine in this process. Nothing is dropped in silence."""
+"""Refuse request fields that an in-process engine does not support, so that none is ignored silently."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Final
 from spar_core.errors import BackendRejected
 from spar_core.types import Sampling
 
-# Values that ask for nothing, whatever the field.
-_NOTHING: Final[tuple[object, ...]] = (None, False, 0, "", [], {})
-# Values that ask for what every engine does anyway.
-_USUAL: Final[dict[str, tuple[object, ...]]] = {
+# Values that have no effect, whatever the field.
+_NO_EFFECT: Final[tuple[object, ...]] = (None, False, 0, "", [], {})
+# Values that request what every engine does by default.
+_DEFAULTS: Final[dict[str, tuple[object, ...]]] = {
     "n": (1,),
     "response_format": ({"type": "text"},),
     "modalities": (["text"],),
@@ -23,19 +23,19 @@ _USUAL: Final[dict[str, tuple[object, ...]]] = {
     "top_k": (-1,),
     "skip_special_tokens": (True,),
 }
-# What is on unless it is switched off: False asks for something.
-_ON: Final = frozenset({"skip_special_tokens"})
-# To name it is to ask for it: an empty object stands for its defaults.
-_MEANT: Final = frozenset({"web_search_options"})
-# About the caller's bookkeeping, not about the text.
+# On by default, so False has an effect.
+_ON_BY_DEFAULT: Final = frozenset({"skip_special_tokens"})
+# An empty object has an effect: it requests the defaults.
+_OBJECTS_WITH_EFFECT: Final = frozenset({"web_search_options"})
+# Bookkeeping of the caller, without effect on the text.
 _IGNORED: Final = frozenset({"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"})
 
 
 def refuse_unsupported(sampling: Sampling, *, engine: str, honoured: Collection[str] = ()) -> None:
-    """Check a request's parameters; `engine` is what the messages call it, `honoured` the fields that it knows.
+    """Check a request's parameters. `engine` is the engine's name in messages, `honoured` the fields that it supports.
 
     Raises:
-        BackendRejected: one asks for what the engine cannot do; the message names it.
+        BackendRejected: the engine does not support a field; the message names it.
     """
     if sampling.max_tokens is not None and sampling.max_tokens < 1:
         raise BackendRejected(
@@ -47,6 +47,6 @@ def refuse_unsupported(sampling: Sampling, *, engine: str, honoured: Collection[
 
 
 def _harmless(name: str, value: Any) -> bool:
-    if (name in _ON and value is False) or (name in _MEANT and value is not None):
+    if (name in _ON_BY_DEFAULT and value is False) or (name in _OBJECTS_WITH_EFFECT and value is not None):
         return False
-    return name in _IGNORED or value in _NOTHING or value in _USUAL.get(name, ())
+    return name in _IGNORED or value in _NO_EFFECT or value in _DEFAULTS.get(name, ())

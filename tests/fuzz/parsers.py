@@ -11,10 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from spar_core.backends.openai.errors import failure, read_object, retry_after
+from spar_core.backends.openai.errors import backend_error, read_object, retry_after
 from spar_core.backends.openai.parsing import completion_of, completions_of
 from spar_core.backends.openai.size_limits import SizeLimit
-from spar_core.backends.openai.streaming import DataLines, Deltas
+from spar_core.backends.openai.streaming import DataLines, DeltaReader
 from spar_core.checks import build_check, format_check
 from spar_core.checks.registry import CHECK_IDS
 from spar_core.errors import BackendError, RequestError
@@ -119,7 +119,7 @@ def check_stream(stream: tuple[bytes, list[bytes]]) -> None:
 
 
 def _heard(pieces: list[bytes]) -> tuple[str, str | None, bool]:
-    deltas, texts = Deltas(SizeLimit(_LONGEST, _LONGEST, _LONGEST)), list[str]()
+    deltas, texts = DeltaReader(SizeLimit(_LONGEST, _LONGEST, _LONGEST)), list[str]()
     for piece in pieces:
         if not (deltas.done or deltas.broken):
             texts += [delta.text for delta in deltas.read(piece)]
@@ -149,7 +149,7 @@ def _lines(pieces: list[bytes]) -> list[bytes]:
 def check_failure(case: tuple[int, bytes, str]) -> None:
     """Whatever an upstream's error holds, there is a failure with a text that can be sent, and a time that is one."""
     status, body, wait = case
-    error = failure(status, body, {"Retry-After": wait})
+    error = backend_error(status, body, {"Retry-After": wait})
     str(error).encode()
     seconds = retry_after(wait)
     assert seconds is None or (seconds >= 0 and math.isfinite(seconds))

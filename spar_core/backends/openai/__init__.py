@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server."""
+"""Models on any OpenAI-compatible server."""
 
 from spar_core.backends.openai.backend import OpenAIBackend
 from spar_core.backends.openai.probe import find_problem

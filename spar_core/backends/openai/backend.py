@@ -1,6 +1,6 @@
-"""Any OpenAI-compatible server as a backend, over aiohttp.
+"""A model on an OpenAI-compatible server as a backend, over aiohttp.
 
-Cancelling a call closes its HTTP response, which is how such servers learn of an abort.
+Cancelling a call closes its connection, which makes such servers abort the generation.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import aiohttp
 from pydantic_core import to_json
 
 from spar_core.backends.context import call_context
-from spar_core.backends.openai.errors import failure, read_object
-from spar_core.backends.openai.parsing import completion_of, completions_of, in_one_piece
+from spar_core.backends.openai.errors import backend_error, read_object
+from spar_core.backends.openai.parsing import completion_of, completions_of, single_delta
 from spar_core.backends.openai.redact import redacted, without_password
 from spar_core.backends.openai.size_limits import ERROR_BYTES, size_limit
 from spar_core.backends.openai.streaming import (
-    Deltas,
+    DeltaReader,
     TimedBody,
     TokenClock,
     data_lines,
@@ -31,22 +31,26 @@ from spar_core.backends.openai.streaming import (
     read_whole,
 )
 from spar_core.backends.openai.timeouts import Timeouts
-from spar_core.backends.openai.transport import WIRE_ERRORS, Answer, Wire
+from spar_core.backends.openai.transport import TRANSPORT_ERRORS, Answer, Transport
 from spar_core.errors import BackendError, BackendTimeout, BackendUnavailable
 from spar_core.off_loop import unless_short
 from spar_core.types import Completion, Delta, Message, Sampling
 
 logger = logging.getLogger(__name__)
 
-# The key, the model's name or the address is wrong.
+# The operator's mistake: the key, the model's name or the address is wrong.
 _FOR_OPERATORS: Final = (301, 302, 303, 307, 308, 401, 403, 404, 405)
 _CHAT: Final = "/chat/completions"
-# A server that takes longer to say that it lives is in no state to be sent work.
+# A server that takes longer to answer a health check should get no calls.
 _PROBE_S: Final = 2.0
 
 
 class OpenAIBackend:
-    """One model of one server. `base_url` ends before `/chat/completions`, usually in `/v1`."""
+    """One model of one server. `base_url` ends before `/chat/completions`, usually in `/v1`.
+
+    backend = OpenAIBackend(base_url="http://127.0.0.1:8001/v1", model="my-model")
+    completion = await backend.complete([Message("user", "Hello")], Sampling())
+    """
 
     def __init__(
         self, *, base_url: str, model: str, api_key: str | None = None, timeouts: Timeouts | None = None
@@ -57,14 +61,14 @@ class OpenAIBackend:
         self._label = without_password(self.name)
         self._timeouts = timeouts or Timeouts()
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._wire = Wire(self.name, headers, connect_s=self._timeouts.connect)
+        self._transport = Transport(self.name, headers, connect_s=self._timeouts.connect)
         self.supports_n = True
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        return completion_of(await self._whole(_CHAT, lambda: self._body(messages, sampling)))
+        return completion_of(await self._request(_CHAT, lambda: self._body(messages, sampling)))
 
     async def complete_many(self, messages: Sequence[Message], sampling: Sampling, count: int) -> list[Completion]:
-        data = await self._whole(_CHAT, lambda: {**self._body(messages, sampling), "n": count})
+        data = await self._request(_CHAT, lambda: {**self._body(messages, sampling), "n": count})
         return completions_of(data)[:count]
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
@@ -77,12 +81,12 @@ class OpenAIBackend:
         self, messages: Sequence[Message], sampling: Sampling
     ) -> AsyncGenerator[Sequence[Delta], None]:
         streamed = {"stream": True, "stream_options": {"include_usage": True}}
-        call = await _worded(_CHAT, lambda: {**self._body(messages, sampling), **streamed})
-        clock, deltas = TokenClock(self._timeouts), Deltas(call.limit)
-        with self._failing(call):
+        call = await _prepare(_CHAT, lambda: {**self._body(messages, sampling), **streamed})
+        clock, deltas = TokenClock(self._timeouts), DeltaReader(call.limit)
+        with self._translate_errors(call):
             answer = await self._stream(call)
             if answer.is_json:
-                yield (in_one_piece(completion_of(read_object(await self._rest(call, answer), call.limit.values))),)
+                yield (single_delta(completion_of(read_object(await self._rest(call, answer), call.limit.values))),)
                 return
             pieces = TimedBody(answer.content, clock, call.limit.stream)
             try:
@@ -105,12 +109,12 @@ class OpenAIBackend:
                 answer.end()
 
     async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._whole(path, lambda: {**body, "model": self.model})
+        return await self._request(path, lambda: {**body, "model": self.model})
 
     async def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        call = await _worded(path, lambda: {**body, "model": self.model})
+        call = await _prepare(path, lambda: {**body, "model": self.model})
         clock = TokenClock(self._timeouts)
-        with self._failing(call):
+        with self._translate_errors(call):
             answer = await self._stream(call)
             if answer.is_json:
                 yield read_object(await self._rest(call, answer), call.limit.values)
@@ -131,51 +135,51 @@ class OpenAIBackend:
                 answer.end()
 
     async def alive(self) -> bool:
-        """Whether the server answers: by `/health`, or by its list of models where there is no such route."""
+        """Whether the server answers `/health`, or its list of models if it has no such route."""
         status = await self._get(f"{self.name.removesuffix('/v1')}/health")
         if status is not None and 400 <= status < 500:
             status = await self._get(f"{self.name}/models")
         return status is not None and status < 500
 
     async def aclose(self) -> None:
-        await self._wire.aclose()
+        await self._transport.aclose()
 
     async def _get(self, url: str) -> int | None:
-        """The status of its answer, None when there is none in time."""
+        """The status of the answer; None if there is none in time."""
         try:
             timeout = aiohttp.ClientTimeout(total=_PROBE_S)
-            async with self._wire.session().get(url, timeout=timeout, allow_redirects=False) as response:
+            async with self._transport.session().get(url, timeout=timeout, allow_redirects=False) as response:
                 return response.status
         except (TimeoutError, aiohttp.ClientError):
             return None
 
-    async def _whole(self, path: str, body: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-        """Ask for an answer in one piece."""
-        call = await _worded(path, body)
-        with self._failing(call):
+    async def _request(self, path: str, body: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """Request an answer that is not streamed."""
+        call = await _prepare(path, body)
+        with self._translate_errors(call):
             async with asyncio.timeout(min(self._timeouts.answer, self._timeouts.total)):
-                answer = await self._wire.post(path, call.data, _request_id())
+                answer = await self._transport.post(path, call.data, _request_id())
                 try:
                     if answer.status >= 300:
-                        raise await _refused(call, answer)
+                        raise await _error_of(call, answer)
                     data = await read_whole(answer.content, call.limit.whole)
                 finally:
                     answer.end()
             return read_object(data, call.limit.values)
 
     async def _stream(self, call: _Call) -> Answer:
-        """Ask for an answer in pieces; it is to be ended."""
+        """Request a streamed answer; the caller must `end` it."""
         async with asyncio.timeout(min(self._timeouts.first_token, self._timeouts.total)):
-            answer = await self._wire.post(call.path, call.data, _request_id())
+            answer = await self._transport.post(call.path, call.data, _request_id())
             if answer.status < 300:
                 return answer
             try:
-                raise await _refused(call, answer)
+                raise await _error_of(call, answer)
             finally:
                 answer.end()
 
     async def _rest(self, call: _Call, answer: Answer) -> bytes:
-        """The body of a server that was asked to stream and does not."""
+        """The body of an answer that is not streamed although the request was for a stream."""
         try:
             async with asyncio.timeout(min(self._timeouts.answer, self._timeouts.total)):
                 return await read_whole(answer.content, call.limit.whole)
@@ -183,32 +187,33 @@ class OpenAIBackend:
             answer.end()
 
     @contextmanager
-    def _failing(self, call: _Call) -> Iterator[None]:
-        """Every failure of an exchange, also while its body is read, is a BackendError, and logged.
+    def _translate_errors(self, call: _Call) -> Iterator[None]:
+        """Log every failure of an exchange and raise it as a BackendError.
 
-        The message reaches clients: addresses are for the log. What the upstream said is for its `debug` level alone.
+        The message reaches clients, so addresses only go to the log, and the upstream's own words only to its `debug`
+        level.
         """
         try:
             yield
         except TimeoutError as error:
             logger.warning("%s%s did not answer in time", self._label, call.path)
             raise BackendTimeout("upstream did not answer in time") from error
-        except WIRE_ERRORS as error:
+        except TRANSPORT_ERRORS as error:
             name = type(error).__name__
             why = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
             logger.warning("%s%s: %s%s", self._label, call.path, name, why)
             self._log_detail(call, str(error))
             raise BackendUnavailable(f"upstream cannot be reached or broke off ({name})") from error
         except BackendError as error:
-            # If it is for whoever runs the servers, not for whoever asked.
+            # Problems for the operator, not for the client.
             if error.status in _FOR_OPERATORS or isinstance(error, BackendUnavailable):
                 logger.warning("%s%s: %s", self._label, call.path, error)
             self._log_detail(call, error.detail)
             raise
 
-    def _log_detail(self, call: _Call, said: str) -> None:
-        if said and logger.isEnabledFor(logging.DEBUG):
-            safe = redacted(said, secret=self._key, request=call.body)
+    def _log_detail(self, call: _Call, detail: str) -> None:
+        if detail and logger.isEnabledFor(logging.DEBUG):
+            safe = redacted(detail, secret=self._key, request=call.body)
             logger.debug("%s%s said: %s", self._label, call.path, safe)
 
     def _body(self, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
@@ -226,7 +231,7 @@ class OpenAIBackend:
 
 
 class _Call:
-    """A request as it is sent, and the size that its answer may have."""
+    """A request as it is sent, and the size limit of its answer."""
 
     __slots__ = ("body", "data", "limit", "path")
 
@@ -237,25 +242,25 @@ class _Call:
         self.limit = size_limit(path, body, len(self.data))
 
 
-async def _worded(path: str, body: Callable[[], Mapping[str, Any]]) -> _Call:
+async def _prepare(path: str, body: Callable[[], Mapping[str, Any]]) -> _Call:
     return await unless_short(lambda: _Call(path, body()))
 
 
-async def _refused(call: _Call, answer: Answer) -> BackendError:
-    """What an answer of status >= 300 stands for. Of its body no more is read than it takes to tell."""
-    said = await read_beginning(answer.content, ERROR_BYTES)
-    return failure(answer.status, said, answer.headers, call.body.keys())
+async def _error_of(call: _Call, answer: Answer) -> BackendError:
+    """The error of an answer with status >= 300; reads only the beginning of its body."""
+    body = await read_beginning(answer.content, ERROR_BYTES)
+    return backend_error(answer.status, body, answer.headers, call.body.keys())
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
     try:
         return to_json(body)
     except ValueError:
-        # Slower, and can write half characters, which a model may have said.
+        # Slower, but can encode lone surrogates, which a model may have written.
         return json.dumps(body, separators=(",", ":")).encode()
 
 
 def _request_id() -> str | None:
-    """The request's id, made this call's own: engines name their work by it, and one request makes many calls."""
+    """The request's id with a suffix per call: engines use it as a unique name, and one request makes many calls."""
     request_id = call_context().request_id
     return f"{request_id}-{getrandbits(48):012x}" if request_id else None

@@ -1,7 +1,7 @@
-"""An upstream's failures in this project's terms and words.
+"""Translate an upstream's errors into this project's, and parse its JSON.
 
-What an upstream says of an error may hold its keys, its addresses and other clients' text, so none of it reaches a
-client: of an error's body only OpenAI's codes, the names of the request's own fields and the context's length are read.
+An upstream's error text may contain its keys, its addresses and other clients' text, so none of it reaches a client.
+Only OpenAI's error codes, names of the request's own fields and the context length are taken from it.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from spar_core.errors import (
 )
 from spar_core.unicode import whole
 
-# Characters of an upstream's message that are read.
+# The most characters that are read of an upstream's message.
 _LONGEST: Final = 2000
-# How OpenAI, vLLM, SGLang, llama.cpp and TGI say that a prompt does not fit.
+# Wordings of OpenAI, vLLM, SGLang, llama.cpp and TGI for a prompt that does not fit.
 _TOO_LONG: Final = re.compile(
     r"context[ _](?:length|size|window)|maximum context|prompt is too long|input is too long|max_new_tokens. must be",
     re.IGNORECASE,
 )
 _CONTEXT: Final = re.compile(r"context (?:length|size|window)\D{0,20}?(\d{1,9})\b", re.IGNORECASE)
-# OpenAI's codes that a client may act on, and what they mean here; {} is the field, or "a field of it".
+# OpenAI's codes that a client can act on, and their wording here; {} is the field.
 _REASONS: Final[Mapping[str, str]] = {
     "content_policy_violation": "its content filter refused the request",
     "content_filter": "its content filter refused the request",
@@ -49,20 +49,20 @@ _REASONS: Final[Mapping[str, str]] = {
     "invalid_image_format": "it does not take an image of this format",
     "image_too_large": "an image of the request is too large",
 }
-# Words of a message that are fields of nearly every request, and no hint.
+# Fields of nearly every request: as words in a message they are no hint.
 _COMMON: Final = frozenset({"model", "messages", "prompt", "input", "user", "stream", "stop", "n"})
 _FIELD: Final = re.compile(r"[a-z][a-z0-9_]*")
-_PLACE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.\d{1,6}|\[\d{1,6}\])*")
+_FIELD_PATH: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.\d{1,6}|\[\d{1,6}\])*")
 
 
-def failure(status: int, body: bytes, headers: Mapping[str, str], fields: Collection[str] = ()) -> BackendError:
-    """The error that an HTTP answer of status >= 300 stands for; `fields` are the names of the request's own."""
+def backend_error(status: int, body: bytes, headers: Mapping[str, str], fields: Collection[str] = ()) -> BackendError:
+    """The error for an HTTP answer with status >= 300; `fields` are the request's own field names."""
     error = _error(body)
     detail = _message(error)
     if status in (429, 503):
-        said = "it is over its rate limit" if status == 429 else "it is overloaded or starting"
+        reason = "it is over its rate limit" if status == 429 else "it is overloaded or starting"
         pause = retry_after(headers.get("Retry-After"))
-        return BackendOverloaded(_sentence(status, said), status=status, retry_after=pause, detail=detail)
+        return BackendOverloaded(_sentence(status, reason), status=status, retry_after=pause, detail=detail)
     if status in (408, 504):
         return BackendTimeout(_sentence(status, "it ran out of time"), status=status, detail=detail)
     if status >= 500:
@@ -81,19 +81,19 @@ def _for_operators(status: int) -> str:
 
 
 def _rejected(status: int, error: object, detail: str, fields: Collection[str]) -> BackendRejected:
-    told = error if isinstance(error, dict) else {}
-    code, param = told.get("code"), _param(told.get("param"), detail, fields)
+    values = error if isinstance(error, dict) else {}
+    code, param = values.get("code"), _param(values.get("param"), detail, fields)
     if code == "context_length_exceeded" or _TOO_LONG.search(detail):
-        code, said = "context_length_exceeded", _too_long(detail)
+        code, reason = "context_length_exceeded", _too_long(detail)
     elif isinstance(code, str) and code in _REASONS:
-        said = _REASONS[code].format(param or "a field of the request")
+        reason = _REASONS[code].format(param or "a field of the request")
     else:
-        code, said = None, f"it refuses the request for its {param}" if param else "it refuses the request"
-    return BackendRejected(_sentence(status, said), status=status, param=param, code=code, detail=detail)
+        code, reason = None, f"it refuses the request for its {param}" if param else "it refuses the request"
+    return BackendRejected(_sentence(status, reason), status=status, param=param, code=code, detail=detail)
 
 
-def _sentence(status: int, said: str) -> str:
-    return f"upstream answered {status}: {said}"
+def _sentence(status: int, reason: str) -> str:
+    return f"upstream answered {status}: {reason}"
 
 
 def _too_long(detail: str) -> str:
@@ -104,15 +104,15 @@ def _too_long(detail: str) -> str:
 
 
 def _param(named: object, detail: str, fields: Collection[str]) -> str | None:
-    """The field of the request that is wrong: as the upstream names it, or the first that its message mentions."""
-    if isinstance(named, str) and (place := _PLACE.match(named)):
+    """The wrong field of the request: the one that the upstream names, or the first that its message mentions."""
+    if isinstance(named, str) and (path := _FIELD_PATH.match(named)):
         root = _FIELD.match(named)
-        return place[0] if root and root[0] in fields else None
+        return path[0] if root and root[0] in fields else None
     return next((word for word in _FIELD.findall(detail) if word in fields and word not in _COMMON), None)
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds to wait, from seconds or an HTTP date; None when there is neither."""
+    """Seconds to wait, from a `Retry-After` of seconds or an HTTP date; None if it is neither."""
     if value is None:
         return None
     try:
@@ -125,14 +125,13 @@ def retry_after(value: str | None) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def read_object(text: bytes, most_values: int) -> dict[str, Any]:
-    """A JSON object that is no error, of `most_values` brackets, braces and commas. What is no UTF-8 in it is replaced.
+def read_object(text: bytes, max_values: int) -> dict[str, Any]:
+    """Parse a JSON object with at most `max_values` brackets, braces and commas; invalid UTF-8 is replaced.
 
     Raises:
-        BackendProtocol: it is not JSON, no object, or an error under a status that says all is well; or takes too long
-            to read.
+        BackendProtocol: it is not JSON, not an object, larger than that, or an error in spite of its HTTP status.
     """
-    if len(text) > most_values and sum(map(text.count, (b"[", b"{", b","))) > most_values:
+    if len(text) > max_values and sum(map(text.count, (b"[", b"{", b","))) > max_values:
         raise BackendProtocol("upstream's answer holds more values than what was asked for can")
     try:
         data = _read(text)
@@ -149,20 +148,20 @@ def _read(text: bytes) -> Any:
     try:
         return from_json(text)
     except ValueError:
-        return from_json(readable(text))
+        return from_json(repair_json(text))
 
 
-def readable(text: bytes) -> bytes:
-    """JSON with half a character or half an UTF-8 sequence in it, which some servers send, as one can read it.
+def repair_json(text: bytes) -> bytes:
+    """Repair JSON with lone surrogates or incomplete UTF-8 sequences, which some servers send.
 
     Raises:
         ValueError: it is not JSON.
     """
-    return whole(json.dumps(parsed(text), ensure_ascii=False)).encode()
+    return whole(json.dumps(parse_lenient(text), ensure_ascii=False)).encode()
 
 
-def parsed(text: bytes) -> Any:
-    """Slower than pydantic's parser, and takes half characters.
+def parse_lenient(text: bytes) -> Any:
+    """Parse JSON that may contain lone surrogates; slower than pydantic's parser.
 
     Raises:
         ValueError: it is not JSON, or nested too deep.
@@ -174,16 +173,16 @@ def parsed(text: bytes) -> Any:
 
 
 def _error(body: bytes) -> object:
-    """What stands for the error in a body."""
+    """The error object of a body, or its text."""
     try:
-        data = parsed(body)
+        data = parse_lenient(body)
     except ValueError:
         return body[:_LONGEST].decode(errors="replace")
     return data.get("error", data) if isinstance(data, dict) else data
 
 
 def _message(error: object) -> str:
-    """An error's text."""
+    """The text of an error."""
     if isinstance(error, dict) and isinstance(error.get("message"), str):
         return whole(error["message"][:_LONGEST])
     return whole(error[:_LONGEST]) if isinstance(error, str) else json.dumps(error)[:_LONGEST]

@@ -1,4 +1,4 @@
-"""Parts of an upstream's answer in this project's terms; what is not shaped as OpenAI's is a BackendProtocol."""
+"""Convert an upstream's answers into this project's types; an answer that is not OpenAI's is a BackendProtocol."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, Final, cast, get_args
 from spar_core.errors import BackendProtocol
 from spar_core.types import UNCOUNTED, Completion, Delta, FinishReason, Usage
 
-_MOST_TOKENS: Final = 10**12
+_MAX_TOKENS: Final = 10**12
 _FINISHES: Final = frozenset(get_args(FinishReason))
-_THOUGHTS: Final = ("reasoning_content", "reasoning")
+_REASONING: Final = ("reasoning_content", "reasoning")
 
 
 def completion_of(data: Mapping[str, Any]) -> Completion:
-    """An answer that is not streamed."""
+    """The completion of an answer that is not streamed."""
     return _completion(first_choice(data), usage_of(data))
 
 
 def completions_of(data: Mapping[str, Any]) -> list[Completion]:
-    """All choices of an answer that is not streamed; the first has the usage, which is counted for all together.
+    """All choices of an answer that is not streamed; the first has the usage of all together.
 
-    Choices that are none are left out, unless all are.
+    Malformed choices are left out; if all are malformed, the last problem is raised.
     """
     completions, problem = list[Completion](), BackendProtocol("upstream's answer has no choices")
     for choice in _choices(data):
@@ -43,8 +43,8 @@ def _completion(choice: Mapping[str, Any] | None, usage: Usage) -> Completion:
     return Completion(text, finish_of(choice) or "stop", usage, extra)
 
 
-def in_one_piece(completion: Completion) -> Delta:
-    """A whole answer as the only piece of a stream, where tool calls are numbered."""
+def single_delta(completion: Completion) -> Delta:
+    """A complete answer as the only delta of a stream, with the tool calls numbered."""
     extra = dict(completion.extra)
     if calls := extra.get("tool_calls"):
         extra["tool_calls"] = [{"index": number} | call for number, call in enumerate(calls)]
@@ -52,10 +52,10 @@ def in_one_piece(completion: Completion) -> Delta:
 
 
 def delta_of(choice: Mapping[str, Any]) -> Delta | None:
-    """The piece in a chunk's choice; None when it holds none."""
+    """The delta of a chunk's choice; None if it is empty."""
     delta = _object(choice.get("delta") or {}, "delta")
     if len(delta) == 1 and isinstance(text := delta.get("content"), str) and not choice.get("logprobs"):
-        # What nearly all of them are.
+        # Fast path for nearly all chunks.
         return Delta(text) if text else None
     text, extra = _split(delta)
     if choice.get("logprobs"):
@@ -64,7 +64,7 @@ def delta_of(choice: Mapping[str, Any]) -> Delta | None:
 
 
 def first_choice(data: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The only choice there is: calls ask for one."""
+    """The first choice, if any; requests here are for one."""
     choices = _choices(data)
     return _object(choices[0], "choice") if choices else None
 
@@ -77,7 +77,7 @@ def _choices(data: Mapping[str, Any]) -> list[Any]:
 
 
 def finish_of(choice: Mapping[str, Any]) -> FinishReason | None:
-    """OpenAI's reasons; any other that a server invents is an ordinary stop."""
+    """The finish reason; one that is not OpenAI's counts as `stop`."""
     reason = choice.get("finish_reason")
     if reason is None:
         return None
@@ -85,40 +85,40 @@ def finish_of(choice: Mapping[str, Any]) -> FinishReason | None:
 
 
 def usage_of(data: Mapping[str, Any]) -> Usage:
-    """What a server does not count is not guessed at."""
+    """The usage; what a server does not count is not estimated."""
     usage = _object(data.get("usage") or {}, "usage")
     if not usage:
         return UNCOUNTED
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     if prompt is None or completion is None:
         raise BackendProtocol("upstream's usage is not in numbers")
-    cached, thought = _detail(usage, "prompt", "cached_tokens"), _detail(usage, "completion", "reasoning_tokens")
+    cached, reasoning = _detail(usage, "prompt", "cached_tokens"), _detail(usage, "completion", "reasoning_tokens")
     counted = (usage.get(name) is not None for name in ("prompt_tokens", "completion_tokens"))
-    return Usage(prompt, completion, cached, thought, *counted)
+    return Usage(prompt, completion, cached, reasoning, *counted)
 
 
 def _detail(usage: Mapping[str, Any], kind: str, name: str) -> int:
-    """A part of the prompt's or the completion's tokens; not worth an error where a server words it otherwise."""
+    """A part of the prompt's or the completion's tokens; 0 if the server reports it in another form."""
     details = usage.get(f"{kind}_tokens_details")
     count = details.get(name) if isinstance(details, dict) else None
     return _count(count) or 0
 
 
 def _count(value: object) -> int | None:
-    """A number of tokens, which JSON may also write as 7.0; None for what is no number. No server counts below zero."""
+    """A number of tokens, also if written as 7.0 and at least 0; None for anything but a number."""
     if value is None:
         return 0
     if not isinstance(value, int | float) or value != value:
         return None
-    return int(min(max(value, 0), _MOST_TOKENS))
+    return int(min(max(value, 0), _MAX_TOKENS))
 
 
 def _split(message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The answer's text, and what else there is: thoughts are no part of the answer."""
-    extra = {name: value for name, value in message.items() if name not in ("role", "content", *_THOUGHTS) and value}
-    thought = next((message[name] for name in _THOUGHTS if message.get(name)), None)
-    if thought:
-        extra["reasoning"] = thought
+    """The answer's text, and everything else; reasoning is not part of the text."""
+    extra = {name: value for name, value in message.items() if name not in ("role", "content", *_REASONING) and value}
+    reasoning = next((message[name] for name in _REASONING if message.get(name)), None)
+    if reasoning:
+        extra["reasoning"] = reasoning
     calls = message.get("tool_calls") or []
     if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
         raise BackendProtocol("upstream's tool_calls are no list of objects")

@@ -1,4 +1,4 @@
-"""Whether a server can be asked what it is to be asked: what is wrong with its address, its key or its model's name.
+"""Probe a server before it is used: is its address, its key or its model's name wrong?
 
 problem = await find_problem("http://gpu:8001", model="my-actor", api_key=None)
 # "the address lacks /v1: set it to http://gpu:8001/v1"
@@ -18,7 +18,7 @@ from spar_core.backends.openai.streaming import read_beginning
 
 _ANSWER_S: Final = 5.0
 # Catalogues of hundreds of models are shorter.
-_MOST_BYTES: Final = 2**22
+_MAX_BYTES: Final = 2**22
 _SHOWN: Final = 5
 
 
@@ -37,10 +37,10 @@ class _Reply:
 
 
 async def find_problem(base_url: str, *, model: str, api_key: str | None) -> str | None:
-    """What is wrong, and how to mend it, in one sentence; None if nothing can be seen to be.
+    """What is wrong and how to fix it, in one sentence; None if no problem is visible.
 
-    The server is asked for its list of models and, where that does not name `model`, for one token of it: some servers
-    take names that they do not list, and some have no list.
+    Requests the server's list of models and, unless that names `model`, one token from it: some servers accept names
+    that they do not list, and some have no list.
     """
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     async with aiohttp.ClientSession(headers=headers, cookie_jar=aiohttp.DummyCookieJar()) as session:
@@ -54,15 +54,15 @@ async def find_problem(base_url: str, *, model: str, api_key: str | None) -> str
 
 
 async def _problem(session: aiohttp.ClientSession, base_url: str, model: str) -> str | None:
-    listed = await _ask(session, "GET", f"{base_url}/models")
+    listed = await _request(session, "GET", f"{base_url}/models")
     if (problem := _refusal(listed.status)) is not None:
         return problem
     if listed.models is not None and {model, f"{model}:latest"} & set(listed.models):
         return None
-    if listed.models is None and (await _ask(session, "GET", f"{base_url}/v1/models")).models is not None:
+    if listed.models is None and (await _request(session, "GET", f"{base_url}/v1/models")).models is not None:
         return f"the address lacks /v1: set it to {without_password(base_url)}/v1"
     one_token = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-    answered = await _ask(session, "POST", f"{base_url}/chat/completions", one_token)
+    answered = await _request(session, "POST", f"{base_url}/chat/completions", one_token)
     if answered.status == 200 and isinstance(answered.body, dict) and answered.body.get("choices"):
         return None
     if listed.models is not None:
@@ -74,7 +74,7 @@ async def _problem(session: aiohttp.ClientSession, base_url: str, model: str) ->
 
 
 def _refusal(status: int) -> str | None:
-    """What a status tells whatever was asked for."""
+    """The problem that a status shows, whatever the request was."""
     if status in (401, 403):
         return f"it refuses the key ({status}); set api_key"
     if 300 <= status < 400:
@@ -92,9 +92,9 @@ def _alternatives(models: list[str]) -> str:
     return f"it has {', '.join(name[:80] for name in models[:_SHOWN])}{more}"
 
 
-async def _ask(session: aiohttp.ClientSession, method: str, url: str, body: dict[str, Any] | None = None) -> _Reply:
+async def _request(session: aiohttp.ClientSession, method: str, url: str, body: dict[str, Any] | None = None) -> _Reply:
     async with session.request(method, url, json=body, allow_redirects=False) as response:
-        text = await read_beginning(response.content, _MOST_BYTES)
+        text = await read_beginning(response.content, _MAX_BYTES)
         try:
             return _Reply(response.status, json.loads(text))
         except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What an upstream said, fit for a log: without keys, passwords and what a client wrote."""
+"""Redact an upstream's words for the log: no keys, no passwords, no text of the client."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from operator import itemgetter
 from typing import Any, Final
 
 _LONGEST: Final = 500
-# Shorter runs that an error and a prompt share are chance.
+# Shorter runs that an error and a prompt have in common are coincidence.
 _RUN: Final = 12
-# Longer prompts are not searched: the whole of what was said is left out instead.
-_MOST_SEARCHED: Final = 2**20
+# Longer prompts are not searched: the upstream's words are omitted instead.
+_MAX_SEARCHED: Final = 2**20
 _SECRETS: Final = (
     (re.compile(r"(?i)\b(bearer|basic)\s+\S+"), r"\1 [key]"),
     (re.compile(r"(?i)(api[_-]?key|token|password|secret|authorization)(\W{1,4})[^\s,;\"'&]+"), r"\1\2[key]"),
@@ -24,29 +24,29 @@ _SECRETS: Final = (
 
 
 def redacted(text: str, *, secret: str | None, request: Mapping[str, Any]) -> str:
-    """`text` in one short line, without `secret`, without what looks like a key, and without what `request` says."""
+    """`text` in one short line, without `secret`, anything that looks like a key, and the texts of `request`."""
     text = " ".join(text[:_LONGEST].split())
     if secret:
         text = text.replace(secret, "[key]")
-    for pattern, stand_in in _SECRETS:
-        text = pattern.sub(stand_in, text)
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
     return _without(text, list(_texts(request)))
 
 
 def without_password(url: str) -> str:
-    """An address without the name and the password that it may hold."""
+    """An address without its user name and password."""
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _without(text: str, written: list[str]) -> str:
-    """`text` with every longer run that a client wrote masked."""
-    if sum(map(len, written)) > _MOST_SEARCHED:
+    """`text` with every longer run of the client's text masked."""
+    if sum(map(len, written)) > _MAX_SEARCHED:
         return "[left out: the request is too long to look for it in here]"
     haystack = "\n".join(" ".join(each.split()) for each in written)
     for each in written:
-        # Short texts, whole.
+        # Short texts are masked as a whole.
         if 3 < len(each) < _RUN:
             text = text.replace(each, "[text of the request]")
     masked = [False] * len(text)
@@ -58,7 +58,7 @@ def _without(text: str, written: list[str]) -> str:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Every text in a request, but its keys; without recursion, for a request may be deep."""
+    """Every text in a request except its keys; without recursion, because a request may be deep."""
     left = [value]
     while left:
         each = left.pop()

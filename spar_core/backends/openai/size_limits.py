@@ -1,7 +1,7 @@
-"""How large an upstream's answer may be, once unpacked: an answer's length has a bound, and so has what it is sent in.
+"""Bound the size of an upstream's answer, decompressed, by what the request allows.
 
-The bounds are generous, so that no honest answer meets them: several times what any tokenizer and any server's framing
-need. They keep a broken or hostile server from filling this process.
+The bounds are several times what any tokenizer and any server's framing need, so that no honest answer reaches them.
+They keep a broken or hostile server from filling this process.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 _BASE: Final = 2**20
-_MOST: Final = 2**28
-# Of a request that does not bound its answer: more than models write in one go.
+_MAX: Final = 2**28
+# For requests without a bound: more than models write in one answer.
 _UNBOUNDED_TOKENS: Final = 65_536
-# A token's text, escaped; and the chunk that brings it in a stream.
+# A token's escaped text, and its chunk in a stream.
 _TOKEN: Final = 128
 _CHUNK: Final = 1024
 # One alternative of a token: its text, its bytes and their log probability.
 _LOGPROB: Final = 256
-# Base64 of uncompressed speech, for each token of it.
+# Base64 of uncompressed speech, per token.
 _AUDIO: Final = 4096
 # 8,192 numbers as text.
 _EMBEDDING: Final = 2**18
-# Lists, objects and their entries: of an answer besides its tokens, of a token's text, and of one alternative to it.
+# Lists, objects and their entries: of an answer without its tokens, of a token, and of one alternative to it.
 _BASE_VALUES: Final = 50_000
 _TOKEN_VALUES: Final = 4
 _LOGPROB_VALUES: Final = 16
-# Numbers of embeddings are many, and quick to read.
-_UNCOUNTED: Final = _MOST
-# Of an error: enough for its message.
+# The many numbers of embeddings are quick to parse.
+_UNCOUNTED: Final = _MAX
+# Read of an error's body: enough for its message.
 ERROR_BYTES: Final = 2**16
 
 
 @dataclass(frozen=True, slots=True)
 class SizeLimit:
-    """Bytes: of an answer in one piece, which also bounds a stream's longest event, and of a whole stream.
+    """Limits in bytes: `whole` of an answer that is not streamed and of any one event, `stream` of a whole stream.
 
-    `values` is how many brackets, braces and commas an answer or an event may have: each takes as long to read as
-    hundreds of letters.
+    `values` is the most brackets, braces and commas of an answer or an event: each takes as long to parse as hundreds
+    of letters.
     """
 
     whole: int
@@ -47,10 +47,10 @@ class SizeLimit:
 
 
 def size_limit(path: str, body: Mapping[str, Any], sent: int) -> SizeLimit:
-    """The bounds of the answer to `body`, a request of `sent` bytes to `path`."""
+    """The limits of the answer to `body`, a request of `sent` bytes to `path`."""
     if path == "/embeddings":
         whole = _BASE + _inputs(body.get("input")) * _EMBEDDING
-        return SizeLimit(min(whole, _MOST), min(whole, _MOST), _UNCOUNTED)
+        return SizeLimit(min(whole, _MAX), min(whole, _MAX), _UNCOUNTED)
     alternatives = _alternatives(body)
     token = _TOKEN + alternatives * _LOGPROB + (_AUDIO if body.get("audio") else 0)
     answers = _inputs(body.get("prompt")) * max(_number(body.get("n"), 1), _number(body.get("best_of"), 1))
@@ -60,23 +60,23 @@ def size_limit(path: str, body: Mapping[str, Any], sent: int) -> SizeLimit:
     repeated = sent * answers * (2 + (alternatives * _LOGPROB if path == "/completions" else 0))
     base = _BASE + repeated
     values = _BASE_VALUES + tokens * (_TOKEN_VALUES + alternatives * _LOGPROB_VALUES) + repeated
-    return SizeLimit(min(base + tokens * token, _MOST), min(base + tokens * (token + _CHUNK), _MOST), values)
+    return SizeLimit(min(base + tokens * token, _MAX), min(base + tokens * (token + _CHUNK), _MAX), values)
 
 
 def _alternatives(body: Mapping[str, Any]) -> int:
-    """How many log probabilities a token comes with."""
-    asked = [body.get(name) for name in ("logprobs", "top_logprobs", "prompt_logprobs")]
-    if not any(value is not None and value is not False for value in asked):
+    """The number of log probabilities per token."""
+    values = [body.get(name) for name in ("logprobs", "top_logprobs", "prompt_logprobs")]
+    if not any(value is not None and value is not False for value in values):
         return 0
-    return 1 + max(_number(value, 0) for value in asked)
+    return 1 + max(_number(value, 0) for value in values)
 
 
 def _inputs(value: object) -> int:
-    """Texts, or lists of tokens, in a prompt or an input."""
+    """The number of texts, or lists of tokens, in a prompt or an input."""
     several = isinstance(value, list) and value and isinstance(value[0], str | list)
     return len(value) if isinstance(value, list) and several else 1
 
 
 def _number(value: object, default: int) -> int:
-    """What is no number is for the server to refuse."""
-    return min(value, _MOST) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else default
+    """The number, or the default: the server refuses anything that is not a number."""
+    return min(value, _MAX) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else default

@@ -1,4 +1,4 @@
-"""The deltas of a streamed chat, read from its body without any waiting of their own."""
+"""Read a streamed answer: server-sent events, their deltas, and time and size limits of the body."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from spar_core.backends.openai.errors import parsed, read_object
+from spar_core.backends.openai.errors import parse_lenient, read_object
 from spar_core.backends.openai.parsing import delta_of, finish_of, first_choice, usage_of
 from spar_core.backends.openai.size_limits import SizeLimit
 from spar_core.backends.openai.timeouts import Timeouts
@@ -21,19 +21,19 @@ from spar_core.unicode import whole
 
 
 class DataLines:
-    """The text after `data:` of every line that has it; comments and other fields are passed over.
+    """Extract the text after `data:` of every such line; comments and other fields are skipped.
 
-    The pieces of the body may break anywhere, also inside a character or a line end. A line may have `longest` bytes.
+    The pieces of the body may break anywhere, even inside a character or a line end. A line has at most `max_bytes`.
     """
 
-    def __init__(self, longest: int) -> None:
-        self._longest = longest
-        # A line's pieces are joined once, at its end: to append to a text copies it.
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        # A line's pieces are joined once, at its end: appending to bytes copies them.
         self._pending: list[bytes] = []
         self._size = 0
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """What the lines hold that end in this piece.
+        """The data of all lines that end in this piece.
 
         Raises:
             BackendProtocol: a line is too long.
@@ -49,7 +49,7 @@ class DataLines:
 
     def _append(self, part: bytes) -> None:
         self._size += len(part)
-        if self._size > self._longest:
+        if self._size > self._max_bytes:
             raise BackendProtocol("upstream's answer is larger than what was asked for can be")
         if part:
             self._pending.append(part)
@@ -60,14 +60,14 @@ class DataLines:
         return line
 
     def end(self) -> list[bytes]:
-        """What a last line without an end holds."""
+        """The data of a last line without a line end."""
         line = self._take()
         return [line[5:].strip()] if line.startswith(b"data:") else []
 
 
-async def data_lines(pieces: AsyncIterable[bytes], longest: int) -> AsyncGenerator[bytes, None]:
-    """The data of a body that comes in pieces, of lines of at most `longest` bytes."""
-    lines = DataLines(longest)
+async def data_lines(pieces: AsyncIterable[bytes], max_bytes: int) -> AsyncGenerator[bytes, None]:
+    """The data lines of a body that arrives in pieces; a line has at most `max_bytes`."""
+    lines = DataLines(max_bytes)
     async for piece in pieces:
         for data in lines.feed(piece):
             yield data
@@ -75,22 +75,24 @@ async def data_lines(pieces: AsyncIterable[bytes], longest: int) -> AsyncGenerat
         yield data
 
 
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-class Deltas:
-    """Fed with a body's pieces, of events within `limit`. `done` once the upstream has said so; `broken` by
-    what it garbled, after what it said before."""
+class DeltaReader:
+    """Turns the pieces of a streamed body into deltas; its events are within `limit`.
+
+    `done` is set by the upstream's end mark, `broken` by the first malformed event, after the deltas before it.
+    """
 
     def __init__(self, limit: SizeLimit) -> None:
         self.done = False
         self.broken: BackendProtocol | None = None
         self._lines = DataLines(limit.whole)
-        self._most_values = limit.values
+        self._max_values = limit.values
         self._finish: FinishReason | None = None
         self._usage: Usage | None = None
-        # Some servers cut between the two halves of a character.
-        self._half = ""
+        # Some servers split a surrogate pair between two events.
+        self._surrogate = ""
 
     @property
     def finished(self) -> bool:
@@ -98,23 +100,23 @@ class Deltas:
         return self._finish is not None
 
     def read(self, piece: bytes) -> list[Delta]:
-        """What a piece of the body adds; nothing follows once it is `done` or `broken`."""
+        """The deltas of a piece of the body; none follow once it is `done` or `broken`."""
         return self._read(self._lines.feed(piece))
 
     def end(self) -> list[Delta]:
-        """What an end of the body without a last line end still adds."""
+        """The deltas of a last line without a line end."""
         return self._read(self._lines.end())
 
     def last(self) -> Delta:
-        """What ends the stream.
+        """The final delta.
 
         Raises:
-            BackendUnavailable: it was broken off.
+            BackendUnavailable: the stream ended early.
         """
-        # With neither of them the usage may have been cut off, and what was said would count as nothing.
+        # Without an end mark and a usage, the usage may have been cut off, and the tokens would not be counted.
         if self._finish is None or not (self.done or self._usage):
             raise BackendUnavailable("upstream broke off its stream")
-        return Delta(whole(self._half), finish_reason=self._finish, usage=self._usage or UNCOUNTED)
+        return Delta(whole(self._surrogate), finish_reason=self._finish, usage=self._usage or UNCOUNTED)
 
     def _read(self, lines: list[bytes]) -> list[Delta]:
         deltas: list[Delta] = []
@@ -123,24 +125,24 @@ class Deltas:
                 if data == b"[DONE]":
                     self.done = True
                     break
-                if self._half or _SURROGATE.search(data):
-                    data = self._joined(data)
-                if (delta := self._delta(read_object(data, self._most_values))) is not None:
+                if self._surrogate or _SURROGATE_ESCAPE.search(data):
+                    data = self._join_surrogates(data)
+                if (delta := self._delta(read_object(data, self._max_values))) is not None:
                     deltas.append(delta)
         except BackendProtocol as error:
             self.broken = error
         return deltas
 
-    def _joined(self, data: bytes) -> bytes:
-        """The chunk with the half character that the one before ended with, and without one at its own end."""
+    def _join_surrogates(self, data: bytes) -> bytes:
+        """The chunk with the lone surrogate that ended the previous one in front, and without one at its own end."""
         try:
-            chunk = parsed(data)
+            chunk = parse_lenient(data)
             delta = chunk["choices"][0]["delta"]
-            text = self._half + delta["content"]
+            text = self._surrogate + delta["content"]
         except (ValueError, LookupError, TypeError):
             return data
-        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        delta["content"] = text.removesuffix(self._half)
+        self._surrogate = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        delta["content"] = text.removesuffix(self._surrogate)
         return whole(json.dumps(chunk, ensure_ascii=False)).encode()
 
     def _delta(self, chunk: Mapping[str, Any]) -> Delta | None:
@@ -152,82 +154,82 @@ class Deltas:
         return delta_of(choice)
 
 
-# How long the end of a body is waited for whose content is known: enough for what the server has sent already.
+# How long to wait for the end of a body whose content is complete: enough for what the server has sent already.
 _REST_S: Final = 0.1
 _REST_BYTES: Final = 2**16
-# Whoever sends faster than this is read, and unpacked, without a pause: others need their turn.
+# After so many bytes other tasks get a turn: a fast sender would be read, and decompressed, without a pause.
 _TURN_BYTES: Final = 2**18
 
 
 class SizeCheck:
-    """Counts the bytes of an answer, of which there may be `most`."""
+    """Counts the bytes of an answer, which has at most `max_bytes`."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._size = 0
         self._turn = _TURN_BYTES
 
     async def count(self, piece: bytes) -> None:
-        """Take note of a piece that came, and let other tasks run now and then.
+        """Count a piece, and let other tasks run now and then.
 
         Raises:
-            BackendProtocol: there is more than there may be.
+            BackendProtocol: the answer is too large.
         """
         self._size += len(piece)
-        if self._size > self._most:
+        if self._size > self._max_bytes:
             raise BackendProtocol("upstream's answer is larger than what was asked for can be")
         if self._size > self._turn:
             self._turn = self._size + _TURN_BYTES
             await asyncio.sleep(0)
 
 
-async def read_whole(content: aiohttp.StreamReader, most: int) -> bytes:
-    """A body in one piece.
+async def read_whole(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
+    """The complete body.
 
     Raises:
-        BackendProtocol: it has more than `most` bytes, unpacked.
+        BackendProtocol: it has more than `max_bytes`, decompressed.
     """
     pieces: list[bytes] = []
-    check = SizeCheck(most)
+    check = SizeCheck(max_bytes)
     while piece := await content.readany():
         await check.count(piece)
         pieces.append(piece)
     return b"".join(pieces)
 
 
-async def read_beginning(content: aiohttp.StreamReader, most: int) -> bytes:
-    """The first `most` bytes of a body, or all of a shorter one."""
+async def read_beginning(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
+    """The first `max_bytes` of a body, or all of a shorter one."""
     read = b""
-    while len(read) < most and (piece := await content.readany()):
+    while len(read) < max_bytes and (piece := await content.readany()):
         read += piece
-    return read[:most]
+    return read[:max_bytes]
 
 
 class TokenClock:
-    """When the next token of a stream is due, on the running loop's clock; never later than all of it."""
+    """The time at which the next token of a stream is due, on the running loop's clock; at most the end of `total`."""
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._loop = asyncio.get_running_loop()
         self._between_s = timeouts.between_tokens
-        began = self._loop.time()
-        self._end = began + timeouts.total
-        self.due = min(began + timeouts.first_token, self._end)
+        start = self._loop.time()
+        self._end = start + timeouts.total
+        self.due = min(start + timeouts.first_token, self._end)
 
     def ticked(self) -> None:
-        """A token came, or the time of the last was not the upstream's."""
+        """Restart the time for the next token: one arrived, or the upstream is only to send its usage."""
         self.due = min(self._loop.time() + self._between_s, self._end)
 
 
 class TimedBody:
-    """The body, piece by piece, of `most` bytes at most; TimeoutError when a token is overdue. To be closed.
+    """The body, piece by piece, at most `max_bytes`; TimeoutError when a token is overdue. Close it after use.
 
-    No generator, which would cost more, and one timer, which looks at the clock when it rings: most pieces come long
+    A class because a generator costs more, with one timer that checks the clock when it fires: most pieces arrive long
     before they are due.
     """
 
-    def __init__(self, content: aiohttp.StreamReader, clock: TokenClock, most: int) -> None:
+    def __init__(self, content: aiohttp.StreamReader, clock: TokenClock, max_bytes: int) -> None:
         self._content = content
-        self._check = SizeCheck(most)
+        self._check = SizeCheck(max_bytes)
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -240,7 +242,7 @@ class TimedBody:
         due = self._clock.due
         if self._timer is None or self._timer.when() > due:
             self._set(due)
-        # The time between two reads is the reader's, but for what bounds the whole.
+        # Time that the reader spends between two reads does not count, except towards the total.
         if self._loop.time() >= due:
             raise TimeoutError
         self._waiting = True
@@ -259,9 +261,9 @@ class TimedBody:
 
     def _set(self, due: float) -> None:
         self.close()
-        self._timer = self._loop.call_at(due, self._ring)
+        self._timer = self._loop.call_at(due, self._on_timer)
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         if not self._waiting:
             return
@@ -272,7 +274,7 @@ class TimedBody:
 
 
 async def read_rest(content: aiohttp.StreamReader) -> None:
-    """Read what is left of a body that nobody needs, so that its connection can be used again."""
+    """Read the rest of a body, which no one needs, so that its connection can be reused."""
     if content.at_eof():
         return
     read = 0

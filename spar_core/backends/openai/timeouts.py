@@ -1,4 +1,4 @@
-"""How long an upstream may take."""
+"""Time limits of upstream calls."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. `total` bounds every call, `connect` the making of a connection.
+    """Time limits in seconds. `total` bounds every call, `connect` opening a connection.
 
-    `first_token` and `between_tokens` are for streams: comments and empty chunks are no tokens. An answer that is not
-    streamed comes in one piece, with nothing to tell a slow server from a stuck one: `answer` bounds it as a whole.
+    `first_token` and `between_tokens` apply to streams; comments and empty chunks are not tokens. `answer` bounds an
+    answer that is not streamed, where nothing distinguishes a slow server from a stuck one.
     """
 
     connect: float = 5.0

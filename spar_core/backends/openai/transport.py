@@ -1,8 +1,8 @@
-"""The connections to one server: aiohttp's, with its parser, but past its session.
+"""HTTP connections to one server: aiohttp's connection pool and parser, without its session.
 
-A session looks into cookies, redirects, proxies, traces and middlewares for each request, and writes a body in a task
-of its own. A model call has none of these, and they are half of what an HTTP call costs this process. What is used in
-the session's place is what it is made of: the connector's pool of connections, and their protocol, which parses.
+A session handles cookies, redirects, proxies, traces and middlewares for each request, and writes the body in a
+separate task. A model call needs none of this, and it is half of the CPU cost of an HTTP call. This uses the parts
+that a session is made of: the connector's pool of connections, and their parsing protocol.
 """
 
 from __future__ import annotations
@@ -19,51 +19,51 @@ from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-# vLLM closes idle connections after 5 s; reusing one later than that races with its closing.
+# vLLM closes idle connections after 5 s; reusing one later would race with that.
 _KEEP_ALIVE_S: Final = 4.0
-# The redirects that keep method and body. The others make a GET of a POST, which no API means.
+# The redirects that keep method and body; the others turn a POST into a GET.
 _REDIRECTS: Final = frozenset({307, 308})
-_MOST_REDIRECTS: Final = 3
-# Answers of 1xx before the answer itself.
-_MOST_INTERIM: Final = 8
+_MAX_REDIRECTS: Final = 3
+# The most 1xx answers before the final one.
+_MAX_INTERIM: Final = 8
 _UNSENDABLE: Final = re.compile(r"[\0\r\n]")
 _JSON: Final = {"Content-Type": "application/json"}
 
-# What goes wrong between here and a server. A TimeoutError is an OSError too, and is to be caught first.
-WIRE_ERRORS: Final = (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError)
+# Errors of a connection. A TimeoutError is an OSError too, so catch it first.
+TRANSPORT_ERRORS: Final = (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer whose body is still to be read."""
+    """An answer whose body has not been read yet. `end` it after use."""
 
     status: int
     headers: Mapping[str, str]
     content: aiohttp.StreamReader
-    held: Connection
+    connection: Connection
 
     @property
     def is_json(self) -> bool:
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/json"
 
     def end(self) -> None:
-        """Let go of the connection. One whose body was not read to its end is closed: that aborts the work."""
+        """Release the connection. It is closed if the body was not read to its end, which aborts the generation."""
         if self.content.at_eof():
-            self.held.release()
+            self.connection.release()
         else:
-            self.held.close()
+            self.connection.close()
 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where requests go: what asks for a connection, and the head that they have in common."""
+    """The destination of requests: the key for a connection, and the common part of their heads."""
 
     request: aiohttp.ClientRequest
     head: bytes
 
 
-class Wire:
-    """POSTs JSON to the paths under `base_url`, with `headers`. To be used in one event loop."""
+class Transport:
+    """POSTs JSON to paths under `base_url`, with `headers`. Use it in one event loop only."""
 
     def __init__(self, base_url: str, headers: Mapping[str, str], *, connect_s: float) -> None:
         self._base_url = base_url
@@ -74,25 +74,25 @@ class Wire:
         self._targets: dict[str, _Target] = {}
 
     async def post(self, path: str, data: bytes, request_id: str | None) -> Answer:
-        """Send a request and wait for its answer's head. Whoever gets the answer must end it.
+        """Send a request and wait for the head of its answer. The caller must `end` the answer.
 
-        A redirect is followed only within the server's own origin (scheme, host and port): the prompt and the key are
-        for nobody else. Any other is returned as the answer.
+        Redirects are followed only within the server's own origin (scheme, host and port), because no one else may see
+        the prompt and the key. Any other redirect is returned as the answer.
 
         Raises:
-            TimeoutError: no connection could be had in time; for the answer nobody here looks at a clock.
-            WIRE_ERRORS: the server cannot be reached, broke off or does not speak HTTP.
+            TimeoutError: there was no connection in time. The wait for the answer has no limit here.
+            TRANSPORT_ERRORS: the server cannot be reached, closed the connection or does not speak HTTP.
         """
         target = self._targets.get(path)
         if target is None:
             target = self._targets[path] = self._target(URL(f"{self._base_url}{path}"))
         answer = await self._exchange(target, data, request_id)
-        for _ in range(_MOST_REDIRECTS):
+        for _ in range(_MAX_REDIRECTS):
             moved = self._moved(answer, target.request.url)
             if moved is None:
                 break
             answer.end()
-            # Not remembered: a server could make up addresses without end.
+            # Not cached: a server could invent addresses without end.
             target = self._target(moved)
             answer = await self._exchange(target, data, request_id)
         return answer
@@ -104,11 +104,12 @@ class Wire:
             assert protocol is not None
             assert transport is not None
             protocol.set_response_params(read_until_eof=True, auto_decompress=True)
-            transport.write(b"%b%bContent-Length: %d\r\n\r\n%b" % (target.head, _line(request_id), len(data), data))
+            head = b"%b%bContent-Length: %d\r\n\r\n" % (target.head, _id_header(request_id), len(data))
+            transport.write(head + data)
             message, content = await protocol.read()
-            before = 0
+            interim = 0
             while message.code < 200 and message.code != 101:
-                if (before := before + 1) > _MOST_INTERIM:
+                if (interim := interim + 1) > _MAX_INTERIM:
                     raise aiohttp.ServerDisconnectedError("too many interim answers")
                 message, content = await protocol.read()
         except BaseException:
@@ -116,22 +117,22 @@ class Wire:
             raise
         return Answer(message.code, message.headers, content, connection)
 
-    def _moved(self, answer: Answer, asked: URL) -> URL | None:
-        """Where a redirect leads; None for any other answer, and for a redirect that is not to be followed."""
+    def _moved(self, answer: Answer, requested: URL) -> URL | None:
+        """The target of a redirect; None for any other answer, and for a redirect that must not be followed."""
         location = answer.headers.get("Location")
         if answer.status not in _REDIRECTS or location is None:
             return None
         with suppress(ValueError):
-            moved = asked.join(URL(location))
-            if moved.origin() == asked.origin():
-                # By its path alone, so that a name and a password in the address are kept.
+            moved = requested.join(URL(location))
+            if moved.origin() == requested.origin():
+                # Only the path is taken, which preserves a user name and password in the address.
                 return URL(self._base_url).join(URL(moved.raw_path_qs, encoded=True))
         return None
 
     def session(self) -> aiohttp.ClientSession:
-        """For all that is asked for rarely."""
+        """A session for rare requests."""
         if self._session is None:
-            # No cookies: what a server sets for one client's call is not for the next one's.
+            # No cookies: one client's call must not affect the next one's.
             self._session = aiohttp.ClientSession(
                 connector=self._open(), headers=self._headers, cookie_jar=aiohttp.DummyCookieJar()
             )
@@ -144,7 +145,7 @@ class Wire:
             await self._connector.close()
 
     def _open(self) -> aiohttp.TCPConnector:
-        """The connector, made on first use because it belongs to the running loop."""
+        """The connector, created on first use because it belongs to the running loop."""
         if self._connector is None:
             self._connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
         return self._connector
@@ -163,7 +164,7 @@ class Wire:
         return _Target(request, "".join(f"{line}\r\n" for line in lines).encode())
 
 
-def _line(request_id: str | None) -> bytes:
+def _id_header(request_id: str | None) -> bytes:
     if request_id is None:
         return b""
     if _UNSENDABLE.search(request_id):
