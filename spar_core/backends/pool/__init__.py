@@ -1,4 +1,4 @@
-"""One model on one or many servers, as one backend: limits, choice, retries, circuit breakers."""
+"""One model on one or several servers as one backend: concurrency limits, affinity, retries, circuit breakers."""
 
 from spar_core.backends.pool.affinity import conversation_key
 from spar_core.backends.pool.backend import PoolBackend

@@ -1,7 +1,7 @@
-"""Which replica a call is at home at: the one that likely holds its prompt's beginning in its prefix cache.
+"""Cache affinity: a call's home is the replica that likely has the beginning of its prompt in its prefix cache.
 
-Homes are dealt by rendezvous hashing (Thaler and Ravishankar 1998): every process deals alike, and a replica that goes
-moves only the calls that were its own.
+Homes are assigned by rendezvous hashing (Thaler and Ravishankar 1998): every process assigns the same ones, and a
+replica that disappears moves only its own calls.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from spar_core.types import Message
 
-# What a key is made of: so much of a text, so many of a list, so many messages.
+# The most of a text, of a list and of a chat that a key depends on.
 _CHARACTERS: Final = 16 * 1024
 _ITEMS: Final = 64
 _MESSAGES: Final = 64
 
 
 def conversation_key(messages: Sequence[Message]) -> str:
-    """One key for all turns of a conversation: what it opens with, up to the user's first message."""
+    """The same key for all turns of a conversation: a hash of its beginning, up to the user's first message."""
     digest = hashlib.blake2b(digest_size=16)
     for message in messages[:_MESSAGES]:
         digest.update(f"{message.role}\0{_opening(message.content)}\0".encode("utf-8", "surrogatepass"))
@@ -29,14 +29,14 @@ def conversation_key(messages: Sequence[Message]) -> str:
 
 
 def body_key(body: Mapping[str, Any]) -> str:
-    """One key for requests with one prompt, or one input."""
-    asked = body.get("prompt", body.get("input"))
-    opening = [_opening(each) for each in asked[:_ITEMS]] if isinstance(asked, list) else _opening(asked)
+    """The same key for requests with the same prompt or input."""
+    prompt = body.get("prompt", body.get("input"))
+    opening = [_opening(each) for each in prompt[:_ITEMS]] if isinstance(prompt, list) else _opening(prompt)
     return hashlib.blake2b(repr(opening).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _opening(content: object) -> str:
-    """Enough of it to tell it from others; to hash megabytes would hold up who else is served."""
+    """Enough of the content to distinguish it; hashing megabytes would delay other requests."""
     if isinstance(content, str):
         return content[:_CHARACTERS]
     if isinstance(content, list | tuple):
@@ -47,5 +47,5 @@ def _opening(content: object) -> str:
 
 
 def rendezvous(key: str, name: str) -> bytes:
-    """The claim of the replica called `name` on `key`; the greatest is its home."""
+    """The score of the replica `name` for `key`; the replica with the highest score is the home."""
     return hashlib.blake2b(f"{key}\0{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -1,9 +1,9 @@
 """The pool as a backend.
 
-A call takes a place at an endpoint (`places.py`). One that fails in a way that another try may mend is tried again, by
-preference elsewhere, as long as nothing of its answer was handed out and its deadline, its retries and the pool's retry
-budget allow it. What an upstream refuses or garbles is not tried again. An endpoint that fails in a row gets no calls
-until a probe in the background has found it alive (`health.py`).
+A call acquires a slot at an endpoint (`slots.py`). A failure that may be temporary is retried, preferably at another
+endpoint, as long as no part of the answer was delivered and the deadline, the call's retries and the pool's retry
+budget allow it. Refused requests and malformed answers are not retried. An endpoint with several failures in a row gets
+no calls until a background probe finds it alive (`health.py`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from spar_core.errors import (
 from spar_core.types import Completion, Delta, Message, Sampling
 
 T = TypeVar("T")
-# Completions are asked for one by one for so long, not for ever: what several failed of may have been a bad moment.
+# After a request for several completions failed, single ones are requested for this long: it may have been temporary.
 _ONE_BY_ONE_S: Final = 600.0
 _RETRIED: Final = (BackendTimeout, BackendUnavailable, BackendOverloaded)
 _OUTCOMES: Final[dict[type[BackendError], CallOutcome]] = {
@@ -51,9 +51,12 @@ _OUTCOMES: Final[dict[type[BackendError], CallOutcome]] = {
 
 
 class PoolBackend:
-    """One model, under the first replica's name for it, at most `max_concurrency` calls at each of its replicas.
+    """One model on several replicas, named as the first replica names it.
 
-    `clock` is the one of the call context's deadlines; `sleep` and `chance`, in [0, 1), make retries and probes wait.
+        PoolBackend([OpenAIBackend(base_url=url, model="my-model") for url in urls], max_concurrency=64)
+
+    Each replica gets at most `max_concurrency` calls at once. `clock` is that of the call context's deadlines; `sleep`
+    and `chance`, a random number in [0, 1), determine the waits of retries and probes.
     """
 
     def __init__(
@@ -85,25 +88,25 @@ class PoolBackend:
             for number, replica in enumerate(replicas)
         ]
         supports_n = all(completes_many(replica) and replica.supports_n for replica in replicas)
-        self._many_from = float("-inf") if supports_n else float("inf")
-        self._places = Slots(self._endpoints, clock=clock)
-        self._health = Health(self._endpoints, self._places, clock=clock, sleep=sleep)
+        self._supports_n_from = float("-inf") if supports_n else float("inf")
+        self._slots = Slots(self._endpoints, clock=clock)
+        self._health = Health(self._endpoints, self._slots, clock=clock, sleep=sleep)
         for endpoint in self._endpoints:
             self._observer.breaker(endpoint.number, "closed")
 
     @property
     def supports_n(self) -> bool:
-        return self._clock() >= self._many_from
+        return self._clock() >= self._supports_n_from
 
     @supports_n.setter
-    def supports_n(self, takes: bool) -> None:
-        self._many_from = float("-inf") if takes else self._clock() + _ONE_BY_ONE_S
+    def supports_n(self, supported: bool) -> None:
+        self._supports_n_from = float("-inf") if supported else self._clock() + _ONE_BY_ONE_S
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        return await self._whole(partial(conversation_key, messages), lambda r: r.complete(messages, sampling))
+        return await self._call(partial(conversation_key, messages), lambda r: r.complete(messages, sampling))
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
-        return self._pieces(partial(conversation_key, messages), lambda r: r.stream(messages, sampling))
+        return self._stream(partial(conversation_key, messages), lambda r: r.stream(messages, sampling))
 
     async def complete_many(self, messages: Sequence[Message], sampling: Sampling, count: int) -> list[Completion]:
         async def ask(replica: Replica) -> list[Completion]:
@@ -111,20 +114,20 @@ class PoolBackend:
                 return [await replica.complete(messages, sampling)]
             return await replica.complete_many(messages, sampling, count)
 
-        return await self._whole(partial(conversation_key, messages), ask, completions=count, many=True)
+        return await self._call(partial(conversation_key, messages), ask, completions=count, many=True)
 
     def stream_batches(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Sequence[Delta], None]:
-        return self._pieces(partial(conversation_key, messages), lambda r: batches_of(r, messages, sampling))
+        return self._stream(partial(conversation_key, messages), lambda r: batches_of(r, messages, sampling))
 
     async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         completions = _completions_of(body)
-        return await self._whole(partial(body_key, body), lambda r: r.forward(path, body), completions=completions)
+        return await self._call(partial(body_key, body), lambda r: r.forward(path, body), completions=completions)
 
     def forward_stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         completions = _completions_of(body)
-        return self._pieces(partial(body_key, body), lambda r: r.forward_stream(path, body), completions=completions)
+        return self._stream(partial(body_key, body), lambda r: r.forward_stream(path, body), completions=completions)
 
-    async def _whole(
+    async def _call(
         self,
         key: Callable[[], str],
         ask: Callable[[Replica], Awaitable[T]],
@@ -132,39 +135,39 @@ class PoolBackend:
         completions: int = 1,
         many: bool = False,
     ) -> T:
-        call = self._begin(key, completions, many)
+        call = self._new_call(key, completions, many)
         while True:
-            place = await self._take(call)
+            slot = await self._acquire(call)
             try:
-                with self._running(call, place):
-                    return await ask(place.endpoint.replica)
+                with self._running(call, slot):
+                    return await ask(slot.endpoint.replica)
             except BackendError as error:
-                await self._before_retry(call, place, error)
+                await self._before_retry(call, slot, error)
 
-    async def _pieces(
+    async def _stream(
         self, key: Callable[[], str], ask: Callable[[Replica], AsyncGenerator[T, None]], *, completions: int = 1
     ) -> AsyncGenerator[T, None]:
-        call = self._begin(key, completions)
+        call = self._new_call(key, completions)
         while True:
-            spoke = False
-            place = await self._take(call)
+            delivered = False
+            slot = await self._acquire(call)
             try:
-                with self._running(call, place):
-                    async with aclosing(ask(place.endpoint.replica)) as pieces:
+                with self._running(call, slot):
+                    async with aclosing(ask(slot.endpoint.replica)) as pieces:
                         async for piece in pieces:
-                            if not spoke and place.endpoint.breaker.state == "half_open":
-                                # The others need not wait for the end of a long answer.
-                                place.endpoint.breaker.succeeded()
-                            spoke = True
+                            if not delivered and slot.endpoint.breaker.state == "half_open":
+                                # Other calls need not wait for the end of a long answer.
+                                slot.endpoint.breaker.record_success()
+                            delivered = True
                             yield piece
                     return
             except BackendError as error:
-                if spoke:
+                if delivered:
                     raise
-                await self._before_retry(call, place, error)
+                await self._before_retry(call, slot, error)
 
     async def ready(self) -> bool:
-        """Whether an endpoint lives. Those that were not heard of lately are asked."""
+        """Whether an endpoint is alive; probes those that have not answered recently."""
         return await self._health.ready()
 
     async def aclose(self) -> None:
@@ -172,66 +175,66 @@ class PoolBackend:
         for endpoint in self._endpoints:
             await endpoint.replica.aclose()
 
-    async def _take(self, call: Call) -> Slot:
-        return await self._places.take(
+    async def _acquire(self, call: Call) -> Slot:
+        return await self._slots.acquire(
             call.key, tried=call.tried, deadline=call.deadline, caller=call.caller, completions=call.completions
         )
 
-    def _begin(self, key: Callable[[], str], completions: int, many: bool = False) -> Call:
+    def _new_call(self, key: Callable[[], str], completions: int, many: bool = False) -> Call:
         self._budget.called()
         context = call_context()
-        # With one endpoint there is nothing to choose.
+        # With one endpoint there is no choice.
         home = "" if len(self._endpoints) == 1 else context.affinity or key()
         return Call(home, context.deadline, context.caller, completions, many)
 
     @contextmanager
-    def _running(self, call: Call, place: Slot) -> Iterator[None]:
-        """One try, from its place to what is learned from it about the endpoint."""
-        endpoint = place.endpoint
+    def _running(self, call: Call, slot: Slot) -> Iterator[None]:
+        """One attempt: records its outcome, and what it shows about the endpoint."""
+        endpoint = slot.endpoint
         call.tried.add(endpoint)
-        self._health.began(endpoint)
+        self._health.on_start(endpoint)
         outcome: CallOutcome = "cancelled"
         try:
             yield
             outcome = "ok"
-            self._health.went_well(call, place)
+            self._health.on_success(call, slot)
         except BackendError as error:
             outcome = _outcome(error)
-            self._health.went_wrong(call, place, error)
+            self._health.on_failure(call, slot, error)
             raise
         finally:
             self._observer.called(endpoint.number, outcome)
-            self._places.release(place)
-            self._health.ended(endpoint)
+            self._slots.release(slot)
+            self._health.on_end(endpoint)
 
-    async def _before_retry(self, call: Call, place: Slot, error: BackendError) -> None:
-        """Wait for the time of the next try. Raises `error` when there is none."""
+    async def _before_retry(self, call: Call, slot: Slot, error: BackendError) -> None:
+        """Wait until the next attempt. Raises `error` if there is none."""
         if call.many and may_be_rejecting_n(error):
             raise error
-        if not isinstance(error, _RETRIED) or call.retries >= self._policy.retries or not self._places.any_alive:
+        if not isinstance(error, _RETRIED) or call.retries >= self._policy.retries or not self._slots.any_alive:
             raise error
         wait = self._policy.backoff_s(call.retries, self._chance())
-        elsewhere = self._places.elsewhere(call.tried)
+        elsewhere = self._slots.elsewhere(call.tried)
         if not elsewhere and isinstance(error, BackendOverloaded):
-            # After another failure nobody waits for a pause to end: new calls do not either.
-            wait = max(wait, self._places.pause_s())
+            # Only overload waits for a pause to end; after other failures new calls would not wait either.
+            wait = max(wait, self._slots.pause_s())
             if wait > self._policy.longest_pause_s:
                 raise error
         if call.deadline is not None and self._clock() + wait >= call.deadline:
             raise error
-        # A call whose connection was lost moves its work, it adds none; the breaker bounds how often that happens.
+        # A lost connection moves work instead of adding any, and the breaker bounds how often that happens.
         moves = elsewhere and isinstance(error, BackendUnavailable) and error.status is None
         if not moves and not self._budget.spend():
             raise error
         call.retries += 1
-        self._observer.retried(place.endpoint.number, _outcome(error))
+        self._observer.retried(slot.endpoint.number, _outcome(error))
         await self._sleep(wait)
 
     def _breaker_changed(self, number: int, state: BreakerState) -> None:
         self._observer.breaker(number, state)
         if state == "open":
-            self._health.opened(self._endpoints[number])
-        self._places.dispatch()
+            self._health.on_open(self._endpoints[number])
+        self._slots.dispatch()
 
 
 def _outcome(error: BackendError) -> CallOutcome:
@@ -239,7 +242,7 @@ def _outcome(error: BackendError) -> CallOutcome:
 
 
 def _completions_of(body: Mapping[str, Any]) -> int:
-    """How many a request for completions asks for: each prompt's; lists of numbers are prompts of tokens."""
+    """The number of completions of a request, over all its prompts; a list of numbers is one prompt of tokens."""
     prompt, each = body.get("prompt"), (body.get("n"), body.get("best_of"))
     prompts = len(prompt) if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list) else 1
     return prompts * max((count for count in each if isinstance(count, int) and count > 0), default=1)

@@ -1,4 +1,4 @@
-"""One call through a pool, from its first try to its last."""
+"""One call through a pool, from its first attempt to its last."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from spar_core.backends.pool.slots import Slot
 
 @dataclass
 class Call:
-    """`completions` is how many it asks for, on behalf of `caller`; `many` is whether it could ask for one of them.
+    """The state of a call for `completions` completions on behalf of `caller`.
 
-    `failed` are the places whose failure was held against their endpoint; `doubtful` those where it is not known yet
-    whether the endpoint or the call itself was at fault.
+    `many` is set if the caller can request the completions one by one instead. `failed` are the slots whose failure
+    counted against their endpoint, `doubtful` those where it may have been the request's own fault.
     """
 
     key: str

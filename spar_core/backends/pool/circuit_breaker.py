@@ -1,9 +1,9 @@
-"""A circuit breaker: no calls to an endpoint that fails, until it was seen to live and a call has gone well.
+"""A circuit breaker: a failing endpoint gets no calls until a probe finds it alive and a trial call succeeds.
 
-closed     calls pass; `threshold` failures in a row open it
-open       no calls; whoever probes the endpoint half-opens it
-half_open  one trial call, and twice as many at once after every `trial_s` in which none has failed, for an answer may
-           take minutes; the first success closes, the first failure opens for twice as long as before
+closed     calls pass; `threshold` failures in a row open the breaker
+open       no calls; a successful probe half-opens it
+half_open  one trial call, and twice as many at once after every `trial_s` without a failure, because an answer may take
+           minutes; the first success closes it, the first failure opens it for twice as long as before
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BreakerState = Literal["closed", "open", "half_open"]
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
-    """`cooldown_s` is the pause before an open breaker's endpoint is probed, and between probes."""
+    """`cooldown_s` is the wait before the first probe of an open breaker's endpoint, and between probes."""
 
     threshold: int = 5
     cooldown_s: float = 1.0
@@ -26,9 +26,9 @@ class BreakerPolicy:
 
 
 class Breaker:
-    """`on_change` hears of every new state.
+    """The breaker of one endpoint. `on_change` is called with every new state.
 
-    A call belongs to the epoch in which it began; every opening begins another.
+    A call belongs to the epoch in which it started; opening the breaker starts a new epoch.
     """
 
     def __init__(
@@ -42,16 +42,16 @@ class Breaker:
         self._failures = 0
         self._openings = 0
         self._trials = 0
-        self._tried_at = 0.0
+        self._trials_since = 0.0
 
     @property
     def admits(self) -> bool:
-        """Whether a call may begin now."""
-        return self.state == "closed" or (self.state == "half_open" and self._trials < self._most_trials())
+        """Whether a call may start now."""
+        return self.state == "closed" or (self.state == "half_open" and self._trials < self._max_trials())
 
     @property
     def trying(self) -> bool:
-        """Whether trials are under way."""
+        """Whether trial calls are running."""
         return self.state == "half_open" and self._trials > 0
 
     @property
@@ -60,41 +60,41 @@ class Breaker:
         return float(min(longest, self.policy.cooldown_s * 2 ** min(self._openings - 1, 30)))
 
     def begin(self) -> int:
-        """A call begins; its epoch."""
+        """Start a call and return its epoch."""
         if self.state == "half_open":
             if not self._trials:
-                self._tried_at = self._clock()
+                self._trials_since = self._clock()
             self._trials += 1
         return self.epoch
 
-    def succeeded(self) -> None:
-        """A call went well. Late news of one that began before the trouble is good news all the same."""
+    def record_success(self) -> None:
+        """A call succeeded. This closes the breaker even if the call started before it opened."""
         self._failures = self._openings = 0
         self._become("closed")
 
-    def failed(self, epoch: int) -> None:
-        """A call went wrong. Late news of that is no news once the breaker has opened."""
+    def record_failure(self, epoch: int) -> None:
+        """A call failed. Ignored if the breaker has opened since the call started."""
         if epoch != self.epoch or self.state == "open":
             return
         self._failures += 1
         if self.state == "half_open" or self._failures >= self.policy.threshold:
             self._open()
 
-    def ended(self, epoch: int) -> None:
-        """A call is over, however it went: if it was a trial, the next may begin."""
+    def end(self, epoch: int) -> None:
+        """A call ended, in whatever way; if it was a trial, the next one may start."""
         if self.state == "half_open" and epoch == self.epoch:
             self._trials -= 1
 
     def half_open(self) -> None:
-        """The endpoint was seen to live."""
+        """The endpoint was found alive."""
         if self.state == "open":
             self._trials = 0
             self._become("half_open")
 
-    def _most_trials(self) -> int:
+    def _max_trials(self) -> int:
         if not self._trials:
             return 1
-        return 1 << min(30, int((self._clock() - self._tried_at) / self.policy.trial_s))
+        return 1 << min(30, int((self._clock() - self._trials_since) / self.policy.trial_s))
 
     def _open(self) -> None:
         self._failures = 0

@@ -1,11 +1,11 @@
-"""What calls tell of a pool's endpoints, and what these are asked besides.
+"""The health of a pool's endpoints: what calls show about them, and background probes.
 
-A lost connection, a time-out or a 503 is the endpoint's failure. Another answered 5xx, or a time-out that was answered,
-may be the request's own fault, and no client may shut an endpoint for the others by a few such requests. It is held
-against the endpoint when the same call then goes well at another one. And it has the endpoint asked whether it lives,
-unless it was seen to lately: not to is a failure as well. So an endpoint that fails everything gets no calls while
-others answer them, and the only one is called as long as it says that it lives. A call counts once for an endpoint,
-however often it was tried there.
+A lost connection, a timeout or a 503 counts as the endpoint's failure. Any other 5xx answer, or a timeout that the
+upstream itself reports, may be the request's own fault, and a client must not be able to close an endpoint for others
+by a few such requests. It counts against the endpoint if the same call then succeeds at another one. It also makes the
+pool probe the endpoint, unless that answered recently; a failed probe is a failure. So an endpoint that fails every
+call gets none while others answer, and the only endpoint is called as long as its probes succeed. A call counts at most
+once per endpoint, however often it was tried there.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from spar_core.errors import (
 )
 
 _Work = Callable[[Endpoint], Coroutine[Any, Any, None]]
-# An endpoint that answered so recently need not be asked whether it lives.
-_SEEN_S: Final = 5.0
-# Who asks for a longer pause is asked again all the same: quotas are raised, servers restarted.
+# An endpoint that answered this recently is not probed.
+_RECENT_S: Final = 5.0
+# Longer pauses are cut to this: quotas are raised and servers restarted.
 _LONGEST_PAUSE_S: Final = 60.0
 
 
 class Health:
-    """Of the endpoints that `places` deals with. What those in trouble need is done in the background."""
+    """The health of the endpoints of `slots`. Probes run in background tasks."""
 
     def __init__(
         self,
         endpoints: Sequence[Endpoint],
-        places: Slots,
+        slots: Slots,
         *,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._endpoints = endpoints
-        self._places = places
+        self._slots = slots
         self._clock = clock
         self._sleep = sleep
         self._tasks: dict[tuple[_Work, Endpoint], asyncio.Task[None]] = {}
         self._closed = False
 
     async def ready(self) -> bool:
-        """Whether an endpoint lives. Those that were not heard of lately are asked."""
+        """Whether an endpoint is alive; probes those that have not answered recently."""
         candidates = [endpoint for endpoint in self._endpoints if endpoint.breaker.state != "open"]
-        if any(self._seen_lately(endpoint) for endpoint in candidates):
+        if any(self._answered_recently(endpoint) for endpoint in candidates):
             return True
-        return any(await asyncio.gather(*(self._seen_alive(endpoint) for endpoint in candidates)))
+        return any(await asyncio.gather(*(self._is_alive(endpoint) for endpoint in candidates)))
 
     async def aclose(self) -> None:
         self._closed = True
@@ -66,67 +66,67 @@ class Health:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def began(self, endpoint: Endpoint) -> None:
-        """A call to it has."""
+    def on_start(self, endpoint: Endpoint) -> None:
+        """A call to the endpoint started."""
         if endpoint.breaker.trying:
             self._start(self._widen, endpoint)
 
-    def ended(self, endpoint: Endpoint) -> None:
-        """A call to it has, and its place was given back."""
+    def on_end(self, endpoint: Endpoint) -> None:
+        """A call to the endpoint ended, and its slot was released."""
         if not endpoint.breaker.trying and (task := self._tasks.pop((self._widen, endpoint), None)):
             task.cancel()
 
-    def opened(self, endpoint: Endpoint) -> None:
-        """Its breaker has."""
+    def on_open(self, endpoint: Endpoint) -> None:
+        """The endpoint's breaker opened."""
         self._start(self._probe, endpoint)
 
-    def went_well(self, call: Call, place: Slot) -> None:
-        self._lives(place)
+    def on_success(self, call: Call, slot: Slot) -> None:
+        self._record_alive(slot)
         for doubtful in call.doubtful:
-            if doubtful.endpoint is not place.endpoint:
-                self._failed(call, doubtful)
+            if doubtful.endpoint is not slot.endpoint:
+                self._record_failure(call, doubtful)
 
-    def went_wrong(self, call: Call, place: Slot, error: BackendError) -> None:
-        endpoint = place.endpoint
+    def on_failure(self, call: Call, slot: Slot, error: BackendError) -> None:
+        endpoint = slot.endpoint
         match error:
             case BackendRejected():
-                # A server that reads requests well enough to refuse them lives.
-                self._lives(place)
+                # A server that refuses a request is alive.
+                self._record_alive(slot)
             case _ if call.many and may_be_rejecting_n(error):
-                # The calls for one tell whether it is the server's fault.
+                # Calls for one completion will show whether it is the server's fault.
                 pass
             case BackendProtocol():
-                # Some servers answer a bad request so.
+                # Some servers answer a bad request in this way.
                 pass
             case BackendOverloaded(status=429):
                 # A quota, not a fault.
                 endpoint.seen_at = self._clock()
             case BackendUnavailable(status=int()) | BackendTimeout(status=int()):
-                self._doubt(call, place)
+                self._record_doubt(call, slot)
             case _:
-                self._failed(call, place)
+                self._record_failure(call, slot)
         if isinstance(error, BackendOverloaded) and error.retry_after:
             pause = min(error.retry_after, _LONGEST_PAUSE_S)
             endpoint.paused_until = max(endpoint.paused_until, self._clock() + pause)
 
-    def _lives(self, place: Slot) -> None:
-        place.endpoint.seen_at = self._clock()
-        place.endpoint.breaker.succeeded()
-        if place.paused:
-            place.endpoint.paused_until = float("-inf")
+    def _record_alive(self, slot: Slot) -> None:
+        slot.endpoint.seen_at = self._clock()
+        slot.endpoint.breaker.record_success()
+        if slot.paused:
+            slot.endpoint.paused_until = float("-inf")
 
-    def _failed(self, call: Call, place: Slot) -> None:
-        if place not in call.failed:
-            call.failed.add(place)
-            place.endpoint.breaker.failed(place.epoch)
+    def _record_failure(self, call: Call, slot: Slot) -> None:
+        if slot not in call.failed:
+            call.failed.add(slot)
+            slot.endpoint.breaker.record_failure(slot.epoch)
 
-    def _doubt(self, call: Call, place: Slot) -> None:
-        call.doubtful.add(place)
-        if not self._seen_lately(place.endpoint):
-            self._start(self._check, place.endpoint)
+    def _record_doubt(self, call: Call, slot: Slot) -> None:
+        call.doubtful.add(slot)
+        if not self._answered_recently(slot.endpoint):
+            self._start(self._check, slot.endpoint)
 
     def _start(self, work: _Work, endpoint: Endpoint) -> None:
-        """Do it in the background, unless that is under way."""
+        """Run the work in the background, unless it is running already."""
 
         async def run() -> None:
             await work(endpoint)
@@ -136,27 +136,27 @@ class Health:
             self._tasks[work, endpoint] = asyncio.get_running_loop().create_task(run())
 
     async def _probe(self, endpoint: Endpoint) -> None:
-        """Ask an endpoint whether it lives until it does, or until late news says so."""
+        """Probe an endpoint until it is alive, or until an earlier call succeeds."""
         while endpoint.breaker.state == "open":
             await self._sleep(endpoint.breaker.cooldown_s)
-            if await self._seen_alive(endpoint):
+            if await self._is_alive(endpoint):
                 endpoint.breaker.half_open()
 
     async def _check(self, endpoint: Endpoint) -> None:
         epoch = endpoint.breaker.epoch
-        if not await self._seen_alive(endpoint):
-            endpoint.breaker.failed(epoch)
+        if not await self._is_alive(endpoint):
+            endpoint.breaker.record_failure(epoch)
 
     async def _widen(self, endpoint: Endpoint) -> None:
-        """Let further trials begin in time."""
+        """Dispatch whenever more trial calls are due."""
         while endpoint.breaker.trying:
             await self._sleep(endpoint.breaker.policy.trial_s)
-            self._places.dispatch()
+            self._slots.dispatch()
 
-    def _seen_lately(self, endpoint: Endpoint) -> bool:
-        return self._clock() - endpoint.seen_at < _SEEN_S
+    def _answered_recently(self, endpoint: Endpoint) -> bool:
+        return self._clock() - endpoint.seen_at < _RECENT_S
 
-    async def _seen_alive(self, endpoint: Endpoint) -> bool:
+    async def _is_alive(self, endpoint: Endpoint) -> bool:
         alive = await endpoint.replica.alive()
         if alive:
             endpoint.seen_at = self._clock()

@@ -1,4 +1,4 @@
-"""Who watches a pool: metrics, in a server. Endpoints are told by their number in the pool."""
+"""The interface of a pool's observer, such as a server's metrics. Endpoints are numbered as in the pool."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from typing import Literal, Protocol
 
 from spar_core.backends.pool.circuit_breaker import BreakerState
 
-# `cancelled`: nobody wanted the answer any more; no fault of the endpoint's.
+# `cancelled`: the caller gave up; not the endpoint's fault.
 CallOutcome = Literal["ok", "rejected", "overloaded", "timeout", "unavailable", "protocol", "cancelled"]
 
 
 class PoolObserver(Protocol):
-    """Told as it happens; must be quick and not fail."""
+    """Called synchronously; its methods must return quickly and not raise."""
 
     def called(self, endpoint: int, outcome: CallOutcome) -> None:
-        """A call to an endpoint ended. One that is tried again is several calls here."""
+        """A call to an endpoint ended. Every attempt of a retried call counts."""
         ...
 
     def retried(self, endpoint: int, outcome: CallOutcome) -> None:
-        """A call that ended so is about to be tried again."""
+        """A call that ended with `outcome` is about to be retried."""
         ...
 
     def breaker(self, endpoint: int, state: BreakerState) -> None:
-        """An endpoint's breaker is in this state now; told once for each endpoint at the start."""
+        """An endpoint's breaker changed to `state`; also called once for each endpoint at the start."""
         ...
 
 
 class SilentObserver:
-    """Watches nothing."""
+    """Ignores everything."""
 
     def called(self, endpoint: int, outcome: CallOutcome) -> None:
         pass

@@ -1,4 +1,4 @@
-"""What a pool is made of: a backend that can be asked whether it lives."""
+"""The members of a pool: replicas, which are backends with a health check, and their state."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ class Replica(Backend, PassThrough, Protocol):
 
     @property
     def name(self) -> str:
-        """Its own among its kind and the same in every process; for logs and hashes, not for clients."""
+        """A unique name, the same in every process; for logs and hashing, not for clients."""
         ...
 
     async def alive(self) -> bool:
-        """Whether the server answers at all; soon, and without an error."""
+        """Whether the server answers at all. Returns quickly and does not raise."""
         ...
 
 
 class Endpoint:
-    """`running` calls of at most `limit`. Until `paused_until` it wants to be left alone; at `seen_at` it lived."""
+    """A replica and its state: `running` of `limit` calls, no calls until `paused_until`, last alive at `seen_at`."""
 
     def __init__(self, number: int, replica: Replica, *, limit: int, breaker: Breaker) -> None:
         self.number = number

@@ -1,6 +1,6 @@
-"""When a failed call is tried again: backoff with full jitter, and a budget that keeps retries from becoming the load.
+"""When to retry a failed call: backoff with full jitter, and a budget that keeps retries from overloading upstreams.
 
-Both as Amazon's Builders' Library describes them ("Timeouts, retries, and backoff with jitter").
+Both follow Amazon's Builders' Library ("Timeouts, retries, and backoff with jitter").
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """At most `retries` a call, and over all calls `ratio` of them plus `burst`.
+    """At most `retries` per call, and over all calls at most `ratio` of their number plus `burst`.
 
-    The n-th waits a random time up to `base_s` * 2^n, at most `cap_s`. An upstream that asks for a pause of more than
-    `longest_pause_s` is not waited for: its error, with the pause, is the client's to know.
+    The n-th retry waits a random time up to `base_s` * 2^n, at most `cap_s`. If an upstream requests a pause of more
+    than `longest_pause_s`, the client gets the error with that pause instead.
     """
 
     retries: int = 2
@@ -24,7 +24,7 @@ class RetryPolicy:
     burst: float = 10.0
 
     def backoff_s(self, number: int, chance: float) -> float:
-        """The wait before the `number`-th retry, from 0, by a `chance` in [0, 1)."""
+        """The wait before the `number`-th retry, counted from 0, for a random `chance` in [0, 1)."""
         return chance * min(self.cap_s, self.base_s * 2.0**number)
 
 
@@ -39,7 +39,7 @@ class RetryBudget:
         self._tokens = min(self._policy.burst, self._tokens + self._policy.ratio)
 
     def spend(self) -> bool:
-        """Take a retry; False when there is none."""
+        """Take one retry; False if none is left."""
         if self._tokens < 1:
             return False
         self._tokens -= 1

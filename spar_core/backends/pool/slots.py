@@ -1,8 +1,8 @@
-"""The places of a pool: which endpoint takes a call, and who waits for one.
+"""The slots of a pool: which endpoint serves a call, and which call waits.
 
-A call goes home (`affinity.py`) unless its home is much busier than another endpoint. When all are full, calls wait,
-and a place that comes free goes to the caller who has the fewest calls for its weight: to its first call that the place
-suits. So one caller's calls, however many wait, hold up another's no longer than until the next place is free.
+A call goes to its home (`affinity.py`) unless that is much busier than another endpoint. If all are full, calls wait. A
+slot that becomes free goes to the caller with the fewest running calls for its weight: to its first waiting call that
+the endpoint suits. So one caller's calls, however many wait, delay another's only until the next slot is free.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from spar_core.backends.pool.affinity import rendezvous
 from spar_core.backends.pool.replica import Endpoint
 from spar_core.errors import BackendTimeout, BackendUnavailable
 
-# Much busier: more than twice as many calls as elsewhere and these. One judgement's votes, sent at once, share a prompt
-# and belong together.
+# A home is much busier if it has more than twice the calls of another endpoint plus these. The votes of one judgement,
+# sent at once, share a prompt and belong together.
 _HEADROOM: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A call's right to run at an endpoint, from an epoch of its breaker on; in spite of a pause, where it is `paused`.
+    """A call's permission to run at an endpoint, in an epoch of its breaker. `paused` marks one during a pause.
 
-    A call has one place at an endpoint in an epoch, however often it takes it. It is the caller's, to whom it counts as
-    the `completions` that it asks for.
+    Slots of the same endpoint and epoch are equal, so a call that is retried there counts once. A slot counts as
+    `completions` calls of its `caller`.
     """
 
     endpoint: Endpoint
@@ -46,19 +46,19 @@ class _Waiter:
     caller: Caller
     completions: int
     number: int
-    place: asyncio.Future[Slot]
+    slot: asyncio.Future[Slot]
 
 
 class Slots:
-    """`clock` is the one of deadlines and pauses."""
+    """All slots of a pool. `clock` is that of deadlines and pauses."""
 
     def __init__(self, endpoints: Sequence[Endpoint], *, clock: Callable[[], float]) -> None:
         self._endpoints = endpoints
         self._clock = clock
-        # By caller, in the order in which they came. A dict lets go of any one at once.
+        # By caller, in order of arrival; a dict removes any one in constant time.
         self._waiting: dict[str, dict[_Waiter, None]] = {}
         self._numbers = itertools.count()
-        self._held: Counter[str] = Counter()
+        self._running: Counter[str] = Counter()
 
     @property
     def waiting(self) -> int:
@@ -69,7 +69,7 @@ class Slots:
         """Whether there is an endpoint whose breaker is not open."""
         return any(endpoint.breaker.state != "open" for endpoint in self._endpoints)
 
-    async def take(
+    async def acquire(
         self,
         key: str,
         *,
@@ -78,23 +78,23 @@ class Slots:
         caller: Caller = NOBODY,
         completions: int = 1,
     ) -> Slot:
-        """A place, for a call that belongs to `key`; not where it was `tried`, if there is anywhere else.
+        """Wait for a slot for a call with the affinity `key`; not at an endpoint in `tried` if there is another.
 
         Raises:
             BackendUnavailable: every breaker is open.
-            BackendTimeout: no place came free before the deadline.
+            BackendTimeout: no slot became free before the deadline.
         """
-        if self._may_hold(caller, completions) and (endpoint := self._free_endpoint(key, tried)) is not None:
-            return self._place(endpoint, caller, completions)
+        if self._has_room(caller, completions) and (endpoint := self._free_endpoint(key, tried)) is not None:
+            return self._start(endpoint, caller, completions)
         if not self.any_alive:
-            raise _nobody()
-        place = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(key, tried, caller, completions, next(self._numbers), place)
+            raise _none_alive()
+        slot = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(key, tried, caller, completions, next(self._numbers), slot)
         self._waiting.setdefault(caller.name, {})[waiter] = None
         left = None if deadline is None else max(0.0, deadline - self._clock())
         try:
             async with asyncio.timeout(left):
-                return await waiter.place
+                return await waiter.slot
         except TimeoutError as error:
             self._abandon(waiter)
             raise BackendTimeout("no upstream had room for the call in time") from error
@@ -102,23 +102,23 @@ class Slots:
             self._abandon(waiter)
             raise
         finally:
-            self._forget(waiter)
+            self._remove(waiter)
 
-    def release(self, place: Slot) -> None:
-        """The call is over."""
-        place.endpoint.running -= 1
-        place.endpoint.breaker.ended(place.epoch)
-        self._held[place.caller] -= place.completions
-        if not self._held[place.caller]:
-            del self._held[place.caller]
+    def release(self, slot: Slot) -> None:
+        """End a call's use of its slot."""
+        slot.endpoint.running -= 1
+        slot.endpoint.breaker.end(slot.epoch)
+        self._running[slot.caller] -= slot.completions
+        if not self._running[slot.caller]:
+            del self._running[slot.caller]
         self.dispatch()
 
     def dispatch(self) -> None:
-        """Give free places to those who wait; call when there may be one, or when the last endpoint died."""
+        """Give free slots to waiting calls. Call this when a slot may be free or the last endpoint has failed."""
         if not self._waiting:
             return
         if not self.any_alive:
-            self._send_away()
+            self._fail_all()
             return
         unsuited: set[_Waiter] = set()
         while any(not endpoint.full and endpoint.breaker.admits for endpoint in self._endpoints):
@@ -127,63 +127,63 @@ class Slots:
             if (endpoint := self._free_endpoint(waiter.key, waiter.tried)) is None:
                 unsuited.add(waiter)
             else:
-                self._forget(waiter)
-                waiter.place.set_result(self._place(endpoint, waiter.caller, waiter.completions))
+                self._remove(waiter)
+                waiter.slot.set_result(self._start(endpoint, waiter.caller, waiter.completions))
 
     def _next(self, unsuited: Collection[_Waiter]) -> _Waiter | None:
-        """Whose turn it is."""
+        """The waiter whose turn it is."""
         best: _Waiter | None = None
         for waiters in self._waiting.values():
-            first = next((one for one in waiters if one not in unsuited and not one.place.done()), None)
-            if first is None or not self._may_hold(first.caller, first.completions):
+            first = next((one for one in waiters if one not in unsuited and not one.slot.done()), None)
+            if first is None or not self._has_room(first.caller, first.completions):
                 continue
             if best is None or self._turn(first) < self._turn(best):
                 best = first
         return best
 
     def _turn(self, waiter: _Waiter) -> tuple[float, int]:
-        return self._held[waiter.caller.name] / waiter.caller.weight, waiter.number
+        return self._running[waiter.caller.name] / waiter.caller.weight, waiter.number
 
-    def _may_hold(self, caller: Caller, completions: int) -> bool:
-        """Whether a caller's share has room for so many more; a call that is larger than all of it runs alone."""
+    def _has_room(self, caller: Caller, completions: int) -> bool:
+        """Whether a caller's share has room for `completions` more; a call that exceeds the whole share runs alone."""
         if caller.share >= 1 and caller.most_calls is None:
             return True
-        held = self._held[caller.name]
-        most = max(1, int(caller.share * sum(endpoint.limit for endpoint in self._endpoints)))
-        return not held or held + completions <= min(most, caller.most_calls or most)
+        running = self._running[caller.name]
+        limit = max(1, int(caller.share * sum(endpoint.limit for endpoint in self._endpoints)))
+        return not running or running + completions <= min(limit, caller.most_calls or limit)
 
-    def _send_away(self) -> None:
+    def _fail_all(self) -> None:
         for waiters in self._waiting.values():
             for waiter in waiters:
-                if not waiter.place.done():
-                    waiter.place.set_exception(_nobody())
+                if not waiter.slot.done():
+                    waiter.slot.set_exception(_none_alive())
 
-    def _forget(self, waiter: _Waiter) -> None:
+    def _remove(self, waiter: _Waiter) -> None:
         waiters = self._waiting.get(waiter.caller.name, {})
         waiters.pop(waiter, None)
         if not waiters:
             self._waiting.pop(waiter.caller.name, None)
 
     def elsewhere(self, tried: Collection[Endpoint]) -> bool:
-        """Whether there is an endpoint that was not tried, takes calls and asked for no pause."""
+        """Whether another endpoint than those in `tried` takes calls and is not paused."""
         now = self._clock()
         return any(e not in tried and e.breaker.admits and e.paused_until <= now for e in self._endpoints)
 
     def pause_s(self) -> float:
-        """How long until an endpoint that lives wants to be called."""
+        """Seconds until the pause of the first endpoint that is alive ends."""
         now = self._clock()
         alive = [endpoint for endpoint in self._endpoints if endpoint.breaker.state != "open"]
         return max(0.0, min((endpoint.paused_until - now for endpoint in alive), default=0.0))
 
     def _abandon(self, waiter: _Waiter) -> None:
-        """A waiter gives up; a place that it was given in the same moment is not lost."""
-        place = waiter.place
-        if place.done() and not place.cancelled() and place.exception() is None:
-            self.release(place.result())
+        """Stop waiting; a slot that was assigned at the same moment is released."""
+        slot = waiter.slot
+        if slot.done() and not slot.cancelled() and slot.exception() is None:
+            self.release(slot.result())
 
-    def _place(self, endpoint: Endpoint, caller: Caller, completions: int) -> Slot:
+    def _start(self, endpoint: Endpoint, caller: Caller, completions: int) -> Slot:
         endpoint.running += 1
-        self._held[caller.name] += completions
+        self._running[caller.name] += completions
         paused = endpoint.paused_until > self._clock()
         return Slot(endpoint, endpoint.breaker.begin(), paused, caller.name, completions)
 
@@ -207,5 +207,5 @@ def _choose(free: Sequence[Endpoint], key: str) -> Endpoint:
     return home if home.running <= 2 * least.running + _HEADROOM else least
 
 
-def _nobody() -> BackendUnavailable:
+def _none_alive() -> BackendUnavailable:
     return BackendUnavailable("no upstream is alive; they are probed until one is")

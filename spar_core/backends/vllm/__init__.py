@@ -1,4 +1,4 @@
-"""Models that vLLM runs under this process. Importing this loads no vLLM; an engine does, when it is made."""
+"""Models that vLLM runs under this process. Importing this does not load vLLM; creating an engine does."""
 
 from spar_core.backends.vllm.backend import VllmBackend
 from spar_core.backends.vllm.engine import VllmEngine

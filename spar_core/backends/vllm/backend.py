@@ -12,12 +12,12 @@ from spar_core.backends.vllm.logprobs import openai_logprobs
 from spar_core.errors import BackendUnavailable
 from spar_core.types import Completion, Delta, FinishReason, Message, Sampling, Usage
 
-# An answer that ended otherwise was cut off by vLLM's core.
+# Any other reason means that vLLM's core cut the answer off.
 _FINISHES: Final = ("stop", "length")
 
 
 class VllmBackend:
-    """One model name over one engine; several backends may share an engine, each with an adapter of its own or none."""
+    """A model name for an engine; several backends may share an engine, each with its own adapter or none."""
 
     def __init__(self, engine: VllmEngine, model: str, *, adapter: str | None = None) -> None:
         self.model = model
@@ -39,23 +39,23 @@ class VllmBackend:
     ) -> AsyncGenerator[Delta, None]:
         prompt, parameters = await asyncio.to_thread(self._engine.prepare, messages, sampling, streamed=streamed)
         outputs = self._engine.generate(prompt, parameters, adapter=self._adapter)
-        generated = 0
+        tokens = 0
         async with aclosing(outputs):
             async for output in outputs:
                 piece = output.outputs[0]
-                generated += len(piece.token_ids)
+                tokens += len(piece.token_ids)
                 extra = _extra(piece, parameters.logprobs)
                 if not output.finished:
                     if piece.text or extra:
                         yield Delta(piece.text, extra=extra)
                     continue
-                yield Delta(piece.text, _finish(piece), Usage(len(prompt), generated), extra)
+                yield Delta(piece.text, _finish(piece), Usage(len(prompt), tokens), extra)
 
     async def ready(self) -> bool:
         return self._engine.alive
 
     async def aclose(self) -> None:
-        """Close the engine, and with it every backend that shares it."""
+        """Close the engine, and so every backend that shares it."""
         await self._engine.aclose()
 
 

@@ -1,4 +1,4 @@
-"""One model under vLLM's AsyncLLM, which runs it in processes of its own. They end with `close` or with ours."""
+"""A model under vLLM's AsyncLLM, whose processes end with `close`, or with this process."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from typing import Any, Final
 from uuid import uuid4
 
 from spar_core.backends.chat_template import PromptEncoder
-from spar_core.backends.vllm.errors import told_as_ours
+from spar_core.backends.vllm.errors import translate_errors
 from spar_core.backends.vllm.parameters import ENGINE, sampling_params, template_options
 from spar_core.backends.vllm.process import Guard, start_guarded
 from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
 from spar_core.types import Message, Sampling
 
-# What an adapter's rank may be at the most: vLLM sets room aside in these sizes.
+# The rank limits that vLLM can reserve memory for.
 _RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-# Characters of vLLM's own words in an error: its log has the rest.
-_TOLD: Final = 400
+# The most characters of a vLLM error in a message; its log has the rest.
+_MAX_ERROR: Final = 400
 
 
 class VllmEngine:
-    """A model, loaded when this returns. `model` is a folder or a name at Hugging Face.
+    """A model that vLLM runs. `model` is a folder or a name at Hugging Face; the constructor loads it.
 
-    `adapters` are the folders of the LoRA adapters that requests may name. `arguments` are any of vLLM's engine
-    arguments (`AsyncEngineArgs`), such as `max_model_len` and `gpu_memory_utilization`. Make it outside any event loop;
-    it then belongs to the first loop that calls it.
+    `adapters` are the folders of the LoRA adapters that requests may use. `arguments` are any of vLLM's engine
+    arguments (`AsyncEngineArgs`), such as `max_model_len` and `gpu_memory_utilization`. Create it outside any event
+    loop; it then belongs to the first loop that calls it.
 
     Raises:
-        ConfigError: vLLM is not installed, knows no such argument, or cannot start the model; or there is no such
-            adapter.
+        ConfigError: vLLM is not installed, does not know an argument, or cannot start the model; or an adapter is
+            missing.
     """
 
     def __init__(self, model: str, *, adapters: Sequence[str] = (), arguments: Mapping[str, Any] | None = None) -> None:
@@ -51,24 +51,24 @@ class VllmEngine:
                 raise ConfigError(f"{model}: its tokenizer has no chat template; use a model that was made for chats")
             self._encoder = PromptEncoder(tokenizer, engine=ENGINE)
             self.context = int(self._llm.model_config.max_model_len)
-            # What the model's makers recommend holds where a request says nothing.
-            self._usual: dict[str, Any] = self._llm.model_config.get_diff_sampling_param()
+            # The model's recommended sampling applies where a request sets none.
+            self._defaults: dict[str, Any] = self._llm.model_config.get_diff_sampling_param()
         except BaseException:
             self.close()
             raise
 
     @property
     def alive(self) -> bool:
-        """Whether it takes requests: it was not closed and its core has not died."""
+        """Whether it takes requests: it is not closed and its core has not died."""
         return not self._closed and not self._llm.errored
 
     def prepare(
         self, messages: Sequence[Message], sampling: Sampling, *, streamed: bool
     ) -> tuple[tuple[int, ...], Any]:
-        """A request's prompt and its `vllm.SamplingParams`. Takes its time: call it off the event loop.
+        """A request's prompt and its `vllm.SamplingParams`. Slow: call it off the event loop.
 
         Raises:
-            BackendRejected: the request asks for what cannot be done; names it.
+            BackendRejected: a field is not supported or the prompt is too long; the message names it.
         """
         prompt = self._encoder.encode(messages, template_options(sampling.extra))
         room = self.context - len(prompt)
@@ -76,12 +76,12 @@ class VllmEngine:
             raise BackendRejected(
                 f"the prompt has {len(prompt)} tokens; the model's context is {self.context} tokens", status=400
             )
-        return prompt, sampling_params(sampling, usual=self._usual, room=room, streamed=streamed)
+        return prompt, sampling_params(sampling, defaults=self._defaults, room=room, streamed=streamed)
 
     async def generate(
         self, prompt: Sequence[int], parameters: Any, *, adapter: str | None = None
     ) -> AsyncGenerator[Any, None]:
-        """vLLM's `RequestOutput`s of what was prepared. Leaving early aborts the request in vLLM's core.
+        """vLLM's `RequestOutput`s of a prepared request. Closing the generator early aborts it in vLLM's core.
 
         Raises:
             BackendError: vLLM refuses the request, is full, or has died.
@@ -92,10 +92,10 @@ class VllmEngine:
         from vllm.inputs.engine import tokens_input
         from vllm.lora.request import LoRARequest
 
-        # Made unique here: the abort below must mean this request and no other.
+        # Unique, so that the abort below cannot hit another request.
         name, finished = f"spar-{uuid4().hex}", False
         lora = None if adapter is None else LoRARequest(adapter, self._adapters[adapter], adapter)
-        with told_as_ours():
+        with translate_errors():
             outputs = llm.generate(tokens_input(list(prompt)), parameters, name, lora_request=lora)
             try:
                 async with aclosing(outputs):
@@ -104,7 +104,7 @@ class VllmEngine:
                         yield output
             finally:
                 if not finished:
-                    # AsyncLLM aborts what it has begun; not what is called off while it is handed to the core.
+                    # AsyncLLM aborts what it has started, but not a request cancelled while it is handed to the core.
                     await llm.abort(name)
 
     async def aclose(self) -> None:
@@ -112,21 +112,21 @@ class VllmEngine:
         if not self._closed:
             from vllm.v1.engine.exceptions import EngineDeadError
 
-            # Else they would wait for ever: a shutdown tells nothing to who waits.
+            # A shutdown does not notify waiting requests: without this they would wait for ever.
             self._llm.output_processor.propagate_error(EngineDeadError())
-        # It waits for threads and processes; the loop must not.
+        # Waits for threads and processes, so it must not run on the event loop.
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
-        """End vLLM's processes. For where no request runs."""
+        """End vLLM's processes. Call it only when no request is running."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            # The core is deaf to SIGTERM and has nothing to save: it is killed at once, of which vLLM would warn.
+            # The core ignores SIGTERM and has nothing to save, so it is killed at once; vLLM would warn about that.
             logging.getLogger("vllm").setLevel(logging.ERROR)
             self._llm.shutdown(timeout=0)
-            # It shuts itself down once more when it is collected, which fails where that is at the interpreter's end.
+            # It shuts down again when it is garbage collected, which fails at the interpreter's end.
             self._llm = None
             self._guard.dismiss()
 
@@ -147,8 +147,8 @@ def _start(model: str, settings: Mapping[str, Any]) -> tuple[Any, Guard]:
     try:
         return start_guarded(lambda: AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **settings)))
     except (OSError, RuntimeError, TypeError, ValueError) as error:
-        # Whatever a model, a GPU or an argument can be wrong in.
-        raise ConfigError(f"vLLM cannot start {model}: {' '.join(str(error).split())[:_TOLD]}") from error
+        # Anything that can be wrong with a model, a GPU or an argument.
+        raise ConfigError(f"vLLM cannot start {model}: {' '.join(str(error).split())[:_MAX_ERROR]}") from error
 
 
 def _lora_settings(adapters: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""vLLM's failures in this project's terms."""
+"""Translate vLLM's errors into this project's."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def told_as_ours() -> Iterator[None]:
-    """Every error of vLLM's within is a BackendError."""
+def translate_errors() -> Iterator[None]:
+    """Raise every vLLM error in the context as a BackendError."""
     from vllm.exceptions import GracefulHTTPError, VLLMClientError, VLLMError
 
     try:
@@ -26,7 +26,7 @@ def told_as_ours() -> Iterator[None]:
         logger.exception("vLLM failed")
         raise BackendUnavailable(f"vLLM failed ({type(error).__name__})") from error
     except (TypeError, ValueError) as error:
-        # How vLLM's parameters refuse values that they do not go on to name.
+        # vLLM's parameter classes raise these for invalid values.
         raise _rejected(error) from error
 
 

@@ -1,7 +1,7 @@
-"""A request's parameters as vLLM's own.
+"""Convert a request's parameters into vLLM's.
 
-Values are checked here, kind by kind: vLLM's front does not check all of them, and its core, which many requests share,
-dies of what it cannot decode.
+Values are type-checked here: vLLM's front end does not check all of them, and its core, which many requests share, dies
+of a value that it cannot decode.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from spar_core.backends.unsupported import refuse_unsupported
-from spar_core.backends.vllm.errors import told_as_ours
+from spar_core.backends.vllm.errors import translate_errors
 from spar_core.errors import BackendRejected
 from spar_core.types import Sampling
 
 ENGINE: Final = "vLLM in this process"
 _SEEDS: Final = range(-(2**63), 2**63)
-_MOST_LOGPROBS: Final = 20
+_MAX_LOGPROBS: Final = 20
 
 _Check = Callable[[Any], bool]
 
@@ -45,7 +45,7 @@ def _schema(value: Any) -> bool:
     return isinstance(value, str | dict)
 
 
-# Fields that vLLM's parameters have by the same name.
+# Fields that vLLM's parameters have under the same name.
 _SAME: Final[dict[str, tuple[_Check, str]]] = {
     "presence_penalty": (_number, "a number"),
     "frequency_penalty": (_number, "a number"),
@@ -72,8 +72,8 @@ _FORMS: Final[dict[str, tuple[_Check, str]]] = {
 _OTHERS: Final = (
     "logit_bias", "logprobs", "top_logprobs", "response_format", "structured_outputs", "chat_template_kwargs",
 )  # fmt: skip
-# Arguments of a tokenizer's `apply_chat_template` that are no variables of the template.
-_NO_VARIABLES: Final = frozenset(
+# Arguments of a tokenizer's `apply_chat_template` that are not variables of the template.
+_NOT_VARIABLES: Final = frozenset(
     {
         "add_generation_prompt", "chat_template", "continue_final_message", "conversation", "documents", "max_length",
         "padding", "return_assistant_tokens_mask", "return_dict", "return_tensors", "self", "tokenize",
@@ -82,16 +82,16 @@ _NO_VARIABLES: Final = frozenset(
 )  # fmt: skip
 
 
-def sampling_params(sampling: Sampling, *, usual: Mapping[str, Any], room: int, streamed: bool) -> Any:
-    """`vllm.SamplingParams`; `usual` holds where a request says nothing, and `room` is what an answer may take at most.
+def sampling_params(sampling: Sampling, *, defaults: Mapping[str, Any], room: int, streamed: bool) -> Any:
+    """`vllm.SamplingParams`; `defaults` apply where a request sets nothing, and an answer has at most `room` tokens.
 
     Raises:
-        BackendRejected: a field is not of its kind, or asks for what cannot be done here; names it.
+        BackendRejected: a field has the wrong type or is not supported; the message names it.
     """
     refuse_unsupported(sampling, engine=ENGINE, honoured={*_SAME, *_OTHERS})
     if sampling.seed is not None and sampling.seed not in _SEEDS:
         raise _wrong("seed", "a signed 64-bit integer")
-    asked = {
+    requested = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "seed": sampling.seed,
@@ -101,10 +101,10 @@ def sampling_params(sampling: Sampling, *, usual: Mapping[str, Any], room: int, 
         "logprobs": _logprobs(sampling.extra),
         **_checked(sampling.extra, _SAME),
     }
-    values = {**usual, **{name: value for name, value in asked.items() if value is not None}}
+    values = {**defaults, **{name: value for name, value in requested.items() if value is not None}}
     values["max_tokens"] = min(room, values.get("max_tokens", room))
     form = _form(sampling.extra)
-    with told_as_ours():
+    with translate_errors():
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -117,23 +117,23 @@ def sampling_params(sampling: Sampling, *, usual: Mapping[str, Any], room: int, 
 
 
 def _form(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """What binds an answer's form, as arguments of vLLM's `StructuredOutputsParams`; empty when it may have any."""
-    asked = extra.get("structured_outputs") or {}
-    if not isinstance(asked, dict) or not asked.keys() <= _FORMS.keys():
+    """The constraints on an answer's format, as arguments of `StructuredOutputsParams`; empty if there are none."""
+    constraints = extra.get("structured_outputs") or {}
+    if not isinstance(constraints, dict) or not constraints.keys() <= _FORMS.keys():
         raise _wrong("structured_outputs", f"an object with some of {', '.join(_FORMS)}")
-    return _checked(asked, _FORMS, within="structured_outputs.") | _response_format(extra.get("response_format"))
+    return _checked(constraints, _FORMS, within="structured_outputs.") | _response_format(extra.get("response_format"))
 
 
 def template_options(extra: Mapping[str, Any]) -> Mapping[str, Any]:
     """`chat_template_kwargs`: variables of the model's template, such as `enable_thinking`.
 
     Raises:
-        BackendRejected: it would change more than the template's variables.
+        BackendRejected: an option is not a variable of the template.
     """
     options = extra.get("chat_template_kwargs") or {}
     if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
         raise _wrong("chat_template_kwargs", "an object")
-    for name in _NO_VARIABLES & options.keys():
+    for name in _NOT_VARIABLES & options.keys():
         raise BackendRejected(
             f"chat_template_kwargs.{name} cannot be set by a request", status=400, param="chat_template_kwargs"
         )
@@ -141,16 +141,16 @@ def template_options(extra: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _checked(values: Mapping[str, Any], kinds: Mapping[str, tuple[_Check, str]], *, within: str = "") -> dict[str, Any]:
-    found = {name: values[name] for name in kinds if values.get(name) is not None}
-    for name, value in found.items():
+    present = {name: values[name] for name in kinds if values.get(name) is not None}
+    for name, value in present.items():
         check, kind = kinds[name]
         if not check(value):
             raise _wrong(f"{within}{name}", kind)
-    return found
+    return present
 
 
 def _logit_bias(value: Any) -> dict[int, float] | None:
-    """OpenAI's: keys are token ids written as text."""
+    """OpenAI's `logit_bias`, whose keys are token ids as text."""
     if not value:
         return None
     if not isinstance(value, dict) or not all(map(_number, value.values())):
@@ -162,15 +162,15 @@ def _logit_bias(value: Any) -> dict[int, float] | None:
 
 
 def _logprobs(extra: Mapping[str, Any]) -> int | None:
-    """How many alternatives of each token; None for no log probabilities at all."""
-    wanted, most = extra.get("logprobs"), extra.get("top_logprobs")
+    """The number of alternatives per token; None for no log probabilities at all."""
+    wanted, top = extra.get("logprobs"), extra.get("top_logprobs")
     if wanted not in (None, True, False):
         raise _wrong("logprobs", "true or false")
-    if most is not None and not (_whole(most) and 0 <= most <= _MOST_LOGPROBS):
-        raise _wrong("top_logprobs", f"an integer from 0 to {_MOST_LOGPROBS}")
-    if most and not wanted:
+    if top is not None and not (_whole(top) and 0 <= top <= _MAX_LOGPROBS):
+        raise _wrong("top_logprobs", f"an integer from 0 to {_MAX_LOGPROBS}")
+    if top and not wanted:
         raise BackendRejected("top_logprobs needs logprobs: true", status=400, param="top_logprobs")
-    return (most or 0) if wanted else None
+    return (top or 0) if wanted else None
 
 
 def _response_format(value: Any) -> dict[str, Any]:

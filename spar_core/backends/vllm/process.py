@@ -1,7 +1,7 @@
-"""Starting vLLM so that nothing of it outlives this process, and so that it does not end before this process.
+"""Start vLLM so that its processes neither outlive this process nor end before it.
 
-A signal to a whole group, such as Ctrl-C or a service manager's SIGTERM, would end vLLM's core at once, in the middle
-of what this process still has to finish.
+A signal to the whole process group, such as Ctrl-C or a service manager's SIGTERM, would end vLLM's core at once, while
+this process still has requests to finish.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from multiprocessing import resource_tracker
 from typing import Final, TypeVar
 
-# Its input ends when the parent does. vLLM's workers end by themselves when their core does.
+# Its standard input ends when the parent does. vLLM's workers end by themselves when their core does.
 _WATCH: Final = """
 import contextlib, os, signal, sys
 if sys.stdin.buffer.read() == b"":
@@ -26,10 +26,10 @@ if sys.stdin.buffer.read() == b"":
 
 
 class Guard:
-    """A small process that outlives this one just long enough to kill `pids`."""
+    """A small process that outlives this one only to kill `pids`."""
 
     def __init__(self, pids: Sequence[int]) -> None:
-        # In a session of its own: what is sent to this process's group must not take the guard away first.
+        # In its own session, so that a signal to this process's group does not end the guard first.
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _WATCH, *map(str, pids)],
             stdin=subprocess.PIPE,
@@ -39,32 +39,32 @@ class Guard:
         )
 
     def dismiss(self) -> None:
-        """There is nothing left to guard."""
+        """End the guard without killing anything."""
         self._process.communicate(b"done")
 
 
 _T = TypeVar("_T")
-# How often to look for the processes while vLLM starts.
-_LOOK_S: Final = 0.1
+# The interval at which vLLM's new processes are looked for.
+_POLL_S: Final = 0.1
 
 
 def start_guarded(start: Callable[[], _T]) -> tuple[_T, Guard]:
-    """What `start` makes, and the guard of the processes that it has started; when it fails, none is left."""
+    """The result of `start`, and a guard of the processes that it started; if it fails, none of them is left."""
     before = set(multiprocessing.active_children())
     guard: Guard | None = None
-    # A thread's signal mask goes to the processes that it starts; this process itself is to hear signals all along.
-    with ThreadPoolExecutor(1, initializer=_deafen) as thread:
+    # Processes inherit the signal mask of the thread that starts them; this process itself still receives signals.
+    with ThreadPoolExecutor(1, initializer=_block_signals) as thread:
         starting = thread.submit(start)
         try:
-            while not wait([starting], timeout=_LOOK_S).done:
+            while not wait([starting], timeout=_POLL_S).done:
                 children = set(multiprocessing.active_children()) - before
                 if children and guard is None:
                     guard = Guard([child.pid for child in children if child.pid is not None])
-            made = starting.result()
+            result = starting.result()
             assert guard is not None, "vLLM started no process"
-            return made, guard
+            return result, guard
         except BaseException:
-            # Without its processes `start` ends too.
+            # Without its processes `start` ends as well.
             for child in set(multiprocessing.active_children()) - before:
                 child.kill()
             if guard is not None:
@@ -72,7 +72,7 @@ def start_guarded(start: Callable[[], _T]) -> tuple[_T, Guard]:
             raise
 
 
-def _deafen() -> None:
-    # Starting the tracker clears the mask of the thread that starts it; what runs already is not started again.
+def _block_signals() -> None:
+    # Started first, because starting the tracker later would clear the mask of this thread.
     resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})

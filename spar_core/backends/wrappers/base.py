@@ -1,4 +1,4 @@
-"""What the wrappers of this package share: a backend that answers in one piece, and streams that piece."""
+"""Base class of wrappers that do not stream: they stream a complete answer as one delta."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class _Completes(Protocol):
 
 
 class NonStreamingBackend:
-    """Streams what `complete` returns as one delta."""
+    """Streams the result of `complete` as one delta."""
 
     async def stream(self: _Completes, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
         completion = await self.complete(messages, sampling)

@@ -1,8 +1,8 @@
-"""A backend that makes equal calls once.
+"""A backend that caches completions in a file, so that equal calls are made once.
 
-Exact where the backend's text is a function of what is asked: chat, sampling and seed. The embedded engine's is, up to
-floating-point ties. A completion from the store has the usage of the call that made it, so a search's account is
-that of a search without a store.
+Exact if the backend's text is a function of chat, sampling and seed, as that of the embedded engine is up to
+floating-point ties. A cached completion has the usage of the original call, so a search's usage is the same with and
+without the cache.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from spar_core.backends.wrappers.base import NonStreamingBackend
 from spar_core.errors import DataError
 from spar_core.types import Completion, Message, Sampling, Usage
 
-# A killed process loses at most so many completions; they are generated again.
+# The most completions that a killed process loses; they are generated again.
 _UNSAVED: Final = 128
 
 
 class CompletionStore:
-    """A context manager. Rows are written in groups, and all of them when it is left."""
+    """A file of completions, and a context manager. Rows are written in batches, the last one on exit."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,7 +34,7 @@ class CompletionStore:
         self._unsaved = 0
 
     def __enter__(self) -> CompletionStore:
-        """Open, or make, the file.
+        """Open or create the file.
 
         Raises:
             DataError: the file is not a store, or cannot be opened.
@@ -73,11 +73,11 @@ class CompletionStore:
         row = self._db.execute(query, (key,)).fetchone()
         return Completion(row[0], row[1], Usage(row[2], row[3])) if row else None
 
-    def keep(self, key: bytes, completion: Completion) -> None:
-        """Write one completion down.
+    def save(self, key: bytes, completion: Completion) -> None:
+        """Save one completion.
 
         Raises:
-            DataError: it cannot be written, for one because the disk is full; what was written before is kept.
+            DataError: it cannot be written, for example because the disk is full; earlier rows are kept.
         """
         assert self._db is not None
         usage = completion.usage
@@ -98,8 +98,8 @@ class CompletionStore:
 class CachedBackend(NonStreamingBackend):
     """`inner` behind a store. `identity` names the weights, so that one store serves several models.
 
-    Equal calls in flight at once are one call; one caller's cancellation leaves it to the others. A call without a
-    seed that samples is never stored.
+    Equal calls in flight at once are one call, which goes on for the others if one caller cancels. Sampled calls
+    without a seed are never cached. `calls` counts all calls, `misses` those that `inner` made.
     """
 
     def __init__(self, inner: Backend, store: CompletionStore, *, identity: str) -> None:
@@ -107,17 +107,17 @@ class CachedBackend(NonStreamingBackend):
         self._store = store
         self._identity = identity
         self._running: dict[bytes, asyncio.Task[Completion]] = {}
-        self.asked = 0
-        self.made = 0
+        self.calls = 0
+        self.misses = 0
 
     @property
     def model(self) -> str:
         return self._inner.model
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        self.asked += 1
+        self.calls += 1
         if sampling.temperature != 0 and sampling.seed is None:
-            self.made += 1
+            self.misses += 1
             return await self._inner.complete(messages, sampling)
         key = call_key(self._identity, messages, sampling)
         if (known := self._store.find(key)) is not None:
@@ -130,14 +130,14 @@ class CachedBackend(NonStreamingBackend):
     async def _make(self, key: bytes, messages: Sequence[Message], sampling: Sampling) -> Completion:
         try:
             completion = await self._inner.complete(messages, sampling)
-            self.made += 1
-            self._store.keep(key, completion)
+            self.misses += 1
+            self._store.save(key, completion)
             return completion
         finally:
             del self._running[key]
 
     async def aclose(self) -> None:
-        """Give up what is under way, and close the backend behind."""
+        """Cancel running calls and close the inner backend."""
         running = list(self._running.values())
         for task in running:
             task.cancel()
@@ -146,8 +146,8 @@ class CachedBackend(NonStreamingBackend):
 
 
 def call_key(identity: str, messages: Sequence[Message], sampling: Sampling) -> bytes:
-    """A key that two calls share if and only if the same is asked. Temperature 0 does not look at the seed."""
-    asked = {
+    """The key of a call: equal for equal calls only. At temperature 0 the seed does not matter."""
+    call = {
         "model": identity,
         "messages": [message.to_openai() for message in messages],
         "temperature": sampling.temperature,
@@ -157,4 +157,4 @@ def call_key(identity: str, messages: Sequence[Message], sampling: Sampling) -> 
         "seed": None if sampling.temperature == 0 else sampling.seed,
         "extra": sampling.extra,
     }
-    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=dict).encode()).digest()
+    return hashlib.sha256(json.dumps(call, sort_keys=True, default=dict).encode()).digest()

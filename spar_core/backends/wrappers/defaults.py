@@ -1,4 +1,4 @@
-"""A served model that is told the same besides in every call: how long an answer may be, and extra keys."""
+"""A backend with fixed parameters in every call: the length of answers, and extra request fields."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from spar_core.types import Completion, Delta, Message, Sampling
 
 
 class DefaultsBackend:
-    """`inner`, asked with `always`'s `max_tokens` and `extra`; all else is the call's own."""
+    """`inner` with the `max_tokens` and `extra` of `defaults` in every call; all else is the call's own."""
 
-    def __init__(self, inner: Backend, always: Sampling) -> None:
+    def __init__(self, inner: Backend, defaults: Sampling) -> None:
         self._inner = inner
-        self._always = always
+        self._defaults = defaults
 
     @property
     def model(self) -> str:
         return self._inner.model
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        return await self._inner.complete(messages, self._of(sampling))
+        return await self._inner.complete(messages, self._with_defaults(sampling))
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncGenerator[Delta, None]:
-        async with aclosing(self._inner.stream(messages, self._of(sampling))) as deltas:
+        async with aclosing(self._inner.stream(messages, self._with_defaults(sampling))) as deltas:
             async for delta in deltas:
                 yield delta
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
-    def _of(self, sampling: Sampling) -> Sampling:
-        extra = {**sampling.extra, **self._always.extra}
-        return replace(sampling, max_tokens=self._always.max_tokens, extra=extra)
+    def _with_defaults(self, sampling: Sampling) -> Sampling:
+        extra = {**sampling.extra, **self._defaults.extra}
+        return replace(sampling, max_tokens=self._defaults.max_tokens, extra=extra)

@@ -1,4 +1,4 @@
-"""Count the tokens of calls that are cancelled, which no upstream reports."""
+"""Count the tokens of cancelled calls, which no upstream reports."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from spar_core.types import Completion, Delta, Message, Sampling, Usage
 
 
 class MeteredBackend:
-    """Streams every call from `inner`, one delta a token, and keeps count of those that did not end.
+    """Streams every call from `inner` and counts the deltas of cancelled ones as `lost_tokens`.
 
-    A delta may hold more than one token (a character spelt by bytes), so `lost_tokens` is a lower bound.
+    A delta may hold more than one token (a character spelled in bytes), so this is a lower bound.
     """
 
     def __init__(self, inner: Backend) -> None:

@@ -1,7 +1,7 @@
-"""Release the completions of one search in the order in which they were asked for.
+"""Return the completions of one search in the order of their calls.
 
-Siblings that turn out equal are one response and its duplicates, and which is which depends on who comes first. In
-order, that is no longer a matter of timing, so a search's tree is a function of its seed alone.
+Of equal siblings the first to arrive is judged and the others are its duplicates. With a fixed order this does not
+depend on timing, so a search's tree is a function of its seed alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from spar_core.types import Completion, Message, Sampling
 
 
 class OrderedBackend(NonStreamingBackend):
-    """One for each search: every call of it still runs at once, and returns when all that were asked before have."""
+    """Use one per search: its calls still run concurrently, and each returns after all earlier ones have returned."""
 
     def __init__(self, inner: Backend) -> None:
         self._inner = inner
@@ -26,15 +26,15 @@ class OrderedBackend(NonStreamingBackend):
         return self._inner.model
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        before, mine = self._last, asyncio.get_running_loop().create_future()
+        previous, mine = self._last, asyncio.get_running_loop().create_future()
         self._last = mine
         try:
             completion = await self._inner.complete(messages, sampling)
-            if before is not None:
-                await asyncio.wait([before])
+            if previous is not None:
+                await asyncio.wait([previous])
             return completion
         finally:
-            # The next one wakes after this one's caller has gone on: a waiter is called by the loop, later.
+            # The next call returns after this one's caller has continued: the loop wakes waiters later.
             mine.set_result(None)
 
     async def aclose(self) -> None:

@@ -13,7 +13,7 @@ from spar_core.types import Sampling
 
 def refused(**fields: Any) -> BackendRejected:
     with pytest.raises(BackendRejected) as caught:
-        sampling_params(Sampling(**fields), usual={}, room=100, streamed=False)
+        sampling_params(Sampling(**fields), defaults={}, room=100, streamed=False)
     assert caught.value.status == 400
     return caught.value
 

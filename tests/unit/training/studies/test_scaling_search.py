@@ -183,9 +183,9 @@ async def test_both_kinds_of_best_of_n_share_what_was_generated(tmp_path: Path) 
         playing = Player(models={"none": models}, live=models, templates=COMPACT)
         for cell in cells:
             whole = await playing.play(best_of_all(8), cell)
-            made = [one.made for one in cached.values()]
+            misses = [one.misses for one in cached.values()]
             stopped = await playing.play(until, cell)
-            assert [one.made for one in cached.values()] == made
+            assert [one.misses for one in cached.values()] == misses
             assert stopped.steps == whole.steps[: len(stopped.steps)]
             assert stopped.spent(8).tokens <= whole.spent(8).tokens
 
@@ -236,7 +236,7 @@ async def test_equal_calls_are_made_once_and_charged_each_time(tmp_path: Path) -
     with CompletionStore(tmp_path / "store.sqlite") as store:
         again = CachedBackend(ScriptedBackend(always("other")), store, identity="a")
         assert await again.complete(ASK, Sampling(seed=1, max_tokens=9)) == completions[0]
-        assert (again.asked, again.made) == (1, 0)
+        assert (again.calls, again.misses) == (1, 0)
         other_weights = CachedBackend(ScriptedBackend(always("other")), store, identity="b")
         assert (await other_weights.complete(ASK, Sampling(seed=1, max_tokens=9))).text == "other"
 
@@ -269,7 +269,7 @@ def test_a_store_survives_its_killed_process(tmp_path: Path) -> None:
         "import os, signal, sys; from pathlib import Path\n"
         "from spar_core.types import Completion, Usage; from spar_core.backends.wrappers.cache import CompletionStore\n"
         "store = CompletionStore(Path(sys.argv[1])).__enter__()\n"
-        "for n in range(1000): store.keep(str(n).encode(), Completion(f'text {n}', 'stop', Usage(1, n)))\n"
+        "for n in range(1000): store.save(str(n).encode(), Completion(f'text {n}', 'stop', Usage(1, n)))\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     paths = os.pathsep.join(sys.path)
