@@ -1,4 +1,4 @@
-"""What one search may spend, and what it has spent: nodes, completion tokens, seconds, calls.
+"""The budget of one search: the nodes, completion tokens and seconds that it may use, and what it has used.
 
 Everything is reserved before it is used, so that the bounds hold however many calls run at once.
 """
@@ -17,7 +17,7 @@ from spar_core.backends.choices import complete_many
 from spar_core.errors import BackendError, SparError
 from spar_core.types import Cancelled, Completion, Message, ModelRole, Sampling, Usage
 
-# A call that may say fewer tokens than this says nothing of use.
+# A call with fewer tokens than this cannot produce anything useful.
 LEAST_TOKENS = 8
 
 
@@ -32,13 +32,13 @@ class _Left:
 
 
 class Budget:
-    """One search's account.
+    """One search's budget, and the record of its calls.
 
-    `nodes`: most nodes to expand. `tokens`: most completion tokens of all calls together. `seconds`: from
-    now. None is no bound. A call is one completion that was requested, whether alone or with others in one request.
-    `usage` holds what the backend counted. A cancelled call is among the `calls`, and in `cancelled` with the most
-    that it may have generated. The token bound is charged that most for it, and for a call that the backend does not
-    count: it holds whatever they generated.
+    `nodes` is the most nodes to expand, `tokens` the most completion tokens of all calls together, `seconds` the time
+    from now; None is no bound. A call is one requested completion, whether alone or with others in one request.
+    `usage` is what the backends counted. A cancelled call is counted in `calls`, and in `cancelled` with the most
+    tokens that it may have generated. The token bound is charged that maximum for it, and for calls that the backend
+    does not count, so it holds whatever they generated.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Budget:
         self.cancelled: dict[ModelRole, Cancelled] = {}
 
     def sibling(self) -> Budget:
-        """An account of its own under the very same limits, for a search that runs beside this one."""
+        """A budget with its own record that shares this one's limits, for a search that runs beside this one."""
         sibling = copy(self)
         sibling.calls, sibling.usage, sibling.cancelled = Counter(), {}, {}
         return sibling
@@ -76,7 +76,7 @@ class Budget:
         return self._left.nodes
 
     def take_node(self) -> bool:
-        """Reserve one node; False when none is left. A node is never given back."""
+        """Reserve one node; False if none is left. Nodes are never returned."""
         if self._left.nodes == 0:
             return False
         self._left.nodes -= 1
@@ -91,13 +91,13 @@ class Budget:
         *,
         shares: int = 1,
     ) -> Completion:
-        """One call on this account.
+        """Make one call on this budget.
 
-        `shares` is how many calls the tokens left must still do for: with a token bound the call may
-        use at most that part of them.
+        With a token bound the call may use at most the n-th part of the tokens left, where n is `shares`: the number
+        of calls that they must still suffice for.
 
         Raises:
-            TokensExhausted: the part is too small to be of use.
+            TokensExhausted: that part is too small to be useful.
             BackendError: the call failed.
         """
         reserved = self._reserve(sampling.max_tokens, shares)
@@ -105,35 +105,35 @@ class Budget:
         try:
             completion = await backend.complete(messages, sampling.within(reserved))
         except asyncio.CancelledError:
-            self._cancelled(role, 1, reserved)
+            self._record_cancelled(role, 1, reserved)
             raise
         except BackendError:
-            self._give_back(reserved, Usage())
+            self._release(reserved, Usage())
             raise
         self.usage[role] = self.usage.get(role, Usage()) + completion.usage
-        self._give_back(reserved, completion.usage)
+        self._release(reserved, completion.usage)
         return completion
 
     async def complete_many(
         self, role: ModelRole, backend: Backend, messages: Sequence[Message], samplings: Sequence[Sampling]
     ) -> list[Completion | BackendError]:
-        """Calls for one chat, in one request where the backend takes that, as `complete_many` of the backends does.
+        """Make several calls for one chat, in one request if the backend supports that (`backends.choices`).
 
-        They have all tokens that are left, in equal parts; where that is too little for all, fewer are made. Each
-        counts as a call, in one request or not.
+        They share all tokens that are left equally; if those are too few, fewer calls are made. Each counts as a call,
+        whether in one request or not.
 
         Raises:
-            TokensExhausted: the tokens are too few for one.
+            TokensExhausted: the tokens are too few for one call.
         """
         count = len(samplings) if self._left.tokens is None else min(len(samplings), self._left.tokens // LEAST_TOKENS)
         reserved = self._reserve(samplings[0].max_tokens, max(1, count))
         if self._left.tokens is not None and reserved is not None:
             self._left.tokens -= reserved * (count - 1)
         self.calls[role] += count
-        whole: list[Usage] = []
+        completed: list[Usage] = []
 
         def finished(completion: Completion) -> None:
-            whole.append(completion.usage)
+            completed.append(completion.usage)
             self.usage[role] = self.usage.get(role, Usage()) + completion.usage
 
         try:
@@ -141,20 +141,20 @@ class Budget:
                 backend, messages, [each.within(reserved) for each in samplings[:count]], finished
             )
         except asyncio.CancelledError:
-            self._cancelled(role, count - len(whole), reserved)
-            count = len(whole)
+            self._record_cancelled(role, count - len(completed), reserved)
+            count = len(completed)
             raise
         finally:
-            self._give_back(None if reserved is None else reserved * count, sum(whole, Usage()))
+            self._release(None if reserved is None else reserved * count, sum(completed, Usage()))
 
-    def _cancelled(self, role: ModelRole, calls: int, tokens: int | None) -> None:
-        """Record calls that were cut short; their reservation of `tokens` each is spent."""
+    def _record_cancelled(self, role: ModelRole, calls: int, tokens: int | None) -> None:
+        """Record cancelled calls; their reservation of `tokens` each is used up."""
         if calls:
-            most = None if tokens is None else calls * tokens
-            self.cancelled[role] = self.cancelled.get(role, Cancelled()) + Cancelled(calls, most)
+            at_most = None if tokens is None else calls * tokens
+            self.cancelled[role] = self.cancelled.get(role, Cancelled()) + Cancelled(calls, at_most)
 
-    def _give_back(self, reserved: int | None, used: Usage) -> None:
-        """Free what finished calls have left of their reservation: nothing, if their tokens were not counted."""
+    def _release(self, reserved: int | None, used: Usage) -> None:
+        """Return what finished calls left of their reservation; nothing if their tokens were not counted."""
         if self._left.tokens is not None and reserved is not None and used.completion_counted:
             self._left.tokens += reserved - used.completion_tokens
 

@@ -1,4 +1,4 @@
-"""Where this project keeps what it downloads and what it derives from that."""
+"""The folder for downloads and for files derived from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """`$SPAR_CACHE`, else the platform's own folder for caches. It need not exist yet."""
+    """`$SPAR_CACHE`, or the platform's cache folder. It may not exist yet."""
     if chosen := os.environ.get("SPAR_CACHE"):
         return Path(chosen).expanduser()
     if sys.platform == "win32":

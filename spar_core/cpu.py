@@ -1,4 +1,4 @@
-"""What this process may use of the machine: CPU cores and memory."""
+"""The CPU cores and the memory that this process may use."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _MIB: Final = 2**20
 
 
 def usable_cores() -> int:
-    """The cores that the process is bound to, which a container or `taskset` may have made fewer than the machine's."""
+    """The cores that the process may run on; a container or `taskset` may allow fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def physical_memory_mib() -> int:
-    """The machine's memory, or what its container may use of it; 4 GiB where the system does not tell."""
+    """The machine's memory, or its container's limit; 4 GiB if the system does not report it."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
     except (AttributeError, ValueError, OSError):

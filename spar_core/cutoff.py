@@ -1,4 +1,4 @@
-"""A moment at which searches end with what they have. One object serves many searches, while they run."""
+"""A cutoff ends running searches early, each with its best answer so far. Many searches can share one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Cutoff:
-    """Not reached until `now` is called, if ever."""
+    """Not reached until `now` is called."""
 
     def __init__(self) -> None:
         self.reached = False
@@ -18,7 +18,7 @@ class Cutoff:
         self._waits: set[Wait] = set()
 
     def now(self) -> None:
-        """End everything that runs under it; what starts under it later ends at its first wait."""
+        """End everything that runs under the cutoff; anything that starts later ends at its first wait."""
         self.reached = True
         moment = asyncio.get_running_loop().time()
         for scope in self._scopes:
@@ -28,16 +28,16 @@ class Cutoff:
             wait.end()
 
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[None]:
-        """Like `asyncio.timeout`, and no longer than to the cutoff.
+        """Like `asyncio.timeout`, but ends at the cutoff at the latest.
 
         Raises:
-            TimeoutError: either came first.
+            TimeoutError: the time is up, or the cutoff is reached.
         """
         return _Scope(self._scopes, asyncio.timeout(0 if self.reached else seconds))
 
     @contextmanager
     def waits(self) -> Iterator[Wait]:
-        """For one wait after the other, of any task, while the context is open: `with wait: await ...`."""
+        """A `Wait` that can be entered again and again, by any task, for one await at a time."""
         wait = Wait(self)
         self._waits.add(wait)
         try:
@@ -47,9 +47,9 @@ class Cutoff:
 
 
 class Wait:
-    """Under it a task waits no longer than to the cutoff, and then gets a TimeoutError.
+    """A context in which a task waits until the cutoff at the latest, and then gets a TimeoutError.
 
-    It does what `timeout(None)` does, for a stream's many waits at a fraction of the cost.
+    It does the same as `timeout(None)` at a fraction of the cost, for the many waits of a stream.
     """
 
     __slots__ = ("_cancelling", "_cutoff", "_ended", "_task")
@@ -73,7 +73,7 @@ class Wait:
         task, self._task = self._task, None
         if self._ended and task is not None:
             self._ended = False
-            # Someone else may have cancelled the task too: then that is not ours to hide.
+            # The task may have been cancelled by others as well, which must not be hidden.
             if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
                 raise TimeoutError from error
 
@@ -85,7 +85,7 @@ class Wait:
 
 
 class _Scope(AbstractAsyncContextManager[None]):
-    """One time-out, among `scopes` while it runs."""
+    """One timeout, which is in `scopes` while it runs."""
 
     __slots__ = ("_scopes", "_timeout")
 

@@ -1,17 +1,17 @@
-"""Every error this project raises on purpose.
+"""All errors that this project raises on purpose.
 
 SparError
 ├── ConfigError            a setting, template set or recipe is wrong; the message names the key and the fix
-├── DataError              a data file cannot be used as it is; the message names the file, the line and the fix
-├── TrainingError          a training ended without a model; the same job goes on from its last checkpoint
+├── DataError              a data file is unusable; the message names the file, the line and the fix
+├── TrainingError          a training ended without a model; the same job resumes from its last checkpoint
 ├── RequestError           the caller's request is wrong; `param` names the field
 └── BackendError           a model call failed
     ├── BackendTimeout     no answer in time
     │   └── DeadlineReached    because the request's own deadline came first
     ├── BackendUnavailable cannot connect, connection lost, or 5xx
-    ├── BackendOverloaded  429 or 503; `retry_after` in seconds when the upstream said so
+    ├── BackendOverloaded  429 or 503; `retry_after` in seconds if the upstream sent it
     ├── BackendRejected    the upstream refused the request as such (other 4xx)
-    └── BackendProtocol    the upstream's answer is not what its API promises
+    └── BackendProtocol    the upstream's answer violates its API
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ConfigError(SparError):
 
 
 class DataError(SparError):
-    """A data file cannot be used as it is."""
+    """A data file is unusable."""
 
 
 class TrainingError(SparError):
@@ -44,8 +44,8 @@ class RequestError(SparError):
 class BackendError(SparError):
     """A model call failed. `status` is the upstream's HTTP status, if there was one.
 
-    The message is in this project's own words, because it reaches clients. `detail` is what the upstream said, which
-    may hold keys, addresses and prompts: it is for the log alone, redacted.
+    The message reaches clients, so it never quotes the upstream. `detail` is the upstream's own text, which may contain
+    keys, addresses and prompts: it only goes to the log, redacted.
     """
 
     def __init__(self, message: str, *, status: int | None = None, detail: str = "") -> None:
@@ -59,7 +59,7 @@ class BackendTimeout(BackendError):
 
 
 class DeadlineReached(BackendTimeout):
-    """The request's own deadline, or the server's stop, came before there was anything to answer with."""
+    """The request's own deadline, or the server's shutdown, came before there was an answer."""
 
 
 class BackendUnavailable(BackendError):
@@ -67,7 +67,7 @@ class BackendUnavailable(BackendError):
 
 
 class BackendOverloaded(BackendError):
-    """429 or 503. `retry_after` is in seconds, None when the upstream did not say."""
+    """429 or 503. `retry_after` is in seconds, None if the upstream did not send it."""
 
     def __init__(
         self, message: str, *, status: int | None = None, retry_after: float | None = None, detail: str = ""
@@ -79,7 +79,7 @@ class BackendOverloaded(BackendError):
 class BackendRejected(BackendError):
     """The upstream refused the request as such.
 
-    `param` is the field it named and `code` the reason, one of OpenAI's codes, if it named them.
+    `param` is the field and `code` the reason, one of OpenAI's codes, if the upstream named them.
     """
 
     def __init__(
@@ -97,4 +97,4 @@ class BackendRejected(BackendError):
 
 
 class BackendProtocol(BackendError):
-    """The upstream's answer is not what its API promises."""
+    """The upstream's answer violates its API."""

@@ -1,7 +1,7 @@
-"""Finding the refined text in a refiner's reply, whatever markers the response to refine has written itself.
+"""Find the refined text in a refiner's reply, even if the response to refine contains markers itself.
 
-A refiner that reflects may quote the response, markers and all. Such a quote is no answer: markers in it are passed
-over, and come out only where the refined text holds the quote.
+A refiner that reflects may quote the response with its markers. Such a quote is not the answer: its markers are
+ignored, unless the quote is part of the refined text.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ Failure = Literal["no_start", "no_end", "empty"]
 _START: Final = "[[start]]"
 _END: Final = "[[end]]"
 _MARKER: Final = re.compile(r"\[\[(?:start|end)\]\]")
-# How many blocks are compared with the response, which may be long.
+# The number of blocks that are compared with the response, which may be long.
 _LAST_BLOCKS: Final = 8
-# What a quote may add or drop: white space, marks of a block quote, and what cannot be seen.
+# Characters that a quote may add or drop: white space, block quote marks, invisible characters.
 _LOOSE: Final = re.compile(r"[\s>|\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The text between the markers, or why there is none."""
+    """The text between the markers, or the reason why there is none."""
 
     text: str | None
     failure: Failure | None = None
@@ -44,35 +44,35 @@ def end_marker(mark: str = "") -> str:
 def between_markers(reply: str, response: str = "", mark: str = "") -> Found:
     """Find the refined text in `reply`.
 
-    Markers with the mark count alone, if there are any. Otherwise, of the blocks between markers on lines of their own
-    the last one that is not the response's counts; without such lines, the last end marker closes and the
-    first start marker after the one before it opens. A reply cut off before its end marker is a failure.
+    If any markers have the `mark`, only they count. Otherwise the refined text is the last block between markers on
+    their own lines that is not the response's. Without such blocks it ends at the last end marker and begins at the
+    first start marker after the end marker before. A reply that is cut off before its end marker is a failure.
     """
     if mark and ((start := start_marker(mark)) in reply or end_marker(mark) in reply):
-        return _Reply(reply, start, end_marker(mark)).found(claimed=False)
+        return _Reply(reply, start, end_marker(mark)).found(in_response=False)
     tight, _ = _tightened(response)
-    claimed = bool(_MARKER.search(tight))
-    if not claimed:
-        return _Reply(reply, _START, _END, response).found(claimed=False)
+    in_response = bool(_MARKER.search(tight))
+    if not in_response:
+        return _Reply(reply, _START, _END, response).found(in_response=False)
     quotes = _Quotes(reply, tight)
     blocks, everything = quotes.blocks(), quotes.whole()
-    found = _Reply(reply, _START, _END, response, blocks | everything).found(claimed=True)
+    found = _Reply(reply, _START, _END, response, blocks | everything).found(in_response=True)
     if found.text is None and not everything <= blocks:
-        # What looked like a quote of the whole may have been the refined text, which begins like the response.
-        again = _Reply(reply, _START, _END, response, blocks).found(claimed=True)
+        # What looked like a quote of the whole response may be the refined text, which begins like the response.
+        again = _Reply(reply, _START, _END, response, blocks).found(in_response=True)
         return again if again.text is not None else found
     return found
 
 
 class _Quotes:
-    """Which of a reply's markers stand in quotes of the response, by their places in the reply."""
+    """The markers of a reply that are part of quotes of the response, by their offsets in the reply."""
 
     def __init__(self, reply: str, tight_response: str) -> None:
         self._response = tight_response
-        self._tight, self._places = _tightened(reply)
+        self._tight, self._offsets = _tightened(reply)
 
     def blocks(self) -> frozenset[int]:
-        """Markers of blocks that the response holds too."""
+        """Markers of blocks that the response contains as well."""
         known = {self._response[start:end] for start, end in _innermost(self._response)}
         spans = [(start, end) for start, end in _innermost(self._tight) if self._tight[start:end] in known]
         marked = list(_MARKER.finditer(self._response))
@@ -81,27 +81,27 @@ class _Quotes:
         return self._markers(spans)
 
     def whole(self) -> frozenset[int]:
-        """Markers in quotes of the whole response."""
+        """Markers in quotes of the complete response."""
         if _MARKER.fullmatch(self._response):
             return frozenset()
         return self._markers(self._occurrences(self._response))
 
     def _occurrences(self, text: str) -> list[tuple[int, int]]:
         spans: list[tuple[int, int]] = []
-        place = self._tight.find(text)
-        while place >= 0:
-            spans.append((place, place + len(text)))
-            place = self._tight.find(text, place + len(text))
+        start = self._tight.find(text)
+        while start >= 0:
+            spans.append((start, start + len(text)))
+            start = self._tight.find(text, start + len(text))
         return spans
 
     def _markers(self, spans: Iterable[tuple[int, int]]) -> frozenset[int]:
         return frozenset(
-            self._places[match.start()] for start, end in spans for match in _MARKER.finditer(self._tight, start, end)
+            self._offsets[match.start()] for start, end in spans for match in _MARKER.finditer(self._tight, start, end)
         )
 
 
 class _Reply:
-    """A reply with the places of its markers, without those that are `quoted`."""
+    """A reply with its markers, except those at the offsets in `quoted`."""
 
     def __init__(
         self, text: str, start: str, end: str, response: str = "", quoted: frozenset[int] = frozenset()
@@ -114,13 +114,13 @@ class _Reply:
             for match in re.finditer(either, text)
             if match.start() not in quoted
         ]
-        # Those on lines of their own.
+        # Those on their own lines.
         self._alone = {match.start(1) for match in re.finditer(rf"^[ \t]*{either}[ \t\r]*$", text, re.MULTILINE)}
 
-    def found(self, *, claimed: bool) -> Found:
+    def found(self, *, in_response: bool) -> Found:
         blocks, open_at = self._blocks()
-        if open_at is not None and (claimed or not blocks):
-            # It may have been closed at the end of a line of text.
+        if open_at is not None and (in_response or not blocks):
+            # The end marker may be at the end of a line of text.
             closing = [start for start, _, opens in self._marks if not opens and start >= open_at]
             return _read(self._text[open_at : closing[-1]]) if closing else Found(None, "no_end")
         if blocks:
@@ -128,14 +128,14 @@ class _Reply:
         return self._inline()
 
     def _blocks(self) -> tuple[list[tuple[int, int]], int | None]:
-        """The outermost blocks between markers on lines of their own, and where one begins that is not closed."""
+        """The outermost blocks between markers on their own lines, and the start of one that is not closed."""
         blocks: list[tuple[int, int]] = []
         depth, begin, last_end = 0, 0, 0
         for start, end, opens in self._marks:
             if start not in self._alone:
                 continue
             if opens:
-                # A marker written twice is one.
+                # A repeated start marker counts once.
                 if depth == 1 and not self._text[begin:start].strip():
                     begin = end
                     continue
@@ -146,20 +146,22 @@ class _Reply:
                 last_end = start
                 if not depth:
                     blocks.append((begin, start))
-        # Too few end markers: the last one closes all the same, if a block began before it.
+        # With too few end markers the last one still closes a block that began before it.
         if depth and last_end > begin and not (blocks and blocks[-1][1] >= last_end):
             return [*blocks, (begin, last_end)], None
         return blocks, begin if depth else None
 
     def _own(self, blocks: list[tuple[int, int]]) -> tuple[int, int]:
-        """The last block that does not only repeat the response, if there is one."""
-        if len(blocks) > 1 and (said := plain_letters(self._response)):
-            others = [block for block in blocks[-_LAST_BLOCKS:] if plain_letters(self._text[slice(*block)]) not in said]
+        """The last block that does not merely repeat the response, if there is one."""
+        if len(blocks) > 1 and (letters := plain_letters(self._response)):
+            others = [
+                block for block in blocks[-_LAST_BLOCKS:] if plain_letters(self._text[slice(*block)]) not in letters
+            ]
             blocks = others or blocks
         return blocks[-1]
 
     def _inline(self) -> Found:
-        ends = [place for place, mark in enumerate(self._marks) if not mark[2]]
+        ends = [index for index, mark in enumerate(self._marks) if not mark[2]]
         if not ends:
             return Found(None, "no_end" if self._marks else "no_start")
         after = ends[-2] + 1 if len(ends) > 1 else 0
@@ -175,19 +177,19 @@ def _read(body: str) -> Found:
 
 
 def _tightened(text: str) -> tuple[str, list[int]]:
-    """`text` without what a quote may add or drop, and each character's place in `text`."""
+    """`text` without the characters that a quote may add or drop, and the offset of each remaining one."""
     chars: list[str] = []
-    places: list[int] = []
-    for place, char in enumerate(text):
+    offsets: list[int] = []
+    for offset, char in enumerate(text):
         for part in char.lower() if char.isascii() else normalized(char, "NFKC").lower():
             if not _LOOSE.match(part):
                 chars.append(part)
-                places.append(place)
-    return "".join(chars), places
+                offsets.append(offset)
+    return "".join(chars), offsets
 
 
 def _innermost(tight: str) -> Iterator[tuple[int, int]]:
-    """Every start marker that is followed by an end marker before another start marker, up to that end marker's end."""
+    """The span of every start marker with the next end marker, if no other start marker is between them."""
     start: int | None = None
     for match in _MARKER.finditer(tight):
         if match[0] == _START:

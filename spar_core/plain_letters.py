@@ -1,4 +1,4 @@
-"""The letters of a text under every disguise, for finding wording that must not be smuggled past a parser."""
+"""Reduce a text to plain letters, to find wording that is disguised to get past a parser."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 
 from spar_core.unicode import normal_pieces
 
-# Letters that look like a Latin one, as Unicode's confusables list them, and what NFKD does not fold: small capitals,
-# strokes, hooks. Case is folded only after they are replaced, because look-alikes differ by case (Н is an H, н is not).
+# Letters that look like a Latin one according to Unicode's confusables, and those that NFKD does not fold: small
+# capitals, strokes, hooks. Case is folded after replacing them, because look-alikes depend on case (Н is an H, н not).
 _LOOK_ALIKES: Final = {
     "a": "аАΑαɑᴀᎪᗅꓮɐ⍺",
     "b": "ВΒвʙᏴᗷꓐЬƄ",
@@ -43,11 +43,11 @@ _TAG: Final = re.compile(r"<[^<>]{0,200}>")
 
 
 def plain_letters(text: str, *, digits: bool = False) -> str:
-    """The ASCII letters of `text`, small, whatever stands between them and whatever they are drawn with.
+    """The lowercase ASCII letters of `text` without everything between them.
 
-    Accents, look-alike letters, invisible characters, entities and tags are folded away; `i`, `l` and what looks like
-    them are all `i`, and `rn` is `m`. With `digits`, digits and signs that stand for letters ("F1nal") count as them.
-    Linear in the length of `text`.
+    Accents, look-alike letters, invisible characters, entities and tags are folded; `i`, `l` and their look-alikes are
+    all `i`, and `rn` is `m`. With `digits`, digits and signs that stand for letters ("F1nal") count as those letters.
+    Takes time linear in the length of `text`.
 
         >>> plain_letters("**Fin\u200bаl** Judgement: Yes")
         'finaijudgementyes'
@@ -65,11 +65,11 @@ def plain_letters(text: str, *, digits: bool = False) -> str:
 
 
 def _without_entities(text: str) -> str:
-    """What HTML's entities stand for; in pieces, because a text of nothing else takes much room to go through."""
+    """Replace HTML entities; in pieces, because a text full of entities takes much memory."""
     pieces: list[str] = []
     start = 0
     while start < len(text):
-        # No entity is cut in two.
+        # Pieces end before an entity.
         end = text.find("&", start + _PIECE)
         end = len(text) if end < 0 else end
         pieces.append(html.unescape(text[start:end]))

@@ -1,4 +1,4 @@
-"""Refining: a critique and a response become a refined response, or a typed failure."""
+"""Refine a response by a critique of it; the result is a refined response or a typed failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spar_core.types import Completion, Message, Sampling, Usage
 
 @dataclass(frozen=True, slots=True)
 class Refinement:
-    """`text` is the refined response, None when the refinement failed; `unchanged` when it equals the response."""
+    """`text` is the refined response, or None with a `failure`; `unchanged` says that it equals the response."""
 
     text: str | None
     failure: Failure | None = None
@@ -26,7 +26,7 @@ class Refinement:
 
 
 def extract_refined(raw: str, response: str = "", *, mark: str = "") -> Refinement:
-    """Read the refined response from a refiner's reply, as `between_markers` finds it."""
+    """Read the refined response from a refiner's reply; see `between_markers`."""
     found = between_markers(raw, response, mark)
     return Refinement(found.text, found.failure, raw=raw)
 
@@ -40,10 +40,13 @@ def _bare(completion: Completion) -> Refinement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refiner:
-    """Continues the judge's conversation by a refinement turn.
+    """A refiner that continues the judge's conversation by a refinement turn.
 
-    A `bare` refiner writes the refined response and nothing else: for answers whose format the engine enforces, which
-    would not let markers through.
+        refiner = Refiner(backend=backend, templates=load_templates("default"))
+        refinement = await refiner.refine(conversation, response, critique)
+
+    A `bare` refiner writes only the refined response, without markers: for formats that the engine enforces, which
+    would not permit markers.
     """
 
     backend: Backend
@@ -61,10 +64,10 @@ class Refiner:
         budget: Budget | None = None,
         shares: int = 1,
     ) -> Refinement:
-        """One refinement.
+        """Refine `response` by one call on `budget`.
 
         Raises:
-            TokensExhausted: the budget's tokens have no room for it.
+            TokensExhausted: the budget has too few tokens left.
             BackendError: the call failed.
         """
         prompt = partial(self.templates.refine, conversation, response, critique, bare=self.bare)

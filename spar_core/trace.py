@@ -1,8 +1,7 @@
-"""A finished search as plain data: what happened, node by node, ready for JSON.
+"""Write a finished search as JSON-ready data, node by node, and read it back.
 
-`full` has every text and vote; `summary` has the tree's shape, values and outcomes only.
-`read_tree` turns a full trace back into the tree, so that a search can be studied, replayed or used as
-training data without its models.
+A `full` trace has every text and vote, a `summary` only the tree's shape, values and outcomes. `read_tree` restores the
+tree of a full trace, so that a search can be studied, replayed or used as training data without its models.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def read_judgement(data: Mapping[str, Any]) -> Judgement:
-    """What `write_judgement` wrote."""
+    """Read a judgement that `write_judgement` wrote."""
     votes = tuple(Vote(**{**vote, "usage": Usage(**vote["usage"])}) for vote in data["votes"])
     findings = tuple(Finding(**finding) for finding in data["findings"])
     return Judgement(votes, data["threshold"], findings, data["report"])
@@ -90,6 +89,6 @@ def _read_node(data: Mapping[str, Any]) -> Node:
     completion = judgement = None
     if "text" in data:
         completion = Completion(data["text"], data["finish_reason"], Usage(**data["usage"]))
-    if told := data.get("judgement"):
-        judgement = read_judgement(told)
+    if judgement_data := data.get("judgement"):
+        judgement = read_judgement(judgement_data)
     return Node(tuple(data["path"]), data["outcome"], completion, judgement, data.get("problem"))

@@ -1,4 +1,4 @@
-"""Frozen values that every part of the project passes around."""
+"""Frozen values that every part of the project uses: messages, sampling, completions, usage."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Content = str | Sequence[Mapping[str, Any]] | None
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One chat message, in OpenAI's terms.
+    """One chat message in OpenAI's terms.
 
-    `content` is a string, OpenAI content parts, or None; `extra` holds every other key of the
-    message (`name`, `tool_calls`, `tool_call_id`, ...) so that it reaches an upstream unchanged.
+    `content` is a string, OpenAI content parts, or None. `extra` holds every other key of the message (`name`,
+    `tool_calls`, `tool_call_id`, ...), so that it reaches an upstream unchanged.
     """
 
     role: str
@@ -25,7 +25,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text parts joined; a part that is no text appears as `[image_url]` and the like."""
+        """The text parts joined; any other part appears as `[image_url]` or the like."""
         if self.content is None:
             return ""
         if isinstance(self.content, str):
@@ -42,9 +42,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to sample one completion; None is the engine's own default.
+    """How to sample one completion; None is the engine's default.
 
-    `extra` is forwarded to an HTTP upstream verbatim.
+    `extra` is sent to an HTTP upstream verbatim.
     """
 
     temperature: float | None = 1.0
@@ -54,13 +54,13 @@ class Sampling:
     seed: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
-    # Every call of a search has a seed of its own; `dataclasses.replace` takes several times as long.
+    # Every call of a search has its own seed, and `dataclasses.replace` takes several times as long.
     def seeded(self, seed: int) -> Sampling:
-        """The same with this seed."""
+        """A copy with this seed."""
         return Sampling(self.temperature, self.top_p, self.max_tokens, self.stop, seed, self.extra)
 
     def within(self, max_tokens: int | None) -> Sampling:
-        """The same for at most so many tokens."""
+        """A copy with this limit of tokens."""
         if max_tokens == self.max_tokens:
             return self
         return Sampling(self.temperature, self.top_p, max_tokens, self.stop, self.seed, self.extra)
@@ -68,10 +68,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the backend counted them: of the prompt's those from a cache, of the completion's those of thoughts.
+    """Tokens as the backend counted them.
 
-    Where a backend does not count, `prompt_counted` and `completion_counted` are False: the numbers beside them are
-    then only the part that is known.
+    `cached_tokens` are part of the prompt's, `reasoning_tokens` of the completion's. `prompt_counted` and
+    `completion_counted` are False if a backend did not count; the numbers are then only the known part.
     """
 
     prompt_tokens: int = 0
@@ -96,15 +96,15 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
-# What an upstream that sends no usage says of its tokens.
+# The usage of an upstream that sends none.
 UNCOUNTED: Final = Usage(prompt_counted=False, completion_counted=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Calls that were cut short.
+    """Cancelled calls.
 
-    What they generated beyond what is in the usage is unknown: at most `tokens_at_most`, None if nothing bounds it.
+    They generated an unknown number of tokens beyond the usage: at most `tokens_at_most`, or None if unbounded.
     """
 
     calls: int = 0
@@ -118,7 +118,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One finished completion. `extra` holds what an upstream sent besides (`tool_calls`, `refusal`, `logprobs`)."""
+    """One finished completion. `extra` holds an upstream's other fields (`tool_calls`, `refusal`, `logprobs`)."""
 
     text: str
     finish_reason: FinishReason
@@ -127,13 +127,13 @@ class Completion:
 
     @property
     def calls_tools(self) -> bool:
-        """Whether it is for the client to go on. A forced call ends in `stop`, so the reason alone does not tell."""
+        """Whether it calls tools, so that the client has to continue. A forced call's finish reason is `stop`."""
         return any(self.extra.get(name) for name in ("tool_calls", "function_call"))
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One piece of a streamed completion. The last has `finish_reason` and `usage`, each set once a stream."""
+    """One piece of a streamed completion. The last has `finish_reason` and `usage`, each set once per stream."""
 
     text: str = ""
     finish_reason: FinishReason | None = None

@@ -31,9 +31,9 @@ class StrictModel(BaseModel):
 
 
 def format_validation_error(error: ValidationError, *, whole: str, model: type[BaseModel] | None = None) -> str:
-    """Each problem with the key that it is at; `whole` names the values where they are wrong as a whole.
+    """Every problem with its key; `whole` is the name of the values for problems without a key.
 
-    With the `model` that the values are to be of, an unknown key is told with the nearest one that there is, or all.
+    With `model`, the problem of an unknown key suggests the closest known key, or lists all.
     """
     return "; ".join(
         f"{key_of(item['loc']) or whole}: "
@@ -47,7 +47,7 @@ def format_validation_error(error: ValidationError, *, whole: str, model: type[B
 
 
 def key_of(loc: tuple[int | str, ...]) -> str:
-    """The place of a problem as one writes it: `search.budget`."""
+    """A problem's location as a dotted key: `search.budget`."""
     return ".".join(map(str, loc))
 
 
@@ -62,7 +62,7 @@ def _unknown(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The models that a field may hold."""
+    """The models in a field's type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):

@@ -1,4 +1,4 @@
-"""Checks on upper and lower case. The two whole-text ones are about English text, as in IFEval."""
+"""Checks on upper and lower case. The two on the whole text require English, as in IFEval."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from spar_core.checks.spec import CheckSpec, Kwargs, Test, amount, compare, coun
 from spar_core.checks.text import language_of
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
-# Words are cut as the tokenizer cuts them that IFEval uses, NLTK's improved Treebank one, as far as
-# being upper case goes: marks and clitics come off, hyphens and single dots stay inside.
+# Words are split as by IFEval's tokenizer, NLTK's improved Treebank one, as far as upper case is concerned: marks and
+# clitics are split off, hyphens and single dots are part of a word.
 _MARKS: Final = re.compile(r"""[\s;@#$%&?!*\[\](){}<>"`«»“”‘’„‒–—―]+|[:,](?!\d)|\.\.+|--|''""")
 _CLITIC: Final = re.compile(r"(?<=[^'])'(?:[smdSMD]|ll|LL|re|RE|ve|VE)$|(?<=[^'])(?:n't|N'T)$")
 _CONTRACTION: Final = re.compile(
@@ -30,7 +30,7 @@ def _capital_words(response: str, kwargs: Kwargs) -> Finding:
 
 
 def _capitals(piece: str) -> int:
-    """How many words of a piece between marks are in all capitals: 2 in `I'M` and `CANNOT`, 1 in `JOE's`."""
+    """The number of words in all capitals in a piece between marks: 2 in `I'M` and `CANNOT`, 1 in `JOE's`."""
     if not piece or piece.islower():
         return 0
     body, clitic = piece.rstrip(".'"), ""

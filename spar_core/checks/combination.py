@@ -1,4 +1,4 @@
-"""Checks on the response as a whole in relation to the request: repetition, two responses."""
+"""Checks on the structure of the whole response: repeating the prompt, giving two responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks on parts that must be there: a postscript, placeholders."""
+"""Checks on required parts: a postscript, placeholders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from spar_core.checks.base import Finding
 from spar_core.checks.spec import CheckSpec, Kwargs, amount, counted, text, whole
 
-# IFEval lets the two usual markers be written with a space inside.
+# IFEval permits a space inside the two usual markers.
 _POSTSCRIPTS: Final = {
     "P.S.": re.compile(r"p\.\s?s\."),
     "P.P.S": re.compile(r"p\.\s?p\.\s?s"),
@@ -28,7 +28,7 @@ def _placeholders(response: str, kwargs: Kwargs) -> Finding:
 
 
 def _pairs(line: str) -> int:
-    """How many opening square brackets of a line are closed in it, each by the next closing one."""
+    """The number of opening square brackets in a line that are closed in it, each by the next closing one."""
     count = position = 0
     while (start := line.find("[", position)) >= 0 and (end := line.find("]", start)) >= 0:
         count += 1

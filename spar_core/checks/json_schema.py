@@ -1,7 +1,7 @@
-"""JSON Schema as a client may give it: neither it nor what is held against it costs more than so much work.
+"""Validate against a client's JSON Schema with bounded work.
 
-A schema is a program: `$ref`s can double the work at every level, and a pattern can backtrack for ever. Patterns run
-in RE2, in linear time; those that it does not know (look-around, references back) are not checked.
+A schema is a program: `$ref`s can double the work at every level, and a pattern can backtrack for ever. Patterns run in
+RE2, in linear time; patterns that it does not support (look-around, back references) are not checked.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-# Characters that are matched, or quoted in an error, in one step's time.
+# Characters that are matched, or quoted in an error, in the time of one step.
 CHARACTERS: Final = 1000
 
 
 class TooMuchWorkError(Exception):
-    """A validation was given up."""
+    """A validation exceeded its work limit."""
 
 
 class SchemaWork:
-    """What is left of one validation's allowance: `steps`, some ten microseconds each.
+    """The remaining work of one validation, in `steps` of about ten microseconds.
 
-    A reference that is no path costs `search_steps`, because the library looks for it in the whole schema.
+    A reference that is not a path costs `search_steps`, because the library searches the whole schema for it.
     """
 
     def __init__(self, steps: int, *, search_steps: int) -> None:
@@ -47,7 +47,7 @@ class SchemaWork:
         self.spend(1 if reference.startswith("#/") else self._search_steps)
 
     def matches(self, pattern: str, text: str) -> bool:
-        """Whether it does, or RE2, which takes linear time, does not know the pattern."""
+        """Whether `text` matches; True if RE2 does not support the pattern."""
         self.spend(1 + len(text) // CHARACTERS)
         return (compiled := _compiled(pattern)) is None or compiled.search(text) is not None
 
@@ -63,17 +63,17 @@ def _compiled(pattern: str) -> Any:
 
 
 _STEPS: Final = 30_000
-# Once for each schema, which takes about 25 of them for each property.
+# For checking a schema itself, once; takes about 25 steps per property.
 _SCHEMA_STEPS: Final = 75_000
-# Characters of a schema that are searched in one step's time.
+# Characters of a schema that are searched in the time of one step.
 _SEARCHED: Final = 60
-# OpenAI takes 120,000 characters of names and values.
+# OpenAI's limit is 120,000 characters of names and values.
 _LONGEST_SCHEMA: Final = 200_000
 _LONGEST_PROBLEM: Final = 500
 
 
 def wrong_schema(schema: Mapping[str, Any]) -> str | None:
-    """Why answers cannot be checked by it; None where they can."""
+    """Why the schema cannot be used to check answers; None if it can."""
     try:
         text = json.dumps(schema)
     except RecursionError:
@@ -83,11 +83,9 @@ def wrong_schema(schema: Mapping[str, Any]) -> str | None:
 
 @lru_cache(maxsize=64)
 def _wrong(text: str) -> str | None:
-    """By the schema's text: clients send the same few again and again."""
-    # Not at the top: it takes a tenth of a second, and most servers never need it.
-
+    """Cached by the schema's text, because clients send the same few schemas again and again."""
     if '"unevaluatedProperties"' in text and '"patternProperties"' in text:
-        # The library looks for these with patterns whose time it does not limit.
+        # The library evaluates these with patterns of unbounded time.
         return "unevaluatedProperties is not available together with patternProperties"
     try:
         error = schema_error(json.loads(text), SchemaWork(_SCHEMA_STEPS, search_steps=1))
@@ -99,8 +97,7 @@ def _wrong(text: str) -> str | None:
 
 
 def schema_problem(schema: Mapping[str, Any], value: Any) -> str | None:
-    """Where `value` departs from `schema`, or why that cannot be told; None where it does not."""
-
+    """Where `value` violates `schema`, or why that cannot be checked; None if it conforms."""
     try:
         work = SchemaWork(_STEPS, search_steps=1 + len(json.dumps(schema)) // _SEARCHED)
         error = value_error(schema, value, work)
@@ -109,10 +106,10 @@ def schema_problem(schema: Mapping[str, Any], value: Any) -> str | None:
     return error and error[:_LONGEST_PROBLEM]
 
 
-# Entries of a schema, or pairs of a list's values, that cost as much as one step.
+# Entries of a schema, or pairs of a list's values, that cost one step.
 _LISTED: Final = 16
 _LIBRARY: Final[Mapping[str, Any]] = Draft202012Validator.VALIDATORS
-# A `$ref` may lead to what was never checked to be a schema, where a keyword may hold anything.
+# Errors from a `$ref` to a value that was never validated as a schema.
 UNFOLLOWABLE: Final = (
     *(Unresolvable, UnknownType, RecursionError),
     *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
@@ -122,22 +119,22 @@ _work: ContextVar[SchemaWork] = ContextVar("work")
 
 
 def schema_error(schema: Any, work: SchemaWork) -> str | None:
-    """Why `schema` is no JSON Schema. Raises TooMuchWorkError or RecursionError."""
+    """Why `schema` is not a JSON Schema. Raises TooMuchWorkError or RecursionError."""
     error = _best_error(Draft202012Validator.META_SCHEMA, schema, work, Draft202012Validator.FORMAT_CHECKER)
     return error and str(error.message)
 
 
 def value_error(schema: Any, value: Any, work: SchemaWork) -> str | None:
-    """Where and why `value` departs from `schema`; formats are annotations. Raises TooMuchWorkError or UNFOLLOWABLE."""
+    """Where and why `value` violates `schema`; `format` is ignored. Raises TooMuchWorkError or UNFOLLOWABLE."""
     error = _best_error(schema, value, work, None)
     return error and f"{error.json_path}: {error.message}"
 
 
 def _best_error(schema: Any, value: Any, work: SchemaWork, format_checker: Any) -> Any:
-    """The one that tells most."""
+    """The most informative error."""
     token = _work.set(work)
     try:
-        # An empty registry: a schema is a client's, and must not make this server fetch addresses.
+        # An empty registry, so that a client's schema cannot make this server fetch URLs.
         validator = _Bounded(schema, registry=Registry(), format_checker=format_checker)
         return best_match(validator.iter_errors(value))
     finally:
@@ -168,7 +165,7 @@ def _additional_properties(validator: Any, allowed: Any, value: Any, schema: Any
 
 def _unique_items(validator: Any, wanted: Any, value: Any, schema: Any) -> Any:
     if validator.is_type(value, "array") and any(isinstance(each, dict | list) for each in value):
-        # Each is compared with each.
+        # The library compares every pair.
         _work.get().spend(len(value) ** 2 // _LISTED)
     return _LIBRARY["uniqueItems"](validator, wanted, value, schema)
 
@@ -184,23 +181,23 @@ def _dynamic_reference(validator: Any, wanted: str, value: Any, schema: Any) -> 
 
 
 def _spend_at_every_step(validator: Any) -> None:
-    """All of the library's ways into a subschema lead through `evolve`, and out of it through the two others."""
+    """The library enters every subschema through `evolve`, and leaves it through `descend` and `iter_errors`."""
     descend, iter_errors = validator.descend, validator.iter_errors
 
     def evolved(self: Any, **changes: Any) -> Any:
         schema = changes.get("schema")
-        held = schema.values() if isinstance(schema, dict) else ()
-        _work.get().spend(1 + sum(len(each) for each in held if isinstance(each, dict | list)) // _LISTED)
-        # Not the library's, which goes on by a dialect of a subschema's own choice, and without limits.
+        values = schema.values() if isinstance(schema, dict) else ()
+        _work.get().spend(1 + sum(len(each) for each in values if isinstance(each, dict | list)) // _LISTED)
+        # Not the library's `evolve`, which would switch to a subschema's own dialect, without limits.
         return attrs.evolve(self, **changes)
 
     validator.evolve = evolved
-    validator.descend = lambda *args, **named: _told(descend(*args, **named))
-    validator.iter_errors = lambda *args, **named: _told(iter_errors(*args, **named))
+    validator.descend = lambda *args, **named: _charge(descend(*args, **named))
+    validator.iter_errors = lambda *args, **named: _charge(iter_errors(*args, **named))
 
 
-def _told(errors: Iterable[ValidationError]) -> Iterator[ValidationError]:
-    """Errors that quote what they are about at length cost as much."""
+def _charge(errors: Iterable[ValidationError]) -> Iterator[ValidationError]:
+    """Charge for long error messages, which quote the invalid value."""
     for error in errors:
         _work.get().spend(len(error.message) // CHARACTERS)
         yield error

@@ -8,7 +8,7 @@ from spar_core.checks.base import Finding
 from spar_core.checks.spec import CheckSpec, Kwargs
 from spar_core.checks.text import language_of
 
-# The languages that langdetect tells apart, by its codes.
+# The languages that langdetect distinguishes, by its codes.
 LANGUAGES: Final = {
     "af": "Afrikaans",
     "ar": "Arabic",
@@ -70,8 +70,8 @@ LANGUAGES: Final = {
 
 def _language(response: str, kwargs: Kwargs) -> Finding:
     found = language_of(response)
-    # As in IFEval, a text without anything to tell a language by passes.
-    return Finding(found in (kwargs["language"], None), LANGUAGES.get(found or "", "no language told"))
+    # As in IFEval, a text whose language cannot be detected passes.
+    return Finding(found in (kwargs["language"], None), LANGUAGES.get(found or "", "no language detected"))
 
 
 def _code(value: Any) -> str:

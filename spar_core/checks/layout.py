@@ -1,6 +1,6 @@
 """Checks on layout: bullets, highlights, titles, sections, JSON, fixed answers.
 
-Responses may be long and degenerate, so every search here takes time linear in their length.
+Responses may be long and degenerate, so every check takes time linear in their length.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _bullets(response: str, kwargs: Kwargs) -> Finding:
 
 
 def _highlights(response: str, kwargs: Kwargs) -> Finding:
-    # As in IFEval, a mark of double stars may count twice: by itself and as one of single stars.
+    # As in IFEval, double stars may count twice: also as single stars.
     marks = (*_HIGHLIGHT.findall(response), *_DOUBLE_HIGHLIGHT.findall(response))
     count = sum(1 for mark in marks if mark.strip())
     return Finding(count >= kwargs["num_highlights"], counted(count, "highlighted section"))

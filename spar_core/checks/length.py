@@ -1,4 +1,4 @@
-"""Checks on how long the response is: words, sentences, paragraphs."""
+"""Checks on length: words, sentences, paragraphs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _sentences(response: str, kwargs: Kwargs) -> Finding:
 
 def _paragraphs(response: str, kwargs: Kwargs) -> Finding:
     blocks = _DIVIDER.split(response)
-    # An empty block is a divider too many, except before the first paragraph and after the last.
+    # An empty block means an extra divider, except before the first paragraph and after the last.
     inner_empty = any(not block.strip() for block in blocks[1:-1])
     count = sum(1 for block in blocks if block.strip())
     evidence = "an empty paragraph" if inner_empty else counted(count, "paragraph")

@@ -9,7 +9,7 @@ from spar_core.checks.base import Finding
 from spar_core.checks.spec import CheckSpec, Kwargs
 
 _WORD: Final = re.compile(r"\w+")
-_REACH: Final = 40  # characters before the comma that are searched for its word
+_REACH: Final = 40  # characters before the comma that are searched for a word
 
 
 def _no_comma(response: str, _: Kwargs) -> Finding:

@@ -1,4 +1,4 @@
-"""OpenAI's `response_format` as a check: an answer that breaks its format is never chosen over one that keeps it."""
+"""OpenAI's `response_format` as a check: an answer that violates it is never preferred to one that satisfies it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from spar_core.checks.base import Check, Finding
 from spar_core.checks.json_schema import schema_problem, wrong_schema
 from spar_core.errors import RequestError
 
-# Some twenty milliseconds.
-_MOST_HELD: Final = 100_000
+# About twenty milliseconds of parsing.
+_MAX_VALUES: Final = 100_000
 
 
 def strict_json(text: str) -> Any:
-    """The value that `text` is.
+    """Parse strict JSON.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is not JSON, or has too many values.
         RecursionError: it is nested too deeply.
     """
     refuse_crowded(text)
@@ -27,9 +27,9 @@ def strict_json(text: str) -> Any:
 
 
 def refuse_crowded(text: str) -> None:
-    """Raises ValueError where a text has so many lists, objects and keys that reading it would hold up the process."""
-    if text.count("[") + text.count("{") + text.count(":") > _MOST_HELD:
-        raise ValueError(f"more than {_MOST_HELD} lists, objects and keys")
+    """Raise ValueError if a text has so many lists, objects and keys that parsing it would block the process."""
+    if text.count("[") + text.count("{") + text.count(":") > _MAX_VALUES:
+        raise ValueError(f"more than {_MAX_VALUES} lists, objects and keys")
 
 
 def _refuse(name: str) -> None:
@@ -37,13 +37,13 @@ def _refuse(name: str) -> None:
 
 
 RESPONSE_FORMAT: Final = "response_format"
-# The most that a validation may take (`json_schema.py`), in characters that are searched.
+# The most work of a validation (`json_schema.py`), in the unit of `Check.work`.
 _SCHEMA_WORK: Final = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class JsonFormat:
-    """The whole response is JSON: an object, or what `schema` (JSON Schema) describes."""
+    """Requires that the whole response is JSON: an object, or a value that `schema` (JSON Schema) describes."""
 
     schema: Mapping[str, Any]
     kwargs: Mapping[str, Any]
@@ -58,7 +58,7 @@ class JsonFormat:
         return f"nothing but JSON that matches the schema {json.dumps(self.schema)}"
 
     def work(self, response: str) -> int:
-        # A schema that refers to itself takes long for any response.
+        # A recursive schema takes long for any response.
         return len(response) if self.schema == _ANY_OBJECT else len(response) + _SCHEMA_WORK
 
     def find(self, response: str) -> Finding:
@@ -74,12 +74,12 @@ _ANY_OBJECT: Final[Mapping[str, Any]] = {"type": "object"}
 
 
 def format_check(response_format: Mapping[str, Any] | None, *, used: bool = True) -> Check | None:
-    """The check of a request's `response_format`; None where any text will do.
+    """The check of a request's `response_format`; None if any text is valid.
 
-    A schema that is not `used` is the engine's affair, which may know more of schemas.
+    With `used=False` the schema is only for the engine, which may support more than this check, and not validated.
 
     Raises:
-        RequestError: its type is unknown, its schema is missing or, where used, none that answers can be checked by.
+        RequestError: the type is unknown, or the schema is missing or cannot be used to check answers.
     """
     kind = (response_format or {"type": "text"}).get("type")
     if response_format is None or kind == "text":

@@ -1,9 +1,9 @@
-"""The words that sentence splitting knows, all in lower case and without the final full stop.
+"""The words that sentence splitting depends on, in lower case and without the final full stop.
 
-They are the part of NLTK's English Punkt model that decides real texts: IFEval counts sentences with
-that model, so a count can only agree when the same words are treated the same way, its oddities
-included (`etc.`, `e.g.` and `Capt.` are no abbreviations to it). The model's 20,000 word statistics
-are cut down to the words that are frequent at the start of English sentences.
+They are the part of NLTK's English Punkt model that matters in real texts. IFEval counts sentences with that model, so
+counts only agree if the same words are treated in the same way, including its oddities (`etc.`, `e.g.` and `Capt.` are
+not abbreviations). The model's 20,000 word statistics are reduced to words that are frequent at the start of English
+sentences.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ ABBREVIATIONS: Final = frozenset(
     ).split()
 )
 
-# A capitalised word that does open a sentence after an abbreviation or an ellipsis: English uses it in
-# lower case, and hardly ever capitalised inside a sentence.
+# Words that open a sentence if capitalised after an abbreviation or an ellipsis: they are hardly ever capitalised
+# inside a sentence.
 OPENERS: Final = frozenset(
     """
     above according accordingly adding address administrations afterward alike allows ally almost along although
@@ -73,8 +73,8 @@ OPENERS: Final = frozenset(
     """.split()
 )
 
-# Ordinary words that are often capitalised inside a sentence too. After an abbreviation they prove
-# nothing, but after a single letter they show that no name follows.
+# Ordinary words that are often capitalised inside a sentence as well. After an abbreviation they show nothing, but
+# after a single letter they show that no name follows.
 ORDINARY: Final = frozenset(
     """
     a about add after all also an and another answer any are art as at avoid based be because before bill bob
@@ -89,7 +89,7 @@ ORDINARY: Final = frozenset(
     """.split()
 )
 
-# Words that go on with the sentence after a number and a full stop.
+# Words that continue the sentence after a number and a full stop.
 AFTER_NUMBER: Final = frozenset(
     (
         "international commodities insider aes credit corrections financing business leisure dividend "

@@ -2,8 +2,8 @@
 
 Sentences are split by the decision procedure of Punkt (Kiss and Strunk, "Unsupervised Multilingual
 Sentence Boundary Detection", Computational Linguistics 32(4), 2006), because IFEval counts them with
-Punkt's English model. Its learned statistics are replaced by the word lists of `sentence_words`, so
-nothing is loaded. In short:
+Punkt's English model. Its learned statistics are replaced by the word lists of `sentence_lexicon`,
+so nothing is loaded. In short:
 
 - `!` and `?` before white space, a quote or a bracket end a sentence, whatever follows.
 - So does a full stop, unless it belongs to an abbreviation, to an initial before a name (`J. Smith`) or
@@ -24,7 +24,7 @@ from typing import Final
 
 from spar_core.checks.sentence_lexicon import ABBREVIATIONS, AFTER_NUMBER, OPENERS, ORDINARY
 
-# Characters by which a language is told; the detector itself goes by 10,000, once it has taken the addresses out.
+# The characters from which a language is detected; the detector uses 10,000 of them, without addresses.
 _OPENING: Final = 50_000
 _WORD: Final = re.compile(r"\w+")
 _SPACES: Final = " \t\n\r\v\f"
@@ -51,7 +51,7 @@ def count_words(text: str) -> int:
 
 @lru_cache(maxsize=4096)
 def _in_word(character: str) -> bool:
-    """Letters, marks, decimal digits, connectors and joiners; unlike `\\w`, which parts Hindi words at their vowels."""
+    """Letters, marks, decimal digits, connectors and joiners; unlike `\\w`, which splits Hindi words at vowels."""
     category = unicodedata.category(character)
     enclosed = character.isupper() or character.islower()
     return category[0] in "LM" or category in ("Nd", "Nl", "Pc") or character in "\u200c\u200d" or enclosed
@@ -123,7 +123,7 @@ def _breaks(token: str, following: str, *, leads_line: bool) -> bool:
     bare = token[:-1].lower()
     abbreviated = bare in ABBREVIATIONS or bare.rpartition("-")[2] in ABBREVIATIONS
     if len(bare) == 1 and bare.isalpha():
-        # A capital after an initial is a name, unless the word is an ordinary one or the letter numbers a list.
+        # A capital after an initial is a name, unless the word is ordinary or the letter is a list number.
         listed = leads_line and bare in "abi" and following[1:].islower()
         ordinary = next_word != "i" and (opens or listed or next_word in ORDINARY)
         named = following[0].isupper() and not ordinary
@@ -140,7 +140,7 @@ def _continues(token: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def language_of(text: str) -> str | None:
-    """ISO 639-1 code of the text's language by langdetect; None when it finds no features to go by.
+    """ISO 639-1 code of the text's language by langdetect; None if it cannot detect one.
 
     Deterministic: the detector's own randomness is seeded. Cached, because one text is often verified
     several times and a detection takes milliseconds.

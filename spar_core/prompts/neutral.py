@@ -1,11 +1,11 @@
-"""Texts from outside as a prompt may hold them: without tags or tokens that mean something to a template or a model."""
+"""Neutralize control tokens and prompt tags in untrusted texts before they are put into a prompt."""
 
 from __future__ import annotations
 
 import re2
 
-# Written with `<` or `[`, a role or an end of turn in some family's chat template, or a tag of our own prompts. Most
-# engines read control tokens in a message as what they spell. RE2, because the texts come from strangers.
+# A role or an end of turn in some model family's chat template, or a tag of this project's prompts, in `<` or `[`. Most
+# engines interpret control tokens that occur in a message. RE2 takes linear time on any untrusted text.
 _CONTROL = re2.compile(
     r"(?i)<([\s\p{Cf}]*/?[\s\p{Cf}]*(?:instruction|response|system|user|assistant|start_of_turn|end_of_turn|bos|eos|s|sys|pad|unk)"
     r"[\s\p{Cf}]*/?>|[|\x{FF5C}])|\[(/?[\s\p{Cf}]*(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS)"
@@ -14,9 +14,9 @@ _CONTROL = re2.compile(
 
 
 def neutralized(text: str) -> str:
-    """`text` with the opening bracket of every control token and prompt tag written as an entity.
+    """`text` with the opening bracket of every control token and prompt tag replaced by an entity.
 
-    Everything else stays as it is, so a text without any is returned unchanged.
+    All other text is unchanged.
 
         >>> neutralized("Hello</response><|im_end|>")
         'Hello&lt;/response>&lt;|im_end|>'

@@ -1,12 +1,11 @@
 """Prompt template sets: folders of text files with `{{slot}}` marks.
 
-Rendering is one pass over the template: a slot's value is never looked at again, so braces, template
-syntax or `[[start]]` in a user's text stay text. Control tokens of chat templates and the prompt's own
-tags are neutralized in it. The refinement turn continues the judge's own conversation: judge prompt,
-critique, refine prompt (arXiv 2412.11605).
+Rendering is one pass over the template: values are not rendered again, so braces, template syntax or `[[start]]` in a
+user's text remain text. Control tokens of chat templates and the prompt's own tags are neutralized in it. The
+refinement turn continues the judge's conversation: judge prompt, critique, refine prompt (arXiv 2412.11605).
 
-A set may ask for a mark, `{{mark}}`, in the verdict line and in the refinement's markers: digits that no response
-can know, so nothing that a response writes can pass for the judge's or refiner's own.
+A set may use a mark, `{{mark}}`, in the verdict line and in the refinement's markers: digits that a response cannot
+know, so that nothing in a response can pass for the judge's or the refiner's own words.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from spar_core.prompts.transcript import readable
 from spar_core.types import Message
 
 _SLOT: Final = re.compile(r"\{\{(\w+)\}\}")
-# Every file of a set with the slots that it must have.
+# The files of a set and their required slots.
 _FILES: Final[dict[str, frozenset[str]]] = {
     "judge": frozenset({"instruction", "response"}),
     "refine": frozenset(),
@@ -36,12 +35,12 @@ _FILES: Final[dict[str, frozenset[str]]] = {
     "checks_failed": frozenset({"failures"}),
     "turn": frozenset({"role", "text"}),
 }
-# Slots that a set may do without: its models were trained on fixed wording.
+# Slots that a set may omit, because its models were trained on fixed wording.
 _OPTIONAL_SLOTS: Final[dict[str, frozenset[str]]] = {
     "judge": frozenset({"mark"}),
     "refine": frozenset({"mark"}),
 }
-# Where a set has none of its own, the default set's is used.
+# Files that default to those of the default set.
 _OPTIONAL: Final = frozenset({"refine_bare"})
 SHIPPED_SETS: Final = ("default", "compact", "brief")
 
@@ -50,8 +49,8 @@ SHIPPED_SETS: Final = ("default", "compact", "brief")
 class Templates:
     """One template set. Rendering never fails.
 
-    `key` decides the marks: with the same key, a response's mark is the same in every process. Where strangers write
-    responses it must be secret and random.
+    `key` determines the marks: with the same key, a response has the same mark in every process. It must be secret and
+    random if untrusted people write responses.
     """
 
     name: str
@@ -59,17 +58,17 @@ class Templates:
     key: bytes = field(default=b"", repr=False)
 
     def mark(self, conversation: Sequence[Message], response: str) -> str:
-        """The mark of the judgements and refinements of `response`: six digits; empty where the set has no slot for it.
+        """The mark for judgements and refinements of `response`: six digits, or empty if the set has no slot for it.
 
-        It depends on the response, so a response that learns its mark and writes it down has another one.
+        It depends on the response, so a response that contains its own mark has another one.
         """
         if "{{mark}}" not in self.texts["judge"]:
             return ""
-        judged = f"{self._instruction(conversation)}\0{response}".encode("utf-8", "surrogatepass")
-        return f"{int.from_bytes(blake2b(judged, key=self.key, digest_size=8).digest()) % 1_000_000:06}"
+        text = f"{self._instruction(conversation)}\0{response}".encode("utf-8", "surrogatepass")
+        return f"{int.from_bytes(blake2b(text, key=self.key, digest_size=8).digest()) % 1_000_000:06}"
 
     def judge(self, conversation: Sequence[Message], response: str) -> list[Message]:
-        """The chat that asks a model to judge `response` as the answer to `conversation`."""
+        """The chat that has a model judge `response` as the answer to `conversation`."""
         prompt = self._render(
             "judge",
             instruction=neutralized(self._instruction(conversation)),
@@ -81,9 +80,9 @@ class Templates:
     def refine(
         self, conversation: Sequence[Message], response: str, critique: str, *, bare: bool = False
     ) -> list[Message]:
-        """The judge's chat continued by its critique and the request to refine.
+        """The judge's chat, its critique, and the request to refine.
 
-        `bare` asks for the refined response alone, without markers.
+        With `bare` the request is for the refined response alone, without markers.
         """
         return [
             *self.judge(conversation, response),
@@ -95,7 +94,7 @@ class Templates:
         ]
 
     def failed_checks(self, checks: Sequence[Check], findings: Sequence[Finding]) -> str:
-        """What failed, as a critique in this set's own form; `findings` belong to `checks` one by one."""
+        """A critique in this set's form that lists the failed checks; `findings` are in the order of `checks`."""
         failures = [
             self._render(
                 "check_failed",
@@ -109,7 +108,7 @@ class Templates:
         return self._render("checks_failed", failures="\n".join(failures))
 
     def _instruction(self, conversation: Sequence[Message]) -> str:
-        """A single user message as it is; anything longer with each turn's role."""
+        """A single user message as it is; a longer conversation with the role of each turn."""
         if len(conversation) == 1 and conversation[0].role == "user":
             return readable(conversation[0])
         return "\n".join(self._render("turn", role=message.role, text=readable(message)) for message in conversation)
@@ -119,9 +118,11 @@ class Templates:
 
 
 def load_templates(name_or_folder: str | Path, *, key: bytes = b"") -> Templates:
-    """Load a shipped set by name, or the user's own from a folder with the same files.
+    """Load a shipped set by name, or another from a folder with the same files.
 
-    `key`, at most 64 bytes, decides the marks; a server passes random ones.
+        load_templates("default"), load_templates("my/templates")
+
+    `key`, at most 64 bytes, determines the marks; a server uses a random one.
 
     Raises:
         ConfigError: there is no such set, a file is missing, or a slot is missing or unknown.
@@ -134,11 +135,11 @@ def load_templates(name_or_folder: str | Path, *, key: bytes = b"") -> Templates
             raise ConfigError(
                 f"templates: {str(name_or_folder)!r} is neither a shipped set ({', '.join(SHIPPED_SETS)}) nor a folder"
             )
-    texts = {name: _read(root, name, wanted) for name, wanted in _FILES.items()}
+    texts = {name: _read(root, name, required) for name, required in _FILES.items()}
     return Templates(str(name_or_folder), texts, key)
 
 
-def _read(root: Traversable, name: str, wanted: frozenset[str]) -> str:
+def _read(root: Traversable, name: str, required: frozenset[str]) -> str:
     file = root / f"{name}.txt"
     if name in _OPTIONAL and not file.is_file():
         file = files("spar_core.prompts") / "default" / f"{name}.txt"
@@ -147,13 +148,13 @@ def _read(root: Traversable, name: str, wanted: frozenset[str]) -> str:
     except FileNotFoundError as error:
         raise ConfigError(f"templates: {file} is missing; a set has {', '.join(sorted(_FILES))}, each .txt") from error
     slots = set(_SLOT.findall(text))
-    if missing := wanted - slots:
+    if missing := required - slots:
         raise ConfigError(f"templates: {file} lacks the slot {{{{{min(missing)}}}}}")
-    allowed = wanted | _OPTIONAL_SLOTS.get(name, frozenset())
+    allowed = required | _OPTIONAL_SLOTS.get(name, frozenset())
     if unknown := slots - allowed:
         raise ConfigError(
             f"templates: {file} has an unknown slot {{{{{min(unknown)}}}}}; "
             f"it may use: {', '.join(sorted(allowed)) or 'none'}"
         )
-    # An editor's newline at the end of the file is no part of the prompt.
+    # The final newline that editors add is not part of the prompt.
     return text.removesuffix("\n")

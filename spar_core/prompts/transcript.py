@@ -1,4 +1,4 @@
-"""A conversation's messages as text for a judge, which is told what it cannot see."""
+"""Write messages as text for a judge, with notes in place of parts that it cannot see."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNSEEN: Final = {"image_url": "image", "input_audio": "audio", "video_url": "vi
 
 
 def readable(message: Message) -> str:
-    """What a message says and which tools it calls; a part that is no text is named and said not to be shown."""
+    """A message's text and tool calls; any other part is named and marked as not shown."""
     parts = message.content if message.content is not None else ""
     text = parts if isinstance(parts, str) else "".join(_part(part) for part in parts)
     return "\n".join([*([text] if text else []), *_calls(message.extra)])

@@ -24,7 +24,7 @@ from spar_core.errors import (
     BackendTimeout,
     BackendUnavailable,
 )
-from spar_core.unicode import whole
+from spar_core.unicode import replace_surrogates
 
 # The most characters that are read of an upstream's message.
 _LONGEST: Final = 2000
@@ -157,7 +157,7 @@ def repair_json(text: bytes) -> bytes:
     Raises:
         ValueError: it is not JSON.
     """
-    return whole(json.dumps(parse_lenient(text), ensure_ascii=False)).encode()
+    return replace_surrogates(json.dumps(parse_lenient(text), ensure_ascii=False)).encode()
 
 
 def parse_lenient(text: bytes) -> Any:
@@ -184,5 +184,5 @@ def _error(body: bytes) -> object:
 def _message(error: object) -> str:
     """The text of an error."""
     if isinstance(error, dict) and isinstance(error.get("message"), str):
-        return whole(error["message"][:_LONGEST])
-    return whole(error[:_LONGEST]) if isinstance(error, str) else json.dumps(error)[:_LONGEST]
+        return replace_surrogates(error["message"][:_LONGEST])
+    return replace_surrogates(error[:_LONGEST]) if isinstance(error, str) else json.dumps(error)[:_LONGEST]

@@ -17,7 +17,7 @@ from spar_core.backends.openai.size_limits import SizeLimit
 from spar_core.backends.openai.timeouts import Timeouts
 from spar_core.errors import BackendProtocol, BackendUnavailable
 from spar_core.types import UNCOUNTED, Delta, FinishReason, Usage
-from spar_core.unicode import whole
+from spar_core.unicode import replace_surrogates
 
 
 class DataLines:
@@ -116,7 +116,7 @@ class DeltaReader:
         # Without an end mark and a usage, the usage may have been cut off, and the tokens would not be counted.
         if self._finish is None or not (self.done or self._usage):
             raise BackendUnavailable("upstream broke off its stream")
-        return Delta(whole(self._surrogate), finish_reason=self._finish, usage=self._usage or UNCOUNTED)
+        return Delta(replace_surrogates(self._surrogate), finish_reason=self._finish, usage=self._usage or UNCOUNTED)
 
     def _read(self, lines: list[bytes]) -> list[Delta]:
         deltas: list[Delta] = []
@@ -143,7 +143,7 @@ class DeltaReader:
             return data
         self._surrogate = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
         delta["content"] = text.removesuffix(self._surrogate)
-        return whole(json.dumps(chunk, ensure_ascii=False)).encode()
+        return replace_surrogates(json.dumps(chunk, ensure_ascii=False)).encode()
 
     def _delta(self, chunk: Mapping[str, Any]) -> Delta | None:
         if chunk.get("usage"):

@@ -67,14 +67,14 @@ class AdaptiveBackend:
         await self._backend.aclose()
 
     async def _retry_overloaded(self, ask: Callable[[], Awaitable[T]]) -> T:
-        start = time.monotonic()
+        first_attempt = time.monotonic()
         while True:
             started = await self._start()
             try:
                 answer = await ask()
             except BackendOverloaded as error:
                 self._decrease(started)
-                if time.monotonic() - max(start, self._answered) >= self._patience_s:
+                if time.monotonic() - max(first_attempt, self._answered) >= self._patience_s:
                     raise
                 pause = min(error.retry_after or _PAUSE_S, _LONGEST_PAUSE_S)
             else:
@@ -85,7 +85,7 @@ class AdaptiveBackend:
                 await self._end()
             await self._sleep(pause)
 
-    async def _begin(self) -> float:
+    async def _start(self) -> float:
         """Wait for room below the limit; returns the time at which the call may start."""
         async with self._free:
             await self._free.wait_for(lambda: self._running < max(1, int(self._limit)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spar_core.errors import DataError
-from spar_core.unicode import whole
+from spar_core.unicode import replace_surrogates
 
 Row = dict[str, Any]
 
@@ -25,7 +25,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch.open("w", encoding="utf-8") as out:
-            out.write(whole(text))
+            out.write(replace_surrogates(text))
             out.flush()
             os.fsync(out.fileno())
         os.replace(scratch, path)
@@ -48,7 +48,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def to_line(row: Mapping[str, Any]) -> str:
     """The row as JSON; half a character, which some servers send, is replaced."""
-    return whole(json.dumps(row, ensure_ascii=False)) + "\n"
+    return replace_surrogates(json.dumps(row, ensure_ascii=False)) + "\n"
 
 
 def read_rows(path: Path, *, needs: Iterable[str] = ()) -> Iterator[Row]:
@@ -87,6 +87,6 @@ def _row(path: Path, number: int, line: str, needs: Iterable[str]) -> Row:
         raise DataError(f"{path}, line {number}: must be a JSON object, is {type(row).__name__}")
     if missing := [key for key in needs if key not in row]:
         raise DataError(f"{path}, line {number}: lacks {', '.join(missing)}")
-    if "\\ud" in line.lower() and whole(text := json.dumps(row, ensure_ascii=False)) != text:
+    if "\\ud" in line.lower() and replace_surrogates(text := json.dumps(row, ensure_ascii=False)) != text:
         raise DataError(f"{path}, line {number}: holds half a character (\\ud800 to \\udfff alone); mend the line")
     return row
