@@ -67,6 +67,16 @@ class Target:
         async with self.client.get(f"{self.upstream}/plays/{name[5:]}") as response:
             return dict(await response.json())
 
+    async def called(self, name: str, within_s: float) -> bool:
+        """Whether the upstream is called under a play's name in time."""
+        until = time.monotonic() + within_s
+        while True:
+            if (await self.seen(name))["calls"]:
+                return True
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(0.2)
+
     async def redirected(self) -> int:
         async with self.client.get(f"{self.upstream}/elsewhere") as response:
             return int(await response.json())

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from tests.attack.outcome import Outcome, none_of
-from tests.attack.target import MEMORY_MB, Target
+from tests.attack.target import BLOCKED_MS, MEMORY_MB, Target
 
 _CHAT: Final = "/v1/chat/completions"
 _MB: Final = 2**20
@@ -18,6 +18,8 @@ _LIMIT: Final = 32 * _MB - 4096
 _COPIES: Final = 8
 # One key's share of all long bodies, 128 MB, in as many copies as a request takes while it waits for its upstream.
 _TOGETHER_MB: Final = 640.0
+_AT_ONCE: Final = 16
+_LET_IN_WITHIN_S: Final = 30.0
 _QUESTION: Final = [{"role": "user", "content": "Hi"}]
 
 
@@ -55,18 +57,15 @@ _STRUCTURES: Final[dict[str, Callable[[], bytes]]] = {
     "32 MB of lists": lambda: _with("metadata", "[]"),
     "32 MB of objects": lambda: _with("metadata", '{"a":1}'),
     "32 MB of numbers": lambda: _with("metadata", "1"),
-    "32 MB of floats": lambda: _with("metadata", "1e-5"),
     "32 MB of one-letter texts": lambda: _with("metadata", '"\\u00e9"'),
     "32 MB of keys": lambda: _with("metadata", f"{{{_entries(20, '1')}}}"),
     "32 MB of half characters": lambda: _with("metadata", '"\\ud800"'),
     "32 MB of open lists": lambda: b"[" * _LIMIT,
     "32 MB of messages that are none": lambda: _filled('{"model": "pair", "messages": [', "0", "]}"),
-    "32 MB of empty messages": lambda: _filled('{"model": "pair", "messages": [', "{}", "]}"),
     "32 MB of parts that are none": lambda: _filled(
         '{"model": "pair", "messages": [{"role": "user", "content": [', "{}", "]}]}"
     ),
     "32 MB of stops": lambda: _with("stop", '"x"'),
-    "32 MB of wrong stops": lambda: _with("stop", "0"),
     "200,000 biases": lambda: _with("logit_bias", _entries(200_000, "1"), "{", "}", 1_000_000),
     "200,000 unknown fields": lambda: f'{{"model": "pair", {_entries(200_000, "1")}}}'.encode(),
     "200,000 unknown options": lambda: _with("refine", _entries(200_000, "1"), "{", "}", 1_000_000),
@@ -78,7 +77,6 @@ _STRUCTURES: Final[dict[str, Callable[[], bytes]]] = {
     "32 MB of digits": lambda: _with("seed", "9" * (_LIMIT - 200), "", "", _LIMIT),
     "32 MB of text": lambda: _text("a word " * (_LIMIT // 7 - 20)),
     "32 MB of Chinese": lambda: _text("水" * (_LIMIT // 3 - 100)),
-    "32 MB of blanks": lambda: _text(" " * (_LIMIT - 200)),
     "32 MB of one image": lambda: _filled(
         '{"model": "pair", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "',
         "A" * (_LIMIT - 300), '"}}]}]}',
@@ -96,34 +94,40 @@ async def structures(target: Target) -> list[Outcome]:
 
 
 async def many_at_once(target: Target) -> list[Outcome]:
-    """Forty bodies of 30 MB of one key, all of them under way: what has no room waits unread."""
+    """Bodies of 30 MB of one key, all of them under way: what has no room waits unread."""
     text = await target.play(delay_s=30.0)
     body = _text(text + " word" * (6 * _MB))
 
     async def send() -> None:
-        await asyncio.gather(*(target.post(_CHAT, body, within_s=25.0) for _ in range(40)))
-        if not (await target.seen(text))["calls"]:
+        sent = [asyncio.create_task(target.post(_CHAT, body)) for _ in range(_AT_ONCE)]
+        if not await target.called(text, within_s=_LET_IN_WITHIN_S):
             unread.append("none of them")
+        # The others have come as far as they may.
+        await asyncio.sleep(2.0)
+        for task in sent:
+            task.cancel()
+        await asyncio.gather(*sent, return_exceptions=True)
 
     unread: list[str] = []
-    outcomes = await target.measure("40 bodies of 30 MB at once", send, memory_mb=_TOGETHER_MB)
+    name = f"{_AT_ONCE} bodies of 30 MB at once"
+    outcomes = await target.measure(name, send, memory_mb=_TOGETHER_MB, blocked_ms=10 * BLOCKED_MS)
     return [*outcomes, none_of("long bodies that were not let in", unread)]
 
 
 async def other_endpoints(target: Target) -> list[Outcome]:
     """The same shapes where other models read them."""
     bodies = {
-        "/v1/responses": _filled('{"model": "pair", "input": [', "{}", "]}", 8 * _MB),
-        "/v1/judge": _filled('{"response": "x", "messages": [', '{"role":"user","content":"x"}', "]}", 8 * _MB),
-        "/v1/refine": _filled('{"model": "pair", "response": "x", "messages": [', "0", "]}", 8 * _MB),
-        "/v1/completions": _filled('{"model": "pair", "prompt": [', "[]", "]}", 8 * _MB),
-        "/v1/embeddings": _filled('{"model": "pair", "input": [', "1", "]}", 8 * _MB),
+        "/v1/responses": _filled('{"model": "pair", "input": [', "{}", "]}", 4 * _MB),
+        "/v1/judge": _filled('{"response": "x", "messages": [', '{"role":"user","content":"x"}', "]}", 4 * _MB),
+        "/v1/refine": _filled('{"model": "pair", "response": "x", "messages": [', "0", "]}", 4 * _MB),
+        "/v1/completions": _filled('{"model": "pair", "prompt": [', "[]", "]}", 4 * _MB),
+        "/v1/embeddings": _filled('{"model": "pair", "input": [', "1", "]}", 4 * _MB),
     }
     outcomes = []
     for path, body in bodies.items():
         memory_mb = MEMORY_MB + _COPIES * len(body) / _MB
         run = partial(target.post, path, body)
-        outcomes += await target.measure(f"8 MB of values to {path}", run, memory_mb=memory_mb)
+        outcomes += await target.measure(f"4 MB of values to {path}", run, memory_mb=memory_mb)
     return outcomes
 
 
@@ -144,11 +148,9 @@ _TEXTS: Final = {
     "line ends": "\n",
     "one word": "x",
     "stars": "*",
-    "brackets": "[",
     "quotes": '"',
     "less-than signs": "<",
     "ampersands": "&a",
-    "capitals": "ABC ",
     "abbreviations": "e.g. ",
     "Chinese": "\u6c34",
     "Cyrillic": "\u0430\u0435 ",
@@ -163,6 +165,12 @@ _TEXTS: Final = {
     "blocks": "[[start]]\nx\n[[end]]\n",
     "zero-width spaces": "F\u200binal ",
 }
+
+
+# Of these a server that reads them at once, or in one step, is slow.
+_SLOW_TEXTS: Final = (
+    "line ends", "ampersands", "verdicts", "headings", "template tokens", "blocks", "zero-width spaces",
+)  # fmt: skip
 
 
 async def judged_texts(target: Target) -> list[Outcome]:
@@ -208,7 +216,7 @@ async def checked_texts(target: Target) -> list[Outcome]:
         "32 checks of 1,000 words on 1 MB", partial(target.post, "/v1/judge", _judged(_repeated("x"), keywords))
     )
     unread = []
-    for name in ("words", "full stops", "stars", "brackets", "line ends", "abbreviations", "Chinese", "accents"):
+    for name in ("words", "full stops", "stars", "line ends", "abbreviations", "Chinese", "accents"):
 
         async def check(name: str = name) -> None:
             reply = await target.post("/v1/judge", _judged(_repeated(_TEXTS[name]), every))
@@ -244,15 +252,18 @@ async def schemas(target: Target) -> list[Outcome]:
 async def written_texts(target: Target) -> list[Outcome]:
     """What the models write in plain chat: drafts, judgements and refinements as long as their upstream may send."""
     outcomes = []
-    for name, piece in _TEXTS.items():
-        text = await target.play(actor=_repeated(piece, 3_000_000))
+    for name in _SLOW_TEXTS:
+        piece = _TEXTS[name]
+        text = await target.play(actor=_repeated(piece, 2_000_000))
         outcomes += await target.measure(f"a draft of {name}", partial(target.chat, text, refine_budget=1))
-    for name, piece in _TEXTS.items():
+    for name in ("line ends", "Cyrillic", "choices"):
+        piece = _TEXTS[name]
         judgement = f"Final Judgement: {_repeated(piece, 200_000)}"
         text = await target.play(judge=judgement)
         run = partial(target.chat, text, refine_budget=1, refine={"votes": 5, "early_vote_stop": False})
         outcomes += await target.measure(f"judgements of {name}", run)
-    for name, piece in _TEXTS.items():
+    for name in ("ampersands", "ligatures", "tags", "blocks"):
+        piece = _TEXTS[name]
         draft, reply = _repeated(piece, 500_000), f"[[start]]\n{_repeated(piece, 500_000)}\n[[end]]"
         text = await target.play(actor=draft, judge="It is wanting.\n{heading}: No", refiner=reply)
         run = partial(target.chat, text, refine_budget=3, refine={"votes": 1})

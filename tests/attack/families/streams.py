@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
-from tests.attack.outcome import Outcome
+from tests.attack.outcome import Outcome, none_of
 from tests.attack.target import Target
 
 _CLIENTS: Final = 60
@@ -26,9 +26,11 @@ async def clients_that_leave(target: Target) -> list[Outcome]:
         text = await target.play(delay_s=20.0)
         before = target.server.resident_mb()
         await asyncio.gather(*(_leave(target, text, fields) for _ in range(_CLIENTS)))
+        reached = await target.called(text, within_s=1.0)
         running = await _until_idle(target, text)
         left = await target.settled_files(files + 2, within_s=_SETTLES_WITHIN_S)
         outcomes += [
+            none_of(f"clients who left {name} before anything was done for them", [] if reached else ["all"]),
             Outcome(f"calls that outlive a client who left {name}", running, "calls", 0),
             Outcome(f"files left open by clients who left {name}", max(0, left - files), "files", 2),
             Outcome(f"memory kept of clients who left {name}", target.server.resident_mb() - before, "MB", 32),

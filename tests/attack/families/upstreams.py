@@ -11,7 +11,7 @@ from typing import Any, Final
 from tests.attack.outcome import Outcome, none_of
 from tests.attack.target import Reply, Target
 
-# How long an endless answer may keep a request with `max_tokens`.
+# How long an endless answer may keep a request with `max_tokens`; one without may be as long as 65,536 tokens.
 ENDS_WITHIN_S: Final = 15.0
 _TRUSTS_WITHIN_S: Final = 20.0
 _WILD_USAGE: Final[dict[str, Any]] = {
@@ -68,7 +68,8 @@ async def long_answers(target: Target) -> list[Outcome]:
         for kind in kinds:
             text, began = await target.play(manner=manner), time.monotonic()
             outcomes += await target.measure(f"{manner} to {kind}", _requests(target, text)[kind])
-            outcomes.append(Outcome(f"{manner} to {kind}: ended after", time.monotonic() - began, "s", ENDS_WITHIN_S))
+            bar = ENDS_WITHIN_S * (4 if "unbounded" in kind else 1)
+            outcomes.append(Outcome(f"{manner} to {kind}: ended after", time.monotonic() - began, "s", bar))
             if not (await target.seen(text))["calls"]:
                 unreached.append(f"{manner} to {kind}")
             await _trusted_again(target)
