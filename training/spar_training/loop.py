@@ -31,6 +31,7 @@ from spar_training.runs.folder import Iteration, Run
 from spar_training.runs.prompts import evaluation_prompts, fresh_prompts
 from spar_training.runs.recipe import Recipe
 from spar_training.runs.start import Pair, start_pair
+from spar_training.stages.validity import few_verdicts_remark
 from spar_training.storage.files import write_json, write_rows, write_text
 
 
@@ -125,7 +126,9 @@ class Loop:
             write_rows(iteration.file("rft.jsonl"), conversations)
             write_json(iteration.file("data_card.json"), card)
             write_text(iteration.file("data_card.md"), card_markdown(card, iteration.steps()))
-            _something(iteration, pairs, conversations)
+            judgements = [judgement for item in collected.judged for judgement in item.judgements]
+            remark = few_verdicts_remark(judgements, templates=recipe.templates)
+            _something(iteration, pairs, conversations, remark)
             counts |= {"pairs": len(pairs), "conversations": len(conversations)}
 
     async def _measure(self, iteration: Iteration, pair: Pair) -> None:
@@ -157,16 +160,14 @@ def _samplings(recipe: Recipe) -> dict[str, Any]:
     return {"answering": recipe.sample.sampling(), "calling": calling, "in_flight": recipe.in_flight}
 
 
-def _something(iteration: Iteration, pairs: list[Any], conversations: list[Any]) -> None:
+def _something(iteration: Iteration, pairs: list[Any], conversations: list[Any], remark: str | None) -> None:
     for name, rows, why in (
         ("dpo.jsonl", pairs, "no response was judged No and then refined until it was judged Yes"),
         ("rft.jsonl", conversations, "no judgement was contested and no refinement accepted"),
     ):
         if not rows:
-            raise DataError(
-                f"{iteration.file(name)}: is empty, so there is nothing to train on: {why}; "
-                f"see {iteration.file('steps.json')} for what the judge said, and try more prompts"
-            )
+            remedy = remark or f"see {iteration.file('steps.json')} for what the judge said, and try more prompts"
+            raise DataError(f"{iteration.file(name)}: is empty, so there is nothing to train on: {why}; {remedy}")
 
 
 def _told(figures: dict[str, Any]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from spar_core.judge import Judgement
 from spar_core.trace import read_judgement
 from spar_training.storage.files import Row
 
@@ -36,4 +37,16 @@ def unparseable_votes_error(rows: Sequence[Row], *, templates: str, max_tokens: 
         f"none of the refiner's {len(votes):,} votes says a verdict; the first ends in {votes[0].text[-80:]!r}. It "
         f"must be a model that was trained to judge by the templates {templates!r}, and judge.max_tokens, now "
         f"{max_tokens}, long enough for it"
+    )
+
+
+def few_verdicts_remark(judgements: Iterable[Judgement | None], *, templates: str) -> str | None:
+    """Why a refiner that rarely gives a verdict yields no data; None if at least half of its votes have one."""
+    votes = [vote for judgement in judgements if judgement is not None for vote in judgement.votes]
+    missing = sum(vote.verdict is None for vote in votes)
+    if 2 * missing <= len(votes):
+        return None
+    return (
+        f"{missing:,} of {len(votes):,} votes have no verdict, so the refiner can hardly judge with the templates "
+        f"{templates!r}; train it to judge first (spar train bootstrap --base, or spar train distill)"
     )
