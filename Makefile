@@ -55,7 +55,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.serve: pyproject.toml | $(VENV)/bin/python
-	@echo "Installing into $(VENV), with the base model about 250 MB."
+	@echo "Installing into $(VENV), with the base model about 190 MB."
 	$(BIN)/python -m pip install --quiet --editable ".[openvino]"
 	$(INSTALL_BASE)
 	touch $@
