@@ -7,7 +7,7 @@ its adapter silences the others. So one batch may mix adapters, over one base.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,39 +72,57 @@ def insert_adapters(graph: ov.Model, adapters: Sequence[Adapter]) -> None:
     chosen = ops.parameter([-1], np.int64)
     chosen.set_friendly_name("adapter_ids")
     chosen.output(0).set_names({"adapter_ids"})
-    masks: dict[tuple[int, ...], Any] = {}
+    # What reads the same states, such as queries, keys and values, narrows them in one product.
+    together: dict[tuple[str, int], list[str]] = {}
     for module in sorted({module for adapter in adapters for module in adapter.down}):
-        using = [(number, one) for number, one in enumerate(adapters, start=1) if module in one.down]
-        ranks = tuple(one.down[module].shape[0] if module in one.down else 0 for one in adapters)
-        if ranks not in masks:
-            masks[ranks] = _mask(chosen, ranks)
-        _insert(products[module], [one for _, one in using], module, masks[ranks])
+        states = products[module].input_value(0)
+        together.setdefault((states.get_node().get_friendly_name(), states.get_index()), []).append(module)
+    masks: dict[tuple[int, ...], Any] = {}
+    for modules in together.values():
+        _insert({module: products[module] for module in modules}, adapters, chosen, masks)
     graph.add_parameters([chosen])
     graph.validate_nodes_and_infer_types()
 
 
-def _mask(chosen: Any, ranks: Sequence[int]) -> Any:
-    """(tokens, 1, all ranks): 1 where the token's own adapter is."""
-    table = np.zeros((len(ranks) + 1, sum(ranks)), np.float32)
-    ends = np.cumsum([0, *ranks])
-    for number in range(len(ranks)):
-        table[number + 1, ends[number] : ends[number + 1]] = 1
-    return ops.unsqueeze(ops.gather(ops.constant(table), chosen, ops.constant(np.int64(0))), ops.constant(np.int64(1)))
+def _mask(chosen: Any, ranks: Sequence[Sequence[int]]) -> Any:
+    """(tokens, 1, all ranks): 1 where the token's own adapter is; `ranks` are each module's, adapter by adapter."""
+    rows = [np.zeros(sum(map(sum, ranks)), np.float32)]
+    for number in range(len(ranks[0])):
+        own = [np.full(rank, other == number) for of_module in ranks for other, rank in enumerate(of_module)]
+        rows.append(np.concatenate(own).astype(np.float32))
+    first = ops.constant(np.int64(0))
+    return ops.unsqueeze(ops.gather(ops.constant(np.stack(rows)), chosen, first), ops.constant(np.int64(1)))
 
 
-def _insert(product: Any, adapters: Sequence[Adapter], module: str, mask: Any) -> None:
-    readers = list(product.output(0).get_target_inputs())
-    states = product.input_value(0)
-    down = np.concatenate([adapter.down[module] for adapter in adapters])
-    up = np.concatenate([adapter.up[module] for adapter in adapters], axis=1)
-    inner, outer = product.input_value(1).get_partial_shape()[1], product.input_value(1).get_partial_shape()[0]
-    if down.shape[1] != inner.get_length() or up.shape[0] != outer.get_length():
-        raise ConfigError(f"{adapters[0].folder}: made for another base; {module} is of another size")
-    narrow = ops.multiply(ops.matmul(states, _half(down), False, True), mask)
-    change = ops.matmul(narrow, _half(up), False, True)
-    changed = ops.add(product, change)
-    for reader in readers:
-        reader.replace_source_output(changed.output(0))
+def _insert(
+    products: Mapping[str, Any], adapters: Sequence[Adapter], chosen: Any, masks: dict[tuple[int, ...], Any]
+) -> None:
+    """Change the products of modules that read the same states."""
+    ranks = [[_rank(adapter, module) for adapter in adapters] for module in products]
+    flat = tuple(rank for of_module in ranks for rank in of_module)
+    if flat not in masks:
+        masks[flat] = _mask(chosen, ranks)
+    downs, ups = [], []
+    for module, product in products.items():
+        using = [adapter for adapter in adapters if module in adapter.down]
+        downs.append(np.concatenate([adapter.down[module] for adapter in using]))
+        ups.append(np.concatenate([adapter.up[module] for adapter in using], axis=1))
+        outer, inner = product.input_value(1).get_partial_shape()
+        if downs[-1].shape[1] != inner.get_length() or ups[-1].shape[0] != outer.get_length():
+            raise ConfigError(f"{using[0].folder}: made for another base; {module} is of another size")
+    states = next(iter(products.values())).input_value(0)
+    narrow = ops.multiply(ops.matmul(states, _half(np.concatenate(downs)), False, True), masks[flat])
+    sizes = np.asarray([sum(of_module) for of_module in ranks], np.int64)
+    parts = ops.variadic_split(narrow, ops.constant(np.int64(2)), ops.constant(sizes)).outputs()
+    for product, part, up in zip(products.values(), parts, ups, strict=True):
+        readers = list(product.output(0).get_target_inputs())
+        changed = ops.add(product, ops.matmul(part, _half(up), False, True))
+        for reader in readers:
+            reader.replace_source_output(changed.output(0))
+
+
+def _rank(adapter: Adapter, module: str) -> int:
+    return adapter.down[module].shape[0] if module in adapter.down else 0
 
 
 def _half(weight: NDArray[np.float32]) -> Any:
