@@ -23,6 +23,7 @@ Serving = Callable[..., AbstractContextManager[str]]
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "server/deploy/monitoring"
+METRICS = ROOT / "docs/reference/metrics.md"
 BOARD: dict[str, Any] = json.loads((FOLDER / "grafana.json").read_text())
 ALERTS: list[dict[str, Any]] = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"][0]["rules"]
 PANELS = {panel["title"]: panel for panel in BOARD["panels"] if panel["type"] != "row"}
@@ -52,10 +53,9 @@ def url(serving: Serving) -> Iterator[str]:
 
 
 def documented() -> dict[str, set[str]]:
-    """The labels of each metric that `docs/operations.md` lists."""
-    listed = (ROOT / "docs/operations.md").read_text().partition("\n## Metrics")[2]
-    found = re.findall(r"`(spar_\w+)(?:\{([\w,]+)\})?`", listed)
-    return {name: set(labels.split(",")) - {""} for name, labels in found}
+    """The labels of each metric that `docs/reference/metrics.md` lists."""
+    rows = re.findall(r"^\| `(spar_\w+)` \| \w+ \| ([^|]*) \|", METRICS.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name: set(re.findall(r"\w+", labels)) for name, labels in rows}
 
 
 def test_every_metric_is_documented_and_every_documented_one_exported(url: str) -> None:
