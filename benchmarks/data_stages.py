@@ -120,7 +120,7 @@ class Measured:
         tell: Callable[[Progress], None],
     ) -> list[Row]:
         before, cpu, began = self.count_calls(), time.process_time(), time.perf_counter()
-        rows = await self.executor.run(stage, items, model=model, out=out, policy=policy, tell=tell)
+        rows = await self.executor.run(stage, items, model=model, out=out, policy=policy, on_progress=tell)
         seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
         calls = self.count_calls() - before - 1
         if len(rows) != len(items):

@@ -11,8 +11,33 @@ from spar_core.errors import BackendRejected
 from spar_core.types import Message
 
 _NO_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
-# Private-use characters that stand for a message's content in a rendered template.
+# Between private-use characters, the number of the message whose content belongs there.
 _PLACEHOLDER: Final = re.compile("\ue000(\\d+)\ue001")
+
+
+def control_tokens(tokenizer: Any) -> list[str]:
+    """The texts of a tokenizer's special tokens, such as `<|im_end|>`."""
+    return [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+
+
+def placeholder(number: int) -> str:
+    """The content to render for message `number` before `tokenize_with_contents`."""
+    return f"\ue000{number}\ue001"
+
+
+def tokenize_with_contents(tokenizer: Any, rendered: str, contents: Sequence[str]) -> list[int]:
+    """The tokens of a rendered template, with each placeholder replaced by the content of its number as plain text.
+
+    A control token that occurs in a content stays text. The template and the contents are tokenized separately, so
+    tokens may differ at the seams from those of the text in one piece.
+    """
+    ids: list[int] = []
+    for index, piece in enumerate(_PLACEHOLDER.split(rendered)):
+        # Every second piece is the number of a placeholder.
+        is_content = index % 2 == 1
+        text = contents[int(piece)] if is_content else piece
+        ids += tokenizer(text, add_special_tokens=False, split_special_tokens=is_content)["input_ids"]
+    return ids
 
 
 class PromptEncoder:
@@ -24,7 +49,7 @@ class PromptEncoder:
     def __init__(self, tokenizer: Any, *, engine: str) -> None:
         self._tokenizer = tokenizer
         self._engine = engine
-        self._controls = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+        self._controls = control_tokens(tokenizer)
 
     def encode(self, messages: Sequence[Message], options: Mapping[str, Any] = _NO_OPTIONS) -> tuple[int, ...]:
         """The prompt up to the start of the assistant's answer; `options` are variables of the template.
@@ -53,19 +78,10 @@ class PromptEncoder:
         return [int(token) for token in ids]
 
     def _split(self, turns: list[dict[str, Any]], options: Mapping[str, Any]) -> list[int]:
-        """Tokenize the template's text and the messages' texts separately.
-
-        Only used when a message contains a control token, because a text that is split may be tokenized differently.
-        """
-        marked = [{**turn, "content": f"\ue000{number}\ue001"} for number, turn in enumerate(turns)]
+        """Only for messages that contain a control token: a text that is split may be tokenized differently."""
+        marked = [{**turn, "content": placeholder(number)} for number, turn in enumerate(turns)]
         rendered = self._tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False, **options)
-        ids: list[int] = []
-        for index, piece in enumerate(_PLACEHOLDER.split(rendered)):
-            # Every second piece is the number of a message.
-            is_message = index % 2 == 1
-            text = turns[int(piece)]["content"] if is_message else piece
-            ids += self._tokenizer(text, add_special_tokens=False, split_special_tokens=is_message)["input_ids"]
-        return ids
+        return tokenize_with_contents(self._tokenizer, rendered, [turn["content"] for turn in turns])
 
     def _turn(self, message: Message, number: int) -> dict[str, Any]:
         if message.content is not None and not isinstance(message.content, str):

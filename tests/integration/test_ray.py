@@ -151,7 +151,7 @@ async def sampled(
     out: Path, executor: Executor, upstream: FaultyUpstream, tell: Callable[[Progress], None] = lambda progress: None
 ) -> list[bytes]:
     model = ModelPlace("small-actor", (upstream.url,))
-    await executor.run(SAMPLE, PROMPTS, model=model, out=out, policy=Policy(in_flight=8), tell=tell)
+    await executor.run(SAMPLE, PROMPTS, model=model, out=out, policy=Policy(in_flight=8), on_progress=tell)
     return contents(out, failed_file(out))
 
 
@@ -199,7 +199,7 @@ with ray_executor(address={address!r}, workers=2) as executor:
     model = ModelPlace("small-actor", ({url!r},))
     policy = Policy(in_flight=8)
     asyncio.run(
-        executor.run(SAMPLE, PROMPTS, model=model, out=Path({out!r}), policy=policy, tell=lambda progress: None)
+        executor.run(SAMPLE, PROMPTS, model=model, out=Path({out!r}), policy=policy, on_progress=lambda progress: None)
     )
 """
 
@@ -242,7 +242,7 @@ async def test_a_dead_upstream_ends_the_run_and_a_model_that_is_not_there_is_nam
     nowhere = ModelPlace(str(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match="nowhere: no such folder"):
         await RayExecutor().run(
-            SAMPLE, PROMPTS, model=nowhere, out=tmp_path / "o", policy=Policy(), tell=lambda progress: None
+            SAMPLE, PROMPTS, model=nowhere, out=tmp_path / "o", policy=Policy(), on_progress=lambda progress: None
         )
 
 
@@ -254,7 +254,7 @@ async def test_the_embedded_engine_says_the_same_in_a_worker(tmp_path: Path, clu
         out = tmp_path / f"{type(executor).__name__}.jsonl"
         made.append(
             await executor.run(
-                SAMPLE, PROMPTS[:6], model=model, out=out, policy=Policy(in_flight=6), tell=lambda progress: None
+                SAMPLE, PROMPTS[:6], model=model, out=out, policy=Policy(in_flight=6), on_progress=lambda progress: None
             )
         )
     assert made[0] == made[1]

@@ -51,7 +51,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def job_of(data: Path, out: Path, kind: str = "dpo", **more: Any) -> Job:
-    common = {"learning_rate": 1e-4, "batch_size": 2, "cutoff": 128, "dtype": "fp32", "threads": 1, "log_every": 1}
+    common = {"learning_rate": 1e-4, "batch_size": 2, "max_length": 128, "dtype": "fp32", "threads": 1, "log_every": 1}
     values = {"kind": kind, "model": str(MODELS / "actor"), "data": [str(data / f"{kind}.jsonl")], "out": str(out)}
     return Job.model_validate({**values, **common, **more})
 
@@ -80,7 +80,7 @@ def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(data: Path
             os.kill(trainer_of(job), signal.SIGKILL)
 
     with pytest.raises(TrainingError, match="was killed by signal 9; the same job goes on"):
-        train(job, tell=kill_it)
+        train(job, on_progress=kill_it)
     # It may have been killed before there was anything of the newest checkpoint but its folder.
     saved = job.work.glob("checkpoints/checkpoint-*/model.safetensors")
     newest = max(saved, key=lambda path: int(path.parent.name.split("-")[1]))
@@ -88,7 +88,7 @@ def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(data: Path
     with newest.open("rb+") as file:
         file.truncate(1000)
     told.clear()
-    assert train(job, tell=told.append) == job.out
+    assert train(job, on_progress=told.append) == job.out
     assert not job.work.exists()
     assert told[-1]["step"] == told[-1]["total"] == 20
     assert {"loss", "rewards/accuracies", "seconds"} <= told[-1].keys()
@@ -106,7 +106,8 @@ def test_a_training_ends_with_whoever_started_it(data: Path, tmp_path: Path) -> 
     job = job_of(data, tmp_path / "out", epochs=500)
     script = (
         "import sys; from spar_training.trainers.job import load_job; from spar_training.trainers.launch import train; "
-        "from pathlib import Path; train(load_job(Path(sys.argv[1])), tell=lambda row: print(row['step'], flush=True))"
+        "from pathlib import Path; train(load_job(Path(sys.argv[1])), "
+        "on_progress=lambda row: print(row['step'], flush=True))"
     )
     given = tmp_path / "job.json"
     given.write_text(job.model_dump_json(exclude_unset=True), encoding="utf-8")
@@ -127,7 +128,7 @@ def test_a_training_ends_with_whoever_started_it(data: Path, tmp_path: Path) -> 
 
 def test_a_model_says_where_it_comes_from(data: Path, tmp_path: Path) -> None:
     made = run(
-        job_of(data, tmp_path / "out", "sft", max_steps=2, seed=7, dtype="bf16", departure_weight=2.0, recipe=RECIPE)
+        job_of(data, tmp_path / "out", "sft", max_steps=2, seed=7, dtype="bf16", edit_token_weight=2.0, recipe=RECIPE)
     )
     told = lineage(made)
     assert told["recipe"] == RECIPE
@@ -168,12 +169,13 @@ def test_an_adapter_may_be_merged_or_left_alone(data: Path, tmp_path: Path) -> N
 
 
 def test_what_cannot_be_trained_is_told_as_it_is(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="longer than the cutoff of 8 tokens"):
-        train(job_of(data, tmp_path / "long", cutoff=8))
-    with pytest.raises(ConfigError, match="keep_steps: the training has 3 steps and never comes to 1000"):
+    with pytest.raises(DataError, match="longer than max_length, 8 tokens"):
+        train(job_of(data, tmp_path / "long", max_length=8))
+    with pytest.raises(ConfigError, match="keep_steps: the training has only 3 steps and never reaches 1000"):
         train(job_of(data, tmp_path / "short", max_steps=3, keep_steps=[2, 1000]))
     with pytest.raises(
-        ConfigError, match=r"no module query .* it has embed_tokens, q_proj, k_proj, v_proj, o_proj, gate_proj"
+        ConfigError,
+        match=r"no weight matrix in a module query; it has embed_tokens, q_proj, k_proj, v_proj, o_proj",
     ):
         train(job_of(data, tmp_path / "lora", lora={"targets": ["q_proj", "query"]}))
     taken = tmp_path / "taken"
@@ -181,7 +183,7 @@ def test_what_cannot_be_trained_is_told_as_it_is(data: Path, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="was not made by a training"):
         train(job_of(data, taken))
     made = run(job_of(data, tmp_path / "made", max_steps=1))
-    with pytest.raises(ConfigError, match=r"made by another job \(it differs in beta, seed"):
+    with pytest.raises(ConfigError, match=r"other settings: seed was 0, is 1; beta was 0\.1, is 0\.5"):
         train(job_of(data, made, max_steps=1, seed=1, beta=0.5))
 
 
@@ -196,10 +198,10 @@ def test_a_job_that_changed_under_way_is_not_gone_on_with(data: Path, tmp_path: 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(job, tell=stop)
+        train(job, on_progress=stop)
     with rows.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"id": "new", "prompt": [], "chosen": [], "rejected": []}) + "\n")
-    with pytest.raises(DataError, match="the data files changed since it was begun"):
+    with pytest.raises(ConfigError, match=r"other settings: files\..*dpo\.jsonl was .*remove the folder"):
         run(job)
 
 
@@ -210,13 +212,13 @@ def test_a_job_without_a_checkpoint_may_begin_anew_with_other_keys(data: Path, t
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(job, tell=stop)
+        train(job, on_progress=stop)
     told: list[Row] = []
-    train(job_of(data, tmp_path / "out", batch_size=1, cutoff=64), tell=told.append)
+    train(job_of(data, tmp_path / "out", batch_size=1, max_length=64), on_progress=told.append)
     assert [row["total"] for row in told] == [8] * 9
     again: list[Row] = []
     # Stopped before its caller heard, it still tells what it did.
-    train(job_of(data, tmp_path / "out", batch_size=1, cutoff=64), tell=again.append)
+    train(job_of(data, tmp_path / "out", batch_size=1, max_length=64), on_progress=again.append)
     assert again == told
 
 
@@ -225,7 +227,7 @@ def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m")
     job = job_of(data, tmp_path / "two")
     told: list[Row] = []
-    made = train(job, tell=told.append, launcher=launcher)
+    made = train(job, on_progress=told.append, launcher=launcher)
     # Eight rows, two at a time on each of two devices.
     assert (lineage(made)["processes"], told[-1]["total"]) == (2, 2)
     assert weights(made) != weights(Path(str(MODELS / "actor")))

@@ -166,7 +166,7 @@ def _actor(recipe: Recipe, rows: float, lengths: Lengths) -> Step:
     job = job_for(recipe, Iteration(1, Path("run")), "actor", start=Path("start"))
     rows = min(rows, recipe.actor_data.most_in(1) or rows)
     # Both sides of a pair, each with the prompt; the reference reads them once.
-    tokens = rows * 2 * min(lengths.prompt + lengths.answer, job.cutoff)
+    tokens = rows * 2 * min(lengths.prompt + lengths.answer, job.max_length)
     flops = tokens * (job.epochs * (8 if job.gradient_checkpointing else 6) + 2)
     return Step("train the actor", rows, tokens * job.epochs, 0, flops, trains=True)
 
@@ -179,7 +179,7 @@ def _refiner(recipe: Recipe, shape: Shape | None, lengths: Lengths) -> Step:
         length = lengths.judge_prompt + lengths.judgement
         if kind == "refinement":
             length = lengths.refine_prompt + lengths.refinement
-        rows, tokens = rows + count, tokens + count * min(length, job.cutoff)
+        rows, tokens = rows + count, tokens + count * min(length, job.max_length)
     tokens *= job.epochs
     return Step("train the refiner", rows, tokens, 0, tokens * (8 if job.gradient_checkpointing else 6), trains=True)
 

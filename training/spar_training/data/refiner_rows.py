@@ -69,7 +69,7 @@ def _refinements(searches: Iterable[Searched], templates: Templates) -> Iterator
             **_row(search.id, "refinement", turns, reply),
             "path": list(search.answer),
             # What the reply would be if it refined nothing.
-            "departs_from": reply.replace(search.best.completion.text, parent.completion.text),
+            "source_text": reply.replace(search.best.completion.text, parent.completion.text),
         }
 
 

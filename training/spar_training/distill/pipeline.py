@@ -80,7 +80,7 @@ class Distilling:
 
     async def _pass(self, name: str, items: Sequence[I], work: Work[I]) -> dict[str, Row]:
         with self._show(name) as tell:
-            rows = await run_items(items, work, out=self._file(name), policy=self._policy, tell=tell)
+            rows = await run_items(items, work, out=self._file(name), policy=self._policy, on_progress=tell)
         # The rows are whole without refinements, and of a few all may fail; of many, the upstream is broken.
         few = name == "refinements" and len(items) < self._policy.give_up_after
         if items and not rows and not few:

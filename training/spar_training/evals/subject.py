@@ -107,7 +107,7 @@ async def run_asked(items: Sequence[I], work: Work[I], *, out: Path, in_flight: 
             raise ItemFailed(f"refused: {error}") from error
 
     with item_progress(label) as tell:
-        rows = await run_items(items, tried, out=out, policy=Policy(in_flight=in_flight), tell=tell)
+        rows = await run_items(items, tried, out=out, policy=Policy(in_flight=in_flight), on_progress=tell)
     if items and not rows:
         raise BackendRejected(f"all {len(items)} items failed, the first because: {_forgotten(out)}")
     return rows

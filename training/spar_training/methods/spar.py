@@ -91,7 +91,7 @@ class DataStages:
         policy = Policy(in_flight=self.recipe.in_flight)
         with self.iteration.step(stage.name) as counts, item_progress(self._label(stage), live=live) as tell:
             model = await models.of(stage.role)
-            rows = await self.executor.run(stage, items, model=model, out=path, policy=policy, tell=tell)
+            rows = await self.executor.run(stage, items, model=model, out=path, policy=policy, on_progress=tell)
             if problem := self._useless(stage, rows):
                 # Out of the way: once the cause is mended, all is asked again.
                 kept = path.rename(path.with_suffix(".useless.jsonl"))

@@ -64,7 +64,7 @@ def train_role(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path,
         console.print(
             f"iteration {iteration.number}, {role}: training by {job.kind} from {start}", soft_wrap=True, markup=False
         )
-        train(job, tell=hear, launcher=launcher_of(recipe))
+        train(job, on_progress=hear, launcher=launcher_of(recipe))
         counts |= {"steps": last.get("step"), "loss": last.get("loss"), **_accuracy(last)}
 
 

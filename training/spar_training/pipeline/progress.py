@@ -1,7 +1,7 @@
 """How far a long job over items is: a live bar on a terminal, a plain line now and then where output is kept.
 
 with item_progress("sample") as tell:
-    await run_items(prompts, work, out=out, tell=tell)
+    await run_items(prompts, work, out=out, on_progress=tell)
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Evolving:
             },
         )
         ask = asking(backend, self._template, self.settings.sampling)
-        rows = await run_items(work, ask, out=self.replies, policy=policy, tell=tell)
+        rows = await run_items(work, ask, out=self.replies, policy=policy, on_progress=tell)
         failed = failed_file(self.replies)
         by_id = {row["id"]: row for row in [*rows, *(read_rows(failed) if failed.exists() else ())]}
         return [by_id[one.id] for one in work]

@@ -1,38 +1,82 @@
-"""The settings that a folder's work was begun with: a run that is resumed must not mix two kinds of work."""
+"""The guard against resuming work under other settings, so that no folder mixes the results of two.
+
+check_settings(out / "settings.json", {"model": "small", "seed": 1})     # the first call writes, later ones compare
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from spar_core.errors import ConfigError, DataError
 from spar_training.storage.files import write_json
 
+_SHOWN_CHARACTERS: Final = 60
 
-def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write `settings`, plain JSON, at the first run; at later ones hold them against what was written.
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A setting, by its dotted key, that is no longer what it was. Reads `search.budget was 6, is 9`."""
+
+    key: str
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} was {_short(self.before)}, is {_short(self.now)}"
+
+
+def check_settings(path: Path, settings: Mapping[str, Any], *, exclusive: bool = False) -> None:
+    """Write `settings` (plain JSON values) to `path` on the first call; on later ones require the same settings.
+
+    With `exclusive` the folder of `path` belongs to this work alone: it must be empty at first, and settings under
+    which nothing was done yet are replaced.
 
     Raises:
-        ConfigError: they differ; names each key with both values.
+        ConfigError: the settings differ, with each key and both values; or the folder holds something else.
         DataError: the file is damaged.
     """
-    if not path.exists():
+    folder = path.parent
+    others = [other for other in folder.iterdir() if other != path] if exclusive and folder.exists() else []
+    if not path.exists() and others:
+        raise ConfigError(f"{folder} holds something else ({others[0].name}); give another --out")
+    if not path.exists() or (exclusive and not others):
         write_json(path, settings)
         return
+    if differing := find_differences(_read(path), settings):
+        raise other_settings(folder, differing, "Give another --out, or the old settings")
+
+
+def find_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
+    """The settings that differ, mappings key by key; values are compared as JSON, so a tuple equals a list."""
+    return list(_differing(before, json.loads(json.dumps(now))))
+
+
+def other_settings(folder: Path, differing: Sequence[Difference], remedy: str) -> ConfigError:
+    """The error for work in `folder` that was started with other settings; `remedy` is a sentence without its stop."""
+    changes = "; ".join(map(str, differing))
+    return ConfigError(f"{folder} holds work with other settings: {changes}. {remedy}")
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        before = {**json.loads(path.read_text(encoding="utf-8"))}
+        return {**json.loads(path.read_text(encoding="utf-8"))}
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error}); remove the folder, or give another --out") from error
-    now = json.loads(json.dumps(settings))
-    if differing := sorted(key for key in {*before, *now} if before.get(key) != now.get(key)):
-        told = "; ".join(f"{key} was {_short(before.get(key))}, is {_short(now.get(key))}" for key in differing)
-        raise ConfigError(
-            f"{path.parent} holds work with other settings: {told}. Give another --out, or the old settings"
-        )
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any], under: str = "") -> Iterator[Difference]:
+    for key in {**before, **now}:
+        was, value = before.get(key), now.get(key)
+        if isinstance(was, Mapping) and isinstance(value, Mapping):
+            yield from _differing(was, value, f"{under}{key}.")
+        elif was != value:
+            yield Difference(f"{under}{key}", was, value)
 
 
 def _short(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."

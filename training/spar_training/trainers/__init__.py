@@ -1,1 +1,1 @@
-"""Training of any causal language model on conversations and on preference pairs, by TRL."""
+"""Train a causal language model on conversations (SFT) or preference pairs (DPO), with TRL."""

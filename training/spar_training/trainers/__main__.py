@@ -1,4 +1,4 @@
-"""`python -m spar_training.trainers JOB.json`, alone or under `accelerate launch -m`."""
+"""Run one training job: `python -m spar_training.trainers JOB.json`, alone or under `accelerate launch -m`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from spar_training.storage.files import write_json
 from spar_training.trainers.job import Job, load_job
 from spar_training.trainers.launch import FAILURE, LEASH, NO_ROOM, no_room
 
-# Bytes: less is no room, whatever else went wrong for want of it.
-_LITTLE: Final = 1 << 20
+# With less free space than this, in bytes, any failure is put down to the full disk.
+_MIN_FREE_BYTES: Final = 1 << 20
 
 
 def main(arguments: list[str]) -> int:
-    """Run the job; an error of this project's own is one line, and a file for whoever launched it."""
+    """Run the job. An error of the `SparError` tree is printed as one line and written to a file for the launcher."""
     if len(arguments) != 1:
         print("usage: python -m spar_training.trainers JOB.json", file=sys.stderr)
         return 2
@@ -30,13 +30,13 @@ def main(arguments: list[str]) -> int:
         threading.Thread(target=_end_with_launcher, daemon=True).start()
     try:
         job = load_job(Path(arguments[0]))
-        # After the job is known to be well: this loads torch and all that is built on it.
+        # Only for a valid job: this loads torch and everything built on it.
         from spar_training.trainers.run import run
 
         try:
-            print(f"The model is in {_with_room(run, job)}.")
+            print(f"The model is in {_run_with_room(run, job)}.")
         except SparError as error:
-            # Where the disk is full, the log's end has to do.
+            # On a full disk the launcher falls back on the end of the log.
             with suppress(DataError):
                 if job.work.is_dir():
                     kind = DataError if isinstance(error, _NoRoomError) else type(error)
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
         with suppress(OSError):
             print(f"spar_training.trainers: {error}", file=sys.stderr)
         if isinstance(error, _NoRoomError):
-            # Neither a file nor the log could tell it, and an output that cannot be flushed would change the status.
+            # The exit status is the only message left, and output that cannot be flushed would change it.
             os._exit(NO_ROOM)
         return 2
     return 0
@@ -56,7 +56,7 @@ class _NoRoomError(DataError):
     """The disk is full."""
 
 
-def _with_room(run: Callable[[Job], Path], job: Job) -> Path:
+def _run_with_room(run: Callable[[Job], Path], job: Job) -> Path:
     """The model's folder.
 
     Raises:
@@ -65,16 +65,16 @@ def _with_room(run: Callable[[Job], Path], job: Job) -> Path:
     try:
         return run(job)
     except Exception as error:
-        # Of several libraries, each with an error of its own, and not each of which says why.
+        # Several libraries write here, each with errors of its own, and not all of them give the reason.
         full = any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-        if full or (job.work.is_dir() and shutil.disk_usage(job.work).free < _LITTLE):
+        if full or (job.work.is_dir() and shutil.disk_usage(job.work).free < _MIN_FREE_BYTES):
             raise _NoRoomError(no_room(job)) from error
         raise
 
 
 def _end_with_launcher() -> None:
-    """A launcher that is gone wants no model any more, and may be started again for the same folder."""
-    # Not through `sys.stdin`, which must not be in use by a thread when the interpreter shuts down.
+    """End when the launcher does: nobody wants the model any more, and the same folder may be launched again."""
+    # Not through `sys.stdin`, which no thread may be using when the interpreter shuts down.
     while os.read(0, 1024):
         pass
     os._exit(1)

@@ -1,4 +1,4 @@
-"""The finished model's folder: weights, tokenizer, where it all comes from; moved into its place when it is whole."""
+"""Write the output folder of a training: weights, tokenizer, card and lineage. Moved into place once it is complete."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from spar_training.trainers.status import LINEAGE, LOG, PROGRESS, STEPS
 from spar_training.trainers.tokenize import Prepared
 
 DTYPES: Final = {"bf16": torch.bfloat16, "fp32": torch.float32}
-# Taken from the parent as they are: a tokenizer that is saved anew may not load in other engines' versions.
-_KEPT: Final = (
+# Copied from the parent unchanged: a tokenizer saved by our version may not load in another engine's.
+_COPIED: Final = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "generation_config.json",
 )  # fmt: skip
@@ -36,21 +36,21 @@ tags: [spar, {kind}]
 ---
 # {name}
 
-{parent}, trained further by {method} on {rows:,} rows.
+{parent}, fine-tuned by {method} on {rows:,} rows.
 
 - Data: {data}
-- Learning rate {learning_rate:g} ({schedule}, warm-up {warmup:g}), {length}, {batch} rows a step, seed {seed}
+- Learning rate {learning_rate:g} ({schedule}, warm-up {warmup:g}), {length}, {batch} rows per step, seed {seed}
 - {tuning}
 - Steps: {steps:,}; last logged loss {loss}
 - Made with torch {torch}, transformers {transformers}, trl {trl}, Python {python}
-- Job, parents' and data's hashes: `lineage.json`; figures by step: `training_log.json`
+- Job and hashes of parent and data: `lineage.json`; figures by step: `training_log.json`
 - Licence: that of {parent}
 """
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training tells about itself. `log` is the trainer's, one entry a logged step; `processes` trained it."""
+    """The outcome of a training: the trainer's `log` (one entry per logged step), and how many `processes` it took."""
 
     log: Sequence[Mapping[str, Any]]
     steps: int
@@ -58,7 +58,7 @@ class Trained:
 
 
 def finish(job: Job, saved: Path, prepared: Prepared, trained: Trained, parent: Mapping[str, str]) -> None:
-    """Make `job.out` of what the trainer saved in `saved`, whole weights or an adapter."""
+    """Make `job.out` from what the trainer saved in `saved`: full weights or an adapter."""
     staged = _merged(job, saved) if job.lora and job.lora.merge else saved
     _make_servable(job, staged)
     for step in job.keep_steps:
@@ -74,9 +74,9 @@ def finish(job: Job, saved: Path, prepared: Prepared, trained: Trained, parent: 
 
 
 def _make_servable(job: Job, folder: Path) -> None:
-    """Weights in the job's precision with the parent's other files, and nothing of the trainer's."""
+    """Convert the weights to the job's precision, add the parent's other files and remove the trainer's own."""
     _cast(folder, job.dtype)
-    for name in _KEPT:
+    for name in _COPIED:
         source = cached_file(job.model, name, _raise_exceptions_for_missing_entries=False)
         if source:
             shutil.copyfile(source, folder / name)
@@ -85,7 +85,7 @@ def _make_servable(job: Job, folder: Path) -> None:
 
 
 def _merged(job: Job, saved: Path) -> Path:
-    """Whole weights with the adapter in them; the adapter itself stands beside, in `adapter`."""
+    """Full weights with the adapter merged in; the adapter itself moves to the subfolder `adapter`."""
     assert job.lora is not None
     base = AutoModelForCausalLM.from_pretrained(job.model, dtype=DTYPES[job.dtype])
     whole = PeftModel.from_pretrained(base, str(saved)).merge_and_unload()
@@ -98,7 +98,7 @@ def _merged(job: Job, saved: Path) -> Path:
 
 
 def _cast(folder: Path, dtype: str) -> None:
-    """Weights in the job's precision: trainers keep their own in fp32."""
+    """Convert the weights to the job's precision; trainers save fp32."""
     total = 0
     for path in sorted((*folder.glob("model*.safetensors"), *folder.glob("adapter_model*.safetensors"))):
         tensors = {
@@ -107,7 +107,7 @@ def _cast(folder: Path, dtype: str) -> None:
         }
         total += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         save_file(tensors, path, metadata={"format": "pt"})
-        # For whoever may read the folder: safetensors makes files of its own for nobody else.
+        # safetensors creates files that only their owner can read.
         path.chmod(0o666 & ~_umask())
     index = folder / "model.safetensors.index.json"
     if index.exists():
@@ -117,7 +117,7 @@ def _cast(folder: Path, dtype: str) -> None:
     config = folder / "config.json"
     if config.exists():
         values = json.loads(config.read_text(encoding="utf-8"))
-        # Trainers keep no cache, and say so for good.
+        # Trainers turn the cache off and save that.
         write_json(config, {**values, "dtype": str(DTYPES[dtype]).removeprefix("torch."), "use_cache": True})
 
 

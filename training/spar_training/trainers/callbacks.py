@@ -1,4 +1,4 @@
-"""Keeping the weights of chosen steps, so that a training can be measured along its way."""
+"""Save the weights of chosen steps, so that the progress of a training can be measured."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from spar_core.errors import ConfigError
 
 
 class StepKeeper(TrainerCallback):  # type: ignore[misc]
-    """Saves the model in `FOLDER/STEP` after each of `steps`. A resumed training saves again what it does again.
+    """Saves the model to `FOLDER/STEP` after each of `steps`. A resumed training saves repeated steps again.
 
     Raises:
-        ConfigError: when the training begins, if it has fewer steps.
+        ConfigError: at the start of the training, if it has fewer steps.
     """
 
     def __init__(self, trainer: Any, folder: Path, steps: Sequence[int]) -> None:
@@ -27,11 +27,10 @@ class StepKeeper(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         if never := sorted(step for step in self._steps if step > state.max_steps):
-            raise ConfigError(
-                f"keep_steps: the training has {state.max_steps} steps and never comes to {', '.join(map(str, never))}"
-            )
+            steps = ", ".join(map(str, never))
+            raise ConfigError(f"keep_steps: the training has only {state.max_steps} steps and never reaches {steps}")
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         if state.global_step in self._steps:
-            # On every process: the weights may be dealt out over them.
+            # On every process, since the weights may be sharded over them.
             self._trainer.save_model(str(self._folder / str(state.global_step)))

@@ -1,34 +1,35 @@
-"""Conversations as tokens, by any chat template, and which of these tokens the assistant said.
+"""Render conversations to tokens with any chat template, and mark the assistant's tokens.
 
-Most templates do not mark what the assistant says, so it is found by growing the conversation: what a turn adds to the
-text before it is that turn. A prompt gets the very tokens that it gets when it is served, and an answer those that
-come after them. An answer's end mark is part of it, so that a model learns to stop; where a template leaves it to the
-next turn (GLM-4's answers end where `<|user|>` begins), the mark that would follow is taken.
+    rendered = Renderer(tokenizer).conversation(row["messages"])
+    labels = [token if target else -100 for token, target in zip(rendered.ids, rendered.targets)]
 
-What a turn says is text, as it is when it is served, also where it spells a control token.
+Most templates do not mark the assistant's turns, so they are found by growing the conversation: a turn is the text it
+adds to what came before. Prompts get exactly the tokens they get in serving, and answers the tokens that follow. The
+end token belongs to the answer, so that a model learns to stop; where a template leaves it to the next turn (GLM-4's
+answers end where `<|user|>` begins), the token that would follow is used.
+
+As in serving, the content of a turn is plain text even where it spells a control token.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import jinja2
 
+from spar_core.backends.chat_template import control_tokens, placeholder, tokenize_with_contents
 from spar_core.errors import DataError
 
 Turn = dict[str, str]
-# Private-use characters: where what a turn says stood in a rendered template.
-_PLACE: Final = re.compile("\ue000(\\d+)\ue001")
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A conversation's tokens. `targets` marks what the assistant says; `last` is where its last turn begins."""
+    """A conversation's tokens. `targets` marks those of the assistant; `last` is where its last turn begins."""
 
     ids: list[int]
     targets: list[bool]
@@ -36,19 +37,19 @@ class Rendered:
 
 
 class Renderer:
-    """One tokenizer's chat template. `ends` are the tokens at which the model stops."""
+    """A tokenizer's chat template. `ends` are the tokens at which the model stops (default: the tokenizer's own)."""
 
     def __init__(self, tokenizer: Any, *, ends: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
         own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
         self._ends = frozenset(ends or own)
-        self._controls = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+        self._controls = control_tokens(tokenizer)
 
     def conversation(self, turns: Sequence[Turn]) -> Rendered:
-        """All turns; each of the assistant's is a target.
+        """All turns, those of the assistant as targets.
 
         Raises:
-            DataError: the template refuses the turns, or renders earlier ones otherwise once later ones follow.
+            DataError: the template rejects the turns, or renders earlier turns differently once later ones follow.
         """
         chat = self._chat(turns)
         ids: list[int] = []
@@ -62,21 +63,21 @@ class Renderer:
             before = chat.text(number, prompt=True)
             if not before.startswith(text):
                 raise DataError(
-                    "the chat template renders earlier turns otherwise once later ones follow, so a row can have only "
-                    "one answer; split it, or use a template that only appends"
+                    "the chat template renders earlier turns differently once later ones follow, so a row can have "
+                    "only one answer; split the row, or use a template that only appends"
                 )
-            asked = chat.grown(ids, before[len(text) :], before)
-            # An end mark that the template leaves to the next turn is the first of what that turn adds.
-            targets += [open_end and place == 0 and token in self._ends for place, token in enumerate(asked)]
-            ids += asked
+            prompt_ids = chat.appended(ids, before[len(text) :], before)
+            # An end token that the template leaves to the next turn is the first that this turn adds.
+            targets += [open_end and index == 0 and token in self._ends for index, token in enumerate(prompt_ids)]
+            ids += prompt_ids
             answer = self._answer_text(chat, number, before)
             text = before + answer
-            said = chat.grown(ids, answer, text)
+            answer_ids = chat.appended(ids, answer, text)
             last = len(ids)
-            end = self._end(said)
+            end = self._end(answer_ids)
             open_end = end is None
-            targets += [end is None or place <= end for place in range(len(said))]
-            ids += said
+            targets += [end is None or index <= end for index in range(len(answer_ids))]
+            ids += answer_ids
         if open_end:
             ids.append(self._closing_token)
             targets.append(True)
@@ -86,52 +87,54 @@ class Renderer:
         """The tokens that a server makes of these turns, up to where the answer begins.
 
         Raises:
-            DataError: the template refuses the turns.
+            DataError: the template rejects the turns.
         """
         chat = self._chat(turns)
         return chat.tokens(chat.text(len(turns), prompt=True))
 
     def answer(self, turns: Sequence[Turn], content: str) -> list[int]:
-        """The tokens of the assistant's answer to a prompt, its end mark last.
+        """The tokens of the assistant's answer to a prompt, ending in the end token.
 
         Raises:
-            DataError: the template refuses the turns.
+            DataError: the template rejects the turns.
         """
         chat = self._chat([*turns, {"role": "assistant", "content": content}])
         before = chat.text(len(turns), prompt=True)
         answer = self._answer_text(chat, len(turns), before)
-        said = chat.grown(chat.tokens(before), answer, before + answer)
-        end = self._end(said)
-        return [*said, self._closing_token] if end is None else said[: end + 1]
+        ids = chat.appended(chat.tokens(before), answer, before + answer)
+        end = self._end(ids)
+        return [*ids, self._closing_token] if end is None else ids[: end + 1]
 
     def _chat(self, turns: Sequence[Turn]) -> _Chat:
         spelled = any(control in turn["content"] for turn in turns for control in self._controls)
-        return _Chat(self._tokenizer, turns, apart=spelled)
+        return _Chat(self._tokenizer, turns, placeholders=spelled)
 
     def _answer_text(self, chat: _Chat, number: int, before: str) -> str:
-        """What the assistant's turn of that number adds to the text before it."""
+        """The text that the assistant's turn of that number adds."""
         after = chat.text(number + 1)
         if after.startswith(before):
             return after[len(before) :]
-        # Mistral's template leaves a system text out where the last turn is an answer: the prompt stays what is
-        # served, and the answer is written as it is after any other.
+        # Mistral's template omits the system message where the last turn is an answer. The prompt stays as in serving,
+        # and the answer is rendered as it is after any other prompt.
         alone = chat.alone(number)
         before, after = alone.text(1, prompt=True), alone.text(2)
         if not after.startswith(before):
-            raise DataError("the chat template renders a prompt otherwise once it is answered; use another")
+            raise DataError("the chat template renders a prompt differently once it is answered; use another template")
         return after[len(before) :]
 
-    def _end(self, said: Sequence[int]) -> int | None:
-        """Where an answer's end mark stands; templates may write a line break after it."""
-        return next((place for place in reversed(range(len(said))) if said[place] in self._ends), None)
+    def _end(self, answer: Sequence[int]) -> int | None:
+        """The index of an answer's end token; templates may write a line break after it."""
+        return next((index for index in reversed(range(len(answer))) if answer[index] in self._ends), None)
 
     @cached_property
     def _closing_token(self) -> int:
-        """What ends an answer that the template does not end: what a user's next turn begins with, if that stops."""
+        """The end of an answer that the template leaves open: the first token of a user's turn if the model stops
+        there, else the end-of-sequence token.
+        """
         turns = [{"role": role, "content": "a"} for role in ("user", "assistant", "user")]
         chat = self._chat(turns)
-        said, more = chat.text(2), chat.text(3)
-        following = chat.tokens(more[len(said) :]) if more.startswith(said) else []
+        answered, continued = chat.text(2), chat.text(3)
+        following = chat.tokens(continued[len(answered) :]) if continued.startswith(answered) else []
         if following and following[0] in self._ends:
             return following[0]
         if self._tokenizer.eos_token_id is None:
@@ -140,48 +143,42 @@ class Renderer:
 
 
 class _Chat:
-    """One conversation by the template. `apart` renders places for what the turns say and tokenizes that apart, so
-    that control tokens that are spelled in it stay text.
+    """A conversation in the template. With `placeholders`, contents are tokenized apart from the template, so that
+    control tokens spelled in them stay text.
     """
 
-    def __init__(self, tokenizer: Any, turns: Sequence[Turn], *, apart: bool) -> None:
+    def __init__(self, tokenizer: Any, turns: Sequence[Turn], *, placeholders: bool) -> None:
         self._tokenizer = tokenizer
-        self._said = [turn["content"] for turn in turns] if apart else None
+        self._contents = [turn["content"] for turn in turns] if placeholders else None
         self._turns = [
-            {"role": turn["role"], "content": f"\ue000{number}\ue001" if apart else turn["content"]}
+            {"role": turn["role"], "content": placeholder(number) if placeholders else turn["content"]}
             for number, turn in enumerate(turns)
         ]
 
     def text(self, count: int, *, prompt: bool = False) -> str:
-        """The first `count` turns; `prompt` goes on up to where the assistant's answer begins."""
+        """The first `count` turns; with `prompt`, up to where the assistant's answer begins."""
         try:
             return str(
                 self._tokenizer.apply_chat_template(self._turns[:count], tokenize=False, add_generation_prompt=prompt)
             )
         except jinja2.TemplateError as error:
-            raise DataError(f"the chat template refuses the turns: {error}") from error
+            raise DataError(f"the chat template rejects the turns: {error}") from error
 
     def tokens(self, text: str) -> list[int]:
-        # The template has written the special tokens already; the tokenizer must not add a second beginning.
-        if self._said is None:
+        if self._contents is None:
+            # The template has written the special tokens; the tokenizer must not add a second beginning.
             return list(self._tokenizer.encode(text, add_special_tokens=False))
-        ids: list[int] = []
-        for index, piece in enumerate(_PLACE.split(text)):
-            # Every second piece is the number of the turn that stood there.
-            said = index % 2 == 1
-            content = self._said[int(piece)] if said else piece
-            ids += self._tokenizer(content, add_special_tokens=False, split_special_tokens=said)["input_ids"]
-        return ids
+        return tokenize_with_contents(self._tokenizer, text, self._contents)
 
     def alone(self, number: int) -> _Chat:
-        """A chat of one user's turn with the answer of that number."""
+        """A chat of one user's turn and the answer of that number."""
         other = copy(self)
         other._turns = [{"role": "user", "content": "a"}, self._turns[number]]
         return other
 
-    def grown(self, ids: list[int], added: str, whole: str) -> list[int]:
-        """The tokens of `added`, the end of `whole`; `ids` are those of what stands before it."""
+    def appended(self, ids: list[int], added: str, whole: str) -> list[int]:
+        """The tokens of `added`, the end of `whole`; `ids` are the tokens before it."""
         tokens = self.tokens(whole)
-        # Where tokens would merge across the border the addition is tokenized by itself: an answer is generated after
-        # the prompt's tokens, and these do not change any more.
+        # Where tokens would merge across the boundary, `added` is tokenized by itself: an answer is generated after the
+        # prompt's tokens, which no longer change.
         return tokens[len(ids) :] if tokens[: len(ids)] == ids else self.tokens(added)

@@ -1,7 +1,7 @@
-"""Checkpoints that are known to be whole: the last thing written into one is the list of its files.
+"""Tell complete checkpoints from damaged ones: the last file written into a checkpoint lists all its files.
 
-A process that is killed while it writes a checkpoint leaves a folder without that list, or one whose files are not as
-listed; it is thrown away, and the training goes on from the checkpoint before.
+A process that is killed while writing a checkpoint leaves a folder without that list, or with files that do not match
+it. Such a checkpoint is deleted, and the training resumes from the one before.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ from typing import Final
 
 from spar_training.storage.files import write_json
 
-_LIST: Final = "whole.json"
+_FILE_LIST: Final = "whole.json"
 
 
 def seal(folder: Path) -> None:
-    """Say that a checkpoint is written to its end."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _LIST)
-    write_json(folder / _LIST, {str(path.relative_to(folder)): path.stat().st_size for path in files})
+    """Mark a checkpoint as complete."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _FILE_LIST)
+    write_json(folder / _FILE_LIST, {str(path.relative_to(folder)): path.stat().st_size for path in files})
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether all files of a checkpoint are there with the sizes that they were written with."""
+def is_complete(folder: Path) -> bool:
+    """Whether all files of a checkpoint are there, at the sizes they were written with."""
     try:
-        sizes = json.loads((folder / _LIST).read_text(encoding="utf-8"))
+        sizes = json.loads((folder / _FILE_LIST).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return False
     return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
 
 
-def newest_whole(folder: Path) -> Path | None:
-    """The checkpoint to go on from; None when there is none."""
-    whole = [path for path in _checkpoints(folder) if is_whole(path)]
-    return whole[-1] if whole else None
+def newest_complete(folder: Path) -> Path | None:
+    """The checkpoint to resume from; None if there is none."""
+    complete = [path for path in _checkpoints(folder) if is_complete(path)]
+    return complete[-1] if complete else None
 
 
 def drop_damaged(folder: Path) -> None:
-    """Remove the checkpoints that are not whole. Only for the process that alone may change the folder."""
+    """Delete incomplete checkpoints. Only the process that holds the folder's lock may call this."""
     for path in _checkpoints(folder):
-        if not is_whole(path):
+        if not is_complete(path):
             shutil.rmtree(path)
 
 

@@ -1,6 +1,6 @@
 """Progress of a training as lines of text.
 
-train(job, tell=TrainingLines("actor", print))     # actor: step 50 of 240, loss 1.532, 12:30 left
+train(job, on_progress=TrainingLines("actor", print))     # actor: step 50 of 240, loss 1.532, 12:30 left
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A job's data and settings for other trainers: LLaMA-Factory (its loader as of 0.9.5), or TRL's own commands."""
+"""Export a job's data and settings to other trainers: LLaMA-Factory (loader as of 0.9.5), or TRL's own commands."""
 
 from __future__ import annotations
 
@@ -25,19 +25,22 @@ _SCHEDULES: Final = {"linear": "linear", "constant": "constant_with_warmup", "co
 
 
 def export(job: Job, folder: Path, *, form: Format, template: str | None = None) -> None:
-    """Write a job's data, and for LLaMA-Factory `dataset_info.json` and `train.yaml` beside it.
+    """Write a job's data to `folder`, and for LLaMA-Factory `dataset_info.json` and `train.yaml` beside it.
 
-    `template` is LLaMA-Factory's name of the chat format; without, it reads the tokenizer's own.
+    `template` is LLaMA-Factory's name of the chat template; without one it uses the tokenizer's own.
 
     Raises:
-        ConfigError: the job has a key that LLaMA-Factory does not know.
-        DataError: a row is malformed, or of a shape that LLaMA-Factory would skip without an error.
+        ConfigError: the job sets a key that LLaMA-Factory does not support.
+        DataError: a row is malformed, or of a form that LLaMA-Factory would silently skip.
     """
     if form == "trl":
         write_rows(folder / f"{job.kind}.jsonl", (_plain(job, row) for row in _rows(job)))
         return
-    for key, asked in (("length_normalized", job.length_normalized), ("departure_weight", job.departure_weight != 1)):
-        if asked:
+    for key, is_set in (
+        ("length_normalized", job.length_normalized),
+        ("edit_token_weight", job.edit_token_weight != 1),
+    ):
+        if is_set:
             raise ConfigError(f"{key}: LLaMA-Factory has no such setting; leave it out, or train with spar train model")
     write_rows(folder / f"{job.kind}.jsonl", [_sharegpt(job, row) for row in _rows(job)])
     write_json(folder / "dataset_info.json", {f"spar_{job.kind}": _description(job)})
@@ -45,15 +48,15 @@ def export(job: Job, folder: Path, *, form: Format, template: str | None = None)
 
 
 def settings(job: Job, folder: Path, *, template: str | None = None) -> dict[str, Any]:
-    """The job in LLaMA-Factory's words, its data in `folder`."""
-    said: dict[str, Any] = {
+    """The job as LLaMA-Factory's settings, with its data in `folder`."""
+    values: dict[str, Any] = {
         "model_name_or_path": job.model,
         "stage": job.kind,
         "do_train": True,
         "finetuning_type": "lora" if job.lora else "full",
         "dataset_dir": str(folder),
         "dataset": f"spar_{job.kind}",
-        "cutoff_len": job.cutoff,
+        "cutoff_len": job.max_length,
         "output_dir": str(job.out),
         "per_device_train_batch_size": job.batch_size,
         "gradient_accumulation_steps": job.accumulation,
@@ -71,16 +74,16 @@ def settings(job: Job, folder: Path, *, template: str | None = None) -> dict[str
         "report_to": list(job.log_to) or "none",
     }
     if job.max_steps:
-        said["max_steps"] = job.max_steps
+        values["max_steps"] = job.max_steps
     if template:
-        said["template"] = template
+        values["template"] = template
     if job.kind == "dpo":
-        said |= {"pref_loss": "sigmoid", "pref_beta": job.beta, "pref_ftx": job.sft_weight}
+        values |= {"pref_loss": "sigmoid", "pref_beta": job.beta, "pref_ftx": job.sft_weight}
     if job.lora:
         targets = "all" if isinstance(job.lora.targets, str) else ",".join(job.lora.targets)
-        said |= {"lora_rank": job.lora.r, "lora_alpha": job.lora.alpha, "lora_dropout": job.lora.dropout}
-        said["lora_target"] = targets
-    return said
+        values |= {"lora_rank": job.lora.r, "lora_alpha": job.lora.alpha, "lora_dropout": job.lora.dropout}
+        values["lora_target"] = targets
+    return values
 
 
 def _rows(job: Job) -> Iterator[Row]:
@@ -98,12 +101,12 @@ def _plain(job: Job, row: Row) -> Row:
 
 def _sharegpt(job: Job, row: Row) -> Row:
     turns = row["messages"] if job.kind == "sft" else row["prompt"]
-    spoken = turns[1:] if turns[0]["role"] == "system" else turns
-    expected = ["user" if number % 2 == 0 else "assistant" for number in range(len(spoken))]
-    if [turn["role"] for turn in spoken] != expected:
+    dialogue = turns[1:] if turns[0]["role"] == "system" else turns
+    expected = ["user" if number % 2 == 0 else "assistant" for number in range(len(dialogue))]
+    if [turn["role"] for turn in dialogue] != expected:
         raise DataError(
-            f"row {row['id']}: LLaMA-Factory skips rows whose turns are not the user's and the assistant's in turn, "
-            "after one system text at most; mend or remove the row"
+            f"row {row['id']}: LLaMA-Factory skips rows in which user and assistant do not alternate after at most one "
+            "system message; fix or remove the row"
         )
     if job.kind == "sft":
         return {"messages": turns}

@@ -1,4 +1,4 @@
-"""Writing down how far a training is; `told` says what stands there."""
+"""The progress file of a training: one JSON row per logged step, with `step`, `total`, `seconds` and its figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spar_training.storage.files import Row, to_line, write_rows
 
 
 def read_progress(path: Path) -> Iterator[Row]:
-    """The whole lines of the file, which may be being written; none when there is no file yet."""
+    """The complete lines of a file that may still be written to; none if there is no file yet."""
     if not path.exists():
         return
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
@@ -22,7 +22,7 @@ def read_progress(path: Path) -> Iterator[Row]:
 
 
 class ProgressWriter(TrainerCallback):  # type: ignore[misc]
-    """Writes the file on the first process only. A resumed training goes on after the steps that it kept."""
+    """Writes the file on the first process only. A resumed training continues after its checkpoint."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,17 +34,17 @@ class ProgressWriter(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         if not state.is_world_process_zero:
             return
-        kept = [row for row in read_progress(self._path) if row["step"] <= state.global_step]
-        write_rows(self._path, kept)
+        done = [row for row in read_progress(self._path) if row["step"] <= state.global_step]
+        write_rows(self._path, done)
         self._file = self._path.open("a", encoding="utf-8")
         self._began = time.monotonic()
-        if not kept:
+        if not done:
             self._write(state, {})
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> TrainerControl:
-        # However rarely it is logged, the end is.
+        # The last step is always logged.
         control.should_log |= state.global_step >= state.max_steps
         return control
 

@@ -1,7 +1,7 @@
 """Run a training job in this process, or in the processes that `accelerate launch` started for it.
 
-Everything happens in `OUT.work`: what the job is, tokens, checkpoints, progress; the finished folder is moved to `OUT`.
-A job that was stopped at any point goes on from its last whole checkpoint; a finished one is not run again.
+`OUT.work` holds the job, its tokens, checkpoints and progress until the finished folder is moved to `OUT`. A job that
+was stopped at any point resumes from its last complete checkpoint; a finished one is not run again.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import datasets
 import torch
@@ -23,28 +23,33 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PrinterCallback
 from transformers.utils import logging as transformers_logging
 
-from spar_core.errors import ConfigError, DataError
+from spar_core.errors import ConfigError
 from spar_training.storage.files import write_json
 from spar_training.storage.lock import folder_lock
 from spar_training.storage.provenance import parent_of
+from spar_training.storage.resume import find_differences, other_settings
 from spar_training.trainers import checkpoints
 from spar_training.trainers.artifacts import DTYPES, Trained, finish
 from spar_training.trainers.callbacks import StepKeeper
 from spar_training.trainers.chat_template import Renderer
 from spar_training.trainers.job import Job
 from spar_training.trainers.progress import ProgressWriter
-from spar_training.trainers.status import PROGRESS, STEPS, is_finished
+from spar_training.trainers.status import PROGRESS, STEPS, is_finished, recorded_fingerprint
 from spar_training.trainers.tokenize import DataFile, Prepared, describe_files, prepare
 from spar_training.trainers.trl_config import adapter, training_arguments
 from spar_training.trainers.trl_trainers import TokenDpoTrainer, TokenSftTrainer, WeightsCollator
 
+# What an unfinished training was started with, and how many rows it has.
+_RECORD: Final = "begun.json"
+
 
 def run(job: Job) -> Path:
-    """Train, or go on training, and write the finished model.
+    """Train, or resume training, and write the finished model; returns its folder.
 
     Raises:
-        ConfigError: the job cannot be run as it is, or `out` is another job's.
-        DataError: the data cannot be trained on, or changed since the job was begun.
+        ConfigError: the job cannot be run as it is, `out` holds another job's model, or the job, its model or its data
+            changed since an unfinished training was started.
+        DataError: the data cannot be trained on.
     """
     if is_finished(job):
         return job.out
@@ -55,10 +60,10 @@ def run(job: Job) -> Path:
     first = args.process_index == 0
     with folder_lock(job.work) if first else nullcontext():
         with args.main_process_first(local=False):
-            prepared, parent = _begin(job) if first else _begun(job)
+            prepared, parent = _prepare(job) if first else _read_prepared(job)
         trainer = _trainer(job, args, Dataset.load_from_disk(str(job.work / "tokens")))
         trainer.add_callback(StepKeeper(trainer, job.work / STEPS, job.keep_steps))
-        newest = checkpoints.newest_whole(job.work / "checkpoints")
+        newest = checkpoints.newest_complete(job.work / "checkpoints")
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
         saved = job.work / "saved"
         if first:
@@ -76,7 +81,7 @@ def run(job: Job) -> Path:
 
 def _quiet() -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")
-    # Renamed arguments, used by TRL itself.
+    # About renamed arguments that TRL itself uses.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\.")
     datasets.disable_progress_bars()
     transformers_logging.disable_progress_bar()
@@ -85,7 +90,7 @@ def _quiet() -> None:
 
 def _trainer(job: Job, args: Any, rows: Dataset) -> Any:
     tokenizer = load_tokenizer(job.model)
-    # Optimizers keep whole weights in fp32, and compute in bf16; under an adapter the weights do not change.
+    # Trained weights are kept in fp32 and computed in bf16; under an adapter the base weights do not change.
     dtype = DTYPES[job.dtype] if job.lora else torch.float32
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=dtype)
     shared = {
@@ -101,7 +106,7 @@ def _trainer(job: Job, args: Any, rows: Dataset) -> Any:
     else:
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         trainer = TokenSftTrainer(**shared, data_collator=WeightsCollator(pad_token_id=pad))
-    # The progress file tells it all.
+    # The progress file has it all.
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -132,28 +137,26 @@ def end_tokens(model: str, tokenizer: Any) -> Sequence[int]:
     return ends if isinstance(ends, list) else [ends] if ends is not None else []
 
 
-def _begin(job: Job) -> tuple[Prepared, dict[str, str]]:
-    """Check that what was begun here is this job, and tokenize its data where that was not done."""
+def _prepare(job: Job) -> tuple[Prepared, dict[str, str]]:
+    """Check that an unfinished training here is this job, and tokenize the data where that was not done yet."""
     parent = parent_of(job.model)
-    begun = {
+    files = describe_files(job.data)
+    inputs = {
         "fingerprint_fields": job.fingerprint_fields(),
         "parent": parent,
-        "data": [asdict(file) for file in describe_files(job.data)],
+        "data": [asdict(file) for file in files],
     }
-    record = job.work / "begun.json"
+    record = job.work / _RECORD
     if record.exists():
-        before = json.loads(record.read_text(encoding="utf-8"))
-        changed = [key for key, value in begun.items() if before["of"].get(key) != value]
+        before = json.loads(record.read_text(encoding="utf-8"))["of"]
+        differing = find_differences(_comparable(before), _comparable(inputs))
         checkpoints.drop_damaged(job.work / "checkpoints")
-        if not changed:
-            return _begun(job)
-        # Without a checkpoint nothing is lost: one that found no memory may try with smaller batches.
-        if checkpoints.newest_whole(job.work / "checkpoints"):
-            names = {"fingerprint_fields": "the job", "parent": "the model's weights", "data": "the data files"}
-            raise DataError(
-                f"{job.work}: an unfinished training is here, and {' and '.join(names[key] for key in changed)} "
-                "changed since it was begun; undo that, or remove the folder to train from the beginning"
-            )
+        if not differing:
+            return _read_prepared(job)
+        # Without a checkpoint nothing is lost: a training that ran out of memory may try smaller batches.
+        if checkpoints.newest_complete(job.work / "checkpoints"):
+            remedy = "Undo the change, or remove the folder to train from the beginning"
+            raise other_settings(job.work, differing, remedy)
         record.unlink()
         (job.work / PROGRESS).unlink(missing_ok=True)
         shutil.rmtree(job.work / STEPS, ignore_errors=True)
@@ -161,18 +164,24 @@ def _begin(job: Job) -> tuple[Prepared, dict[str, str]]:
     prepared = prepare(job, Renderer(tokenizer, ends=end_tokens(job.model, tokenizer)))
     tokens = job.work / "tokens"
     shutil.rmtree(tokens, ignore_errors=True)
-    # By length, so that little is padding where the reference's log-probabilities are computed.
+    # Sorted by length, so that little is padding where the reference's log-probabilities are computed.
     Dataset.from_list(sorted(prepared.rows, key=lambda row: int(row["length"]))).save_to_disk(str(tokens))
-    told = {"excluded": prepared.excluded, "longest": prepared.longest, "rows": len(prepared.rows)}
-    # Last: from here on the tokens are whole.
-    write_json(record, {"of": begun, "prepared": told})
+    counts = {"excluded": prepared.excluded, "longest": prepared.longest, "rows": len(prepared.rows)}
+    # Written last: it says that the tokens are complete.
+    write_json(record, {"of": inputs, "prepared": counts})
     return prepared, parent
 
 
-def _begun(job: Job) -> tuple[Prepared, dict[str, str]]:
-    record = json.loads((job.work / "begun.json").read_text(encoding="utf-8"))
-    told, of = record["prepared"], record["of"]
-    files = [DataFile(**file) for file in of["data"]]
-    # Only their number is told further.
-    rows: list[dict[str, Any]] = [{}] * told["rows"]
-    return Prepared(rows, files, told["excluded"], told["longest"]), of["parent"]
+def _comparable(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's job, parent and data files, so that a difference names the key or file."""
+    files = {file["path"]: file["sha256"] for file in inputs["data"]}
+    return {**recorded_fingerprint(inputs), "parent": inputs["parent"], "files": files}
+
+
+def _read_prepared(job: Job) -> tuple[Prepared, dict[str, str]]:
+    record = json.loads((job.work / _RECORD).read_text(encoding="utf-8"))
+    counts, inputs = record["prepared"], record["of"]
+    files = [DataFile(**file) for file in inputs["data"]]
+    # Only their number is used from here on.
+    rows: list[dict[str, Any]] = [{}] * counts["rows"]
+    return Prepared(rows, files, counts["excluded"], counts["longest"]), inputs["parent"]

@@ -1,7 +1,7 @@
-"""The order in which rows are trained on: at random, rows of about one length in a batch to pad little.
+"""Order rows for training: at random, but with rows of similar length in a batch, so that little is padding.
 
-An epoch's order is a function of the seed and the epoch's number, so that a resumed training takes the very batches
-that an uninterrupted one takes.
+The order depends on the seed and the epoch's number alone, so a resumed training sees exactly the batches of an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _BATCHES_SORTED_TOGETHER: Final = 50
 
 
 class LengthGrouped(Sampler[int]):
-    """Row numbers, each once an epoch. Rows are shuffled, sorted by length within stretches of 50 batches, and these
-    stretches' batches shuffled again. `batch` rows, over all devices, make one step.
+    """Yields each row number once per epoch. Rows are shuffled, sorted by length within chunks of 50 batches, and then
+    the batches are shuffled. A batch is the `batch` rows of one step, over all devices.
     """
 
     def __init__(self, lengths: Sequence[int], *, batch: int, seed: int) -> None:
@@ -43,10 +43,10 @@ class LengthGrouped(Sampler[int]):
             for at in range(0, len(order), stretch)
             for batch in self._batches(sorted(order[at : at + stretch], key=self._lengths.__getitem__))
         ]
-        # A batch that is not full comes last: elsewhere it would shift all that follow it.
-        whole = [batch for batch in batches if len(batch) == self._batch]
-        rng.shuffle(whole)
-        for batch in [*whole, *(batch for batch in batches if len(batch) < self._batch)]:
+        # An incomplete batch comes last: elsewhere it would shift all that follow.
+        full = [batch for batch in batches if len(batch) == self._batch]
+        rng.shuffle(full)
+        for batch in [*full, *(batch for batch in batches if len(batch) < self._batch)]:
             yield from batch
 
     def _batches(self, rows: Sequence[int]) -> list[Sequence[int]]:

@@ -1,4 +1,4 @@
-"""Data files as the token rows that a trainer takes; every row is checked before the first step."""
+"""Turn data files into token rows for a trainer. Every row is checked before the first step."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from spar_training.storage.files import Row, read_rows
 from spar_training.storage.provenance import file_digest
 from spar_training.trainers.chat_template import Rendered, Renderer
 from spar_training.trainers.job import Job
-from spar_training.trainers.rows import dpo_problem, sft_problem
+from spar_training.trainers.rows import dpo_problem, sft_problem, source_text
 
 
 def edit_positions(source: Sequence[int], edited: Sequence[int]) -> list[int]:
-    """Places in `edited` where it ceases to copy `source`: each edit's first token, or what follows a cut."""
+    """The positions in `edited` at which it departs from `source`: the first token of each insertion or replacement,
+    and the token after each deletion.
+    """
     codes = SequenceMatcher(None, source, edited, autojunk=False).get_opcodes()
     return [start for kind, _, _, start, _ in codes if kind != "equal" and start < len(edited)]
 
 
-_NAMED: Final = 5
+# How many row ids an error lists.
+_LISTED_IDS: Final = 5
 TokenRow = dict[str, Any]
 
 
@@ -37,7 +40,7 @@ class DataFile:
 
 @dataclass
 class Prepared:
-    """Token rows in the files' order, and the ids of the rows that were left out, by why."""
+    """Token rows in the order of the files, and the ids of excluded rows by reason. `longest` is in tokens."""
 
     rows: list[TokenRow] = field(default_factory=list)
     files: list[DataFile] = field(default_factory=list)
@@ -46,10 +49,10 @@ class Prepared:
 
 
 def describe_files(paths: Sequence[Path]) -> list[DataFile]:
-    """Each file with its hash and how many rows it has.
+    """Each file with its hash and number of rows.
 
     Raises:
-        DataError: a file is missing, or a line is no JSON object with an id.
+        DataError: a file is missing, or a line is not a JSON object with an id.
     """
     return [
         DataFile(str(path), file_digest(path) if path.is_file() else "", rows)
@@ -62,10 +65,10 @@ def prepare(job: Job, renderer: Renderer) -> Prepared:
     """Tokenize and check all rows.
 
     Raises:
-        DataError: rows are malformed, too long or without a difference and not to be left out, or none is left. One
-            error tells all: counts, the first ids, and the longest row's length.
+        DataError: rows are malformed; or too long or without a difference, and the job does not exclude them; or none
+            is left. One error lists every problem: counts, the first ids, and the length of the longest row.
     """
-    make: Callable[[Row], TokenRow] = _Sft(renderer, job.departure_weight) if job.kind == "sft" else _Dpo(renderer)
+    make: Callable[[Row], TokenRow] = _Sft(renderer, job.edit_token_weight) if job.kind == "sft" else _Dpo(renderer)
     find_problem = sft_problem if job.kind == "sft" else dpo_problem
     prepared = Prepared(files=describe_files(job.data))
     wrong: dict[str, list[str]] = {}
@@ -83,7 +86,7 @@ def prepare(job: Job, renderer: Renderer) -> Prepared:
             prepared.excluded.setdefault("no_difference", []).append(name)
             continue
         prepared.longest = max(prepared.longest, made["length"])
-        if made["length"] > job.cutoff:
+        if made["length"] > job.max_length:
             prepared.excluded.setdefault("too_long", []).append(name)
         else:
             prepared.rows.append(made)
@@ -97,46 +100,46 @@ def _all_rows(paths: Sequence[Path]) -> Iterator[Row]:
 
 
 def _refuse(job: Job, prepared: Prepared, wrong: Mapping[str, list[str]]) -> None:
-    problems = [f"{_counted(ids)}: {problem}" for problem, ids in wrong.items()]
+    problems = [f"{_format_ids(ids)}: {problem}" for problem, ids in wrong.items()]
     if (ids := prepared.excluded.get("too_long")) and job.on_too_long == "error":
         problems.append(
-            f"{_counted(ids)}: longer than the cutoff of {job.cutoff} tokens; the longest has {prepared.longest}. "
-            "Raise cutoff, or set on_too_long to exclude"
+            f"{_format_ids(ids)}: longer than max_length, {job.max_length} tokens; the longest has {prepared.longest}. "
+            "Raise max_length, or set on_too_long to exclude"
         )
     if (ids := prepared.excluded.get("no_difference")) and job.on_no_difference == "error":
-        problems.append(f"{_counted(ids)}: chosen and rejected are the same; set on_no_difference to exclude them")
+        problems.append(f"{_format_ids(ids)}: chosen and rejected are the same; set on_no_difference to exclude them")
     if not problems and not prepared.rows:
         problems.append("no row is left to train on")
     if problems:
         raise DataError(f"{', '.join(map(str, job.data))}: " + "; ".join(problems))
 
 
-def _counted(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
-    return f"{len(ids)} {'row' if len(ids) == 1 else 'rows'} ({', '.join(ids[:_NAMED])}{more})"
+def _format_ids(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _LISTED_IDS} more" if len(ids) > _LISTED_IDS else ""
+    return f"{len(ids)} {'row' if len(ids) == 1 else 'rows'} ({', '.join(ids[:_LISTED_IDS])}{more})"
 
 
 @dataclass(frozen=True)
 class _Sft:
     renderer: Renderer
-    departure_weight: float
+    edit_token_weight: float
 
     def __call__(self, row: Row) -> TokenRow:
         rendered = self.renderer.conversation(row["messages"])
-        labels = [token if said else -100 for token, said in zip(rendered.ids, rendered.targets, strict=True)]
+        labels = [token if target else -100 for token, target in zip(rendered.ids, rendered.targets, strict=True)]
         made: TokenRow = {"input_ids": rendered.ids, "labels": labels, "length": len(labels)}
-        if self.departure_weight > 1:
+        if self.edit_token_weight > 1:
             made["weights"] = self._weights(row, rendered)
         return made
 
     def _weights(self, row: Row, rendered: Rendered) -> list[float]:
         weights = [1.0] * len(rendered.ids)
-        if source := row.get("departs_from"):
-            copied = self.renderer.answer(row["messages"][:-1], source)
-            for place in edit_positions(copied, rendered.ids[rendered.last :]):
-                weights[rendered.last + place] = self.departure_weight
-        # A row as a whole weighs what it would without.
-        targets = [weight for weight, said in zip(weights, rendered.targets, strict=True) if said]
+        if source := source_text(row):
+            source_ids = self.renderer.answer(row["messages"][:-1], source)
+            for position in edit_positions(source_ids, rendered.ids[rendered.last :]):
+                weights[rendered.last + position] = self.edit_token_weight
+        # Scaled so that the weight of the row as a whole does not change.
+        targets = [weight for weight, target in zip(weights, rendered.targets, strict=True) if target]
         return [weight * len(targets) / sum(targets) for weight in weights]
 
 

@@ -1,4 +1,4 @@
-"""A job in the words of TRL's configurations."""
+"""Translate a job into TRL's and PEFT's configurations."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SCHEDULES: Final = {"linear": "linear", "constant": "constant_with_warmup", "co
 
 
 def training_arguments(job: Job) -> DPOConfig | SFTConfig:
-    """What TRL is told. Rows are tokenized, checked and cut by us, so that it neither truncates nor maps.
+    """The job for TRL. Rows are already tokenized and checked, so TRL neither truncates nor maps them.
 
     Raises:
-        ConfigError: a tracker is asked for that is not installed.
+        ConfigError: a tracker in `log_to` is not installed.
     """
     for tracker in job.log_to:
         if importlib.util.find_spec(tracker) is None:
-            raise ConfigError(f"log_to: {tracker} is not installed; pip install {tracker}, or leave it out")
+            raise ConfigError(f"log_to: {tracker} is not installed; pip install {tracker}, or remove it from log_to")
     on_gpu = torch.cuda.is_available()
     common: dict[str, Any] = {
         "output_dir": str(job.work / "checkpoints"),
@@ -62,16 +62,16 @@ def training_arguments(job: Job) -> DPOConfig | SFTConfig:
         loss_type=[preference, "sft"] if supervised else [preference],
         loss_weights=[1.0, job.sft_weight] if supervised else None,
         precompute_ref_log_probs=job.precompute_reference,
-        # Without gradients there is room for more.
+        # Without gradients more rows fit into memory.
         precompute_ref_batch_size=2 * job.batch_size,
     )
 
 
 def adapter(lora: Lora | None, model: torch.nn.Module) -> LoraConfig | None:
-    """The adapter of `model` to train; None for all weights.
+    """The adapter of `model` to train; None to train all weights.
 
     Raises:
-        ConfigError: the model has no module of a name of `targets`.
+        ConfigError: the model has no module with a name in `targets`.
     """
     if lora is None:
         return None
@@ -84,7 +84,7 @@ def adapter(lora: Lora | None, model: torch.nn.Module) -> LoraConfig | None:
 
 
 def _check_targets(targets: Sequence[str], model: torch.nn.Module) -> None:
-    # Full names or their ends, as PEFT takes them; it ignores one that it does not find beside others.
+    # Full names or their ends, as in PEFT, which ignores an unknown name beside known ones.
     modules = [
         name.removesuffix(".weight")
         for name, weight in model.named_parameters(remove_duplicate=False)
@@ -94,5 +94,5 @@ def _check_targets(targets: Sequence[str], model: torch.nn.Module) -> None:
     if unknown:
         known = dict.fromkeys(name.rpartition(".")[2] for name in modules)
         raise ConfigError(
-            f"lora.targets: the model has no module {', '.join(unknown)} with a matrix; it has {', '.join(known)}"
+            f"lora.targets: the model has no weight matrix in a module {', '.join(unknown)}; it has {', '.join(known)}"
         )

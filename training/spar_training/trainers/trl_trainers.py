@@ -1,4 +1,4 @@
-"""TRL's trainers on token rows: no second tokenization, checkpoints sealed, and weighted tokens for SFT."""
+"""TRL's trainers for token rows: no second tokenization, complete checkpoints marked, weighted tokens for SFT."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spar_training.trainers.sampler import LengthGrouped
 
 
 class _OnTokens:
-    """Our order of rows, and checkpoints that are marked as whole when every process has written its part."""
+    """Our order of rows, and checkpoints that are marked as complete once every process has written its part."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         this: Any = self
@@ -28,7 +28,7 @@ class _OnTokens:
         return LengthGrouped(this.train_dataset["length"], batch=rows, seed=args.seed)
 
     def create_model_card(self, *args: Any, **more: Any) -> None:
-        """Ours is written with the finished model."""
+        """Does nothing: our card is written with the finished model."""
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)  # type: ignore[misc]
@@ -46,7 +46,7 @@ class TokenDpoTrainer(_OnTokens, DPOTrainer):  # type: ignore[misc]
 
 
 class WeightsCollator(DataCollatorForLanguageModeling):  # type: ignore[misc]
-    """Pads the rows' `weights` too, where they have them."""
+    """Also pads the `weights` of rows that have them."""
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         batch: dict[str, Any] = super().torch_call(examples)
@@ -56,7 +56,7 @@ class WeightsCollator(DataCollatorForLanguageModeling):  # type: ignore[misc]
 
 
 class TokenSftTrainer(_OnTokens, SFTTrainer):  # type: ignore[misc]
-    """SFT on rows of `input_ids`, `labels` and, where tokens weigh differently, `weights`."""
+    """SFT on rows of `input_ids`, `labels` and optional token `weights`."""
 
     def _set_signature_columns_if_needed(self) -> None:
         self._signature_columns = ["input_ids", "labels", "weights"]
@@ -64,9 +64,9 @@ class TokenSftTrainer(_OnTokens, SFTTrainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The mean loss of the targets, each times its weight.
+        """The weighted mean loss of the targets.
 
-        Weights average one over a row's targets, so that the count of targets is still what to divide by.
+        Weights average one over a row's targets, so the sum is still divided by the number of targets.
         """
         if "weights" not in inputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)

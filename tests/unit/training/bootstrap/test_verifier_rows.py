@@ -95,7 +95,7 @@ def test_rows_are_trainable_and_read_as_they_are_served() -> None:
             asked = TEMPLATES.refine(example.prompt.record().conversation, example.text, turns[1]["content"])
             assert [turn["content"] for turn in turns[:-1]] == [message.text for message in asked]
             assert extract_refined(turns[-1]["content"], example.text).text == example.refined
-            assert example.text.strip() in row["departs_from"]
+            assert example.text.strip() in row["source_text"]
             refined += 1
     assert refined > 100
 

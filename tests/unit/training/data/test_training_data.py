@@ -76,7 +76,7 @@ def test_a_refinement_row_is_the_step_that_was_accepted_asked_for_as_at_inferenc
     asked = TEMPLATES.refine(PROMPT.conversation, "hello you", "0n")
     assert row["messages"][:-1] == [message.to_openai() for message in asked]
     assert row["messages"][-1]["content"] == "[[start]]\nhello hello\n[[end]]"
-    assert row["departs_from"] == "[[start]]\nhello you\n[[end]]"
+    assert row["source_text"] == "[[start]]\nhello you\n[[end]]"
 
 
 def test_judgements_come_from_contested_votes_only_and_of_a_tree_one_of_each_verdict() -> None:

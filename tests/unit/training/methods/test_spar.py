@@ -48,7 +48,7 @@ class Scripted:
         policy: Policy,
         tell: Callable[[Progress], None],
     ) -> list[Row]:
-        return await run_items(items, partial(self._work, stage), out=out, policy=policy, tell=tell)
+        return await run_items(items, partial(self._work, stage), out=out, policy=policy, on_progress=tell)
 
     async def _work(self, stage: Stage[Any], item: Any) -> dict[str, Any]:
         self.asked.append(f"{stage.name} {item.id}")

@@ -99,7 +99,7 @@ async def test_a_terminal_shows_a_bar_over_the_items_of_a_run(tmp_path: Path) ->
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     with item_progress("sample", console=console, live=lambda progress: "all well") as tell:
         await run_items(
-            [Item(str(n)) for n in range(9)], work, out=tmp_path / "rows.jsonl", policy=Policy(4), tell=tell
+            [Item(str(n)) for n in range(9)], work, out=tmp_path / "rows.jsonl", policy=Policy(4), on_progress=tell
         )
     assert "9 of 9" in text_of(console)
     assert "all well" in text_of(console)

@@ -100,7 +100,7 @@ async def test_an_item_that_keeps_failing_is_set_aside_with_its_reason_and_count
             raise ItemFailed("an empty response")
         return {}
 
-    rows = await run_items(ITEMS, work, out=tmp_path / "out.jsonl", policy=Policy(tries=3), tell=told.append)
+    rows = await run_items(ITEMS, work, out=tmp_path / "out.jsonl", policy=Policy(tries=3), on_progress=told.append)
     aside = [json.loads(line) for line in failed_file(tmp_path / "out.jsonl").read_text().splitlines()]
     assert aside == [{"id": "3", "failed": "BackendUnavailable: 502"}, {"id": "4", "failed": "an empty response"}]
     assert tries == 3

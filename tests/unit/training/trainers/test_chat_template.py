@@ -106,7 +106,7 @@ def test_a_template_that_rewrites_earlier_turns_allows_one_answer_a_row() -> Non
     assert once.ids[: once.last] == renderer.prompt([told, ASKED])
     assert "Be brief." in tokenizer.decode(once.ids)
     assert tokenizer.decode(once.ids[once.last :]) == " The river runs by the mill.</s>"
-    with pytest.raises(DataError, match="renders earlier turns otherwise"):
+    with pytest.raises(DataError, match="renders earlier turns differently"):
         renderer.conversation([told, ASKED, SAID, AGAIN, SHORT])
     with pytest.raises(DataError, match="roles must alternate"):
         renderer.conversation([ASKED, ASKED, SAID])

@@ -15,6 +15,7 @@ from spar_core.errors import ConfigError, DataError
 from spar_training.trainers.chat_template import Renderer
 from spar_training.trainers.job import Job, load_job, parse_job
 from spar_training.trainers.sampler import LengthGrouped
+from spar_training.trainers.status import is_finished
 from spar_training.trainers.tokenize import Prepared, edit_positions, prepare
 
 MODEL = str(files("spar_core") / "models" / "actor")
@@ -52,10 +53,10 @@ def prepared(folder: Path, rows: Sequence[object], kind: str, **more: Any) -> Pr
         ({"data": []}, "data: "),
         ({"lora": {"rank": 4}}, "lora.rank: there is no such key; there are r, alpha, dropout, targets, merge"),
         ({"threads": 100_000}, "threads: "),
-        ({"kind": "sft", "beta": 0.2}, "beta: not of a job of kind sft"),
-        ({"departure_weight": 2}, "departure_weight: not of a job of kind dpo"),
+        ({"kind": "sft", "beta": 0.2}, "beta: does not apply to a job of kind sft"),
+        ({"edit_token_weight": 2}, "edit_token_weight: does not apply to a job of kind dpo"),
         ({"keep_steps": [0]}, "keep_steps.0: "),
-        ({"keep_steps": [5], "lora": {}}, "keep_steps: whole weights only"),
+        ({"keep_steps": [5], "lora": {}}, "keep_steps: saves full weights only"),
     ],
 )
 def test_a_wrong_job_is_refused_by_the_name_of_its_key(tmp_path: Path, change: dict[str, Any], says: str) -> None:
@@ -68,30 +69,53 @@ def test_a_wrong_job_is_refused_by_the_name_of_its_key(tmp_path: Path, change: d
 
 def test_the_defaults_are_the_papers() -> None:
     job = Job.model_validate({"kind": "dpo", "model": "m", "data": ["d"], "out": "o", "learning_rate": 2e-7})
-    assert (job.beta, job.sft_weight, job.schedule, job.warmup, job.epochs, job.cutoff) == (
+    assert (job.beta, job.sft_weight, job.schedule, job.warmup, job.epochs, job.max_length) == (
         0.1, 0.1, "linear", 0.1, 1, 2048,
     )  # fmt: skip
-    assert (job.dtype, job.lora, job.departure_weight) == ("bf16", None, 1.0)
-    # What was trained before steps could be kept is still the same job.
+    assert (job.dtype, job.lora, job.edit_token_weight) == ("bf16", None, 1.0)
+    # Jobs from before these keys existed are still the same jobs.
     assert "keep_steps" not in job.fingerprint_fields()
     assert job.model_copy(update={"keep_steps": (5,)}).fingerprint_fields()["keep_steps"] == [5]
+
+
+def test_the_old_names_of_keys_still_work_and_the_fingerprint_is_the_same() -> None:
+    common = {"kind": "sft", "model": "m", "data": ["d"], "out": "o", "learning_rate": 1e-6}
+    old = parse_job({**common, "cutoff": 99, "departure_weight": 3}, source="test")
+    new = parse_job({**common, "max_length": 99, "edit_token_weight": 3}, source="test")
+    assert old == new
+    fields = new.fingerprint_fields()
+    assert (fields["cutoff"], fields["departure_weight"]) == (99, 3)
+    assert not {"max_length", "edit_token_weight"} & fields.keys()
+    with pytest.raises(ConfigError, match="cutoff"):
+        parse_job({**common, "cutoff": 99, "max_length": 98}, source="test")
+
+
+@pytest.mark.parametrize("key", ["fingerprint_fields", "essence"])
+def test_a_model_counts_as_finished_for_its_own_job_only(key: str, tmp_path: Path) -> None:
+    values = {"kind": "dpo", "model": "m", "data": ["d"], "out": str(tmp_path), "learning_rate": 1e-6}
+    job = parse_job(values, source="test")
+    (tmp_path / "lineage.json").write_text(json.dumps({key: job.fingerprint_fields()}))
+    assert is_finished(job)
+    other = parse_job({**values, "max_length": 9, "beta": 0.5}, source="test")
+    with pytest.raises(ConfigError, match=r"other settings: max_length was 2048, is 9; beta was 0\.1, is 0\.5"):
+        is_finished(other)
 
 
 @pytest.mark.parametrize(
     ("row", "kind", "says"),
     [
-        ({"id": "a"}, "sft", "messages: must be a list of turns"),
+        ({"id": "a"}, "sft", "messages: must be a list with at least one turn"),
         ({"id": "a", "messages": [user("x")]}, "sft", "the last turn must be the assistant's"),
         (
             {"id": "a", "messages": [user("x"), {"role": "tool", "content": "y"}]},
             "sft",
             "messages.1: role must be one of",
         ),
-        (sft_row("a", "  "), "sft", "messages.1: the assistant says nothing"),
-        (sft_row("a", departs_from=3), "sft", "departs_from: must be a text"),
+        (sft_row("a", "  "), "sft", "messages.1: the assistant's turn is empty"),
+        (sft_row("a", source_text=3), "sft", "source_text: must be a string"),
         ({**dpo_row("a"), "prompt": [said("x")]}, "dpo", "prompt: the last turn must not be the assistant's"),
-        ({**dpo_row("a"), "rejected": [user("x")]}, "dpo", "rejected: must be one turn of the assistant"),
-        ({**dpo_row("a"), "chosen": "text"}, "dpo", "chosen: must be a list of turns"),
+        ({**dpo_row("a"), "rejected": [user("x")]}, "dpo", "rejected: must be a single turn of the assistant"),
+        ({**dpo_row("a"), "chosen": "text"}, "dpo", "chosen: must be a list with at least one turn"),
         (dpo_row("a", "same", "same"), "dpo", "chosen and rejected are the same"),
     ],
 )
@@ -105,9 +129,9 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     long = " ".join(["The river runs."] * 20)
     rows = [sft_row(f"long{n}", long) for n in range(7)] + [sft_row("empty", ""), sft_row("good")]
     with pytest.raises(DataError) as caught:
-        prepared(tmp_path, rows, "sft", cutoff=40)
-    assert "1 row (empty): messages.1: the assistant says nothing" in str(caught.value)
-    assert "7 rows (long0, long1, long2, long3, long4 and 2 more): longer than the cutoff of 40 tokens" in str(
+        prepared(tmp_path, rows, "sft", max_length=40)
+    assert "1 row (empty): messages.1: the assistant's turn is empty" in str(caught.value)
+    assert "7 rows (long0, long1, long2, long3, long4 and 2 more): longer than max_length, 40 tokens" in str(
         caught.value
     )
     assert "the longest has " in str(caught.value)
@@ -115,11 +139,11 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
 
 def test_rows_may_be_left_out_and_are_then_named(tmp_path: Path) -> None:
     rows = [dpo_row("same", "x", "x"), dpo_row("long", "The river runs. " * 40), dpo_row("good")]
-    left = prepared(tmp_path, rows, "dpo", cutoff=60, on_too_long="exclude", on_no_difference="exclude")
+    left = prepared(tmp_path, rows, "dpo", max_length=60, on_too_long="exclude", on_no_difference="exclude")
     assert left.excluded == {"no_difference": ["same"], "too_long": ["long"]}
     assert (len(left.rows), left.files[0].rows) == (1, 3)
     with pytest.raises(DataError, match="no row is left"):
-        prepared(tmp_path, rows[:2], "dpo", cutoff=60, on_too_long="exclude", on_no_difference="exclude")
+        prepared(tmp_path, rows[:2], "dpo", max_length=60, on_too_long="exclude", on_no_difference="exclude")
 
 
 def test_a_line_that_is_no_row_is_named(tmp_path: Path) -> None:
@@ -127,20 +151,21 @@ def test_a_line_that_is_no_row_is_named(tmp_path: Path) -> None:
         prepared(tmp_path, [sft_row("a"), {"messages": []}], "sft")
 
 
-def test_departures_are_an_edits_first_tokens() -> None:
+def test_edit_positions_are_the_first_tokens_of_edits() -> None:
     assert edit_positions([1, 2, 3, 4], [1, 2, 9, 3, 4]) == [2]
     assert edit_positions([1, 2, 3, 4], [1, 2, 4]) == [2]
     assert edit_positions([1, 2, 3], [1, 2, 3]) == []
 
 
-def test_departures_weigh_more_and_the_row_as_a_whole_does_not(tmp_path: Path) -> None:
-    row = sft_row("a", "The river runs slowly.", departs_from="The river runs.")
+@pytest.mark.parametrize("key", ["source_text", "departs_from"])
+def test_edit_tokens_weigh_more_and_the_row_as_a_whole_does_not(key: str, tmp_path: Path) -> None:
+    row = sft_row("a", "The river runs slowly.", **{key: "The river runs."})
     plain = prepared(tmp_path, [row], "sft").rows[0]
-    weighed = prepared(tmp_path, [row], "sft", departure_weight=5).rows[0]
+    weighed = prepared(tmp_path, [row], "sft", edit_token_weight=5).rows[0]
     assert "weights" not in plain
     targets = [weight for weight, label in zip(weighed["weights"], weighed["labels"], strict=True) if label != -100]
     assert sum(targets) == pytest.approx(len(targets))
-    heavy = [place for place, weight in enumerate(targets) if weight > 1]
+    heavy = [index for index, weight in enumerate(targets) if weight > 1]
     assert len(heavy) == 1
     assert max(targets) == pytest.approx(5 * min(targets))
 

@@ -43,7 +43,7 @@ def test_pairs_and_settings_for_llama_factory(tmp_path: Path) -> None:
 
 def test_conversations_and_an_adapter_for_llama_factory(tmp_path: Path) -> None:
     rows = [{"id": "a", "messages": [{"role": "system", "content": "Brief."}, ASK, GOOD, ASK, BAD]}]
-    job = job_of(tmp_path, "sft", rows, schedule="constant", epochs=5, cutoff=4096, lora={"r": 8, "alpha": 16})
+    job = job_of(tmp_path, "sft", rows, schedule="constant", epochs=5, max_length=4096, lora={"r": 8, "alpha": 16})
     export(job, tmp_path / "lf", form="llama-factory")
     assert list(read_rows(tmp_path / "lf" / "sft.jsonl")) == [{"messages": rows[0]["messages"]}]
     said = yaml.safe_load((tmp_path / "lf" / "train.yaml").read_text())
@@ -58,11 +58,13 @@ def test_rows_that_llama_factory_would_skip_are_refused(tmp_path: Path) -> None:
         export(job_of(tmp_path, "sft", rows), tmp_path / "lf", form="llama-factory")
     export(job_of(tmp_path, "sft", rows), tmp_path / "trl", form="trl")
     assert list(read_rows(tmp_path / "trl" / "sft.jsonl")) == [{"messages": rows[0]["messages"]}]
-    with pytest.raises(DataError, match=r"rows.jsonl, row b: messages.1: the assistant says nothing"):
+    with pytest.raises(DataError, match=r"rows.jsonl, row b: messages.1: the assistant's turn is empty"):
         export(job_of(tmp_path, "sft", [{"id": "b", "messages": [ASK, {**GOOD, "content": ""}]}]), tmp_path, form="trl")
 
 
-@pytest.mark.parametrize(("kind", "key", "value"), [("dpo", "length_normalized", True), ("sft", "departure_weight", 5)])
+@pytest.mark.parametrize(
+    ("kind", "key", "value"), [("dpo", "length_normalized", True), ("sft", "edit_token_weight", 5)]
+)
 def test_what_llama_factory_cannot_do_is_refused_by_name(tmp_path: Path, kind: str, key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"{key}: LLaMA-Factory has no such setting"):
         export(job_of(tmp_path, kind, [], **{key: value}), tmp_path / "lf", form="llama-factory")

@@ -126,7 +126,7 @@ class VerifierEval:
     async def _items(self, items: Sequence[Any], work: Any, name: str, label: str) -> list[Row]:
         with item_progress(f"{label}, {name}") as tell:
             out = self.folder / f"{name}.jsonl"
-            return await run_items(items, work, out=out, policy=Policy(in_flight=self.in_flight), tell=tell)
+            return await run_items(items, work, out=out, policy=Policy(in_flight=self.in_flight), on_progress=tell)
 
 
 def judge_figures(rows: Sequence[Row]) -> dict[str, Interval]:

@@ -206,7 +206,7 @@ class VerifierBootstrap:
             write_json(data.with_name(f"{role}_card.json"), made.card)
             write_rows(data, made.rows)
         self.print_line(f"{role}: training on {data}")
-        return self.train_model(self.job(role), tell=TrainingLines(role, self.print_line))
+        return self.train_model(self.job(role), on_progress=TrainingLines(role, self.print_line))
 
     async def _measure(self, actor: Path, refiner: Path | None) -> dict[str, Interval]:
         wanted = self.recipe.validation

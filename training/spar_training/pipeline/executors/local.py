@@ -28,7 +28,7 @@ class LocalExecutor:
         tell: Callable[[Progress], None],
     ) -> list[Row]:
         async with opened(model.model, urls=model.urls, in_flight=policy.in_flight, answer_s=model.answer_s) as backend:
-            return await run_items(items, partial(_work, stage, backend), out=out, policy=policy, tell=tell)
+            return await run_items(items, partial(_work, stage, backend), out=out, policy=policy, on_progress=tell)
 
 
 async def _work(stage: Stage[Any], backend: Any, item: Any) -> dict[str, Any]:

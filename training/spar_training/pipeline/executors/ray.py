@@ -76,7 +76,7 @@ class RayExecutor:
         size = min(self._workers or cluster.usual_workers(model), policy.in_flight)
         make = cluster.maker(stage, model, share=policy.in_flight // size, size=size)
         async with _at_work(Crew(make, ray), size) as crew:
-            return await run_items(items, crew.work, out=out, policy=policy, tell=tell)
+            return await run_items(items, crew.work, out=out, policy=policy, on_progress=tell)
 
 
 @asynccontextmanager

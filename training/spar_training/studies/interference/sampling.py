@@ -49,7 +49,7 @@ async def ask(
 
             # So many prompts that all their samples fit into the engine at once.
             return await run_items(
-                prompts, work, out=out, policy=Policy(in_flight=max(1, _IN_FLIGHT // samples)), tell=tell
+                prompts, work, out=out, policy=Policy(in_flight=max(1, _IN_FLIGHT // samples)), on_progress=tell
             )
 
 

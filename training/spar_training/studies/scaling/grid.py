@@ -96,7 +96,7 @@ async def play_all(
     async def work(item: Play) -> dict[str, Any]:
         return (await player.play(item.arm, item.cell)).row()
 
-    return await run_items(items, work, out=out, policy=Policy(in_flight=_IN_FLIGHT), tell=tell)
+    return await run_items(items, work, out=out, policy=Policy(in_flight=_IN_FLIGHT), on_progress=tell)
 
 
 def by_arm(arms: Sequence[Arm], rows: Iterable[Row]) -> dict[str, list[Trial]]:

@@ -90,7 +90,7 @@ async def time_all(
     # The first calls of an engine pay for what every later one finds ready; a search calls both engines.
     first = next((item for item in items if not item.arm.greedy), items[0])
     await _seconds(replace(first, budgets=first.budgets[-1:]), models, templates)
-    return await run_items(items, work, out=out, policy=Policy(in_flight=1), tell=tell)
+    return await run_items(items, work, out=out, policy=Policy(in_flight=1), on_progress=tell)
 
 
 async def _seconds(item: Timed, models: Backends, templates: Templates) -> dict[str, float]:

@@ -188,7 +188,7 @@ def refinement_row(example: Example, templates: Templates) -> Row | None:
     reply = refinement(example.checks, example.findings, example.refined)
     row = _row(f"{example.id}/refine", "refinement", asked, reply)
     # The reply that would leave the answer unchanged.
-    return {**row, "verdict": False, "departs_from": refinement(example.checks, example.findings, example.text)}
+    return {**row, "verdict": False, "source_text": refinement(example.checks, example.findings, example.text)}
 
 
 def _row(name: str, kind: Kind, asked: Sequence[Message], reply: str) -> Row:
