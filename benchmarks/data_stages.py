@@ -24,7 +24,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,15 @@ from typing import Any
 from spar_core.backends.choices import completes_many
 from spar_core.types import Completion, Message, Sampling
 from spar_training.data.prompts import PromptRecord, write_prompts
-from spar_training.inference.client import opened
-from spar_training.inference.endpoint import ModelPlace
-from spar_training.methods.spar import DataStages
-from spar_training.pipeline.executors.base import Executor
+from spar_training.inference.client import open_backend
+from spar_training.inference.endpoint import ModelEndpoint
+from spar_training.pipeline.executors.base import Executor, StageRun
 from spar_training.pipeline.executors.local import LocalExecutor
-from spar_training.pipeline.runner import Policy, Progress, run_items
+from spar_training.pipeline.runner import Policy
 from spar_training.pipeline.stage import Role, Stage
 from spar_training.runs.folder import open_run
 from spar_training.runs.recipe import Recipe
+from spar_training.stages.iteration import DataStages
 from spar_training.storage.files import Row
 
 CALL_S = 0.05
@@ -62,18 +62,10 @@ class Figures:
 class OneCallAtATime:
     """Runs a stage as a script without concurrency does."""
 
-    async def run(
-        self,
-        stage: Stage[Any],
-        items: Sequence[Any],
-        *,
-        model: ModelPlace,
-        out: Path,
-        policy: Policy,
-        tell: Callable[[Progress], None],
-    ) -> list[Row]:
-        async with opened(model.model, urls=model.urls) as backend:
-            return await run_items(items, partial(_work, stage, Serial(backend)), out=out, policy=Policy(in_flight=1))
+    async def run(self, run: StageRun) -> list[Row]:
+        async with open_backend(run.model.model, urls=run.model.urls) as backend:
+            serial = replace(run, policy=Policy(in_flight=1))
+            return await serial.run_items(partial(_work, run.stage, Serial(backend)))
 
 
 async def _work(stage: Stage[Any], backend: Any, item: Any) -> dict[str, Any]:
@@ -109,18 +101,10 @@ class Measured:
     count_calls: Callable[[], int]
     figures: dict[str, Figures] = field(default_factory=dict)
 
-    async def run(
-        self,
-        stage: Stage[Any],
-        items: Sequence[Any],
-        *,
-        model: ModelPlace,
-        out: Path,
-        policy: Policy,
-        tell: Callable[[Progress], None],
-    ) -> list[Row]:
+    async def run(self, run: StageRun) -> list[Row]:
+        stage, items = run.stage, run.items
         before, cpu, began = self.count_calls(), time.process_time(), time.perf_counter()
-        rows = await self.executor.run(stage, items, model=model, out=out, policy=policy, on_progress=tell)
+        rows = await self.executor.run(run)
         seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
         calls = self.count_calls() - before - 1
         if len(rows) != len(items):
@@ -161,11 +145,11 @@ async def stages(folder: Path, executor: Executor, port: int, *, prompts: int, i
     recipe = Recipe.model_validate({"name": "bench", "in_flight": in_flight, "prompts": source})
 
     @asynccontextmanager
-    async def served(role: Role) -> AsyncIterator[ModelPlace]:
-        yield ModelPlace(role, (f"http://127.0.0.1:{port}/v1",))
+    async def served(role: Role) -> AsyncIterator[ModelEndpoint]:
+        yield ModelEndpoint(role, (f"http://127.0.0.1:{port}/v1",))
 
     iteration = open_run(folder / "run", recipe).iteration(1)
-    await DataStages(recipe=recipe, iteration=iteration, executor=executor, served=served).run()
+    await DataStages(recipe=recipe, iteration=iteration, executor=executor, open_model=served).run()
 
 
 async def measured(executor: Executor, port: int, *, prompts: int, in_flight: int) -> dict[str, Figures]:

@@ -10,21 +10,25 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import typer.testing
 
 from spar_core.errors import BackendUnavailable
 from spar_server.cli.main import app
-from spar_training.inference.endpoint import ModelPlace
-from spar_training.inference.server import served
-from spar_training.methods.spar import Collected, DataStages
+from spar_training.data.negatives import JudgedItem
+from spar_training.data.search_results import Searched
+from spar_training.inference.endpoint import ModelEndpoint
+from spar_training.inference.server import serve_model
+from spar_training.methods.spar import Spar
 from spar_training.pipeline.executors.local import LocalExecutor
 from spar_training.pipeline.stage import Role
 from spar_training.runs.folder import open_run
 from spar_training.runs.manifest import differences, read_manifest
 from spar_training.runs.recipe import Recipe, load_recipe
 from spar_training.runs.start import start_pair
+from spar_training.stages.iteration import DataStages
 
 pytestmark = pytest.mark.real
 
@@ -46,16 +50,23 @@ def recipe(**changes: object) -> Recipe:
     return Recipe.model_validate({**values, **changes})
 
 
+class Collected(NamedTuple):
+    judged: list[JudgedItem]
+    searches: list[Searched]
+
+
 async def collect(folder: Path, chosen: Recipe) -> Collected:
     iteration = open_run(folder, chosen).iteration(1)
 
     @asynccontextmanager
-    async def of(role: Role) -> AsyncIterator[ModelPlace]:
+    async def of(role: Role) -> AsyncIterator[ModelEndpoint]:
         model = start_pair(chosen).of(role)
-        async with served(model, chosen.serving, name=f"small-{role}", logs=folder / "logs") as place:
+        async with serve_model(model, chosen.serving, name=f"small-{role}", logs=folder / "logs") as place:
             yield place
 
-    return await DataStages(recipe=chosen, iteration=iteration, executor=LocalExecutor(), served=of).run()
+    await DataStages(recipe=chosen, iteration=iteration, executor=LocalExecutor(), open_model=of).run()
+    method = Spar(chosen)
+    return Collected(method.judged(iteration), method.searches(iteration))
 
 
 def refuses(port: int) -> bool:
@@ -85,7 +96,7 @@ async def test_a_server_that_cannot_load_its_model_says_why(tmp_path: Path) -> N
     environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
     chosen = recipe(serving={"engine": "command", "command": SERVE, "environment": environment})
     with pytest.raises(BackendUnavailable, match=r"ended with 2 before it was ready\n(.*\n)*.*holds no model"):
-        async with served(tmp_path / "broken", chosen.serving, name="actor", logs=tmp_path / "logs"):
+        async with serve_model(tmp_path / "broken", chosen.serving, name="actor", logs=tmp_path / "logs"):
             pytest.fail("it was not ready")
 
 
@@ -102,7 +113,7 @@ async def test_a_run_made_again_from_its_manifest_has_the_same_bytes(tmp_path: P
     start = {**manifest["start"], "actor": {"model": "shipped", "sha256": "0"}}
     told = list(differences({**manifest, "versions": changed, "start": start}, load_recipe(str(first))))
     assert told[0].startswith("torch was 0.1, is ")
-    assert told[1:] == ["actor: what is in shipped is not what it was"]
+    assert told[1:] == ["actor: shipped has changed"]
 
 
 def test_show_draws_a_run_that_is_under_way(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from spar_core.errors import BackendTimeout, BackendUnavailable, ConfigError
 from spar_core.types import Message, Sampling
 from spar_server.cli.main import app
 from spar_server.models.pair import Pair
-from spar_training.inference.client import opened
+from spar_training.inference.client import open_backend
 from spar_training.pipeline.runner import Policy
 from spar_training.prompt_evolution.pipeline import Evolving
 from spar_training.prompt_evolution.settings import EvolveSettings
@@ -100,7 +100,7 @@ async def test_a_run_whose_upstream_broke_goes_on_where_it_was_and_loses_nothing
     async def run() -> list[dict[str, Any]]:
         evolving = Evolving(settings)
         work = evolving.prepare()
-        async with opened("strong", urls=[upstream.url]) as backend:
+        async with open_backend("strong", urls=[upstream.url]) as backend:
             return evolving.finish(work, await evolving.ask(work, backend, policy, lambda progress: None), "strong")
 
     with upstream.serving():
@@ -132,9 +132,9 @@ def test_a_url_that_is_none_is_refused_before_a_call(tmp_path: Path, command: st
 
 async def test_an_answer_has_as_long_as_it_is_given() -> None:
     with FaultyUpstream(fault=lambda call: "none", delay_s=0.5).serving() as upstream:
-        async with opened("strong", urls=[upstream.url], answer_s=30) as backend:
+        async with open_backend("strong", urls=[upstream.url], answer_s=30) as backend:
             await backend.complete([Message("user", "Hi")], Sampling())
-        async with opened("strong", urls=[upstream.url], answer_s=0.1) as backend:
+        async with open_backend("strong", urls=[upstream.url], answer_s=0.1) as backend:
             with pytest.raises(BackendTimeout):
                 await backend.complete([Message("user", "Hi")], Sampling())
 
@@ -149,7 +149,7 @@ async def test_real_seed_prompts_go_through_every_filter(tmp_path: Path) -> None
     with FaultyUpstream(say=lambda call: grow(call.messages[0]["content"])).serving() as upstream:
         evolving = Evolving(settings)
         work = evolving.prepare()
-        async with opened("strong", urls=[upstream.url]) as backend:
+        async with open_backend("strong", urls=[upstream.url]) as backend:
             rows = await evolving.ask(work, backend, Policy(in_flight=16), lambda progress: None)
     prompts = evolving.finish(work, rows, "strong")
     removed = Counter((row["stage"], row["reason"]) for row in evolving.funnel.removed)

@@ -11,10 +11,11 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from typer.testing import CliRunner
@@ -22,16 +23,19 @@ from typer.testing import CliRunner
 from spar_core.errors import BackendUnavailable, ConfigError
 from spar_core.types import Message, Sampling
 from spar_server.cli.main import app
+from spar_training.data.negatives import JudgedItem
 from spar_training.data.prompts import PromptRecord, write_prompts
-from spar_training.inference.endpoint import ModelPlace
-from spar_training.methods.spar import Collected, DataStages
-from spar_training.pipeline.executors.base import Executor
+from spar_training.data.search_results import Searched
+from spar_training.inference.endpoint import ModelEndpoint
+from spar_training.methods.spar import Spar
+from spar_training.pipeline.executors.base import Executor, StageRun
 from spar_training.pipeline.executors.local import LocalExecutor
 from spar_training.pipeline.executors.ray import RayExecutor, ray_executor
-from spar_training.pipeline.runner import Policy, Progress, failed_file
+from spar_training.pipeline.runner import DEFAULT_POLICY, OnProgress, Policy, Progress, failed_file, ignore_progress
 from spar_training.pipeline.stage import Role
 from spar_training.runs.folder import open_run
 from spar_training.runs.recipe import Recipe
+from spar_training.stages.iteration import DataStages
 from spar_training.stages.sample import Sample
 from tests.support.faulty_upstream import Call, FaultyUpstream
 
@@ -106,17 +110,24 @@ def recipe(prompts: Path) -> Recipe:
     )
 
 
+class Collected(NamedTuple):
+    judged: list[JudgedItem]
+    searches: list[Searched]
+
+
 async def collected(folder: Path, executor: Executor, upstreams: list[FaultyUpstream]) -> Collected:
     prompts = folder / "prompts.jsonl"
     write_prompts(prompts, PROMPTS[:24])
 
     @asynccontextmanager
-    async def served(role: Role) -> AsyncIterator[ModelPlace]:
-        yield ModelPlace(f"small-{role}", tuple(upstream.url for upstream in upstreams))
+    async def served(role: Role) -> AsyncIterator[ModelEndpoint]:
+        yield ModelEndpoint(f"small-{role}", tuple(upstream.url for upstream in upstreams))
 
     chosen = recipe(prompts)
-    run = open_run(folder / "run", chosen)
-    return await DataStages(recipe=chosen, iteration=run.iteration(1), executor=executor, served=served).run()
+    iteration = open_run(folder / "run", chosen).iteration(1)
+    await DataStages(recipe=chosen, iteration=iteration, executor=executor, open_model=served).run()
+    method = Spar(chosen)
+    return Collected(method.judged(iteration), method.searches(iteration))
 
 
 async def test_the_stages_make_the_files_that_one_process_makes(
@@ -147,11 +158,17 @@ def contents(*files: Path) -> list[bytes]:
     return [file.read_bytes() for file in files]
 
 
+def sampling(
+    model: ModelEndpoint, out: Path, policy: Policy = DEFAULT_POLICY, on_progress: OnProgress = ignore_progress
+) -> StageRun:
+    return StageRun(stage=SAMPLE, items=PROMPTS, model=model, out=out, policy=policy, on_progress=on_progress)
+
+
 async def sampled(
-    out: Path, executor: Executor, upstream: FaultyUpstream, tell: Callable[[Progress], None] = lambda progress: None
+    out: Path, executor: Executor, upstream: FaultyUpstream, on_progress: OnProgress = ignore_progress
 ) -> list[bytes]:
-    model = ModelPlace("small-actor", (upstream.url,))
-    await executor.run(SAMPLE, PROMPTS, model=model, out=out, policy=Policy(in_flight=8), on_progress=tell)
+    model = ModelEndpoint("small-actor", (upstream.url,))
+    await executor.run(sampling(model, out, Policy(in_flight=8), on_progress))
     return contents(out, failed_file(out))
 
 
@@ -193,14 +210,11 @@ async def test_a_worker_that_is_killed_costs_no_item(tmp_path: Path, cluster: st
 DRIVER = """
 import asyncio
 from pathlib import Path
-from test_ray import PROMPTS, SAMPLE, ModelPlace, Policy, ray_executor
+from test_ray import ModelEndpoint, Policy, ray_executor, sampling
 
 with ray_executor(address={address!r}, workers=2) as executor:
-    model = ModelPlace("small-actor", ({url!r},))
-    policy = Policy(in_flight=8)
-    asyncio.run(
-        executor.run(SAMPLE, PROMPTS, model=model, out=Path({out!r}), policy=policy, on_progress=lambda progress: None)
-    )
+    model = ModelEndpoint("small-actor", ({url!r},))
+    asyncio.run(executor.run(sampling(model, Path({out!r}), Policy(in_flight=8))))
 """
 
 
@@ -239,24 +253,19 @@ async def test_a_dead_upstream_ends_the_run_and_a_model_that_is_not_there_is_nam
     broken = FaultyUpstream(fault=lambda call: "500")
     with broken.serving(), pytest.raises(BackendUnavailable, match="run again"):
         await sampled(tmp_path / "out.jsonl", RayExecutor(workers=1), broken)
-    nowhere = ModelPlace(str(tmp_path / "nowhere"))
+    nowhere = ModelEndpoint(str(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match="nowhere: no such folder"):
-        await RayExecutor().run(
-            SAMPLE, PROMPTS, model=nowhere, out=tmp_path / "o", policy=Policy(), on_progress=lambda progress: None
-        )
+        await RayExecutor().run(sampling(nowhere, tmp_path / "o"))
 
 
 @pytest.mark.real
 async def test_the_embedded_engine_says_the_same_in_a_worker(tmp_path: Path, cluster: str) -> None:
-    model = ModelPlace(str(SHIPPED / "actor"))
+    model = ModelEndpoint(str(SHIPPED / "actor"))
     made = []
     for executor in (LocalExecutor(), RayExecutor()):
         out = tmp_path / f"{type(executor).__name__}.jsonl"
-        made.append(
-            await executor.run(
-                SAMPLE, PROMPTS[:6], model=model, out=out, policy=Policy(in_flight=6), on_progress=lambda progress: None
-            )
-        )
+        run = sampling(model, out, Policy(in_flight=6))
+        made.append(await executor.run(replace(run, items=PROMPTS[:6])))
     assert made[0] == made[1]
     assert all(row["responses"][0]["usage"]["completion_tokens"] for row in made[0])
 
@@ -267,7 +276,7 @@ def refused(*flags: str) -> str:
 
 def test_settings_that_cannot_be_are_named() -> None:
     assert refused("--executor", "slurm") == "--executor slurm: must be local or ray"
-    assert "give them with --executor ray" in refused("--workers", "2")
+    assert "these need --executor ray" in refused("--workers", "2")
 
 
 def test_a_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +315,7 @@ def test_a_cluster_that_is_not_up_in_rays_own_time_is_told_in_a_line() -> None:
     paths = os.pathsep.join(str(ROOT / part) for part in (".", "server", "training"))
     env = {**os.environ, "PYTHONPATH": paths, "RAY_ADDRESS": "local"}
     ran = subprocess.run([sys.executable, "-c", LATE], env=env, capture_output=True, text=True, check=True)
-    assert ran.stdout.startswith("ConfigError --ray-address: Ray's cluster on this machine was not up")
+    assert ran.stdout.startswith("ConfigError --ray-address: Ray's cluster on this machine did not start")
     assert "ray start --head" in ran.stdout
 
 

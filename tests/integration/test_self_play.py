@@ -22,7 +22,7 @@ from spar_training.storage.provenance import data_digest
 
 pytestmark = pytest.mark.real
 
-JOB = {"learning_rate": 1e-4, "batch_size": 8, "cutoff": 512, "dtype": "fp32", "max_steps": 1, "threads": 1}
+JOB = {"learning_rate": 1e-4, "batch_size": 8, "max_length": 512, "dtype": "fp32", "max_steps": 1, "threads": 1}
 SHORT = {"max_tokens": 160}
 
 
@@ -45,7 +45,7 @@ def loop(folder: Path, chosen: Recipe) -> Loop:
 
 
 async def test_an_iteration_makes_a_pair_from_what_the_refiner_said_and_is_not_done_twice(tmp_path: Path) -> None:
-    pair = await loop(tmp_path, recipe()).go()
+    pair = await loop(tmp_path, recipe()).run_iterations()
     iteration = tmp_path / "iteration-1"
     steps = json.loads((iteration / "steps.json").read_text())
     assert list(steps) == ["prompts", "sample", "judge", "search", "data", "actor", "refiner"]
@@ -57,7 +57,7 @@ async def test_an_iteration_makes_a_pair_from_what_the_refiner_said_and_is_not_d
     for name in ("actor", "refiner"):
         assert (iteration / name / "model.safetensors").exists()
     before = (pair.actor / "model.safetensors").stat().st_mtime_ns
-    assert await loop(tmp_path, recipe()).go() == pair
+    assert await loop(tmp_path, recipe()).run_iterations() == pair
     assert (pair.actor / "model.safetensors").stat().st_mtime_ns == before
     assert_refinements_are_asked_for_as_at_inference(iteration)
     told = json.loads((pair.actor / "lineage.json").read_text())
@@ -86,13 +86,13 @@ def assert_refinements_are_asked_for_as_at_inference(iteration: Path) -> None:
 async def test_a_run_does_not_go_on_with_another_recipe(tmp_path: Path) -> None:
     with open_run(tmp_path, recipe()).iteration(1).step("search"):
         pass
-    with pytest.raises(ConfigError, match=r"begun with search\.budget: 6"):
+    with pytest.raises(ConfigError, match=r"search\.budget was 6, is 9"):
         open_run(tmp_path, recipe(search={**SHORT, "budget": 9}))
 
 
 async def test_a_start_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"start\.actor: no model in"):
-        await loop(tmp_path, recipe(start={"actor": str(tmp_path)})).go()
+        await loop(tmp_path, recipe(start={"actor": str(tmp_path)})).run_iterations()
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ async def test_what_the_trainings_would_stumble_over_is_told_before_anything_is_
     tmp_path: Path, wrong: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ConfigError, match=says):
-        await loop(tmp_path, recipe(**wrong)).go()
+        await loop(tmp_path, recipe(**wrong)).run_iterations()
     assert not (tmp_path / "iteration-1").exists()
 
 

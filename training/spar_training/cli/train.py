@@ -216,11 +216,11 @@ def model(
 
     require("training")
 
-    def tell(row: dict[str, object]) -> None:
+    def on_progress(row: dict[str, object]) -> None:
         if "loss" in row:
             typer.echo(f"step {row['step']} of {row['total']}: loss {row['loss']:.4f}")
 
-    made = train(load_job(job), tell=tell, launcher=shlex.split(launcher) if launcher else None)
+    made = train(load_job(job), on_progress=on_progress, launcher=shlex.split(launcher) if launcher else None)
     typer.echo(f"The model is in {made}.")
 
 

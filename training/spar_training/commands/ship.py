@@ -1,6 +1,6 @@
-"""`spar train ship`: a finished run's pair as one folder that says by itself what made it, to serve or to publish.
+"""`spar train ship`: copy the pair of a finished run into a self-contained folder, to serve or to publish.
 
-Paths in it are those inside the run's folder. What the earlier iterations' lineages said stands in the last one's.
+Paths in its lineage are relative to the run's folder, and the lineages of earlier iterations are embedded in the last.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ _CARD: Final = """---
 {prose}
 
 Made by {iterations} iterations of self-play (arXiv 2412.11605) from {start}.
-Recipe: `{name}`, seed {seed}, run by `spar train run`. The judgements that decide what it learnt are
-the refiner's own votes; verifiers only measured.
+Recipe: `{name}`, seed {seed}, run by `spar train run`. Its training data is labelled by
+the refiner's own votes; verifiers only measured the results.
 
 {measured}- Template set: `{templates}`
 - Made with {versions}
-- Every training's job, data and weights by hash: `lineage.json`; figures by step: `training_log.json`
+- Job and hashes of data and weights of every training: `lineage.json`; figures by step: `training_log.json`
 """
 _FIGURES: Final[dict[Role, dict[str, str]]] = {
     "actor": {"draft_prompt_strict": "alone", "searched_prompt_strict": "with search"},
     "refiner": {
-        "judge_accuracy": "judgements that are right",
-        "judge_f1_on_bad": "F1 at finding bad responses",
-        "refinement_success": "bad responses mended by one refinement",
+        "judge_accuracy": "judgement accuracy",
+        "judge_f1_on_bad": "F1 at detecting bad responses",
+        "refinement_success": "bad responses fixed by one refinement",
     },
 }
 _NOT_SERVED: Final = ("README.md", "*.jsonl", LINEAGE, LOG, PROGRESS)
 
 
 def ship(folder: Path, out: Path) -> None:
-    """Write the last iteration's pair of the run in `folder` to `out`, each model in a folder of its own.
+    """Write the last pair of the run in `folder` to `out`, one folder per model.
 
     Raises:
-        ConfigError: there is no run in the folder, it is not finished, or `out` is there already.
+        ConfigError: there is no finished run in the folder, or `out` already holds a model.
         DataError: a file of the run is damaged.
     """
     run = read_run(folder)
@@ -61,7 +61,7 @@ def ship(folder: Path, out: Path) -> None:
         raise ConfigError(f"{folder}: iteration {last.number} has no {min(missing)} yet; finish it: spar train run")
     for role in get_args(Role):
         if (out / role).exists():
-            raise ConfigError(f"--out {out}: {role} is there already; give a folder without one")
+            raise ConfigError(f"--out {out}: {role} already exists there; give another folder")
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".ship-", dir=out) as scratch:
         for role in get_args(Role):
@@ -76,8 +76,8 @@ def _ship_model(run: Run, role: Role, chain: Sequence[Ancestor], target: Path) -
     folders = [ancestor.folder for ancestor in made if ancestor.lineage is not None and ancestor.folder is not None]
     if len(folders) < run.recipe.iterations or not start:
         raise DataError(
-            f"{chain[0].name}: its lineage ends at {chain[-1].name}, before {run.recipe.iterations} iterations are "
-            "told; a parent is not where lineage.json says, or has no lineage.json"
+            f"{chain[0].name}: its lineage ends at {chain[-1].name}, before {run.recipe.iterations} iterations; a "
+            "parent is not where lineage.json says, or has no lineage.json"
         )
     shutil.copytree(folders[0], target, ignore=shutil.ignore_patterns(*_NOT_SERVED))
     lineages = [_inside(run, ancestor.lineage) for ancestor in chain if ancestor.lineage is not None]
@@ -88,12 +88,12 @@ def _ship_model(run: Run, role: Role, chain: Sequence[Ancestor], target: Path) -
 
 
 def _inside(run: Run, lineage: Any) -> dict[str, Any]:
-    """The lineage, with paths as they are inside the run's folder or inside a package."""
-    told = json.dumps(lineage)
+    """The lineage with paths relative to the run's folder or to a package."""
+    text = json.dumps(lineage)
     for folder in (run.folder.absolute(), run.folder):
         if folder != Path():
-            told = told.replace(f'"{json.dumps(str(folder))[1:-1]}/', '"')
-    return dict(json.loads(re.sub(r'"[^"]*/(spar_core|spar_training)/models/', r'"\1/models/', told)))
+            text = text.replace(f'"{json.dumps(str(folder))[1:-1]}/', '"')
+    return dict(json.loads(re.sub(r'"[^"]*/(spar_core|spar_training)/models/', r'"\1/models/', text)))
 
 
 def _card(run: Run, role: Role, start: Ancestor, lineage: Mapping[str, Any]) -> str:
@@ -104,7 +104,7 @@ def _card(run: Run, role: Role, start: Ancestor, lineage: Mapping[str, Any]) -> 
         front=front or f"tags: [spar, {role}]",
         name=recipe.name,
         role=role,
-        prose=prose or f"A model trained further from {start.name}.",
+        prose=prose or f"A model fine-tuned from {start.name}.",
         iterations=recipe.iterations,
         seed=recipe.seed,
         start=f"`{_inside(run, {'at': start.name})['at']}`{weights}",
@@ -115,7 +115,7 @@ def _card(run: Run, role: Role, start: Ancestor, lineage: Mapping[str, Any]) -> 
 
 
 def _measured(run: Run, role: Role) -> str:
-    """The table of the iterations' figures; nothing where the run measured none."""
+    """The table of figures by iteration; empty if the run measured none."""
     recipe = run.recipe
     measured = [run.iteration(number).steps().get("evaluation", {}) for number in range(recipe.iterations + 1)]
     if not any(measured):
@@ -128,14 +128,14 @@ def _measured(run: Run, role: Role) -> str:
     ]
     return f"""{markdown_table(Table(header, rows))}
 
-Measured on {recipe.evaluation.told()}, by verifiers, as shares of 1;
-a prompt counts when all of it is met{search}.
+Measured on {recipe.evaluation.describe_prompts()}, by verifiers, as shares of 1;
+a prompt counts if all its constraints are met{search}.
 
 """
 
 
 def _of_start(folder: Path | None) -> tuple[str, str]:
-    """The front matter of the start's card, and what it says about the model before its list of facts."""
+    """The front matter of the start model's card, and its prose before the list of facts."""
     card = folder / "README.md" if folder else None
     if card is None or not card.is_file():
         return "", ""

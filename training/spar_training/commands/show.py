@@ -1,4 +1,4 @@
-"""`spar train show`: a run with its figures by iteration, or a model with all that it comes from."""
+"""`spar train show`: print a run with its figures by iteration, or a model with its lineage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spar_training.storage.provenance import data_digest
 
 
 def show_status(folder: Path, *, console: Console | None = None) -> None:
-    """Print the run in `folder`.
+    """Print the steps of the run in `folder`.
 
     Raises:
         ConfigError: there is no run in it.
@@ -28,9 +28,9 @@ def show_status(folder: Path, *, console: Console | None = None) -> None:
 
 
 def step_table(run: Run, *, figures: bool = True) -> Table:
-    """A row a step; without `figures` the evaluation's have their time alone."""
+    """One row per step; without `figures`, evaluations show their time only."""
     table = Table(title=f"{run.recipe.name}: {run.recipe.iterations} iterations, in {run.folder}")
-    for name in ("iteration", "step", "seconds", "counted"):
+    for name in ("iteration", "step", "seconds", "counts"):
         table.add_column(name, justify="right" if name == "seconds" else "left", overflow="fold")
     for number in range(run.recipe.iterations + 1):
         for row in _rows(run.iteration(number), figures):
@@ -40,20 +40,20 @@ def step_table(run: Run, *, figures: bool = True) -> Table:
 
 def _rows(iteration: Iteration, figures: bool) -> Iterator[tuple[str, str, str, str]]:
     for name, counts in iteration.steps().items():
-        told = _told(counts) if figures or name != "evaluation" else ""
-        yield str(iteration.number), name, f"{counts['seconds']:,.1f}", told
+        shown = _format(counts) if figures or name != "evaluation" else ""
+        yield str(iteration.number), name, f"{counts['seconds']:,.1f}", shown
     for journal in sorted(iteration.folder.glob("*.jsonl.journal")):
-        # Whole lines: the last one may be half written.
+        # Complete lines only: the last one may be half written.
         done = journal.read_bytes().count(b"\n")
         yield str(iteration.number), journal.name.removesuffix(".jsonl.journal"), "", f"unfinished, {done:,} items done"
 
 
-def _told(counts: Mapping[str, Any]) -> str:
+def _format(counts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {figure(value)}" for name, value in counts.items() if name != "seconds")
 
 
 def figure(value: Any) -> str:
-    """A count or a share; a dash where it is not known, or where there was nothing to measure."""
+    """A count or a share; a dash if it is unknown or there was nothing to measure."""
     if value is None:
         return "–"
     return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
@@ -63,11 +63,11 @@ _DIGITS: Final = 12
 
 
 def show(path: Path, *, check: bool = False, console: Console | None = None) -> None:
-    """Print a run, a pair or a model. `check` rehashes every file of a lineage and says which changed.
+    """Print a run, a pair or a model. With `check`, rehash every file of the lineage and report changes.
 
     Raises:
         ConfigError: the folder holds none of these.
-        DataError: a file of it is damaged.
+        DataError: a file in it is damaged.
     """
     screen = console or Console()
     if (path / MANIFEST).exists():
@@ -96,13 +96,13 @@ def _head(run: Run, manifest: Mapping[str, Any]) -> Text:
 
 
 def _figures(run: Run) -> Table | None:
-    """What each iteration's pair was measured at, an iteration a row."""
+    """The figures of each iteration's pair, one column per iteration."""
     steps = {number: run.iteration(number).steps() for number in range(run.recipe.iterations + 1)}
     measured = {number: found["evaluation"] for number, found in steps.items() if "evaluation" in found}
     if not measured:
         return None
     names = [name for name in next(iter(measured.values())) if name != "seconds"]
-    table = Table(title=run.recipe.evaluation.told())
+    table = Table(title=run.recipe.evaluation.describe_prompts())
     table.add_column("figure", overflow="fold")
     for number in measured:
         table.add_column(f"iteration {number}" if number else "start", justify="right")
@@ -112,14 +112,14 @@ def _figures(run: Run) -> Table | None:
 
 
 def _newest_pair(run: Run) -> list[Path]:
-    """The last iteration's models that are finished."""
+    """The newest finished model of each role."""
     folders = [run.iteration(number).folder for number in range(run.recipe.iterations, 0, -1)]
     newest = (next((f / role for f in folders if (f / role).is_dir()), None) for role in ("actor", "refiner"))
     return [model for model in newest if model is not None]
 
 
 def _descent(chain: list[Ancestor], *, check: bool) -> Text:
-    """A model and under it, one further in each time, what it was made from. Lines are as long as they are."""
+    """A model and, indented below it, its ancestors. Lines are not wrapped."""
     lines = []
     for depth, ancestor in enumerate(chain):
         first, *others = _format_model(ancestor, check)
@@ -132,7 +132,7 @@ def _format_model(ancestor: Ancestor, check: bool) -> Iterator[str]:
     yield ancestor.name + (f", weights {_short(ancestor.sha256)}" if ancestor.sha256 else "")
     lineage = ancestor.lineage
     if lineage is None:
-        yield _beginning(ancestor)
+        yield _start(ancestor)
     else:
         files = ", ".join(
             f"{file['path']} ({file['rows']:,} rows, {_short(file['sha256'])})" for file in lineage["data"]
@@ -147,22 +147,22 @@ def _format_model(ancestor: Ancestor, check: bool) -> Iterator[str]:
             )
         yield _made_by(lineage)
     if check:
-        yield from list(changes_of(ancestor)) or ["checked: nothing changed since"]
+        yield from list(changes_of(ancestor)) or ["checked: nothing has changed since"]
 
 
-def _beginning(ancestor: Ancestor) -> str:
+def _start(ancestor: Ancestor) -> str:
     folder = ancestor.folder
     if folder is None:
-        return "is not here any more" if ancestor.sha256 else "where it starts: a name at Hugging Face, not looked up"
+        return "no longer exists" if ancestor.sha256 else "start: a name at Hugging Face, not looked up"
     bootstrap = folder / "recipe.json"
     if bootstrap.is_file():
-        return f"where it starts: made from nothing by spar train bootstrap ({bootstrap})"
-    return "where it starts: no training of this package made it"
+        return f"start: made from scratch by spar train bootstrap ({bootstrap})"
+    return "start: not made by a training of this package"
 
 
 def _made_by(data: Mapping[str, Any]) -> str:
-    told = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
-    return f"made with {told}, code {_short(data['code']) if data['code'] else 'unknown'}"
+    made_with = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+    return f"made with {made_with}, code {_short(data['code']) if data['code'] else 'unknown'}"
 
 
 def _origin(origin: Mapping[str, str]) -> str:
@@ -171,5 +171,5 @@ def _origin(origin: Mapping[str, str]) -> str:
 
 
 def _short(digest: str) -> str:
-    """Enough to tell it from others, with the `+` of a checkout that was changed."""
+    """An abbreviated digest, with the `+` of a modified checkout."""
     return digest[:_DIGITS] + ("+" if digest.endswith("+") else "")

@@ -1,10 +1,10 @@
-"""`spar train size`: what an iteration of a recipe costs in calls, tokens and GPU-hours, by the counts of a real run.
+"""`spar train size`: estimate the calls, tokens and GPU-hours of an iteration from the counts of a real run.
 
-Calls follow from the recipe and from a measured run's shape: how many prompts had a negative, how many nodes a search
-took, how many were accepted. Tokens follow from the length of a prompt and an answer, which are given, and from the
-measured lengths of judgements and refinements relative to an answer's. GPU-hours: 2 FLOPs a parameter and token to
-generate or read, 6 to train (8 where activations are computed again), over the share of a GPU's peak that the recipe's
-`resources` assume.
+Calls follow from the recipe and from the shape of a measured run: how many prompts had a negative, how many nodes a
+search took, how many searches were accepted. Tokens follow from the given lengths of a prompt and an answer, and from
+the measured lengths of judgements and refinements relative to an answer. GPU-hours assume 2 FLOPs per parameter and
+token to read or generate and 6 to train (8 with gradient checkpointing), at the share of a GPU's peak in the recipe's
+`resources`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from spar_training.runs.folder import Iteration, read_run
 from spar_training.runs.recipe import Recipe
 from spar_training.storage.files import read_rows
 
-# English by the tokenizers of these models, near enough: three words in four tokens.
+# English text in the tokenizers of these models takes about four tokens per three words.
 _TOKENS_A_WORD: Final = 4 / 3
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a run showed. Responses, negatives and rows are for each prompt; lengths are shares of an answer's."""
+    """The counts of a run. Responses, negatives and rows are per prompt; lengths are relative to an answer's."""
 
     responses: float
     negatives: float
@@ -40,7 +40,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """In tokens. `judge` and `refine` are what the templates add."""
+    """Lengths in tokens. `judge` and `refine` are those of the templates."""
 
     prompt: float
     answer: float
@@ -60,7 +60,7 @@ class Lengths:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One kind of call or training. A judgement's votes are one request, whose prompt is read once."""
+    """A kind of call or training. The votes of a judgement are one request, whose prompt is read once."""
 
     name: str
     calls: float
@@ -71,16 +71,16 @@ class Step:
 
 
 def measured(run: Path) -> Shape:
-    """The shape of a run, over its iterations that have their data.
+    """The shape of a run, over the iterations that have made their data.
 
     Raises:
-        ConfigError: there is no run, or no iteration of it has its data.
+        ConfigError: there is no run, or no iteration has made its data.
     """
     found = read_run(run)
     iterations = [found.iteration(number) for number in range(1, found.recipe.iterations + 1)]
     done = [each for each in iterations if "data" in each.steps() and "search" in each.steps()]
     if not done:
-        raise ConfigError(f"--measured {run}: no iteration of it has searched and made its data yet")
+        raise ConfigError(f"--measured {run}: no iteration has searched and made its data yet")
     prompts = _sum(done, "prompts", "prompts")
     searches = _sum(done, "search", "items")
     answer = _sum(done, "sample", "completion_tokens") / _sum(done, "sample", "responses")
@@ -99,28 +99,28 @@ def measured(run: Path) -> Shape:
 
 
 def steps_of(recipe: Recipe, shape: Shape | None, *, prompt_tokens: float, answer_tokens: float) -> list[Step]:
-    """The steps of one iteration; without a shape the most that they can take: every search whole, every call at its
-    longest, every kind of row at its cap.
+    """The steps of an iteration; without a shape, their upper bounds: every search complete, every call at its maximum
+    length, every kind of row at its cap.
     """
     lengths = _lengths(recipe, shape, prompt_tokens, answer_tokens)
     prompts, votes = recipe.prompts.per_iteration, recipe.judge.votes
     answers = prompts * recipe.sample.responses
     searches = prompts * (shape.negatives if shape else 1)
     nodes = searches * (shape.nodes if shape else recipe.search.budget)
-    # In a tree it is refinements that are judged and refined.
+    # In a tree, refinements are judged and refined.
     deep = lengths if shape else replace(lengths, answer=float(recipe.search.max_tokens))
     return [
-        _asked("sample", answers, answers * lengths.prompt, lengths.answer),
-        _asked("judge", answers * votes, answers * lengths.judge_prompt, lengths.judgement),
-        _asked("search: refinements", nodes, nodes * deep.refine_prompt, deep.refinement),
-        _asked("search: judgements", nodes * votes, nodes * deep.judge_prompt, deep.judgement),
+        _calls("sample", answers, answers * lengths.prompt, lengths.answer),
+        _calls("judge", answers * votes, answers * lengths.judge_prompt, lengths.judgement),
+        _calls("search: refinements", nodes, nodes * deep.refine_prompt, deep.refinement),
+        _calls("search: judgements", nodes * votes, nodes * deep.judge_prompt, deep.judgement),
         _actor(recipe, searches * (shape.accepted if shape else 1), lengths),
         _refiner(recipe, shape, lengths),
     ]
 
 
 def gpu_hours(recipe: Recipe, step: Step) -> float | None:
-    """On one GPU; None where the recipe names no parameters or no peak."""
+    """The hours on one GPU; None if the recipe lacks the parameters or the peak."""
     resources = recipe.resources
     if resources.parameters is None or resources.peak_flops is None:
         return None
@@ -131,7 +131,7 @@ def gpu_hours(recipe: Recipe, step: Step) -> float | None:
 def page(recipe: Recipe, run: Path | None, *, prompt_tokens: float, answer_tokens: float) -> str:
     """The tables, as Markdown."""
     shape = measured(run) if run else None
-    lines = [*_told(recipe, shape, run, prompt_tokens, answer_tokens)]
+    lines = [*_assumptions(recipe, shape, run, prompt_tokens, answer_tokens)]
     for title, chosen in (("Expected", shape), ("At most", None)):
         if chosen is None and title == "Expected":
             continue
@@ -153,19 +153,19 @@ def _lengths(recipe: Recipe, shape: Shape | None, prompt: float, answer: float) 
     texts = load_templates(recipe.templates).texts
     judge, refine = (len(texts[name].split()) * _TOKENS_A_WORD for name in ("judge", "refine"))
     if shape is None:
-        most = (recipe.sample.max_tokens, recipe.judge.max_tokens, recipe.search.max_tokens)
-        return Lengths(prompt, *most, judge=judge, refine=refine)
+        longest = (recipe.sample.max_tokens, recipe.judge.max_tokens, recipe.search.max_tokens)
+        return Lengths(prompt, *longest, judge=judge, refine=refine)
     return Lengths(prompt, answer, shape.judgement * answer, shape.refinement * answer, judge, refine)
 
 
-def _asked(name: str, calls: float, prompt_tokens: float, each: float) -> Step:
+def _calls(name: str, calls: float, prompt_tokens: float, each: float) -> Step:
     return Step(name, calls, prompt_tokens, calls * each, 2 * (prompt_tokens + calls * each))
 
 
 def _actor(recipe: Recipe, rows: float, lengths: Lengths) -> Step:
     job = job_for(recipe, Iteration(1, Path("run")), "actor", start=Path("start"))
-    rows = min(rows, recipe.actor_data.most_in(1) or rows)
-    # Both sides of a pair, each with the prompt; the reference reads them once.
+    rows = min(rows, recipe.actor_data.max_pairs_in(1) or rows)
+    # Both sides of a pair, each with the prompt; the reference model reads them once.
     tokens = rows * 2 * min(lengths.prompt + lengths.answer, job.max_length)
     flops = tokens * (job.epochs * (8 if job.gradient_checkpointing else 6) + 2)
     return Step("train the actor", rows, tokens * job.epochs, 0, flops, trains=True)
@@ -184,9 +184,9 @@ def _refiner(recipe: Recipe, shape: Shape | None, lengths: Lengths) -> Step:
     return Step("train the refiner", rows, tokens, 0, tokens * (8 if job.gradient_checkpointing else 6), trains=True)
 
 
-def _told(recipe: Recipe, shape: Shape | None, run: Path | None, prompt: float, answer: float) -> Iterator[str]:
+def _assumptions(recipe: Recipe, shape: Shape | None, run: Path | None, prompt: float, answer: float) -> Iterator[str]:
     yield f"{recipe.name}, one iteration of {recipe.prompts.per_iteration:,} prompts."
-    yield f"Given: {prompt:g} tokens a prompt, {answer:g} an answer; templates {recipe.templates}."
+    yield f"Given: {prompt:g} tokens per prompt, {answer:g} per answer; templates {recipe.templates}."
     if shape:
         rows = ", ".join(f"{kind} {count:.3f}" for kind, count in shape.rows.items())
         yield (
@@ -200,7 +200,7 @@ def _told(recipe: Recipe, shape: Shape | None, run: Path | None, prompt: float, 
         rate = resources.peak_flops * resources.serving_utilization / (2 * resources.parameters)
         yield (
             f"Assumed: {resources.parameters / 1e9:g}B parameters on {resources.gpu}, {resources.peak_flops / 1e12:g} "
-            f"TFLOPS at its peak, of which serving reaches {resources.serving_utilization:.0%} ({rate:,.0f} tokens a "
+            f"TFLOPS at its peak, of which serving reaches {resources.serving_utilization:.0%} ({rate:,.0f} tokens per "
             f"second and GPU, read and generated together) and training {resources.training_utilization:.0%}."
         )
 
@@ -219,9 +219,9 @@ def _table(recipe: Recipe, title: str, steps: list[Step]) -> Iterator[str]:
     if total:
         yield ""
         days = total * count / recipe.resources.gpus / 24
-        yield f"On {recipe.resources.gpus} GPUs that is {days:,.1f} days, if none of them waits."
+        yield f"On {recipe.resources.gpus} GPUs that is {days:,.1f} days if none of them idles."
 
 
 def _row(name: str, calls: str, read: float, made: float, hours: float | None) -> str:
-    told: Any = "" if hours is None else f"{hours:,.1f}"
-    return f"| {name} | {calls} | {read / 1e6:,.1f} | {made / 1e6:,.1f} | {told} |"
+    shown: Any = "" if hours is None else f"{hours:,.1f}"
+    return f"| {name} | {calls} | {read / 1e6:,.1f} | {made / 1e6:,.1f} | {shown} |"

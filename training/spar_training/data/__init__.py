@@ -1,1 +1,1 @@
-"""From judgements and searches to training rows: DPO pairs for the actor, conversations for the refiner."""
+"""Turn judgements and searches into training rows: DPO pairs for the actor, conversations for the refiner."""

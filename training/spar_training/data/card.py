@@ -1,4 +1,4 @@
-"""What training data holds, in figures: a card beside it, for people and for programs."""
+"""The card of training data: its figures, as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spar_training.storage.files import Row
 
 
 def card_of(pairs: Sequence[Row], conversations: Sequence[Row], left_out: Mapping[str, int]) -> dict[str, Any]:
-    """Counts, lengths in words, and how alike the two sides of the pairs are."""
+    """Counts, lengths in words, and the similarity of the two sides of the pairs."""
     similarities = [pair["provenance"]["similarity"] for pair in pairs]
     return {
         "pairs": len(pairs),
@@ -28,13 +28,13 @@ def card_of(pairs: Sequence[Row], conversations: Sequence[Row], left_out: Mappin
 
 
 def card_markdown(card: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]]) -> str:
-    """The card as a page: what the steps counted, then the data."""
-    counted = Table(("step", "counted"), [(name, _told(counts)) for name, counts in steps.items()])
-    data = Table(("data", ""), [(key.replace("_", " "), _told(value)) for key, value in card.items()])
+    """The card as a Markdown page: the counts of each step, then the data."""
+    counted = Table(("step", "counts"), [(name, _format(counts)) for name, counts in steps.items()])
+    data = Table(("data", ""), [(key.replace("_", " "), _format(value)) for key, value in card.items()])
     return "\n\n".join(("# Training data of this iteration", markdown_table(counted), markdown_table(data))) + "\n"
 
 
-def _told(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {item:,}" for key, item in value.items()) or "none"
     return f"{value:,}"

@@ -1,4 +1,4 @@
-"""Negatives: of each prompt's responses that were judged No, one at random is to be refined."""
+"""Choose negatives: of the responses to a prompt that were judged No, a random one to refine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spar_training.data.prompts import PromptRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedItem:
     """A prompt's responses with their judgements; None where a response was not judged."""
 
     prompt: PromptRecord
@@ -23,15 +23,15 @@ class Judged:
         return self.prompt.id
 
     def with_verdict(self, verdict: bool) -> list[int]:
-        """The places of the responses with this majority. A tie and an abstention have neither."""
+        """The indices of the responses with this majority; ties and abstentions have none."""
         return [
-            place for place, judgement in enumerate(self.judgements) if judgement and majority(judgement) is verdict
+            index for index, judgement in enumerate(self.judgements) if judgement and majority(judgement) is verdict
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class Negative:
-    """The response to refine, at `place` among its prompt's."""
+    """The response to refine; `place` is its index among the responses to its prompt."""
 
     prompt: PromptRecord
     place: int
@@ -44,18 +44,18 @@ class Negative:
 
 
 def majority(judgement: Judgement) -> bool | None:
-    """The strict majority of the votes that have a verdict; None for a tie or when none has one."""
+    """The strict majority of the votes with a verdict; None for a tie or without any verdict."""
     return None if judgement.yes == judgement.no else judgement.yes > judgement.no
 
 
-def choose_negatives(judged: Sequence[Judged], *, seed: int) -> list[Negative]:
-    """At most one response a prompt, drawn from those judged No."""
+def choose_negatives(judged: Sequence[JudgedItem], *, seed: int) -> list[Negative]:
+    """At most one response per prompt, drawn at random from those judged No."""
     chosen: list[Negative] = []
     for item in judged:
-        places = item.with_verdict(False)
-        if not places:
+        indices = item.with_verdict(False)
+        if not indices:
             continue
-        place = random.Random(f"{seed}/negative/{item.id}").choice(places)
+        place = random.Random(f"{seed}/negative/{item.id}").choice(indices)
         response, judgement = item.responses[place], item.judgements[place]
         assert response is not None
         assert judgement is not None

@@ -1,8 +1,8 @@
-"""DPO pairs for the actor.
+"""Preference pairs for DPO on the actor.
 
-Refined pairs are SPaR's (arXiv 2412.11605): a response judged No against its own accepted refinement, so that the two
-differ in little but what was missed. Sampled pairs are the usual baseline: two responses to one prompt, one judged Yes
-and one judged No.
+Refined pairs are those of SPaR (arXiv 2412.11605): a response judged No against its own accepted refinement, so that
+the two differ in little but what the response missed. Sampled pairs are the usual baseline: two responses to a prompt,
+one judged Yes and one judged No.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from spar_core.types import Message
-from spar_training.data.negatives import Judged
+from spar_training.data.negatives import JudgedItem
 from spar_training.data.prompts import PromptRecord
 from spar_training.data.search_results import Searched
 from spar_training.storage.files import Row
 
 
 def similarity(one: str, other: str) -> float:
-    """Share of words in common and in order, 0 to 1: twice the matches over all words (Ratcliff and Obershelp)."""
+    """The share of words in common and in order, 0 to 1: twice the matches over all words (Ratcliff-Obershelp)."""
     return SequenceMatcher(None, one.split(), other.split(), autojunk=False).ratio()
 
 
 def refined_pairs(searches: Sequence[Searched]) -> list[Row]:
-    """A pair for each accepted search."""
+    """A pair from each search that found an accepted refinement."""
     return [
         _pair(
             search.negative.prompt,
@@ -43,8 +43,8 @@ def refined_pairs(searches: Sequence[Searched]) -> list[Row]:
     ]
 
 
-def sampled_pairs(judged: Sequence[Judged], *, seed: int) -> list[Row]:
-    """A pair for each prompt that has responses of both verdicts, each drawn at random."""
+def sampled_pairs(judged: Sequence[JudgedItem], *, seed: int) -> list[Row]:
+    """A pair from each prompt with responses of both verdicts, drawn at random."""
     pairs: list[Row] = []
     for item in judged:
         good, bad = item.with_verdict(True), item.with_verdict(False)
@@ -71,12 +71,12 @@ def sampled_pairs(judged: Sequence[Judged], *, seed: int) -> list[Row]:
     return pairs
 
 
-def capped(rows: Sequence[Row], most: int | None, *, seed: int) -> list[Row]:
-    """At most `most` rows, drawn at random, in their order."""
-    if most is None or len(rows) <= most:
+def capped(rows: Sequence[Row], max_rows: int | None, *, seed: int) -> list[Row]:
+    """At most `max_rows` rows, drawn at random, in their order; None means all."""
+    if max_rows is None or len(rows) <= max_rows:
         return list(rows)
-    kept = sorted(random.Random(f"{seed}/cap").sample(range(len(rows)), most))
-    return [rows[place] for place in kept]
+    drawn = sorted(random.Random(f"{seed}/cap").sample(range(len(rows)), max_rows))
+    return [rows[index] for index in drawn]
 
 
 def _pair(prompt: PromptRecord, chosen: str, rejected: str, **provenance: Any) -> Row:

@@ -1,4 +1,7 @@
-"""A prompt as the stages pass it on, and how it stands in a file."""
+"""Prompts: the record that stages pass on, and the JSONL file it is read from.
+
+prompts = read_prompts(Path("prompts.jsonl"))     # rows of {"id", "messages", "checks"?}
+"""
 
 from __future__ import annotations
 
@@ -16,35 +19,35 @@ _ROLES: Final = ("system", "user", "assistant")
 
 
 def read_messages(value: object) -> tuple[Message, ...]:
-    """The messages of a prompt, the last of them the user's: text, or parts that are all text. Other keys are kept.
+    """The messages of a prompt; the last must be the user's, and all must be text. Other keys are preserved.
 
     Raises:
-        ValueError: names the place, e.g. `messages[1].content`, and what must be there.
+        ValueError: names the field, such as `messages[1].content`, and what it must be.
     """
     if not isinstance(value, list) or not value:
-        raise ValueError("messages: must be a list of chat messages that is not empty")
-    messages = tuple(_message(f"messages[{place}]", one) for place, one in enumerate(value))
+        raise ValueError("messages: must be a non-empty list of chat messages")
+    messages = tuple(_message(f"messages[{index}]", message) for index, message in enumerate(value))
     if messages[-1].role != "user":
-        raise ValueError("messages: the last one must be the user's, who asks for the answer")
+        raise ValueError("messages: the last one must be the user's")
     return messages
 
 
-def _message(place: str, value: object) -> Message:
+def _message(field: str, value: object) -> Message:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{place}: must be an object with a role and a content")
+        raise ValueError(f"{field}: must be an object with role and content")
     if value.get("role") not in _ROLES:
-        raise ValueError(f"{place}.role: must be {', '.join(_ROLES[:-1])} or {_ROLES[-1]}, is {value.get('role')!r}")
+        raise ValueError(f"{field}.role: must be {', '.join(_ROLES[:-1])} or {_ROLES[-1]}, is {value.get('role')!r}")
     content = value.get("content")
     if isinstance(content, list):
         for number, part in enumerate(content):
             if not isinstance(part, Mapping) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-                raise ValueError(f"{place}.content[{number}]: must be a text part, as only text is trained on")
+                raise ValueError(f"{field}.content[{number}]: must be a text part, since only text is trained on")
     elif not isinstance(content, str):
-        raise ValueError(f"{place}.content: must be text, or a list of text parts")
-    extra = {key: kept for key, kept in value.items() if key not in ("role", "content")}
+        raise ValueError(f"{field}.content: must be text, or a list of text parts")
+    extra = {key: other for key, other in value.items() if key not in ("role", "content")}
     message = Message(value["role"], content, extra)
     if not message.text.strip():
-        raise ValueError(f"{place}.content: must be text that is not empty")
+        raise ValueError(f"{field}.content: must not be empty")
     return message
 
 
@@ -52,8 +55,8 @@ def _message(place: str, value: object) -> Message:
 class PromptRecord:
     """A conversation that ends with the user's turn.
 
-    `checks` (IFEval ids and kwargs) are there to measure by, where a prompt has any. No stage reads them: the training
-    labels are the refiner's own votes.
+    `checks` (IFEval ids and kwargs) are for measurements only. No stage reads them: the labels of training data are the
+    refiner's own votes.
     """
 
     id: str
@@ -73,10 +76,10 @@ def write_prompts(path: Path, prompts: Iterable[PromptRecord]) -> None:
 
 
 def read_prompts(path: Path) -> list[PromptRecord]:
-    """The prompts of a JSONL file: each row has `id` and `messages`, and may have `checks`.
+    """The prompts of a JSONL file whose rows have `id`, `messages` and optionally `checks`.
 
     Raises:
-        DataError: a row is malformed or an id stands twice; names file and line.
+        DataError: a row is malformed or an id is repeated; names file and line.
     """
     prompts: list[PromptRecord] = []
     seen: dict[str, int] = {}
@@ -86,7 +89,7 @@ def read_prompts(path: Path) -> list[PromptRecord]:
         except ValueError as error:
             raise DataError(f"{path}, line {number} ({row['id']!r}): {error}") from error
         if prompt.id in seen:
-            raise DataError(f"{path}, line {number}: id {prompt.id!r} stands in line {seen[prompt.id]} too")
+            raise DataError(f"{path}, line {number}: id {prompt.id!r} is already used in line {seen[prompt.id]}")
         seen[prompt.id] = number
         prompts.append(prompt)
     if not prompts:
@@ -104,14 +107,14 @@ def _prompt(row: Row) -> PromptRecord:
     return record
 
 
-def _checks(given: Any) -> tuple[Mapping[str, Any], ...]:
-    if given is None:
+def _checks(value: Any) -> tuple[Mapping[str, Any], ...]:
+    if value is None:
         return ()
-    if not isinstance(given, list):
-        raise ValueError("checks: must be a list; leave it out where there are none")
-    for place, check in enumerate(given):
+    if not isinstance(value, list):
+        raise ValueError("checks: must be a list; leave it out if there are none")
+    for index, check in enumerate(value):
         if not isinstance(check, dict) or not isinstance(check.get("id"), str):
-            raise ValueError(f"checks[{place}]: must be an object with an id and its kwargs")
+            raise ValueError(f"checks[{index}]: must be an object with id and kwargs")
         if not isinstance(check.get("kwargs"), dict):
-            raise ValueError(f"checks[{place}].kwargs: must be an object; {{}} where there are none")
-    return tuple(given)
+            raise ValueError(f"checks[{index}].kwargs: must be an object; {{}} if there are none")
+    return tuple(value)

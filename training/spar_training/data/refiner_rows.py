@@ -1,7 +1,7 @@
-"""Conversations for the refiner's rejection-sampling fine-tuning, by the rules of SPaR (arXiv 2412.11605).
+"""Conversations for the rejection-sampling fine-tuning of the refiner, by the rules of SPaR (arXiv 2412.11605).
 
-Refinements: the step that made an accepted answer, whole as the refiner said it. Judgements: from judgements that were
-not unanimous only, one vote of the majority; of a tree at most one of each verdict.
+Refinements: the step that led to an accepted answer, with the refiner's complete reply. Judgements: one vote of the
+majority, from judgements that were not unanimous; at most one of each verdict per tree.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 from spar_core.judge import Judgement
 from spar_core.prompts import Templates
 from spar_core.types import Message
-from spar_training.data.negatives import Judged, majority
+from spar_training.data.negatives import JudgedItem, majority
 from spar_training.data.search_results import Searched
 from spar_training.storage.files import Row
 
@@ -22,21 +22,21 @@ Kind = Literal["refinement", "tree_yes", "tree_no", "sample_yes", "sample_no"]
 
 
 def refiner_conversations(
-    judged: Sequence[Judged],
+    judged: Sequence[JudgedItem],
     searches: Sequence[Searched],
     *,
     templates: Templates,
     caps: Mapping[Kind, int],
     seed: int,
 ) -> tuple[list[Row], Counter[str]]:
-    """The rows, at most `caps` of each kind and one for each judge prompt, and how many were left out and why.
+    """The rows, at most `caps` of each kind and one per judge prompt, and how many were left out by reason.
 
-    Where a judge prompt could serve several kinds, refinements come first, then trees, then samples.
+    Where a judge prompt fits several kinds, refinements come first, then trees, then samples.
     """
     found = [*_refinements(searches, templates), *_of_trees(searches, templates), *_of_samples(judged, templates)]
     random.Random(f"{seed}/conversations").shuffle(found)
     order: dict[str, int] = {kind: rank for rank, kind in enumerate(caps)}
-    kept: list[Row] = []
+    chosen: list[Row] = []
     left_out: Counter[str] = Counter()
     taken: Counter[str] = Counter()
     prompts: set[str] = set()
@@ -49,8 +49,8 @@ def refiner_conversations(
         else:
             prompts.add(prompt)
             taken[row["kind"]] += 1
-            kept.append(row)
-    return kept, left_out
+            chosen.append(row)
+    return chosen, left_out
 
 
 def _refinements(searches: Iterable[Searched], templates: Templates) -> Iterator[Row]:
@@ -68,7 +68,7 @@ def _refinements(searches: Iterable[Searched], templates: Templates) -> Iterator
         yield {
             **_row(search.id, "refinement", turns, reply),
             "path": list(search.answer),
-            # What the reply would be if it refined nothing.
+            # The reply that would have refined nothing.
             "source_text": reply.replace(search.best.completion.text, parent.completion.text),
         }
 
@@ -88,27 +88,27 @@ def _of_trees(searches: Iterable[Searched], templates: Templates) -> Iterator[Ro
             yield {**_row(search.id, kind, turns, _vote(node.judgement)), "path": list(node.path)}
 
 
-def _of_samples(judged: Iterable[Judged], templates: Templates) -> Iterator[Row]:
+def _of_samples(judged: Iterable[JudgedItem], templates: Templates) -> Iterator[Row]:
     for item in judged:
-        for place, (response, judgement) in enumerate(zip(item.responses, item.judgements, strict=True)):
+        for index, (response, judgement) in enumerate(zip(item.responses, item.judgements, strict=True)):
             verdict = _contested(judgement) if judgement else None
             if response is None or judgement is None or verdict is None:
                 continue
             kind: Kind = "sample_yes" if verdict else "sample_no"
             turns = templates.judge(item.prompt.conversation, response)
-            yield {**_row(item.id, kind, turns, _vote(judgement)), "place": place}
+            yield {**_row(item.id, kind, turns, _vote(judgement)), "place": index}
 
 
 def _contested(judgement: Judgement) -> bool | None:
-    """The majority of a judgement that has both verdicts among its votes."""
+    """The majority of a judgement whose votes include both verdicts; None for any other."""
     return majority(judgement) if judgement.yes and judgement.no else None
 
 
 def _vote(judgement: Judgement) -> str:
-    """The first vote with the majority."""
+    """The first vote of the majority."""
     return next(vote.text for vote in judgement.votes if vote.verdict is majority(judgement))
 
 
-def _row(item: str, kind: Kind, turns: Sequence[Message], said: str) -> Row:
-    messages = [message.to_openai() for message in (*turns, Message("assistant", said))]
+def _row(item: str, kind: Kind, turns: Sequence[Message], reply: str) -> Row:
+    messages = [message.to_openai() for message in (*turns, Message("assistant", reply))]
     return {"id": f"{item}/{kind}", "kind": kind, "messages": messages}

@@ -1,4 +1,4 @@
-"""A negative's finished search, read back from its file."""
+"""Finished searches from negatives, read back from their file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spar_training.storage.files import Row
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """`answer` is the path of the best node, accepted or not; `replies` are the refiner's whole words, by node."""
+    """`answer` is the path of the best node, accepted or not; `replies` are the refiner's complete replies by node."""
 
     negative: Negative
     tree: Tree
@@ -31,12 +31,12 @@ class Searched:
 
     @property
     def parent(self) -> Node:
-        """What the best node refines."""
+        """The node that the best node refines."""
         return self.tree[self.answer[:-1]]
 
 
 def read_searches(rows: Iterable[Row], negatives: Mapping[str, Negative]) -> list[Searched]:
-    """The searches in a stage's rows, with the negatives that they started from."""
+    """The searches in the rows of a stage, with the negatives that they started from."""
     return [
         Searched(
             negatives[row["id"]],

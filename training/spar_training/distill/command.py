@@ -12,9 +12,9 @@ from rich.console import Console
 
 from spar_training.distill.pipeline import Distilled, Distilling
 from spar_training.distill.settings import DistillSettings
-from spar_training.inference.client import opened
-from spar_training.pipeline.progress import Tell, item_progress
-from spar_training.pipeline.runner import Policy, Progress
+from spar_training.inference.client import open_backend
+from spar_training.pipeline.progress import item_progress
+from spar_training.pipeline.runner import OnProgress, Policy, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,12 @@ async def _run(
     answer_s: float | None,
     console: Console,
 ) -> Distilled:
-    def show(name: str) -> AbstractContextManager[Tell]:
+    def show(name: str) -> AbstractContextManager[OnProgress]:
         return item_progress(name, console=console, live=_Accepted() if name == "judgements" else None)
 
     async with AsyncExitStack() as stack:
         opening = [
-            opened(place.model, urls=place.urls, key_env=key_env, in_flight=in_flight, answer_s=answer_s)
+            open_backend(place.model, urls=place.urls, key_env=key_env, in_flight=in_flight, answer_s=answer_s)
             for place in (teacher, drafter)
             if place
         ]

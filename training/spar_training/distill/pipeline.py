@@ -22,12 +22,11 @@ from spar_training.distill.items import Draft, Judged, Prompt, load_prompts
 from spar_training.distill.passes import Teacher, answering, drafting, judging, refining
 from spar_training.distill.rows import Provenance, actor_row, judge_row, refiner_row, surplus
 from spar_training.distill.settings import DistillSettings
-from spar_training.pipeline.progress import Tell
-from spar_training.pipeline.runner import I, Policy, Work, failed_file, run_items
+from spar_training.pipeline.runner import I, OnProgress, Policy, Work, failed_file, run_items
 from spar_training.storage.files import Row, read_rows, write_json, write_rows
 from spar_training.storage.resume import check_settings
 
-Show = Callable[[str], AbstractContextManager[Tell]]
+Show = Callable[[str], AbstractContextManager[OnProgress]]
 
 
 @dataclass(frozen=True, slots=True)

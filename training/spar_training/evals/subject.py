@@ -14,7 +14,7 @@ from spar_core.backends.base import Backend
 from spar_core.errors import BackendRejected, ConfigError
 from spar_core.seeds import derive_seed
 from spar_core.types import Message, Sampling
-from spar_training.inference.client import check_urls, opened
+from spar_training.inference.client import check_urls, open_backend
 from spar_training.pipeline.progress import item_progress
 from spar_training.pipeline.runner import I, ItemFailed, Policy, Work, failed_file, run_items
 from spar_training.reports.result import of_folder
@@ -45,7 +45,7 @@ class Subject:
         check_urls(self.urls)
 
     def opened(self) -> AbstractAsyncContextManager[Backend]:
-        return opened(self.model, urls=self.urls, in_flight=self.in_flight)
+        return open_backend(self.model, urls=self.urls, in_flight=self.in_flight)
 
     def config(self) -> dict[str, Any]:
         """What its answers depend on."""

@@ -1,1 +1,1 @@
-"""Models that a run samples from: the servers it starts and the clients that call them."""
+"""Serve and call the models that a run samples from."""

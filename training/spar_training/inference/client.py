@@ -1,4 +1,8 @@
-"""Open a model for a job: a folder, run by the embedded engine, or a name at one or many OpenAI-compatible URLs."""
+"""Open a model as a backend: a folder in the embedded engine, or a name at one or more OpenAI-compatible URLs.
+
+async with open_backend("small", urls=["http://127.0.0.1:8000/v1"]) as backend:
+    answer = await backend.complete(messages, sampling)
+"""
 
 from __future__ import annotations
 
@@ -16,12 +20,12 @@ from spar_core.backends.in_process.opening import EngineLimits, open_model
 from spar_core.cpu import physical_memory_mib, usable_cores
 from spar_core.errors import ConfigError
 
-# A job has the machine to itself, but for its trainings: its models' keys and values may have this part of it.
+# The KV cache of a job's models may take this fraction (1/8) of memory; trainings need the rest.
 _SHARE_OF_MEMORY: Final = 8
 
 
 @asynccontextmanager
-async def opened(
+async def open_backend(
     model: str,
     *,
     urls: Sequence[str] = (),
@@ -30,14 +34,14 @@ async def opened(
     threads: int | None = None,
     answer_s: float | None = None,
 ) -> AsyncIterator[Backend]:
-    """The model as a backend, closed at the end; at most `in_flight` calls at once at each place.
+    """The model as a backend that is closed with the block; at most `in_flight` calls at once to each server.
 
-    With `urls` (each ends in `/v1` or the like), `model` is its name there, and the environment variable `key_env`
-    holds the API key if one is needed; an answer may take `answer_s` seconds (default that of `Timeouts`). Without,
-    `model` is a folder, run on `threads` CPU cores (default all).
+    With `urls` (which end in `/v1` or the like), `model` is its name there, the environment variable `key_env` holds
+    the API key if one is needed, and an answer may take `answer_s` seconds (default: that of `Timeouts`). Without URLs,
+    `model` is a folder, run on `threads` CPU cores (default: all).
 
     Raises:
-        ConfigError: a URL is none, or there are no URLs and no model in the folder.
+        ConfigError: a URL is invalid, or without URLs the folder holds no model.
     """
     backend = _by_url(model, urls, key_env, in_flight, answer_s) if urls else _in_process(model, in_flight, threads)
     try:
@@ -47,10 +51,10 @@ async def opened(
 
 
 def check_urls(urls: Sequence[str]) -> None:
-    """Refuse what no call can reach.
+    """Refuse URLs that no call can reach.
 
     Raises:
-        ConfigError: one is no HTTP address.
+        ConfigError: a URL is not an HTTP address.
     """
     for url in urls:
         if not _is_address(url):
@@ -73,7 +77,7 @@ def _by_url(model: str, urls: Sequence[str], key_env: str, in_flight: int, answe
     check_urls(urls)
     key, timeouts = os.environ.get(key_env), Timeouts()
     if answer_s is not None:
-        # The bound of every call must not end an answer that has more time.
+        # The limit of a call must not cut off an answer that may take longer.
         timeouts = replace(timeouts, answer=answer_s, total=max(timeouts.total, answer_s))
     pool = PoolBackend(
         [OpenAIBackend(base_url=url, model=model, api_key=key, timeouts=timeouts) for url in urls],
@@ -84,8 +88,8 @@ def _by_url(model: str, urls: Sequence[str], key_env: str, in_flight: int, answe
 
 def _in_process(model: str, in_flight: int, threads: int | None) -> Backend:
     if not Path(model).is_dir():
-        raise ConfigError(f"{model}: no such folder; give the --url of a server for a model by name")
-    # However many are in flight: those that the memory does not hold wait.
+        raise ConfigError(f"{model}: no such folder; for a model by name, give the --url of its server")
+    # Calls that do not fit into the cache wait.
     memory = physical_memory_mib() // _SHARE_OF_MEMORY
     limits = EngineLimits(slots=in_flight, cache_mib=memory, threads=threads or usable_cores())
     return InProcessBackend(open_model(Path(model), limits=limits).adapted(None), Path(model).name)

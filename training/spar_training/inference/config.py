@@ -1,4 +1,4 @@
-"""training/spar_training/inference/config.py"""
+"""How the models of a run are served: the recipe's `serving`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Serving(StrictModel):
     """How the models of a run are served to its data stages.
 
     `embedded`: in this process. `command`: a server for each of `replicas`, started before the stages that call it and
-    stopped after them, with {model} (its folder), {name} (what it is called), {port}, {replica} (from 0) and {gpus}
-    (the replica's own, `gpus_per_replica` of them: "2,3") filled in; it must have OpenAI's API under /v1, and answer
-    each call within `answer_within_s` (None: the limit of every client of ours, 240 s). Each iteration trains
-    models anew, so servers that stand elsewhere cannot be named by URL.
+    stopped after them. In the command and its `environment`, {model} (the folder), {name} (the model's name), {port},
+    {replica} (from 0) and {gpus} (the `gpus_per_replica` GPUs of the replica, such as "2,3") are filled in. The server
+    must offer OpenAI's API under /v1, and answer a call within `answer_within_s` (default: 240 s). Each iteration
+    trains new models, so running servers cannot be named by URL.
     """
 
     engine: Literal["embedded", "command"] = "embedded"
@@ -35,12 +35,12 @@ class Serving(StrictModel):
             raise ValueError(
                 "servers cannot be named by URL, since each iteration trains models that they do not have; with "
                 "engine: command, give a command that serves the folder {model} as {name} there, and forwards {port} "
-                "of this machine to it until it is told to end"
+                "of this machine to it until it is terminated"
             )
         return values
 
     @model_validator(mode="after")
     def _command_where_needed(self) -> Serving:
         if (self.engine == "command") is (not self.command):
-            raise ValueError("command: give it with engine: command, and with that only")
+            raise ValueError("command: required with engine: command, and not allowed otherwise")
         return self

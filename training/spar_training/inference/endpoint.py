@@ -1,4 +1,4 @@
-"""training/spar_training/inference/endpoint.py"""
+"""Where a model can be called."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class ModelPlace:
-    """Where a model is: a folder for the embedded engine, or its name at one or many OpenAI-compatible URLs.
+class ModelEndpoint:
+    """A folder to load into the embedded engine, or, with `urls`, the model's name at OpenAI-compatible servers.
 
-    `answer_s` are the seconds that an answer of a server may take; None is the backend's own default.
+    An answer of a server may take `answer_s` seconds; None means the backend's default.
     """
 
     model: str

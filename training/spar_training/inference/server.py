@@ -1,4 +1,8 @@
-"""Where a run's models are answered from while a stage calls them: this process, or servers started by a command."""
+"""Serve a model of a run while stages call it: in this process, or by servers that a command starts.
+
+async with serve_model(folder, recipe.serving, name="small-actor", logs=logs) as endpoint:
+    ...
+"""
 
 from __future__ import annotations
 
@@ -21,27 +25,26 @@ import aiohttp
 from spar_core.errors import BackendError, BackendUnavailable, ConfigError
 from spar_training.inference import supervise
 from spar_training.inference.config import Serving
-from spar_training.inference.endpoint import ModelPlace
+from spar_training.inference.endpoint import ModelEndpoint
 
-_ASK_EVERY_S: Final = 0.5
-_STOP_WITHIN_S: Final = 30.0
-_TOLD_LINES: Final = 15
+_POLL_S: Final = 0.5
+_STOP_TIMEOUT_S: Final = 30.0
+_LOG_LINES: Final = 15
 
 
 @asynccontextmanager
-async def served(model: Path | str, serving: Serving, *, name: str, logs: Path) -> AsyncIterator[ModelPlace]:
-    """The model in the folder `model`, to be called under `name`; its servers end with the block, or when this
-    process is killed.
+async def serve_model(model: Path | str, serving: Serving, *, name: str, logs: Path) -> AsyncIterator[ModelEndpoint]:
+    """Serve the model in the folder `model` under `name`. Servers end with the block, or when this process is killed.
 
-    They write `logs/NAME-N.log`.
+    They log to `logs/NAME-N.log`.
 
     Raises:
-        BackendUnavailable: a server ended or was not ready in time, or the block's calls failed and one has ended;
-            holds the end of its log.
+        BackendUnavailable: a server ended or was not ready in time, or calls of the block failed and a server has
+            ended; includes the end of its log.
         ConfigError: the command cannot be started.
     """
     if serving.engine == "embedded":
-        yield ModelPlace(str(model))
+        yield ModelEndpoint(str(model))
         return
     with contextlib.ExitStack() as stack:
         servers = [
@@ -50,24 +53,24 @@ async def served(model: Path | str, serving: Serving, *, name: str, logs: Path) 
         ]
         try:
             await _all_ready(servers, serving.ready_within_s)
-            async with _causes_told(servers):
-                yield ModelPlace(name, tuple(server.url for server in servers), serving.answer_within_s)
+            async with _explain_failures(servers):
+                yield ModelEndpoint(name, tuple(server.url for server in servers), serving.answer_within_s)
         finally:
-            # All at once, before any is waited for.
+            # All at once, before waiting for any of them.
             for server in servers:
-                server.tell_to_end()
+                server.terminate()
 
 
 @asynccontextmanager
-async def _causes_told(servers: Sequence[_Server]) -> AsyncIterator[None]:
-    """Whoever calls a server that is gone does not know why; its log does."""
+async def _explain_failures(servers: Sequence[_Server]) -> AsyncIterator[None]:
+    """Add the reason from a server's log to the error of a call to a server that has ended."""
     try:
         yield
     except BackendError as error:
-        # Its connections end before it does.
-        await asyncio.sleep(_ASK_EVERY_S)
-        if gone := [told for server in servers if (told := server.end_told())]:
-            raise BackendUnavailable("\n".join([str(error), *gone])) from error
+        # Its connections close before the process ends.
+        await asyncio.sleep(_POLL_S)
+        if reports := [report for server in servers if (report := server.end_report())]:
+            raise BackendUnavailable("\n".join([str(error), *reports])) from error
         raise
 
 
@@ -76,28 +79,28 @@ async def _all_ready(servers: Sequence[_Server], within_s: float) -> None:
     try:
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
             for server in servers:
-                group.create_task(server.ready(session, deadline))
+                group.create_task(server.wait_until_ready(session, deadline))
     except ExceptionGroup as errors:
-        # One server's reason is enough.
+        # The reason of one server is enough.
         raise errors.exceptions[0] from None
 
 
 class _Server:
-    """One started server."""
+    """A started server."""
 
     def __init__(self, process: Popen[bytes], port: int, log: Path) -> None:
         self.process = process
         self.url = f"http://127.0.0.1:{port}/v1"
         self._log = log
-        self._end_by: float | None = None
+        self._kill_at: float | None = None
 
-    async def ready(self, session: aiohttp.ClientSession, deadline: float) -> None:
+    async def wait_until_ready(self, session: aiohttp.ClientSession, deadline: float) -> None:
         while not await self._answers(session):
             if (code := self.process.poll()) is not None:
-                raise BackendUnavailable(f"the server ended with {code} before it was ready\n{self._told()}")
+                raise BackendUnavailable(f"the server ended with {code} before it was ready\n{self._log_tail()}")
             if time.monotonic() > deadline:
-                raise BackendUnavailable(f"the server was not ready in time (ready_within_s)\n{self._told()}")
-            await asyncio.sleep(_ASK_EVERY_S)
+                raise BackendUnavailable(f"the server was not ready in time (ready_within_s)\n{self._log_tail()}")
+            await asyncio.sleep(_POLL_S)
 
     async def _answers(self, session: aiohttp.ClientSession) -> bool:
         try:
@@ -106,22 +109,23 @@ class _Server:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
-    def tell_to_end(self) -> None:
-        """Once: a second signal would mean at once."""
-        if self._end_by is None:
-            self._end_by = time.monotonic() + _STOP_WITHIN_S
+    def terminate(self) -> None:
+        """Ask the server to end, once: a second signal would make it end at once."""
+        if self._kill_at is None:
+            self._kill_at = time.monotonic() + _STOP_TIMEOUT_S
             self._signal(signal.SIGTERM)
 
-    def end_told(self) -> str | None:
-        """How it ended, with the end of its log; None while it runs."""
+    def end_report(self) -> str | None:
+        """How the server ended, with the end of its log; None while it runs."""
         code = self.process.poll()
-        return None if code is None else f"the server that the run started ended with {code}\n{self._told()}"
+        return None if code is None else f"the server that the run started ended with {code}\n{self._log_tail()}"
 
-    def end(self) -> None:
-        self.tell_to_end()
-        assert self._end_by is not None
+    def stop(self) -> None:
+        """Terminate the server and wait for its end; kill it when it takes too long."""
+        self.terminate()
+        assert self._kill_at is not None
         try:
-            self.process.wait(max(0.0, self._end_by - time.monotonic()))
+            self.process.wait(max(0.0, self._kill_at - time.monotonic()))
         except TimeoutExpired:
             self._signal(signal.SIGKILL)
             self.process.wait()
@@ -133,9 +137,9 @@ class _Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
-    def _told(self) -> str:
+    def _log_tail(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join([f"{self._log}:", *lines[-_TOLD_LINES:]])
+        return "\n".join([f"{self._log}:", *lines[-_LOG_LINES:]])
 
 
 @contextmanager
@@ -148,15 +152,17 @@ def _server(serving: Serving, model: str, name: str, replica: int, port: int, lo
         environment = {key: value.format(**fields) for key, value in serving.environment.items()}
     except (KeyError, IndexError, ValueError) as error:
         known = ", ".join(f"{{{field}}}" for field in fields)
-        raise ConfigError(f"serving: {error} in command or environment is none of {known}") from error
+        raise ConfigError(
+            f"serving: unknown field {error} in command or environment; the fields are {known}"
+        ) from error
     if shutil.which(command[0], path=environment.get("PATH")) is None:
-        raise ConfigError(f"serving.command: {command[0]} cannot be started: no such command here, or not executable")
+        raise ConfigError(f"serving.command: {command[0]} cannot be started: not found, or not executable")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
-        # A group of its own, so that the workers which servers start end with them; on a leash, so that they all end
-        # when this process is killed.
+        # In a process group of its own, so that the server's workers end with it; supervised, so that all end when this
+        # process is killed.
         process = Popen(
-            [sys.executable, "-I", "-S", supervise.__file__, str(_STOP_WITHIN_S), *command],
+            [sys.executable, "-I", "-S", supervise.__file__, str(_STOP_TIMEOUT_S), *command],
             stdin=PIPE,
             stdout=out,
             stderr=STDOUT,
@@ -167,13 +173,13 @@ def _server(serving: Serving, model: str, name: str, replica: int, port: int, lo
     try:
         yield server
     finally:
-        server.end()
+        server.stop()
 
 
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
-        # All held before the first is let go, so that no two are the same.
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in held]
+        # All are bound before the first is released, so that no two are the same.
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]

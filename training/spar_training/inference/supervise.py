@@ -1,10 +1,10 @@
-"""Run a command that ends with whoever started it, even when that one is killed: `python leash.py SECONDS COMMAND ...`.
+"""Run a command that ends with its parent, even if that is killed: `python supervise.py SECONDS COMMAND ...`.
 
-The command has SECONDS to end well, then it is killed; at 0 it is killed at once.
+The command gets SECONDS to shut down before it is killed; with 0 it is killed at once.
 
-Standard input must be a pipe whose other end the starter holds open; its end is the starter's. This process must lead a
-group of its own, in which the command and what it starts stay. It ends as the command does, 128 + N for signal N.
-Needs nothing but the standard library, so that it starts at once by any interpreter.
+Standard input must be a pipe that the parent holds open; it closes when the parent ends. This process must lead its own
+process group, and the command and its children must stay in it. The exit status is that of the command, 128 + N for
+signal N. Uses the standard library only, so that it starts fast in any interpreter.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ import threading
 
 
 def main(stop_within_s: float, command: list[str]) -> int:
-    """Run it; its status."""
-    # The group is told to end as a whole. A handler, since to ignore it would be passed on to the command.
+    """Run the command; returns its exit status."""
+    # The whole group gets SIGTERM. Not ignored but handled, since the command would inherit that.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    let_go = threading.Event()
-    watch = threading.Thread(target=_end_with_starter, args=(process, stop_within_s, let_go), daemon=True)
+    orphaned = threading.Event()
+    watch = threading.Thread(target=_end_with_parent, args=(process, stop_within_s, orphaned), daemon=True)
     watch.start()
     code = process.wait()
-    if let_go.is_set():
-        # Nobody else is left to end what the command may have started and not ended.
+    if orphaned.is_set():
+        # Nobody else is left to end the children of the command.
         watch.join()
     return code if code >= 0 else 128 - code
 
 
-def _end_with_starter(process: subprocess.Popen[bytes], stop_within_s: float, let_go: threading.Event) -> None:
-    # Not through `sys.stdin`, which must not be in use by a thread when the interpreter shuts down.
+def _end_with_parent(process: subprocess.Popen[bytes], stop_within_s: float, orphaned: threading.Event) -> None:
+    # Not through `sys.stdin`, which no thread may be using when the interpreter shuts down.
     while os.read(0, 1024):
         pass
-    let_go.set()
+    orphaned.set()
     if stop_within_s:
         os.killpg(0, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

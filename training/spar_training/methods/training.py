@@ -1,4 +1,4 @@
-"""Train one model of an iteration as a job of its own."""
+"""Train one role of an iteration: its job, and the process that runs it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from spar_core.cpu import usable_cores
 from spar_core.errors import ConfigError
 from spar_core.seeds import derive_seed
+from spar_training.methods import method_of
 from spar_training.pipeline.stage import Role
 from spar_training.runs.folder import Iteration
 from spar_training.runs.recipe import RECIPES, Recipe
@@ -22,17 +23,17 @@ from spar_training.trainers.lines import TrainingLines
 
 
 def job_for(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path) -> Job:
-    """DPO for an actor, fine-tuning on its own chosen words for a refiner; the recipe's keys go before.
+    """The training of a role from the model in `start`, with the keys of the recipe's `training`.
 
     Raises:
-        ConfigError: the recipe's training has a key that is wrong.
+        ConfigError: a key of the recipe's training is invalid.
     """
-    kind, data = ("dpo", "dpo.jsonl") if role == "actor" else ("sft", "rft.jsonl")
-    given = dict(recipe.training.actor if role == "actor" else recipe.training.refiner)
+    data = method_of(recipe).roles[role]
+    settings = recipe.training.actor if role == "actor" else recipe.training.refiner
     fixed = {
-        "kind": kind,
+        "kind": data.kind,
         "model": str(start),
-        "data": [str(iteration.file(data))],
+        "data": [str(iteration.file(data.file))],
         "out": str(iteration.file(role)),
         "seed": derive_seed(recipe.seed, "train", role, iteration.number),
         "recipe": {
@@ -42,11 +43,11 @@ def job_for(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path) ->
             "iteration": iteration.number,
         },
     }
-    return parse_job({"threads": usable_cores(), **given, **fixed}, source=f"training.{role}")
+    return parse_job({"threads": usable_cores(), **settings, **fixed}, source=f"training.{role}")
 
 
 def train_role(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path, console: Console) -> None:
-    """Train, unless it is done; goes on from the last checkpoint."""
+    """Train a role unless it is finished; resumes from the last checkpoint."""
     if role in iteration.steps():
         return
     job = job_for(recipe, iteration, role, start=start)
@@ -55,7 +56,7 @@ def train_role(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path,
         f"iteration {iteration.number}, {role}", lambda line: console.print(line, soft_wrap=True, markup=False)
     )
 
-    def hear(row: Row) -> None:
+    def on_progress(row: Row) -> None:
         lines(row)
         if row.get("loss") is not None:
             last.update(row)
@@ -64,22 +65,22 @@ def train_role(recipe: Recipe, iteration: Iteration, role: Role, *, start: Path,
         console.print(
             f"iteration {iteration.number}, {role}: training by {job.kind} from {start}", soft_wrap=True, markup=False
         )
-        train(job, on_progress=hear, launcher=launcher_of(recipe))
+        train(job, on_progress=on_progress, launcher=launcher_of(recipe))
         counts |= {"steps": last.get("step"), "loss": last.get("loss"), **_accuracy(last)}
 
 
 def launcher_of(recipe: Recipe) -> tuple[str, ...]:
-    """What starts a training: `python` is this one, and what is installed beside it is found without a PATH.
+    """The command that starts a training. `python` is this interpreter; a program beside it is found without PATH.
 
     Raises:
-        ConfigError: a word of it has a field that is not known.
+        ConfigError: the command has an unknown field.
     """
     if recipe.training.launcher == ("python",):
         return (sys.executable, "-m")
     try:
         first, *more = (word.format(recipes=RECIPES) for word in recipe.training.launcher)
     except (KeyError, IndexError, ValueError) as error:
-        raise ConfigError(f"training.launcher: {error} is not {{recipes}}") from error
+        raise ConfigError(f"training.launcher: unknown field {error}; the only field is {{recipes}}") from error
     beside = Path(sys.executable).parent / first
     return (str(beside) if beside.is_file() else first, *more)
 

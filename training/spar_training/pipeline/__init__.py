@@ -1,1 +1,1 @@
-"""Data stages: run one over many items at once, resume it, report its progress."""
+"""Run a stage over many items at once: resumable, with its progress shown."""

@@ -1,7 +1,7 @@
-"""How far a long job over items is: a live bar on a terminal, a plain line now and then where output is kept.
+"""Show the progress of a long job over items: a live bar on a terminal, occasional plain lines elsewhere.
 
-with item_progress("sample") as tell:
-    await run_items(prompts, work, out=out, on_progress=tell)
+with item_progress("sample") as on_progress:
+    await run_items(prompts, work, out=out, on_progress=on_progress)
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from spar_training.pipeline.runner import Progress
+from spar_training.pipeline.runner import OnProgress, Progress
 
-Tell = Callable[[Progress], None]
-# An extra figure, told after each item, e.g. the share that was accepted.
+# An extra figure that is updated after each item, such as the share accepted.
 Live = Callable[[Progress], str]
 
 _LINE_EVERY_S: Final = 10.0
-# The rate is that of the latest seconds: the time left follows an upstream that slows down.
+# The rate is measured over the latest seconds, so that the time left follows an upstream that slows down.
 _WINDOW_S: Final = 60.0
 
 
@@ -35,56 +34,56 @@ def item_progress(
     console: Console | None = None,
     live: Live | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Tell]:
-    """Show what `run_items` tells: done of total, items per second, time left, failed ones, and what `live` says.
+) -> Iterator[OnProgress]:
+    """Show done of total, items per second, time left, failed items and the figure of `live`.
 
-    Goes to stderr unless a console is given. Where that is no terminal, a line is printed at the first item, then at
-    most every 10 seconds, and at the end. Items of an earlier run count as done, but not into the rate.
+    Writes to stderr, or to `console`. If that is not a terminal, a line is printed at the first item, then at most
+    every 10 seconds, and at the end. Items of an earlier run count as done but not towards the rate.
     """
     screen = console or Console(stderr=True)
     status = _Status(label, live, clock)
-    with _bar(status, screen) if screen.is_terminal else _lines(status, screen) as tell:
-        yield tell
+    with _bar(status, screen) if screen.is_terminal else _lines(status, screen) as on_progress:
+        yield on_progress
 
 
 @contextmanager
-def _bar(status: _Status, console: Console) -> Iterator[Tell]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+def _bar(status: _Status, console: Console) -> Iterator[OnProgress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}"))
     with Bars(*columns, console=console) as bars:
-        task = bars.add_task(status.label, total=None, told="", visible=False)
+        task = bars.add_task(status.label, total=None, status="", visible=False)
 
-        def tell(progress: Progress) -> None:
-            told = status.told(progress)
-            bars.update(task, completed=progress.done, total=progress.total, told=told, visible=True)
+        def on_progress(progress: Progress) -> None:
+            text = status.format(progress)
+            bars.update(task, completed=progress.done, total=progress.total, status=text, visible=True)
 
-        yield tell
+        yield on_progress
 
 
 @contextmanager
-def _lines(status: _Status, console: Console) -> Iterator[Tell]:
+def _lines(status: _Status, console: Console) -> Iterator[OnProgress]:
     printed_at = float("-inf")
-    unsaid: str | None = None
+    pending: str | None = None
 
-    def say(told: str) -> None:
-        # As text: brackets in it are no markup, and a log's lines are not wrapped.
-        console.print(Text(f"{status.label}: {told}"), soft_wrap=True)
+    def print_line(text: str) -> None:
+        # As Text: brackets are not markup, and the lines of a log are not wrapped.
+        console.print(Text(f"{status.label}: {text}"), soft_wrap=True)
 
-    def tell(progress: Progress) -> None:
-        nonlocal printed_at, unsaid
-        unsaid = status.told(progress)
+    def on_progress(progress: Progress) -> None:
+        nonlocal printed_at, pending
+        pending = status.format(progress)
         if status.now - printed_at >= _LINE_EVERY_S:
-            say(unsaid)
-            printed_at, unsaid = status.now, None
+            print_line(pending)
+            printed_at, pending = status.now, None
 
     try:
-        yield tell
+        yield on_progress
     finally:
-        if unsaid is not None:
-            say(unsaid)
+        if pending is not None:
+            print_line(pending)
 
 
 class _Status:
-    """The words for a state of progress, and the rate behind them."""
+    """Formats progress, and measures its rate."""
 
     def __init__(self, label: str, live: Live | None, clock: Callable[[], float]) -> None:
         self.label = label
@@ -92,10 +91,10 @@ class _Status:
         self._live = live
         self._clock = clock
         self._started = self.now
-        # When how many were done, over the window.
+        # Times and the number of items done by then, over the window.
         self._history: deque[tuple[float, int]] = deque()
 
-    def told(self, progress: Progress) -> str:
+    def format(self, progress: Progress) -> str:
         self.now = self._clock()
         rate = self._rate(progress.done)
         parts = [f"{progress.done:,} of {progress.total:,}", f"{rate:,.1f}/s", _left(progress, rate)]
@@ -106,7 +105,7 @@ class _Status:
         return ", ".join(part for part in parts if part)
 
     def _rate(self, done: int) -> float:
-        """Items per second over the window; the first item heard of is the first of this run."""
+        """Items per second over the window, starting with the first item of this run."""
         if not self._history:
             self._history.append((self._started, done - 1))
         self._history.append((self.now, done))
@@ -117,7 +116,7 @@ class _Status:
 
 
 def _left(progress: Progress, rate: float) -> str:
-    """The time left as 4:05 or 1:02:03; nothing when all is done."""
+    """The time left as 4:05 or 1:02:03; empty when all items are done."""
     if progress.done >= progress.total:
         return ""
     minutes, seconds = divmod(round((progress.total - progress.done) / max(rate, 1e-9)), 60)

@@ -1,7 +1,9 @@
-"""Run one piece of asynchronous work for each of many items: bounded in flight, resumable, failures set aside.
+"""Run asynchronous work on many items: bounded in flight, resumable, with failures set aside.
 
-Finished items go to a journal as they finish. When all are done, the stage's file is written from it in the items' own
-order, hence the same bytes whatever finished first and however often the run was interrupted.
+    rows = await run_items(prompts, sample, out=folder / "samples.jsonl", policy=Policy(in_flight=64))
+
+Finished items go to a journal right away. When all are done, the output file is written from it in the order of the
+items: the bytes are the same whatever finished first and however often the run was interrupted.
 """
 
 from __future__ import annotations
@@ -15,14 +17,14 @@ from dataclasses import dataclass
 from io import SEEK_END, FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from spar_core.errors import BackendError, BackendUnavailable, DataError
 from spar_training.storage.files import Row, read_rows, to_line, write_rows
 
 
 class Journal:
-    """Rows by their `id`, in the order in which they were finished. A context manager."""
+    """A context manager: rows by `id`, in the order in which their items finished."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,14 +32,14 @@ class Journal:
         self._file: FileIO | None = None
 
     def __enter__(self) -> Journal:
-        """Open for appending, and read what is there.
+        """Open for appending, and read the rows of earlier runs.
 
         Raises:
-            DataError: another process has it open, it cannot be written, or a line in it is damaged.
+            DataError: another process has it open, it cannot be written, or a line is damaged.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Unbuffered: a row that could not be written must not come after all when the file is closed.
+            # Unbuffered: a row whose write failed must not be written when the file is closed.
             self._file = self.path.open("ab+", buffering=0)
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written ({error.strerror}); make room and run again") from error
@@ -45,7 +47,7 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._file.close()
-            raise DataError(f"{self.path}: another run is writing it; wait for that one or stop it") from error
+            raise DataError(f"{self.path}: another run is writing it; wait for it or stop it") from error
         self._cut_torn_line(self._file)
         self.rows = {row["id"]: row for row in read_rows(self.path, needs=("id",))}
         return self
@@ -57,10 +59,10 @@ class Journal:
             self._file.close()
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Keep one finished item. It survives the end of this process from here on.
+        """Record a finished item; it survives the end of this process.
 
         Raises:
-            DataError: it cannot be written, for one because the disk is full; the rows before it are kept.
+            DataError: it cannot be written, for example on a full disk; earlier rows are safe.
         """
         assert self._file is not None
         text = to_line(row)
@@ -70,12 +72,12 @@ class Journal:
             while line:
                 line = line[self._file.write(line) :]
         except OSError as error:
-            # What could be written of it; cutting needs no room.
+            # Cut off the part that was written; this needs no space.
             self._file.truncate(whole)
             raise DataError(
-                f"{self.path}: cannot be written ({error.strerror}); what is finished is kept, make room and run again"
+                f"{self.path}: cannot be written ({error.strerror}); finished items are safe: make room and run again"
             ) from error
-        # As it was written, so that a run that is killed goes on with the same.
+        # Read back, so that an interrupted run resumes with the same values.
         self.rows[row["id"]] = json.loads(text)
 
     @staticmethod
@@ -85,23 +87,23 @@ class Journal:
 
 
 class Item(Protocol):
-    """What has an identity within its stage."""
+    """Anything with an `id` that is unique within its stage."""
 
     @property
     def id(self) -> str: ...
 
 
 I = TypeVar("I", bound=Item)  # noqa: E741
-# What work hears of its item: the row's keys besides `id`.
+# Returns the item's row without its `id`.
 Work = Callable[[I], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`in_flight` items at once; an item is tried `tries` times before it is set aside.
+    """`in_flight` items at a time; an item is set aside after `tries` failures.
 
-    When `give_up_after` items in a row fail, the upstream is broken, not the items: the run ends with an error. So it
-    does when the last ones fail and one that was done before cannot be done again either.
+    `give_up_after` failed items in a row mean that the upstream is broken and not the items, and the run ends with an
+    error; so it does when the last items fail and an item that succeeded before fails too.
     """
 
     in_flight: int = 64
@@ -109,9 +111,12 @@ class Policy:
     give_up_after: int = 20
 
 
+DEFAULT_POLICY: Final = Policy()
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`done` of `total` items are finished, `failed` of them set aside; `row` is the latest, None for one set aside."""
+    """`done` of `total` items, `failed` of them set aside. `row` is the latest row, None for an item set aside."""
 
     done: int
     failed: int
@@ -119,8 +124,15 @@ class Progress:
     row: Row | None
 
 
+OnProgress = Callable[[Progress], None]
+
+
+def ignore_progress(progress: Progress) -> None:
+    """The default `on_progress`."""
+
+
 class ItemFailed(Exception):
-    """An item cannot be done, for a reason of its own. It is set aside at once."""
+    """Raised by work on an item that can never succeed; the item is set aside without another try."""
 
 
 async def run_items(
@@ -128,12 +140,12 @@ async def run_items(
     work: Work[I],
     *,
     out: Path,
-    policy: Policy = Policy(),
-    tell: Callable[[Progress], None] = lambda progress: None,
+    policy: Policy = DEFAULT_POLICY,
+    on_progress: OnProgress = ignore_progress,
 ) -> list[Row]:
-    """The rows of all items, in their order, as written to `out`; items set aside are in `OUT.failed.jsonl` instead.
+    """The rows of all items in order, as written to `out`; those of items set aside are in `OUT.failed.jsonl` instead.
 
-    If `out` is there, the work was done before and is read. Until then `OUT.journal` holds what is finished.
+    If `out` exists, the work was done before and is read from it. Until then `OUT.journal` holds the finished items.
 
     Raises:
         BackendUnavailable: item after item failed, or all the last ones; run again when the upstream is back.
@@ -142,7 +154,7 @@ async def run_items(
     if (before := _finished(out)) is not None:
         return before
     with Journal(out.with_name(f"{out.name}.journal")) as journal:
-        await _Run(items, work, journal, policy, tell).run()
+        await _Run(items, work, journal, policy, on_progress).run()
         rows = [journal.rows[item.id] for item in items]
         write_rows(failed_file(out), [row for row in rows if "failed" in row])
         finished = [row for row in rows if "failed" not in row]
@@ -156,24 +168,26 @@ def _finished(out: Path) -> list[Row] | None:
 
 
 def failed_file(out: Path) -> Path:
-    """Where the items that were set aside are, each with its reason."""
+    """The file of the items that were set aside, each with its reason."""
     return out.with_name(f"{out.stem}.failed{out.suffix}")
 
 
 class _Run:
     def __init__(
-        self, items: Sequence[I], work: Work[I], journal: Journal, policy: Policy, tell: Callable[[Progress], None]
+        self, items: Sequence[I], work: Work[I], journal: Journal, policy: Policy, on_progress: OnProgress
     ) -> None:
         self._todo: Iterator[I] = iter([item for item in items if item.id not in journal.rows])
-        # An item that can be done, as far as is known.
-        self._done = next((i for i in reversed(items) if "failed" not in journal.rows.get(i.id, {"failed": ""})), None)
+        # The last item that is known to succeed.
+        self._succeeded = next(
+            (i for i in reversed(items) if "failed" not in journal.rows.get(i.id, {"failed": ""})), None
+        )
         self._work: Work[Any] = work
         self._journal = journal
         self._policy = policy
-        self._tell = tell
+        self._on_progress = on_progress
         self._total = len(items)
         self._failed = sum("failed" in row for row in journal.rows.values())
-        # Items that failed since the last success: whether it was theirs or the upstream's fault is not known yet.
+        # Items that failed since the last success, through their own fault or the upstream's.
         self._suspects: list[tuple[Item, str]] = []
 
     async def run(self) -> None:
@@ -182,48 +196,48 @@ class _Run:
                 for _ in range(self._policy.in_flight):
                     group.create_task(self._worker())
         except ExceptionGroup as errors:
-            # One reason is enough, and siblings that fail with it fail alike.
+            # One reason is enough; workers that fail together fail alike.
             raise errors.exceptions[0] from None
         if self._suspects:
             await self._confirm_failures()
 
     async def _worker(self) -> None:
-        # A shared iterator deals each item once.
+        # The iterator is shared, so each item is taken once.
         for item in self._todo:
             try:
-                row = await self._tried(item)
+                row = await self._try(item)
             except ItemFailed as error:
                 self._set_aside(item, str(error))
             except BackendError as error:
                 self._defer_failure(item, f"{type(error).__name__}: {error}")
             else:
                 self._set_suspects_aside()
-                self._done = item
+                self._succeeded = item
                 self._journal.append({"id": item.id, **row})
                 self._report(self._journal.rows[item.id])
 
-    async def _tried(self, item: Item) -> dict[str, Any]:
+    async def _try(self, item: Item) -> dict[str, Any]:
         for _ in range(self._policy.tries - 1):
             with suppress(BackendError):
                 return await self._work(item)
         return await self._work(item)
 
     def _defer_failure(self, item: Item, reason: str) -> None:
-        """Keep an item whose failure may be the upstream's; too many in a row end the run, and none is set aside."""
+        """Defer judgement on an item whose failure may be the upstream's; too many in a row end the run."""
         self._suspects.append((item, reason))
         if len(self._suspects) >= self._policy.give_up_after:
             raise self._broken(f"{len(self._suspects)} items in a row failed")
 
     async def _confirm_failures(self) -> None:
-        """Tell whose fault it is that the last items failed: the upstream's, unless it still does what it did before.
+        """Blame the last failures on the items only if the upstream still succeeds on an earlier item.
 
-        Without this an upstream that dies just before the end would cost items that nothing is wrong with.
+        Otherwise an upstream that dies just before the end would cost items that nothing is wrong with.
         """
         what = "the last item failed" if len(self._suspects) == 1 else f"the last {len(self._suspects)} items failed"
-        if self._done is None:
+        if self._succeeded is None:
             raise self._broken(what)
         try:
-            await self._tried(self._done)
+            await self._try(self._succeeded)
         except (BackendError, ItemFailed):
             raise self._broken(what) from None
         self._set_suspects_aside()
@@ -231,7 +245,7 @@ class _Run:
     def _broken(self, what: str) -> BackendUnavailable:
         reason = self._suspects[-1][1]
         return BackendUnavailable(
-            f"{what}, the last with {reason}; what is finished is kept: mend the upstream and run again"
+            f"{what}, the last with {reason}; finished items are safe: fix the upstream and run again"
         )
 
     def _set_suspects_aside(self) -> None:
@@ -245,4 +259,4 @@ class _Run:
         self._report(None)
 
     def _report(self, row: Row | None) -> None:
-        self._tell(Progress(len(self._journal.rows), self._failed, self._total, row))
+        self._on_progress(Progress(len(self._journal.rows), self._failed, self._total, row))

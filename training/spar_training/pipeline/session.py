@@ -1,6 +1,6 @@
-"""A model that stays where it is served from one stage to the next, as long as the stages call the same one.
+"""Keep a model served from one stage to the next, as long as they call the same one.
 
-Starting a server of a large model takes minutes, and judging and searching both call the refiner.
+Starting the server of a large model takes minutes, and judging and searching both call the refiner.
 """
 
 from __future__ import annotations
@@ -9,20 +9,25 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 
-from spar_training.inference.endpoint import ModelPlace
+from spar_training.inference.endpoint import ModelEndpoint
 from spar_training.pipeline.stage import Role
 
-Served = Callable[[Role], AbstractAsyncContextManager[ModelPlace]]
+# Serves the model of a role for as long as its block runs.
+OpenModel = Callable[[Role], AbstractAsyncContextManager[ModelEndpoint]]
 
 
 class ModelSession:
-    """An async context manager. `served` opens the model of a role; no two are open at once."""
+    """An async context manager that serves one model at a time.
 
-    def __init__(self, served: Served) -> None:
-        self._served = served
-        self._open = AsyncExitStack()
+    async with ModelSession(open_model) as session:
+        endpoint = await session.endpoint_of("refiner")
+    """
+
+    def __init__(self, open_model: OpenModel) -> None:
+        self._open_model = open_model
+        self._stack = AsyncExitStack()
         self._role: Role | None = None
-        self._place: ModelPlace | None = None
+        self._endpoint: ModelEndpoint | None = None
 
     async def __aenter__(self) -> ModelSession:
         return self
@@ -30,13 +35,13 @@ class ModelSession:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._open.__aexit__(kind, error, trace)
+        await self._stack.__aexit__(kind, error, trace)
 
-    async def of(self, role: Role) -> ModelPlace:
-        """Where the role's model is served, until another's is asked for."""
-        if self._place is None or role != self._role:
-            await self._open.aclose()
-            self._place = None
-            self._place = await self._open.enter_async_context(self._served(role))
+    async def endpoint_of(self, role: Role) -> ModelEndpoint:
+        """Where the role's model is served, until another role's is requested."""
+        if self._endpoint is None or role != self._role:
+            await self._stack.aclose()
+            self._endpoint = None
+            self._endpoint = await self._stack.enter_async_context(self._open_model(role))
             self._role = role
-        return self._place
+        return self._endpoint

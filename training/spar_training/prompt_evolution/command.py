@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from spar_core.errors import ConfigError
-from spar_training.inference.client import check_urls, opened
+from spar_training.inference.client import check_urls, open_backend
 from spar_training.pipeline.progress import item_progress
 from spar_training.pipeline.runner import Policy, Progress
 from spar_training.prompt_evolution.card import write_card
@@ -63,7 +63,7 @@ async def _ask(
     answer_s: float | None,
     console: Console,
 ) -> tuple[list[Row], str]:
-    async with opened(model, urls=urls, key_env=key_env, in_flight=in_flight, answer_s=answer_s) as backend:
+    async with open_backend(model, urls=urls, key_env=key_env, in_flight=in_flight, answer_s=answer_s) as backend:
         with item_progress("evolve", console=console, live=_Usable()) as tell:
             rows = await evolving.ask(work, backend, Policy(in_flight=in_flight), tell)
         return rows, backend.model

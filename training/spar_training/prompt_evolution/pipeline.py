@@ -14,8 +14,7 @@ from pathlib import Path
 
 from spar_core.backends.base import Backend
 from spar_core.errors import BackendError, DataError
-from spar_training.pipeline.progress import Tell
-from spar_training.pipeline.runner import Policy, failed_file, run_items
+from spar_training.pipeline.runner import OnProgress, Policy, failed_file, run_items
 from spar_training.prompt_evolution.contamination import Benchmarks, Leak, read_benchmarks, refuse
 from spar_training.prompt_evolution.filters.diversity import similar
 from spar_training.prompt_evolution.filters.duplicates import duplicates, near_duplicates
@@ -71,7 +70,7 @@ class Evolving:
         self.seeds = seeds
         return evolutions(seeds, self._groups, per_seed=settings.per_seed, seed=settings.seed)
 
-    async def ask(self, work: Sequence[Evolution], backend: Backend, policy: Policy, tell: Tell) -> list[Row]:
+    async def ask(self, work: Sequence[Evolution], backend: Backend, policy: Policy, tell: OnProgress) -> list[Row]:
         """Every evolution's reply, or how its call failed, in order; asks for those only that are not there yet.
 
         Raises:

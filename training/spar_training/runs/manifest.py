@@ -1,6 +1,6 @@
-"""A run's manifest, `run.json`: its recipe, and what it was begun with: models, prompts, versions, code.
+"""The manifest of a run, `run.json`: its recipe, and the models, prompts, versions and code it started with.
 
-`spar train run --recipe RUN/run.json` makes the run again. `differences` says what is not as it was.
+`spar train run --recipe RUN/run.json` repeats the run; `differences` lists what has changed since.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Manifest = dict[str, Any]
 
 
 def manifest_of(recipe: Recipe) -> Manifest:
-    """What a run of the recipe begins with, here and now.
+    """The manifest of a run of the recipe that starts now.
 
     Raises:
         ConfigError: a model or the prompts' file is missing.
@@ -36,7 +36,7 @@ def manifest_of(recipe: Recipe) -> Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest, its recipe made whole by the defaults of keys that it is older than.
+    """Read a manifest; keys that are newer than its recipe get their defaults.
 
     Raises:
         DataError: it is damaged.
@@ -46,17 +46,16 @@ def read_manifest(path: Path) -> Manifest:
         recipe = Recipe.model_validate(manifest["recipe"])
     except ValidationError as error:
         problem = format_validation_error(error, whole="recipe", model=Recipe)
-        raise DataError(f"{path}: its recipe is not one of this version: {problem}") from error
+        raise DataError(f"{path}: its recipe is not valid in this version: {problem}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error})") from error
     return {**manifest, "recipe": recipe.model_dump(mode="json")}
 
 
 def differences(before: Mapping[str, Any], chosen: Recipe | None) -> Iterator[str]:
-    """What is not as it was when the manifest was written, a line each; none of it need change what comes out.
+    """What changed since the manifest was written, one line each; it does not have to change the results.
 
-    With `chosen`, the recipe that is run now, its models and prompts are rehashed too, which takes minutes where they
-    are large.
+    With `chosen`, the recipe that is run now, its models and prompts are rehashed too, which can take minutes.
 
     Raises:
         ConfigError: a model or the prompts' file is missing.
@@ -72,11 +71,11 @@ def differences(before: Mapping[str, Any], chosen: Recipe | None) -> Iterator[st
     now = inputs_of(chosen)
     for name, was in before["start"].items():
         if was.get("sha256") != now.get(name, {}).get("sha256"):
-            yield f"{name}: what is in {was.get('model') or was.get('file')} is not what it was"
+            yield f"{name}: {was.get('model') or was.get('file')} has changed"
 
 
 def inputs_of(recipe: Recipe) -> dict[str, dict[str, str]]:
-    """The models and prompts that a run of the recipe begins with, by digest.
+    """The models and prompts that a run of the recipe starts with, by digest.
 
     Raises:
         ConfigError: one of them is missing.

@@ -1,4 +1,4 @@
-"""The prompts of one iteration: fresh ones, never those of another iteration."""
+"""Draw the prompts of each iteration, never the same twice, and those of evaluations."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from spar_training.runs.start import prompts_file
 from spar_training.world.example import draw_example
 from spar_training.world.prompt import Split
 
-# Far from the indices that the bootstrap's rows and own answers are drawn from.
+# Far from the indices that the bootstrap draws its rows and answers from.
 _FIRST_INDEX: Final = 2**42
-# Room for the prompts of a run, so that runs with other seeds have other prompts.
+# More than a run needs, so that runs with different seeds have different prompts.
 _PER_SEED: Final = 2**24
 
 
 def fresh_prompts(recipe: Recipe, iteration: int) -> list[PromptRecord]:
-    """The prompts of the `iteration`-th iteration, counted from 1.
+    """The prompts of an iteration, counted from 1.
 
     Raises:
-        ConfigError: there is no such file.
-        DataError: the file has too few left, or a wrong row.
+        ConfigError: the file does not exist.
+        DataError: the file has too few prompts, or a malformed row.
     """
     wanted = recipe.prompts.per_iteration
     first = (iteration - 1) * wanted
@@ -42,10 +42,10 @@ def fresh_prompts(recipe: Recipe, iteration: int) -> list[PromptRecord]:
 
 
 def evaluation_prompts(recipe: Recipe) -> list[PromptRecord]:
-    """The prompts that a recipe measures its pairs on; none where it measures nothing.
+    """The prompts that a recipe measures its pairs on; empty if it measures nothing.
 
     Raises:
-        DataError: the file is missing, a row is wrong or without checks, or there are too few.
+        DataError: the file is missing, has a row that is malformed or has no checks, or has too few prompts.
     """
     wanted = recipe.evaluation
     if wanted.benchmark == "none":
@@ -54,9 +54,9 @@ def evaluation_prompts(recipe: Recipe) -> list[PromptRecord]:
         return [world_prompt(wanted.split, index) for index in range(wanted.prompts)]
     prompts = read_prompts(wanted.file)[: wanted.prompts]
     if len(prompts) < wanted.prompts:
-        raise DataError(f"{wanted.file}: has {len(prompts)} prompts; evaluation.prompts asks for {wanted.prompts}")
-    if bare := [prompt.id for prompt in prompts if not prompt.checks]:
-        raise DataError(f"{wanted.file} ({bare[0]!r}): has no checks, so nothing could be measured; add them")
+        raise DataError(f"{wanted.file}: has {len(prompts)} prompts; evaluation.prompts is {wanted.prompts}")
+    if unchecked := [prompt.id for prompt in prompts if not prompt.checks]:
+        raise DataError(f"{wanted.file} ({unchecked[0]!r}): has no checks to measure by; add some")
     return prompts
 
 
@@ -68,7 +68,7 @@ def _of_world(recipe: Recipe) -> Iterator[PromptRecord]:
 
 
 def world_prompt(split: Split, index: int) -> PromptRecord:
-    """The world's prompt of one index, with its checks."""
+    """The world's prompt with an index, and its checks."""
     prompt = draw_example(split, index).prompt
     checks = tuple({"id": check.id, "kwargs": dict(check.kwargs)} for check in prompt.checks)
     return PromptRecord(f"{split}-{index}", (Message("user", prompt.text),), checks)

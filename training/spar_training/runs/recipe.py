@@ -1,4 +1,9 @@
-"""A self-play recipe: everything that decides what `spar train run` makes, read from YAML. Defaults are the paper's."""
+"""A self-play recipe: everything that decides what `spar train run` makes, read from YAML.
+
+    recipe = load_recipe("small-pair", ["search.budget=6"])
+
+Defaults are those of the paper (arXiv 2412.11605).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from spar_core.errors import ConfigError
 from spar_core.search import SearchConfig
@@ -17,13 +22,17 @@ from spar_core.types import Sampling
 from spar_core.validation import AlgorithmName, StrictModel, format_validation_error, key_of
 from spar_training.data.refiner_rows import Kind
 from spar_training.inference.config import Serving
+from spar_training.methods import parse_settings
+from spar_training.methods.settings import MethodSettings
+from spar_training.storage.yaml_config import find_config, read_yaml, shipped_names
 from spar_training.trainers.job import NOT_FINGERPRINTED as NOT_FINGERPRINTED_IN_A_JOB
+from spar_training.trainers.job import OLD_NAMES
 from spar_training.world.prompt import Split
 
 RECIPES: Final = Path(__file__).parents[1] / "recipes"
-# What a run's folder keeps its recipe in.
+# The file of a run's folder that holds its recipe.
 MANIFEST: Final = "run.json"
-# What these say changes how a run is done and described, and not what an iteration of it makes.
+# These change how a run is executed and described, not what an iteration of it makes.
 _NOT_FINGERPRINTED: Final = frozenset({"name", "iterations", "in_flight", "serving", "paper", "resources"})
 _SERVED_BY_THIS_PROCESS: Final[Mapping[str, Any]] = {
     "engine": "embedded",
@@ -35,10 +44,25 @@ _SERVED_BY_THIS_PROCESS: Final[Mapping[str, Any]] = {
 }
 
 
-class Start(StrictModel):
-    """The pair that the first iteration starts from: folders, or `bootstrap` or `shipped`.
+# Deprecated keys, still accepted. Fingerprints keep them, so that unfinished runs and older lineages stay valid.
+_OLD_KEYS: Final[Mapping[str, str]] = {
+    "actor_data.max_pairs": "actor_data.most",
+    "evaluation.judged_prompts": "evaluation.judged",
+    **{
+        f"training.{role}.{name}": f"training.{role}.{old}"
+        for role in ("actor", "refiner")
+        for name, old in OLD_NAMES.items()
+    },
+}
+_CURRENT_KEYS: Final[Mapping[str, str]] = {old: new for new, old in _OLD_KEYS.items()}
+# `actor_data.pairs` was the first form of `method`.
+_OLD_PAIRS: Final[Mapping[str, str]] = {"refined": "spar", "sampled": "sampled"}
 
-    Self-play made the embedded pair, which is shipped, of the bootstrap's.
+
+class Start(StrictModel):
+    """The pair that the first iteration starts from: folders, `bootstrap` or `shipped`.
+
+    Self-play made the shipped pair from the bootstrap pair.
     """
 
     actor: str = "bootstrap"
@@ -46,9 +70,9 @@ class Start(StrictModel):
 
 
 class Prompts(StrictModel):
-    """Fresh prompts for each iteration: the world's own generator, or a JSONL file (rows of `id` and `messages`).
+    """Fresh prompts for each iteration, from the small world's generator or from a JSONL file of `id` and `messages`.
 
-    Of the world's prompts those are taken that have at least `constraints` of them.
+    Of the world's prompts, only those with at least `constraints` constraints are used.
     """
 
     source: Literal["world", "file"]
@@ -59,9 +83,9 @@ class Prompts(StrictModel):
     @model_validator(mode="after")
     def _file_where_needed(self) -> Prompts:
         if (self.source == "file") is (self.file is None):
-            raise ValueError("file: give it with source: file, and with that only")
+            raise ValueError("file: required with source: file, and not allowed otherwise")
         if self.file is not None and self.constraints != 1:
-            raise ValueError("constraints: of source: world only; take it out")
+            raise ValueError("constraints: only for source: world; remove it")
         return self
 
 
@@ -94,7 +118,7 @@ class JudgeSettings(SamplingSettings):
 
 
 class SearchSettings(SamplingSettings):
-    """The search from each negative; sampling is that of a refinement."""
+    """The tree search from each negative; the sampling settings are those of refinements."""
 
     temperature: float = 0.7
     max_tokens: int = 3072
@@ -123,21 +147,20 @@ Cap = Annotated[int, Field(gt=0)]
 
 
 class ActorData(StrictModel):
-    """`pairs`: refined (SPaR's) or sampled (its ablation without refinement).
+    """`max_pairs` caps the preference pairs of an iteration: one number for all iterations, or one for each.
 
-    `most` caps the pairs of an iteration: one number for all, or one for each; None is none.
+    Its former name `most` is deprecated, and so is `pairs: refined` or `sampled` for `method`.
     """
 
-    pairs: Literal["refined", "sampled"] = "refined"
-    most: Cap | tuple[Cap, ...] | None = None
+    max_pairs: Cap | tuple[Cap, ...] | None = None
 
-    def most_in(self, iteration: int) -> int | None:
-        """The cap of the `iteration`-th iteration, counted from 1."""
-        return self.most[iteration - 1] if isinstance(self.most, tuple) else self.most
+    def max_pairs_in(self, iteration: int) -> int | None:
+        """The cap of an iteration, counted from 1."""
+        return self.max_pairs[iteration - 1] if isinstance(self.max_pairs, tuple) else self.max_pairs
 
 
 class RefinerData(StrictModel):
-    """The most rows of each kind. The paper's sum up to 9,500."""
+    """The maximum number of rows of each kind. The paper's add up to 9,500."""
 
     refinement: int = Field(default=4000, ge=0)
     tree_yes: int = Field(default=1500, ge=0)
@@ -150,10 +173,10 @@ class RefinerData(StrictModel):
 
 
 class Training(StrictModel):
-    """`actor` and `refiner` are the keys of a `spar_training.trainers` job.
+    """`actor` and `refiner` are keys of a training job (`spar_training.trainers.job.Job`).
 
-    `launcher` is what starts it: `python` is this one, alone; anything else gets {recipes}, the folder of the shipped
-    recipes, filled in, and ends in `-m`.
+    `launcher` is the command that starts it: `python` is this interpreter; any other command must end in `-m`, with
+    {recipes} replaced by the folder of the shipped recipes.
     """
 
     actor: Mapping[str, Any] = {}
@@ -162,39 +185,40 @@ class Training(StrictModel):
 
 
 class Evaluation(StrictModel):
-    """What the pair of each iteration is measured on. None at all where `benchmark` is none.
+    """How the pair of each iteration is measured; not at all with `benchmark: none`.
 
-    With `benchmark: file`, `file` is a JSONL file of prompts with `checks`, sampled as the recipe's own.
-    The actor and the search are measured on `prompts`, judge and refinement on the first `judged` of them (None: all):
-    votes are most of an evaluation's cost.
+    With `benchmark: file`, `file` is a JSONL file of prompts with `checks`, sampled with the recipe's own settings.
+    The actor and the search are measured on `prompts` prompts; judge and refinement, whose votes are most of the cost,
+    on the first `judged_prompts` of them (default all; the former name `judged` is deprecated).
     """
 
     benchmark: Literal["world", "file", "none"] = "none"
     file: Path | None = None
     split: Split = "validation"
     prompts: int = Field(default=500, gt=0)
-    judged: int | None = Field(default=None, gt=0)
+    judged_prompts: int | None = Field(default=None, gt=0)
     budget: int = Field(default=8, ge=0)
 
     @model_validator(mode="after")
     def _file_where_needed(self) -> Evaluation:
         if (self.benchmark == "file") is (self.file is None):
-            raise ValueError("file: give it with benchmark: file, and with that only")
+            raise ValueError("file: required with benchmark: file, and not allowed otherwise")
         return self
 
-    def told(self) -> str:
-        """On which prompts, in words."""
-        fewer = f" (judge and refinement: the first {self.judged:,})" if self.judged else ""
+    def describe_prompts(self) -> str:
+        """The prompts in words: `500 held-out prompts`."""
+        fewer = f" (judge and refinement: the first {self.judged_prompts:,})" if self.judged_prompts else ""
         if self.file is not None:
             return f"{self.prompts:,} prompts of {self.file.name}{fewer}"
         return f"{self.prompts:,} {self.split.replace('_', '-')} prompts{fewer}"
 
 
 class Resources(StrictModel):
-    """What the recipe is written for, and what `spar train size` reckons with. `parameters` are those of one model.
+    """The hardware that the recipe is written for, for the estimates of `spar train size`.
 
-    `peak_flops` is a GPU's, a second. `serving_utilization` and `training_utilization` are the shares of it that
-    generation and training are assumed to reach. `note` says where the figures come from.
+    `parameters` are those of one model, and `peak_flops` a GPU's per second. `serving_utilization` and
+    `training_utilization` are the assumed shares of the peak that generation and training reach. `note` gives the
+    sources of the figures.
     """
 
     parameters: float | None = Field(default=None, gt=0)
@@ -208,13 +232,18 @@ class Resources(StrictModel):
 
 
 class Recipe(StrictModel):
-    """One self-play run. `paper` is for people: what was reported."""
+    """One self-play run. `method` selects how training data is made (`spar_training.methods`); `paper` records the
+    results that the paper reports, for readers.
+    """
 
     name: str = Field(pattern=r"^[\w.-]+$")
     seed: int = 0
     templates: str = "default"
     iterations: int = Field(default=3, gt=0)
     in_flight: int = Field(default=256, gt=0)
+    method: Annotated[SerializeAsAny[MethodSettings], BeforeValidator(parse_settings)] = Field(
+        default_factory=lambda: parse_settings({"kind": "spar"})
+    )
     start: Start = Start()
     prompts: Prompts
     sample: SampleSettings = SampleSettings()
@@ -229,64 +258,125 @@ class Recipe(StrictModel):
     resources: Resources = Resources()
 
     def fingerprint_fields(self) -> dict[str, Any]:
-        """The keys that decide what an iteration makes; where and how its models are served and trained does not."""
+        """The settings that decide what an iteration makes, by the names they had first.
+
+        How and where models are served and trained is not among them.
+        """
+        data = self.deciding_settings()
+        # Constants and defaults as they were in the first fingerprints, for which these keys did not exist.
+        for name in ("judged_prompts", "file"):
+            if data["evaluation"][name] is None:
+                del data["evaluation"][name]
+        for pairs, kind in _OLD_PAIRS.items():
+            if data.get("method") == {"kind": kind}:
+                del data["method"]
+                data["actor_data"]["pairs"] = pairs
+        for new, old in _OLD_KEYS.items():
+            _move(data, new, old)
+        data["training"]["launcher"] = ["python"]
+        return {**data, "serving": dict(_SERVED_BY_THIS_PROCESS)}
+
+    def deciding_settings(self) -> dict[str, Any]:
+        """The settings that decide what an iteration makes, by their current names."""
         data = self.model_dump(mode="json", exclude=set(_NOT_FINGERPRINTED))
-        trained = {
+        jobs = {
             role: {key: value for key, value in data["training"][role].items() if key not in NOT_FINGERPRINTED_IN_A_JOB}
             for role in ("actor", "refiner")
         }
-        # As the defaults stood in the digests of the models that were made before these were left out or there at all.
-        for name in ("judged", "file"):
-            if data["evaluation"][name] is None:
-                del data["evaluation"][name]
-        return {**data, "training": {**trained, "launcher": ["python"]}, "serving": dict(_SERVED_BY_THIS_PROCESS)}
+        return {**data, "training": jobs}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _current_keys(cls, values: Any) -> Any:
+        return with_current_keys(values)
 
     @model_validator(mode="after")
-    def _cap_for_each(self) -> Recipe:
-        most = self.actor_data.most
-        if isinstance(most, tuple) and len(most) < self.iterations:
-            raise ValueError(f"actor_data.most: has {len(most)} numbers for {self.iterations} iterations")
+    def _cap_for_each_iteration(self) -> Recipe:
+        caps = self.actor_data.max_pairs
+        if isinstance(caps, tuple) and len(caps) < self.iterations:
+            raise ValueError(f"actor_data.max_pairs: has {len(caps)} numbers for {self.iterations} iterations")
         return self
 
 
+def with_current_keys(values: Any) -> Any:
+    """A recipe's values, or a part of them, with deprecated keys replaced by their current names.
+
+    Raises:
+        ValueError: a setting is given by both names.
+    """
+    if not isinstance(values, Mapping):
+        return values
+    data = deepcopy(dict(values))
+    for old, new in _CURRENT_KEYS.items():
+        _move(data, old, new)
+    actor_data = data.get("actor_data")
+    if isinstance(actor_data, dict) and "pairs" in actor_data:
+        pairs = actor_data.pop("pairs")
+        if pairs not in _OLD_PAIRS:
+            raise ValueError(f"actor_data.pairs: must be refined or sampled, is {pairs!r}; better give method.kind")
+        if data.setdefault("method", {"kind": _OLD_PAIRS[pairs]}) != {"kind": _OLD_PAIRS[pairs]}:
+            raise ValueError("actor_data.pairs: the former form of method, which is given too; remove it")
+    return data
+
+
+def _move(data: dict[str, Any], source: str, target: str) -> None:
+    """Move what is at one dotted key to another in the same mapping."""
+    *parents, name = source.split(".")
+    at: Any = data
+    for part in parents:
+        at = at.get(part) if isinstance(at, dict) else None
+    if not isinstance(at, dict) or name not in at:
+        return
+    new_name = target.rpartition(".")[2]
+    if new_name in at:
+        raise ValueError(f"{source}: another name of {target}, which is given too; remove it")
+    at[new_name] = at.pop(name)
+
+
 def shipped_recipes() -> list[str]:
-    return sorted(file.stem for file in RECIPES.glob("*.yaml"))
+    """The names of the shipped recipes."""
+    return shipped_names(RECIPES)
 
 
 def load_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
-    """A shipped recipe by name, one from a YAML file, or that of a run by its folder or `run.json`.
+    """A shipped recipe by name, a YAML file, or the recipe of a run by its folder or its `run.json`.
 
-    Each change is a `KEY=VALUE`, such as `start.actor=models/mine`, and goes before what stands there.
+    Each change is `KEY=VALUE`, such as `start.actor=models/mine`, and overrides the value in the file.
 
     Raises:
-        ConfigError: there is none, it is not YAML, or a key or a value is wrong; names it.
+        ConfigError: there is no such recipe, it is not YAML, or a key or a value is invalid; names it.
     """
-    shipped = RECIPES / f"{name_or_file}.yaml"
-    file = shipped if shipped.is_file() else Path(name_or_file)
-    if (file / MANIFEST).is_file():
-        file /= MANIFEST
+    file = _find_recipe(name_or_file)
     try:
-        text = file.read_text(encoding="utf-8")
-        # YAML reads 2e-07, as JSON writes it, as a text.
-        values = json.loads(text)["recipe"] if file.name == MANIFEST else yaml.safe_load(text)
-        return Recipe.model_validate(_changed(deepcopy(values), changes))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise ConfigError(
-            f"{name_or_file}: neither a shipped recipe ({', '.join(shipped_recipes())}), a file nor a run's folder"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not YAML: {error}") from error
+        # A manifest is not read as YAML, which takes the 2e-07 of JSON for a string.
+        values = with_current_keys(_recipe_of_run(file) if file.name == MANIFEST else read_yaml(file))
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from error
+    try:
+        return Recipe.model_validate(_with_changes(values, changes))
     except ValidationError as error:
-        blamed = _blamed(error, values, changes) or [str(file)]
-        raise ConfigError(
-            f"{', '.join(blamed)}: {format_validation_error(error, whole='recipe', model=Recipe)}"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
+        blamed = ", ".join(_blamed(error, values, changes) or [str(file)])
+        raise ConfigError(f"{blamed}: {format_validation_error(error, whole='recipe', model=Recipe)}") from error
+
+
+def _find_recipe(name_or_file: str) -> Path:
+    folder = Path(name_or_file)
+    if (folder / MANIFEST).is_file():
+        return folder / MANIFEST
+    if folder.is_dir() and name_or_file not in shipped_recipes():
+        raise ConfigError(f"{folder}: neither a shipped recipe, a file nor the folder of a run ({MANIFEST} is missing)")
+    return find_config(name_or_file, folder=RECIPES, what="recipe")
+
+
+def _recipe_of_run(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))["recipe"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file}: not the manifest of a run ({error})") from error
 
 
 def _blamed(error: ValidationError, values: Any, changes: Sequence[str]) -> list[str]:
-    """The changes to what a file says that are what is wrong; none where the file is wrong by itself."""
+    """The changes that cause the error; none if the file is invalid without them."""
     try:
         Recipe.model_validate(values)
     except ValidationError:
@@ -301,19 +391,27 @@ def _blamed(error: ValidationError, values: Any, changes: Sequence[str]) -> list
     return [f"--set {change}" for change in at_fault or changes]
 
 
-def _changed(values: Any, changes: Sequence[str]) -> Any:
+def _with_changes(values: Any, changes: Sequence[str]) -> Any:
+    changed = deepcopy(values)
     for change in changes:
-        key, given, value = change.partition("=")
-        if not given:
-            raise ConfigError(f"--set {change!r}: a change to a recipe is KEY=VALUE, such as start.actor=models/mine")
-        at = values
-        *parts, last = key.split(".")
-        for part in parts:
-            at = at.setdefault(part, {}) if isinstance(at, dict) else None
-        if not isinstance(at, dict):
-            raise ConfigError(f"--set {change}: no such key, since what it is under has none")
-        try:
-            at[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {change}: the value is not YAML: {error}") from error
-    return values
+        _apply(changed, change)
+    return changed
+
+
+def _apply(values: Any, change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {change!r}: must be KEY=VALUE, such as start.actor=models/mine")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {change}: the value is not YAML: {error}") from error
+    if key == "actor_data.pairs" and value in _OLD_PAIRS:
+        key, value = "method", {"kind": _OLD_PAIRS[value]}
+    *parents, name = _CURRENT_KEYS.get(key, key).split(".")
+    at = values
+    for part in parents:
+        at = at.setdefault(part, {}) if isinstance(at, dict) else None
+    if not isinstance(at, dict):
+        raise ConfigError(f"--set {change}: there is no such key: what it is under has no keys")
+    at[name] = value

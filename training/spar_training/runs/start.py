@@ -1,4 +1,4 @@
-"""What a run starts from: the two models of the recipe, and its prompts."""
+"""The inputs of a run: the two models it starts from, and its prompts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from spar_training.runs.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """The two models' folders."""
+class ModelPair:
+    """The folders of an actor and a refiner."""
 
     actor: Path
     refiner: Path
@@ -24,7 +24,7 @@ class Pair:
 
 
 def named_model(model: str, role: Role) -> Path:
-    """The folder of the `shipped` pair's model of a role, of the `bootstrap`'s, or the one that is given."""
+    """The folder of a role's model: that of the pair `shipped` or `bootstrap`, or else the folder `model` itself."""
     if model == "shipped":
         return shipped_pair() / role
     if model == "bootstrap":
@@ -32,30 +32,30 @@ def named_model(model: str, role: Role) -> Path:
     return Path(model)
 
 
-def start_pair(recipe: Recipe) -> Pair:
+def start_pair(recipe: Recipe) -> ModelPair:
     """The pair that the first iteration starts from.
 
     Raises:
-        ConfigError: there is no model where the recipe says.
+        ConfigError: a folder of the recipe holds no model.
     """
     start = recipe.start
-    pair = Pair(named_model(start.actor, "actor"), named_model(start.refiner, "refiner"))
+    pair = ModelPair(named_model(start.actor, "actor"), named_model(start.refiner, "refiner"))
     for role in ("actor", "refiner"):
         if not (pair.of(role) / "config.json").is_file():
             raise ConfigError(
-                f"start.{role}: no model in {pair.of(role)} (config.json is missing); put one there, or say where one "
-                f"is: --set start.{role}=FOLDER"
+                f"start.{role}: no model in {pair.of(role)} (config.json is missing); put one there, or give its "
+                f"folder: --set start.{role}=FOLDER"
             )
     return pair
 
 
 def prompts_file(recipe: Recipe) -> Path | None:
-    """The file of the recipe's prompts; None where the world makes them.
+    """The file of the recipe's prompts; None if the world generates them.
 
     Raises:
-        ConfigError: it is not there.
+        ConfigError: the file does not exist.
     """
     file = recipe.prompts.file
     if file is not None and not file.is_file():
-        raise ConfigError(f"prompts.file: no such file: {file}; say where one is: --set prompts.file=FILE")
+        raise ConfigError(f"prompts.file: no such file: {file}; give another: --set prompts.file=FILE")
     return file

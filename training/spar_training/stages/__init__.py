@@ -1,1 +1,1 @@
-"""The data stages of an iteration: sample, judge, choose negatives, search (arXiv 2412.11605)."""
+"""The data stages of an iteration: sample, judge and search (arXiv 2412.11605)."""

@@ -1,8 +1,8 @@
-"""Search: from each negative, the tree search that serving runs, with all votes and whole levels kept."""
+"""Search: refine each negative by the tree search that serving runs, with all votes and complete levels recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -18,11 +18,12 @@ from spar_core.types import Completion, Sampling, Usage
 from spar_training.data.negatives import Negative
 from spar_training.pipeline.stage import Role
 from spar_training.stages.judge import voting
+from spar_training.storage.files import Row
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """`config.seed` is each negative's own, derived from `seed`."""
+    """Searches from each negative; its seed is derived from `seed`."""
 
     templates: str
     votes: int
@@ -32,12 +33,14 @@ class Search:
     seed: int
     name: ClassVar[str] = "search"
     role: ClassVar[Role] = "refiner"
+    key: ClassVar[str] = "search"
+    file: ClassVar[str] = "searches.jsonl"
 
     async def work(self, item: Negative, backend: Backend) -> dict[str, Any]:
-        """The search's trace, and the refiner's whole replies by the path of their node, such as "0.2"."""
+        """The trace of the search, and the refiner's complete replies by the path of their node, such as "0.2"."""
         replies: dict[str, str] = {}
         models = Models(
-            # Never called: the search starts from the negative, and refinements are the refiner's.
+            # Never called: the negative is the draft, and the refiner refines.
             actor=backend,
             judge=voting(backend, self.templates, self.votes, self.judge_sampling),
             refiner=Refiner(backend=backend, templates=load_templates(self.templates), sampling=self.refine_sampling),
@@ -47,21 +50,37 @@ class Search:
             item.prompt.conversation,
             draft=Completion(item.response, "stop", Usage()),
             draft_judgement=item.judgement,
-            emit=_keeping(replies),
+            emit=_recorder(replies),
         )
         if result.degraded:
-            raise BackendUnavailable(_problem(result.tree) or "a vote failed")
-        # They came in any order; the file is the same every time.
+            raise BackendUnavailable(_first_problem(result.tree) or "a vote failed")
+        # Sorted, since replies arrive in any order.
         return {"place": item.place, "trace": write_trace(result), "replies": dict(sorted(replies.items()))}
 
+    def counts(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Searches that found an accepted refinement, nodes, and failed refinements."""
+        return {
+            "accepted": sum(row["trace"]["accepted"] for row in rows),
+            "nodes": sum(len(row["trace"]["nodes"]) - 1 for row in rows),
+            "failed_refinements": sum(node["outcome"] == "failed" for row in rows for node in row["trace"]["nodes"]),
+        }
 
-def _keeping(replies: dict[str, str]) -> Callable[[Event], None]:
-    def hear(event: Event) -> None:
+    def problem(self, rows: Sequence[Row]) -> str | None:
+        """None: a refiner whose refinements are all rejected still yields judgements."""
+        return None
+
+    def verdicts(self, row: Row) -> Sequence[bool]:
+        """Whether the search found an accepted refinement."""
+        return [row["trace"]["accepted"]]
+
+
+def _recorder(replies: dict[str, str]) -> Callable[[Event], None]:
+    def on_event(event: Event) -> None:
         if isinstance(event, Refined):
             replies[".".join(map(str, event.path))] = event.refinement.raw
 
-    return hear
+    return on_event
 
 
-def _problem(tree: Any) -> str | None:
+def _first_problem(tree: Any) -> str | None:
     return next((node.problem for node in tree if node.problem), None)

@@ -1,4 +1,4 @@
-"""What models said that nothing can be made of, with the cause and what mends it."""
+"""Whether the output of a model is usable; errors that name the cause and the fix where none of it is."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from spar_training.storage.files import Row
 
 
 def usable(answer: Row) -> str | None:
-    """A response's text; None when it is empty or was cut off, which says nothing of how the actor answers."""
-    whole = answer["finish_reason"] == "stop" and answer["text"].strip()
-    return str(answer["text"]) if whole else None
+    """The text of a response; None if it is empty or cut off, which shows nothing of how the actor answers."""
+    complete = answer["finish_reason"] == "stop" and answer["text"].strip()
+    return str(answer["text"]) if complete else None
 
 
-def unusable_answers_error(rows: Sequence[Row], *, max_tokens: int) -> str | None:
-    """Of the actor's samples; None when one of them is usable."""
+def unusable_answers_error(rows: Sequence[Row], *, max_tokens: int | None) -> str | None:
+    """The error where none of the actor's responses is usable; None otherwise."""
     answers = [answer for row in rows for answer in row["responses"]]
     if not answers or any(usable(answer) is not None for answer in answers):
         return None
     cut_off = sum(answer["finish_reason"] != "stop" for answer in answers)
     return (
-        f"none of the actor's {len(answers):,} answers can be used: {cut_off:,} were cut off, as by sample.max_tokens "
-        f"of {max_tokens}, {len(answers) - cut_off:,} are empty; raise sample.max_tokens, or see whether the actor's "
-        "server has the model's chat template and end tokens"
+        f"none of the actor's {len(answers):,} answers can be used: {cut_off:,} were cut off (sample.max_tokens is "
+        f"{max_tokens}), {len(answers) - cut_off:,} are empty; raise sample.max_tokens, or check that the actor's "
+        "server uses the model's chat template and end tokens"
     )
 
 
-def unparseable_votes_error(rows: Sequence[Row], *, templates: str, max_tokens: int) -> str | None:
-    """Of the refiner's votes; None when one of them says a verdict."""
+def unparseable_votes_error(rows: Sequence[Row], *, templates: str, max_tokens: int | None) -> str | None:
+    """The error where none of the refiner's votes has a verdict; None otherwise."""
     votes = [vote for row in rows for data in row["judgements"] if data for vote in read_judgement(data).votes]
     if not votes or any(vote.verdict is not None for vote in votes):
         return None
     return (
-        f"none of the refiner's {len(votes):,} votes says a verdict; the first ends in {votes[0].text[-80:]!r}. It "
-        f"must be a model that was trained to judge by the templates {templates!r}, and judge.max_tokens, now "
-        f"{max_tokens}, long enough for it"
+        f"none of the refiner's {len(votes):,} votes has a verdict; the first ends in {votes[0].text[-80:]!r}. The "
+        f"refiner must be trained to judge with the templates {templates!r}, and judge.max_tokens ({max_tokens}) must "
+        "be large enough for a judgement"
     )
 
 

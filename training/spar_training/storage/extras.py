@@ -1,4 +1,4 @@
-"""The optional parts of this package's installation."""
+"""The optional dependencies of this package."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MODULES: Final[dict[Extra, tuple[str, ...]]] = {
 
 
 def require(extra: Extra) -> None:
-    """Ask for what will be needed at the end before anything is begun.
+    """Check for the packages of an extra before long work starts.
 
     Raises:
-        ConfigError: a package of `extra` is not installed; names it and the command that installs it.
+        ConfigError: a package is not installed; gives the command that installs it.
     """
     if missing := [name for name in _MODULES[extra] if find_spec(name) is None]:
         raise ConfigError(f"{missing[0]} is not installed; pip install 'spar-server[{extra}]'")

@@ -1,4 +1,4 @@
-"""A folder that one process works in at a time."""
+"""Lock a folder for one process at a time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from spar_core.errors import DataError
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold `folder`, made if need be, for the block; its `lock` file stays, with the id of the process that holds it.
+    """Lock `folder`, which is created if needed, while the block runs. Its `lock` file holds the process id and stays.
 
-    A process that ends lets go of it.
+    The lock is released when the process ends, however it does.
 
     Raises:
-        DataError: another process holds it, or it cannot be written.
+        DataError: another process holds the lock, or the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise DataError(
-                f"{folder}: another process works in it; wait for that one or stop it, or give another --out"
+                f"{folder}: another process is using it; wait for it or stop it, or give another --out"
             ) from error
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")

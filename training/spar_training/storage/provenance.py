@@ -1,4 +1,4 @@
-"""Which code and which libraries made something."""
+"""What made a result: versions, code revision, and digests of models and data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIBRARIES: Final = ("spar-server", "torch", "transformers", "trl", "peft", "acc
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of what is installed of the libraries that shape a result."""
+    """The versions of Python and of the installed libraries that shape a result."""
     found = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:
@@ -27,7 +27,7 @@ def versions() -> dict[str, str]:
 
 
 def code_revision() -> str | None:
-    """The commit of the checkout that this code runs from, `+` behind it where files differ; None outside of one."""
+    """The commit of the checkout that this code runs from, with `+` if files differ; None outside a checkout."""
     here = Path(__file__).parent
     try:
         commit = _git(here, "rev-parse", "HEAD")
@@ -42,18 +42,18 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Of a file's bytes."""
+    """The SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def data_digest(data: object) -> str:
-    """Of plain JSON data, whatever the order of its keys."""
+    """The SHA-256 of plain JSON data, independent of the order of keys."""
     return hashlib.sha256(json.dumps(data, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def parent_of(model: str) -> dict[str, str]:
-    """A model by what cannot change under its name: its weights' digest for a folder, else the name."""
+    """A model for a lineage: its name, and the digest of its weights if it is a folder."""
     folder = Path(model)
     if not folder.is_dir():
         return {"model": model}

@@ -29,25 +29,17 @@ class Difference:
         return f"{self.key} was {_short(self.before)}, is {_short(self.now)}"
 
 
-def check_settings(path: Path, settings: Mapping[str, Any], *, exclusive: bool = False) -> None:
+def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Write `settings` (plain JSON values) to `path` on the first call; on later ones require the same settings.
 
-    With `exclusive` the folder of `path` belongs to this work alone: it must be empty at first, and settings under
-    which nothing was done yet are replaced.
-
     Raises:
-        ConfigError: the settings differ, with each key and both values; or the folder holds something else.
+        ConfigError: the settings differ; names each key with both values.
         DataError: the file is damaged.
     """
-    folder = path.parent
-    others = [other for other in folder.iterdir() if other != path] if exclusive and folder.exists() else []
-    if not path.exists() and others:
-        raise ConfigError(f"{folder} holds something else ({others[0].name}); give another --out")
-    if not path.exists() or (exclusive and not others):
+    if not path.exists():
         write_json(path, settings)
-        return
-    if differing := find_differences(_read(path), settings):
-        raise other_settings(folder, differing, "Give another --out, or the old settings")
+    elif differing := find_differences(_read(path), settings):
+        raise other_settings(path.parent, differing, "Give another --out, or the old settings")
 
 
 def find_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:

@@ -1,4 +1,4 @@
-"""Tell complete checkpoints from damaged ones: the last file written into a checkpoint lists all its files.
+"""Distinguish complete checkpoints from damaged ones: the last file written into a checkpoint lists all its files.
 
 A process that is killed while writing a checkpoint leaves a folder without that list, or with files that do not match
 it. Such a checkpoint is deleted, and the training resumes from the one before.

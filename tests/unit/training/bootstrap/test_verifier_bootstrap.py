@@ -75,10 +75,10 @@ class Models:
             self.calls -= 1
         return answers(messages, sampling)
 
-    def train(self, job: Job, *, tell: Callable[[Any], None]) -> Path:
+    def train(self, job: Job, *, on_progress: Callable[[Any], None]) -> Path:
         if not job.out.exists():
             self.trained.append(job)
-            tell({"step": 1, "total": 1, "loss": 2.0})
+            on_progress({"step": 1, "total": 1, "loss": 2.0})
             write_json(job.out / "config.json", {})
         return job.out
 

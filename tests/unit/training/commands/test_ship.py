@@ -37,21 +37,21 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_shipped_pair_tells_all_that_made_it_without_the_run(run: Path, tmp_path: Path) -> None:
+def test_a_shipped_pair_has_its_whole_lineage_without_the_run(run: Path, tmp_path: Path) -> None:
     ship(run, tmp_path / "pair")
     run.rename(tmp_path / "gone")
     actor = tmp_path / "pair" / "actor"
     assert (actor / "model.safetensors").read_bytes() == b"actor"
     names = [ancestor.name for ancestor in chain_of(actor)]
     assert names == [str(actor), "iteration-1/actor", str(tmp_path / "start" / "actor")]
-    told = json.loads((actor / "lineage.json").read_text())
-    assert told["data"][0]["path"] == "iteration-2/actor.jsonl"
+    lineage = json.loads((actor / "lineage.json").read_text())
+    assert lineage["data"][0]["path"] == "iteration-2/actor.jsonl"
     log = json.loads((actor / "training_log.json").read_text())
     assert list(log) == ["iteration-1", "iteration-2"]
     assert json.loads((tmp_path / "pair" / "pair.json").read_text())["name"] == "mine"
 
 
-def test_its_cards_hold_the_figures_of_each_iteration_and_what_the_start_said_of_itself(
+def test_its_cards_hold_the_figures_of_each_iteration_and_the_prose_of_the_starts_card(
     run: Path, tmp_path: Path
 ) -> None:
     ship(run, tmp_path / "pair")
@@ -59,10 +59,10 @@ def test_its_cards_hold_the_figures_of_each_iteration_and_what_the_start_said_of
     assert card.startswith("---\nlicense: apache-2.0\n---\n# mine: the actor\n\nMade to show.\n")
     assert "| alone | 0.500 | 0.625 | 0.750 |" in card
     assert "- Shape" not in card
-    assert "| judgements that are right | 0.500 | 0.375 | 0.250 |" in (tmp_path / "pair/refiner/README.md").read_text()
+    assert "| judgement accuracy | 0.500 | 0.375 | 0.250 |" in (tmp_path / "pair/refiner/README.md").read_text()
 
 
-def test_a_run_that_measured_nothing_and_began_with_a_trained_model_tells_just_that(run: Path, tmp_path: Path) -> None:
+def test_the_card_of_a_run_without_measurements_from_a_trained_model(run: Path, tmp_path: Path) -> None:
     for number in range(3):
         (run / f"iteration-{number}" / "steps.json").write_text('{"actor": {"seconds": 1}, "refiner": {"seconds": 1}}')
     trained(tmp_path / "start" / "actor", model(tmp_path / "base"), tmp_path / "sft.jsonl")
@@ -77,7 +77,7 @@ def test_a_run_that_measured_nothing_and_began_with_a_trained_model_tells_just_t
 
 def test_what_cannot_be_shipped_is_named(run: Path, tmp_path: Path) -> None:
     ship(run, tmp_path / "pair")
-    with pytest.raises(ConfigError, match="actor is there already"):
+    with pytest.raises(ConfigError, match="actor already exists there"):
         ship(run, tmp_path / "pair")
     (run / "iteration-2" / "steps.json").unlink()
     with pytest.raises(ConfigError, match="iteration 2 has no actor yet"):

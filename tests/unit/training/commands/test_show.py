@@ -40,33 +40,33 @@ def told(path: Path, *, check: bool = False) -> str:
 
 
 def test_a_run_is_shown_with_its_figures_by_iteration_and_its_newest_models_parents(run: Path) -> None:
-    said = told(run)
-    assert "mine in" in said
-    assert "seed 4" in said
-    (figures,) = (line for line in said.splitlines() if "0.500" in line and "0.625" in line)
+    text = told(run)
+    assert "mine in" in text
+    assert "seed 4" in text
+    (figures,) = (line for line in text.splitlines() if "0.500" in line and "0.625" in line)
     assert figures.index("draft prompt strict") < figures.index("0.500") < figures.index("0.625")
     places = [
-        said.rindex(str(part)) for part in (run / "iteration-2/actor", run / "iteration-1/actor", run.parent / "start")
+        text.rindex(str(part)) for part in (run / "iteration-2/actor", run / "iteration-1/actor", run.parent / "start")
     ]
     assert places == sorted(places)
 
 
-def test_a_model_tells_data_recipe_seeds_versions_and_code(run: Path) -> None:
-    said = told(run / "iteration-2" / "actor")
+def test_a_model_is_shown_with_data_recipe_seeds_versions_and_code(run: Path) -> None:
+    text = told(run / "iteration-2" / "actor")
     for part in ("by dpo on", "dpo.jsonl (1 rows", "2 rows left out", "30 steps, seed 9, learning rate 2e-07"):
-        assert part in said
+        assert part in text
     for part in ("iteration 2 of the recipe mine (abababababab), seed 4", "torch 2.13.0, code c0dec0dec0de"):
-        assert part in said
-    assert "where it starts" in said
+        assert part in text
+    assert "start: " in text
 
 
-def test_a_check_says_what_changed_since(run: Path) -> None:
-    assert "changed since" not in told(run / "iteration-2/actor", check=True).replace("nothing changed since", "")
+def test_a_check_names_what_has_changed(run: Path) -> None:
+    assert "changed since" not in told(run / "iteration-2/actor", check=True).replace("nothing has changed since", "")
     (run / "iteration-1" / "dpo.jsonl").write_text("{}\n")
     (run.parent / "start" / "model.safetensors").write_bytes(b"other")
-    said = told(run / "iteration-2/actor", check=True)
-    assert f"{run}/iteration-1/dpo.jsonl: changed since" in said
-    assert f"{run.parent}/start: its weights are not those" in said
+    text = told(run / "iteration-2/actor", check=True)
+    assert f"{run}/iteration-1/dpo.jsonl: has changed since" in text
+    assert f"{run.parent}/start: its weights are not those" in text
 
 
 def test_a_chain_is_followed_in_a_run_that_was_moved(run: Path) -> None:

@@ -13,7 +13,7 @@ from spar_training.runs.folder import open_run
 from spar_training.runs.recipe import Recipe, load_recipe
 from spar_training.storage.files import write_json, write_rows
 
-JOB = {"learning_rate": 1e-6, "cutoff": 1000}
+JOB = {"learning_rate": 1e-6, "max_length": 1000}
 RECIPE = Recipe.model_validate(
     {
         "name": "r",
@@ -92,5 +92,5 @@ def test_without_a_run_only_the_most_is_told() -> None:
 
 def test_a_run_without_data_is_named(tmp_path: Path) -> None:
     open_run(tmp_path, RECIPE)
-    with pytest.raises(ConfigError, match="no iteration of it has searched"):
+    with pytest.raises(ConfigError, match="no iteration has searched"):
         measured(tmp_path)

@@ -21,8 +21,8 @@ def test_text_and_parts_of_text_are_read_and_other_keys_kept() -> None:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        (None, r"messages: must be a list"),
-        ([], r"messages: must be a list .* not empty"),
+        (None, r"messages: must be a non-empty list"),
+        ([], r"messages: must be a non-empty list"),
         ([{**ASKED, "role": "assistant"}], r"messages: the last one must be the user's"),
         (["hi"], r"messages\[0\]: must be an object"),
         ([{**ASKED, "role": 5}], r"messages\[0\]\.role: must be system, user or assistant, is 5"),
@@ -31,8 +31,8 @@ def test_text_and_parts_of_text_are_read_and_other_keys_kept() -> None:
         ([{"content": "hi"}], r"messages\[0\]\.role: .* is None"),
         ([ASKED, {"role": "user"}], r"messages\[1\]\.content: must be text"),
         ([{"role": "user", "content": {"a": 1}}], r"messages\[0\]\.content: must be text, or a list"),
-        ([{"role": "user", "content": " \n"}], r"messages\[0\]\.content: must be text that is not empty"),
-        ([{"role": "user", "content": []}], r"messages\[0\]\.content: must be text that is not empty"),
+        ([{"role": "user", "content": " \n"}], r"messages\[0\]\.content: must not be empty"),
+        ([{"role": "user", "content": []}], r"messages\[0\]\.content: must not be empty"),
         ([{"role": "user", "content": ["hi"]}], r"messages\[0\]\.content\[0\]: must be a text part"),
         ([{"role": "user", "content": [{"type": "text"}]}], r"messages\[0\]\.content\[0\]: must be a text part"),
         (

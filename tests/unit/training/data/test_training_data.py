@@ -6,7 +6,7 @@ from spar_core.judge import Judgement, Vote
 from spar_core.prompts import load_templates
 from spar_core.search.tree import Node, Tree
 from spar_core.types import Completion, Message, Usage
-from spar_training.data.negatives import Judged, choose_negatives
+from spar_training.data.negatives import JudgedItem, choose_negatives
 from spar_training.data.preference_pairs import capped, refined_pairs, sampled_pairs, similarity
 from spar_training.data.prompts import PromptRecord
 from spar_training.data.refiner_rows import Kind, refiner_conversations
@@ -27,9 +27,9 @@ def node(path: tuple[int, ...], text: str, votes: str) -> Node:
     return Node(path, "judged", Completion(text, "stop", Usage()), judgement(votes))
 
 
-def judged(**votes: str) -> Judged:
+def judged(**votes: str) -> JudgedItem:
     """Responses by their text, each with its votes."""
-    return Judged(PROMPT, tuple(votes), tuple(judgement(each) for each in votes.values()))
+    return JudgedItem(PROMPT, tuple(votes), tuple(judgement(each) for each in votes.values()))
 
 
 def searched(*nodes: Node) -> Searched:

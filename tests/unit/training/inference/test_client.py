@@ -6,7 +6,7 @@ import pytest
 
 from spar_core.model_folder import shipped_pair
 from spar_core.types import Message, Sampling
-from spar_training.inference.client import opened
+from spar_training.inference.client import open_backend
 
 
 async def test_a_jobs_model_keeps_to_its_part_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

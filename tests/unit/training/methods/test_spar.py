@@ -1,58 +1,37 @@
-"""The data stages of an iteration with a refiner that is of no use, and with a disk that is full."""
+"""SPaR's data stages: useless models, malformed prompts and a full disk."""
 
 from __future__ import annotations
 
 import json
 import resource
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from spar_core.backends.base import Backend
-from spar_core.backends.scripted import Script, ScriptedBackend
+from spar_core.backends.scripted import Script
 from spar_core.errors import DataError
 from spar_core.types import Completion, Message, Sampling, Usage
+from spar_training.data.negatives import JudgedItem
 from spar_training.data.prompts import read_prompts
-from spar_training.inference.endpoint import ModelPlace
-from spar_training.methods.spar import Collected, DataStages
-from spar_training.pipeline.runner import Policy, Progress, run_items
-from spar_training.pipeline.stage import Role, Stage
+from spar_training.data.search_results import Searched
+from spar_training.methods.spar import Spar
 from spar_training.runs.folder import Iteration
 from spar_training.runs.recipe import Recipe
-from spar_training.storage.files import Row, write_rows
+from spar_training.storage.files import write_rows
 from tests.support.pairs import refiner_script
+from tests.support.scripted_stages import ScriptedExecutor
 
 PROMPTS = [{"id": f"p{n}", "messages": [{"role": "user", "content": f"Say {n}."}]} for n in range(6)]
 ASKED = {"id": "x", "messages": [{"role": "user", "content": "Say so."}]}
 CHECK = "punctuation:no_comma"
 
 
-class Scripted:
-    """An executor whose models are scripts, by role."""
-
-    def __init__(self, actor: Script, refiner: Script) -> None:
-        self.models: dict[Role, Backend] = {"actor": ScriptedBackend(actor), "refiner": ScriptedBackend(refiner)}
-        self.asked: list[str] = []
-
-    async def run(
-        self,
-        stage: Stage[Any],
-        items: Sequence[Any],
-        *,
-        model: ModelPlace,
-        out: Path,
-        policy: Policy,
-        tell: Callable[[Progress], None],
-    ) -> list[Row]:
-        return await run_items(items, partial(self._work, stage), out=out, policy=policy, on_progress=tell)
-
-    async def _work(self, stage: Stage[Any], item: Any) -> dict[str, Any]:
-        self.asked.append(f"{stage.name} {item.id}")
-        return await stage.work(item, self.models[stage.role])
+class Collected(NamedTuple):
+    judged: list[JudgedItem]
+    searches: list[Searched]
 
 
 def draft(messages: Sequence[Message], sampling: Sampling) -> str:
@@ -63,9 +42,7 @@ def silent(messages: Sequence[Message], sampling: Sampling) -> str:
     return "I like this response."
 
 
-async def collected(
-    folder: Path, executor: Scripted, opened: list[Role] | None = None, prompts: Sequence[object] = PROMPTS
-) -> Collected:
+async def collected(folder: Path, executor: ScriptedExecutor, prompts: Sequence[object] = PROMPTS) -> Collected:
     write_rows(folder / "prompts.jsonl", prompts)  # type: ignore[arg-type]
     recipe = Recipe.model_validate(
         {
@@ -78,14 +55,10 @@ async def collected(
         }
     )
 
-    @asynccontextmanager
-    async def of(role: Role) -> AsyncIterator[ModelPlace]:
-        (opened if opened is not None else []).append(role)
-        yield ModelPlace(role)
-
-    return await DataStages(
-        recipe=recipe, iteration=Iteration(1, folder / "iteration-1"), executor=executor, served=of
-    ).run()
+    iteration = Iteration(1, folder / "iteration-1")
+    await executor.run_stages(recipe, iteration)
+    method = Spar(recipe)
+    return Collected(method.judged(iteration), method.searches(iteration))
 
 
 def steps(folder: Path) -> dict[str, dict[str, Any]]:
@@ -95,7 +68,7 @@ def steps(folder: Path) -> dict[str, dict[str, Any]]:
 
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
-    """What a disk with no more room is to a process that writes: an error after so many bytes of a file."""
+    """A full disk as a process sees it: writes fail after so many bytes of a file."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -105,7 +78,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 
 async def test_empty_responses_are_counted_and_not_judged(tmp_path: Path) -> None:
-    found = await collected(tmp_path, Scripted(draft, refiner_script))
+    found = await collected(tmp_path, ScriptedExecutor(draft, refiner_script))
     assert steps(tmp_path)["sample"]["empty_or_cut_off"] == 2
     assert [item.responses for item in found.judged if item.id == "p3"] == [(None, None)]
     assert steps(tmp_path)["judge"]["judgements"] == 10
@@ -113,53 +86,56 @@ async def test_empty_responses_are_counted_and_not_judged(tmp_path: Path) -> Non
 
 
 async def test_a_model_stays_served_for_all_stages_in_a_row_that_call_it(tmp_path: Path) -> None:
-    opened: list[Role] = []
-    await collected(tmp_path, Scripted(draft, refiner_script), opened)
-    assert opened == ["actor", "refiner"]
-    # All is done: none is served again.
-    await collected(tmp_path, Scripted(draft, refiner_script), opened)
-    assert opened == ["actor", "refiner"]
+    executor = ScriptedExecutor(draft, refiner_script)
+    await collected(tmp_path, executor)
+    assert executor.opened == ["actor", "refiner"]
+    # Everything is finished, so no model is served again.
+    await collected(tmp_path, executor)
+    assert executor.opened == ["actor", "refiner"]
 
 
-async def test_a_refiner_that_never_says_a_verdict_is_named_by_what_it_says(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none of the refiner's 30 votes says a verdict; .*I like this response"):
-        await collected(tmp_path, Scripted(draft, silent))
+async def test_the_error_for_votes_without_verdicts_quotes_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none of the refiner's 30 votes has a verdict; .*I like this response"):
+        await collected(tmp_path, ScriptedExecutor(draft, silent))
     assert "judge" not in steps(tmp_path)
 
 
-async def test_what_a_refiner_judged_without_a_verdict_is_judged_again_when_it_is_mended(tmp_path: Path) -> None:
+async def test_responses_judged_without_a_verdict_are_judged_again_once_the_refiner_is_fixed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"iteration-1/judgements\.useless\.jsonl: none of"):
-        await collected(tmp_path, Scripted(draft, silent))
-    mended = Scripted(draft, refiner_script)
-    assert (await collected(tmp_path, mended)).searches
-    assert not any(asked.startswith("sample") for asked in mended.asked)
+        await collected(tmp_path, ScriptedExecutor(draft, silent))
+    fixed = ScriptedExecutor(draft, refiner_script)
+    assert (await collected(tmp_path, fixed)).searches
+    assert not any(call.startswith("sample") for call in fixed.calls)
 
 
 @pytest.mark.parametrize(
-    ("draft_of", "told"),
+    ("draft_of", "error"),
     [
         (lambda messages, sampling: " ", "none of the actor's 12 answers can be used: 0 were cut off.* 12 are empty"),
-        (lambda messages, sampling: Completion("The", "length", Usage()), "12 were cut off.*max_tokens of 2048, 0 are"),
+        (
+            lambda messages, sampling: Completion("The", "length", Usage()),
+            "12 were cut off .*is 2048.* 0 are",
+        ),
     ],
 )
-async def test_an_actor_that_gives_no_whole_answer_is_told_before_the_refiner_is_called(
-    draft_of: Script, told: str, tmp_path: Path
+async def test_an_actor_without_a_usable_answer_is_an_error_before_the_refiner_is_called(
+    draft_of: Script, error: str, tmp_path: Path
 ) -> None:
-    executor = Scripted(draft_of, refiner_script)
-    with pytest.raises(DataError, match=told):
+    executor = ScriptedExecutor(draft_of, refiner_script)
+    with pytest.raises(DataError, match=error):
         await collected(tmp_path, executor)
-    assert not any(asked.startswith("judge") for asked in executor.asked)
+    assert not any(call.startswith("judge") for call in executor.calls)
     assert "sample" not in steps(tmp_path)
-    assert (await collected(tmp_path, Scripted(draft, refiner_script))).searches
+    assert (await collected(tmp_path, ScriptedExecutor(draft, refiner_script))).searches
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "error"),
     [
         ({"id": "x"}, r"prompts\.jsonl, line 7: lacks messages"),
-        ({"id": "x", "messages": []}, r"line 7 \('x'\): messages: must be a list"),
-        ({"id": "p1", "messages": [{"role": "user", "content": "Hi"}]}, r"line 7: id 'p1' stands in line 2 too"),
-        ({"id": "x", "messages": [{"role": "user", "content": " "}]}, r"messages\[0\]\.content: must be text"),
+        ({"id": "x", "messages": []}, r"line 7 \('x'\): messages: must be a non-empty list"),
+        ({"id": "p1", "messages": [{"role": "user", "content": "Hi"}]}, r"line 7: id 'p1' is already used in line 2"),
+        ({"id": "x", "messages": [{"role": "user", "content": " "}]}, r"messages\[0\]\.content: must not be empty"),
         ({"id": "x", "messages": [{"role": "assistant", "content": "a"}]}, "the last one must be the user's"),
         ({"id": "x", "messages": [{"role": "usr", "content": "a"}]}, r"messages\[0\]\.role: must be system, .*'usr'"),
         ({"id": "x", "messages": [{"role": ["user"], "content": "a"}]}, r"messages\[0\]\.role: must be system, user"),
@@ -172,45 +148,45 @@ async def test_an_actor_that_gives_no_whole_answer_is_told_before_the_refiner_is
     ],
 )
 async def test_a_malformed_prompt_is_named_before_any_model_is_called(
-    row: dict[str, object], told: str, tmp_path: Path
+    row: dict[str, object], error: str, tmp_path: Path
 ) -> None:
-    executor = Scripted(draft, refiner_script)
-    with pytest.raises(DataError, match=told):
+    executor = ScriptedExecutor(draft, refiner_script)
+    with pytest.raises(DataError, match=error):
         await collected(tmp_path, executor, prompts=[*PROMPTS, row])
-    assert executor.asked == []
+    assert executor.calls == []
 
 
-def test_a_line_is_counted_with_the_empty_ones_before_it(tmp_path: Path) -> None:
+def test_line_numbers_count_empty_lines(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text('\n\n{"id": "x", "messages": []}\n')
     with pytest.raises(DataError, match=r"p\.jsonl, line 3 "):
         read_prompts(tmp_path / "p.jsonl")
 
 
-def test_no_checks_may_be_written_as_null(tmp_path: Path) -> None:
+def test_checks_may_be_null(tmp_path: Path) -> None:
     write_rows(tmp_path / "p.jsonl", [{**ASKED, "checks": None}])
     assert read_prompts(tmp_path / "p.jsonl")[0].checks == ()
 
 
-async def test_a_full_disk_loses_nothing_and_the_run_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    executor = Scripted(draft, refiner_script)
+async def test_a_full_disk_loses_nothing_and_the_run_resumes_once_there_is_room(tmp_path: Path) -> None:
+    executor = ScriptedExecutor(draft, refiner_script)
     # Room for the samples of some prompts and not of all.
     with files_of_at_most(6000), pytest.raises(DataError, match=r"samples\.jsonl\.journal: cannot be written"):
         await collected(tmp_path, executor)
     journal = (tmp_path / "iteration-1" / "samples.jsonl.journal").read_text()
     kept = [json.loads(line)["id"] for line in journal.splitlines()]
     assert 0 < len(kept) < len(PROMPTS)
-    executor.asked.clear()
+    executor.calls.clear()
     await collected(tmp_path, executor)
-    again = {asked.split()[1] for asked in executor.asked if asked.startswith("sample")}
+    again = {call.split()[1] for call in executor.calls if call.startswith("sample")}
     assert again == {prompt["id"] for prompt in PROMPTS} - {*kept}
-    await collected(tmp_path / "whole", Scripted(draft, refiner_script))
+    await collected(tmp_path / "whole", ScriptedExecutor(draft, refiner_script))
     for name in ("samples", "judgements", "searches"):
         file = f"iteration-1/{name}.jsonl"
         assert (tmp_path / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
-async def test_a_stages_file_that_finds_no_room_leaves_its_journal(tmp_path: Path) -> None:
-    executor = Scripted(draft, refiner_script)
+async def test_the_journal_stays_if_the_output_file_does_not_fit(tmp_path: Path) -> None:
+    executor = ScriptedExecutor(draft, refiner_script)
     whole = await collected(tmp_path / "whole", executor)
     size = (tmp_path / "whole/iteration-1/samples.jsonl").stat().st_size
     assert whole.judged

@@ -84,7 +84,7 @@ def test_any_key_may_change_until_a_step_is_begun(tmp_path: Path) -> None:
     [
         ({"sample": {"max_tokens": 9}}, ("evaluation", "prompts"), "sample"),
         ({"judge": {"max_tokens": 9}}, ("prompts", "sample"), "judge"),
-        ({"training": {"actor": {"cutoff": 9}}}, ("prompts", "sample", "judge", "search", "data"), "actor"),
+        ({"training": {"actor": {"max_length": 9}}}, ("prompts", "sample", "judge", "search", "data"), "actor"),
         ({"training": {"refiner": {"batch_size": 9}}}, ("data", "actor"), "refiner"),
         ({"evaluation": {"prompts": 9}}, ("data", "actor", "refiner"), "evaluation"),
         ({"refiner_data": {"tree_yes": 9}}, ("search",), "data"),
@@ -99,7 +99,7 @@ def test_a_key_may_change_until_a_step_that_uses_it_is_finished(
     open_run(tmp_path, changed(**change))
     assert read_run(tmp_path).recipe == changed(**change)
     finish(iteration, user)
-    with pytest.raises(ConfigError, match=rf"begun with .*9, which its step {user} has used .*iteration-1/steps\.json"):
+    with pytest.raises(ConfigError, match=rf"was 9, is .*Its step {user} has used that .*iteration-1/steps\.json"):
         open_run(tmp_path, RECIPE)
 
 
@@ -110,7 +110,28 @@ def test_what_is_half_done_by_a_key_is_named_with_the_way_to_do_it_anew(tmp_path
     journal.write_text("")
     open_run(tmp_path, changed(sample={"temperature": 1.0}))
     journal.write_text('{"id": "1"}\n')
-    with pytest.raises(ConfigError, match=rf"sample\.temperature: 1\.0.* or remove {journal}, to do sample from its"):
+    with pytest.raises(ConfigError, match=rf"sample\.temperature was 1\.0.* or remove {journal}, to start sample over"):
+        open_run(tmp_path, RECIPE)
+
+
+def test_a_run_that_was_started_with_deprecated_keys_goes_on(tmp_path: Path) -> None:
+    run = open_run(tmp_path, changed(actor_data={"max_pairs": 5}, evaluation={"judged_prompts": 7}))
+    finish(run.iteration(1), "prompts", "sample", "data", "evaluation")
+    manifest = json.loads((tmp_path / "run.json").read_text())
+    del manifest["recipe"]["method"]
+    manifest["recipe"]["actor_data"] = {"pairs": "refined", "most": 5}
+    manifest["recipe"]["evaluation"]["judged"] = manifest["recipe"]["evaluation"].pop("judged_prompts")
+    (tmp_path / "run.json").write_text(json.dumps(manifest))
+    assert open_run(tmp_path, run.recipe).recipe == run.recipe
+    with pytest.raises(ConfigError, match=r"actor_data\.max_pairs was 5, is 6\. Its step data has used that"):
+        open_run(tmp_path, changed(actor_data={"max_pairs": 6}, evaluation={"judged_prompts": 7}))
+
+
+def test_the_method_may_not_change_once_a_step_has_run(tmp_path: Path) -> None:
+    sampled = changed(method={"kind": "sampled"})
+    iteration = open_run(tmp_path, sampled).iteration(1)
+    finish(iteration, "prompts", "sample", "judge")
+    with pytest.raises(ConfigError, match=r"method\.kind was"):
         open_run(tmp_path, RECIPE)
 
 

@@ -53,8 +53,8 @@ def test_a_backbones_recipe_says_the_papers_settings(name: str, tmp_path: Path) 
     assert recipe.prompts.per_iteration == 10_000
     actor, refiner = (job_for(recipe, Iteration(1, tmp_path), role, start=tmp_path) for role in ("actor", "refiner"))
     assert (actor.learning_rate, actor.schedule, actor.beta, actor.sft_weight) == (2e-7, "linear", 0.1, 0.1)
-    assert (actor.epochs, actor.cutoff, actor.lora, actor.dtype) == (1, 2048, None, "bf16")
-    assert (refiner.learning_rate, refiner.schedule, refiner.epochs, refiner.cutoff) == (2e-6, "constant", 5, 4096)
+    assert (actor.epochs, actor.max_length, actor.lora, actor.dtype) == (1, 2048, None, "bf16")
+    assert (refiner.learning_rate, refiner.schedule, refiner.epochs, refiner.max_length) == (2e-6, "constant", 5, 4096)
     assert recipe.paper["ifeval_average"]
     assert recipe.resources.parameters
 
@@ -102,11 +102,14 @@ def test_a_change_goes_before_what_the_recipe_says() -> None:
         ("search.budgets=6", r"^--set search\.budgets=6: search\.budgets: there is no such key; did you mean budget\?"),
         (
             "evaluation.x=6",
-            r"evaluation\.x: there is no such key; there are benchmark, file, split, prompts, judged, budget$",
+            r"evaluation\.x: there is no such key; there are benchmark, file, split, prompts, judged_prompts, budget$",
         ),
         ("prompt.file=p", r"^--set prompt\.file=p: prompt: there is no such key; did you mean prompts\?"),
-        ("actor_data.most=[5]", r"^--set actor_data\.most=\[5\]: recipe: actor_data\.most: has 1 numbers for 3"),
-        ("prompts.source=file", r"^--set prompts\.source=file: prompts: file: give it with source: file"),
+        (
+            "actor_data.max_pairs=[5]",
+            r"^--set actor_data\.max_pairs=\[5\]: recipe: .*max_pairs: has 1 numbers for 3",
+        ),
+        ("prompts.source=file", r"^--set prompts\.source=file: prompts: file: required with source: file"),
         ("budget", "KEY=VALUE"),
         ("seed.of=3", "no such key"),
         ("judge.votes=none", r"^--set judge\.votes=none: judge\.votes: Input should be a valid integer"),
@@ -126,7 +129,7 @@ def test_what_is_wrong_in_the_file_itself_is_not_blamed_on_a_change(tmp_path: Pa
 
 def test_a_launcher_with_an_unknown_field_is_named() -> None:
     recipe = load_recipe("small-pair", ["training.launcher=[accelerate, '{configs}/zero3.yaml', -m]"])
-    with pytest.raises(ConfigError, match=r"training\.launcher: 'configs' is not {recipes}"):
+    with pytest.raises(ConfigError, match=r"training\.launcher: unknown field 'configs'; the only field is {recipes}"):
         launcher_of(recipe)
 
 
@@ -152,15 +155,65 @@ def test_a_pair_may_be_measured_on_prompts_of_a_file(tmp_path: Path) -> None:
     evaluation = [f"evaluation.file={file}", "evaluation.benchmark=file", "evaluation.prompts=3"]
     recipe = load_recipe("small-pair", evaluation)
     assert [prompt.id for prompt in evaluation_prompts(recipe)] == ["p0", "p1", "p2"]
-    assert recipe.evaluation.told() == "3 prompts of held-out.jsonl"
-    with pytest.raises(DataError, match=r"has 4 prompts; evaluation\.prompts asks for 5"):
+    assert recipe.evaluation.describe_prompts() == "3 prompts of held-out.jsonl"
+    with pytest.raises(DataError, match=r"has 4 prompts; evaluation\.prompts is 5"):
         evaluation_prompts(load_recipe("small-pair", [*evaluation[:2], "evaluation.prompts=5"]))
     write_rows(file, [{**rows[0], "checks": []}, *rows[1:]])
     with pytest.raises(DataError, match=r"'p0'\): has no checks"):
         evaluation_prompts(recipe)
-    with pytest.raises(ConfigError, match="give it with benchmark: file"):
+    with pytest.raises(ConfigError, match="required with benchmark: file"):
         load_recipe("small-pair", evaluation[:1])
 
 
 def test_a_recipe_that_measures_on_no_file_is_what_it_was_before_there_were_any() -> None:
     assert "file" not in load_recipe("small-pair").fingerprint_fields()["evaluation"]
+
+
+OLD_KEYS = {
+    "actor_data": {"pairs": "sampled", "most": 5},
+    "evaluation": {"judged": 7},
+    "training": {"actor": {"cutoff": 9}, "refiner": {"cutoff": 8, "departure_weight": 2.0}},
+}
+CURRENT_KEYS = {
+    "method": {"kind": "sampled"},
+    "actor_data": {"max_pairs": 5},
+    "evaluation": {"judged_prompts": 7},
+    "training": {"actor": {"max_length": 9}, "refiner": {"max_length": 8, "edit_token_weight": 2.0}},
+}
+
+
+def test_deprecated_keys_still_work_and_the_fingerprint_is_the_same() -> None:
+    common = {"name": "r", "prompts": {"source": "world", "per_iteration": 5}}
+    old = Recipe.model_validate({**common, **OLD_KEYS})
+    assert old == Recipe.model_validate({**common, **CURRENT_KEYS})
+    fields = old.fingerprint_fields()
+    assert fields["actor_data"] == OLD_KEYS["actor_data"]
+    assert fields["evaluation"]["judged"] == 7
+    assert {role: fields["training"][role] for role in ("actor", "refiner")} == OLD_KEYS["training"]
+    assert "method" not in fields
+
+
+def test_deprecated_keys_may_be_changed_by_their_old_names() -> None:
+    changes = ["actor_data.pairs=sampled", "actor_data.most=5", "training.actor.cutoff=9", "evaluation.judged=7"]
+    recipe = load_recipe("small-pair", changes)
+    assert (recipe.method.kind, recipe.actor_data.max_pairs) == ("sampled", 5)
+    assert (recipe.training.actor["max_length"], recipe.evaluation.judged_prompts) == (9, 7)
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({"actor_data": {"most": 1, "max_pairs": 2}}, "actor_data.most: another name of actor_data.max_pairs"),
+        (
+            {"actor_data": {"pairs": "sampled"}, "method": {"kind": "spar"}},
+            "actor_data.pairs: the former form of",
+        ),
+        ({"actor_data": {"pairs": "drawn"}}, "actor_data.pairs: must be refined or sampled, is 'drawn'"),
+    ],
+)
+def test_a_setting_by_two_names_is_an_error(values: dict[str, object], error: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    common = {"name": "r", "prompts": {"source": "world", "per_iteration": 5}}
+    file.write_text(yaml.safe_dump({**common, **values}))
+    with pytest.raises(ConfigError, match=f"mine.yaml: {error}"):
+        load_recipe(str(file))

@@ -10,15 +10,15 @@ from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.errors import BackendError, BackendUnavailable
 from spar_core.types import Message, Sampling
 from spar_training.data.prompts import PromptRecord
-from spar_training.inference.client import opened
-from spar_training.stages.judge import JudgeResponses, Sampled
+from spar_training.inference.client import open_backend
+from spar_training.stages.judge import JudgeResponses, SampledItem
 from spar_training.stages.sample import Sample
 from tests.support.faulty_upstream import FaultyUpstream
 
 PROMPT = PromptRecord("p", (Message("user", "Say hello."),))
 SAMPLE = Sample(responses=3, sampling=Sampling(max_tokens=9), seed=1)
 JUDGE = JudgeResponses("compact", votes=2, sampling=Sampling(max_tokens=9), seed=1)
-SAMPLED = Sampled(PROMPT, ("hello", None, "good day", "hello"))
+SAMPLED = SampledItem(PROMPT, ("hello", None, "good day", "hello"))
 
 
 async def test_an_engine_that_answers_once_a_call_is_asked_for_each_response_by_a_seed_of_its_own() -> None:
@@ -30,7 +30,7 @@ async def test_an_engine_that_answers_once_a_call_is_asked_for_each_response_by_
 
 async def test_a_server_is_asked_for_all_responses_to_a_prompt_in_one_request() -> None:
     with FaultyUpstream().serving() as upstream:
-        async with opened("actor", urls=[upstream.url]) as backend:
+        async with open_backend("actor", urls=[upstream.url]) as backend:
             row = await SAMPLE.work(PROMPT, backend)
     assert [call.n for call in upstream.calls] == [3]
     assert [answer["text"] for answer in row["responses"]] == ["one two three four"] * 3
@@ -48,7 +48,7 @@ async def test_equal_responses_share_a_judgement_and_one_that_is_unusable_has_no
 
 @pytest.mark.parametrize(("stage", "item"), [(SAMPLE, PROMPT), (JUDGE, SAMPLED)])
 async def test_an_item_of_which_one_call_failed_has_failed_as_a_model_call_does(
-    stage: Sample | JudgeResponses, item: PromptRecord | Sampled
+    stage: Sample | JudgeResponses, item: PromptRecord | SampledItem
 ) -> None:
     left = iter(["Final Judgement: Yes"])
 

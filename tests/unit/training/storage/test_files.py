@@ -27,9 +27,9 @@ def test_a_journal_has_in_memory_what_it_has_on_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ('{"id": "a", "text": "\\ud800"}', "line 1: holds half a character"),
-        ('{"id": "a", "n": ' + "1" * 5000 + "}", "line 1: too long a number"),
-        ("[" * 100_000, "line 1: .*nested too deep"),
+        ('{"id": "a", "text": "\\ud800"}', "line 1: holds a lone surrogate"),
+        ('{"id": "a", "n": ' + "1" * 5000 + "}", "line 1: a number is too long"),
+        ("[" * 100_000, "line 1: .*nesting too deep"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, told: str) -> None:

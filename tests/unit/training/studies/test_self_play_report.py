@@ -139,7 +139,7 @@ def test_a_study_merges_each_arms_changes_into_its_recipe_and_begins_with_the_re
     chosen = study(tmp_path)
     assert [arm.name for arm in chosen.arms] == ["refined", "sampled", "once"]
     sampled = chosen.arm("sampled").recipe
-    assert (sampled.actor_data.pairs, sampled.search.budget) == ("sampled", 6)
+    assert (sampled.method.kind, sampled.search.budget) == ("sampled", 6)
     assert (sampled.evaluation.prompts, sampled.evaluation.budget) == (4, 0)
 
 
@@ -179,8 +179,8 @@ def test_an_arm_may_have_as_many_pairs_as_another_had(tmp_path: Path) -> None:
         made(chosen, tmp_path, "sampled", 1)
     refined(chosen, tmp_path, 1)
     sampled, once = (wanted(chosen, chosen.arm(name), 1, out=tmp_path) for name in ("sampled", "once"))
-    assert [sampled.actor_data.most_in(number) for number in (1, 2)] == [2, 2]
-    assert once.actor_data.most_in(1) == 4
+    assert [sampled.actor_data.max_pairs_in(number) for number in (1, 2)] == [2, 2]
+    assert once.actor_data.max_pairs_in(1) == 4
 
 
 def test_runs_share_their_beginning(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ async def test_a_finished_run_is_only_read_and_the_others_run_after_the_referenc
 
     await Playing(study=chosen, out=tmp_path, go=go, console=Console(file=StringIO())).all()
     assert gone == ["sampled-1", "once-1", "refined-2", "sampled-2", "once-2"]
-    assert read_run(tmp_path / "sampled-2").recipe.actor_data.most == (2, 2)
+    assert read_run(tmp_path / "sampled-2").recipe.actor_data.max_pairs == (2, 2)
     assert read_run(tmp_path / "sampled-2").recipe.seed == 2
     assert before.iteration(0).file("evaluation/searched.jsonl").exists()
 

@@ -16,7 +16,7 @@ from spar_training.bootstrap.verifiers.base import base_folder
 from spar_training.bootstrap.verifiers.recipe import VerifierRecipe, load_verifier_recipe
 from spar_training.bootstrap.verifiers.run import VerifierBootstrap
 from spar_training.bootstrap.verifiers.ship import ship_adapters
-from spar_training.inference.client import opened
+from spar_training.inference.client import open_backend
 from spar_training.prompt_evolution.contamination import read_benchmarks
 from spar_training.prompt_evolution.file_formats import data_files
 from spar_training.reports.intervals import Interval
@@ -73,7 +73,7 @@ def run(
 
 @asynccontextmanager
 async def _opened(model: Path, recipe: VerifierRecipe, threads: int | None) -> AsyncIterator[Backend]:
-    async with opened(str(model), in_flight=recipe.in_flight, threads=threads) as backend:
+    async with open_backend(str(model), in_flight=recipe.in_flight, threads=threads) as backend:
         yield backend
 
 

@@ -21,7 +21,7 @@ from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Sampling, Usage
 from spar_training.data.prompts import PromptRecord
 from spar_training.evals.world.evaluation import ACTOR_SAMPLING, CALL_SAMPLING
-from spar_training.inference.client import opened
+from spar_training.inference.client import open_backend
 from spar_training.pipeline.progress import item_progress
 from spar_training.pipeline.runner import Policy, run_items
 from spar_training.stages.judge import voting
@@ -65,8 +65,8 @@ class PairEval:
         """The figures, as shares of 1; None is one of nothing, such as the bad drafts mended where none is bad."""
         prompts = self.prompts
         async with AsyncExitStack() as stack:
-            drafts_by = await stack.enter_async_context(opened(str(actor), in_flight=self.in_flight))
-            judges_by = await stack.enter_async_context(opened(str(refiner), in_flight=self.in_flight))
+            drafts_by = await stack.enter_async_context(open_backend(str(actor), in_flight=self.in_flight))
+            judges_by = await stack.enter_async_context(open_backend(str(refiner), in_flight=self.in_flight))
 
             async def draft(item: PromptRecord) -> Row:
                 return await self._draft(item, drafts_by)

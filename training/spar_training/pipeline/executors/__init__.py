@@ -1,1 +1,1 @@
-"""Where a stage's items are worked on: in this process, or on a cluster."""
+"""Executors run a stage's items in this process or on a cluster."""

@@ -1,4 +1,4 @@
-"""The executor that the command line names."""
+"""Choose the executor named on the command line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from spar_training.pipeline.executors.local import LocalExecutor
 
 
 @contextmanager
-def chosen_executor(name: str, *, ray_address: str | None, workers: int | None) -> Iterator[Executor]:
-    """`local` or `ray`, ready for as long as the block runs.
+def open_executor(name: str, *, ray_address: str | None, workers: int | None) -> Iterator[Executor]:
+    """`local` or `ray`, connected to its cluster while the block runs.
 
     Raises:
-        ConfigError: there is no such executor, it has no such setting, or its cluster cannot be had.
+        ConfigError: there is no such executor, it does not take one of the settings, or its cluster is out of reach.
     """
     if name not in ("local", "ray"):
         raise ConfigError(f"--executor {name}: must be local or ray")
@@ -26,5 +26,5 @@ def chosen_executor(name: str, *, ray_address: str | None, workers: int | None) 
             yield executor
         return
     if ray_address is not None or workers is not None:
-        raise ConfigError("--ray-address, --workers: give them with --executor ray")
+        raise ConfigError("--ray-address, --workers: these need --executor ray")
     yield LocalExecutor()

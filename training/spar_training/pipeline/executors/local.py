@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from spar_training.inference.client import opened
-from spar_training.inference.endpoint import ModelPlace
-from spar_training.pipeline.runner import Policy, Progress, run_items
+from spar_core.backends.base import Backend
+from spar_training.inference.client import open_backend
+from spar_training.pipeline.executors.base import StageRun
 from spar_training.pipeline.stage import Stage
 from spar_training.storage.files import Row
 
 
 class LocalExecutor:
-    """One process, many calls in flight."""
+    """One process with many calls in flight."""
 
-    async def run(
-        self,
-        stage: Stage[Any],
-        items: Sequence[Any],
-        *,
-        model: ModelPlace,
-        out: Path,
-        policy: Policy,
-        tell: Callable[[Progress], None],
-    ) -> list[Row]:
-        async with opened(model.model, urls=model.urls, in_flight=policy.in_flight, answer_s=model.answer_s) as backend:
-            return await run_items(items, partial(_work, stage, backend), out=out, policy=policy, on_progress=tell)
+    async def run(self, run: StageRun) -> list[Row]:
+        """As `Executor.run`."""
+        model = run.model
+        opening = open_backend(model.model, urls=model.urls, in_flight=run.policy.in_flight, answer_s=model.answer_s)
+        async with opening as backend:
+            return await run.run_items(partial(_work, run.stage, backend))
 
 
-async def _work(stage: Stage[Any], backend: Any, item: Any) -> dict[str, Any]:
+async def _work(stage: Stage[Any], backend: Backend, item: Any) -> dict[str, Any]:
     return await stage.work(item, backend)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spar_core.seeds import derive_seed
-from spar_training.inference.client import opened
+from spar_training.inference.client import open_backend
 from spar_training.pipeline.progress import item_progress
 from spar_training.pipeline.runner import Policy, run_items
 from spar_training.storage.files import Row, read_rows
@@ -36,7 +36,7 @@ async def ask(
     if (done := _done(out)) is not None:
         return done
     with item_progress(label) as tell:
-        async with opened(str(model), in_flight=_IN_FLIGHT) as backend:
+        async with open_backend(str(model), in_flight=_IN_FLIGHT) as backend:
 
             async def work(asked: Asked) -> dict[str, Any]:
                 seeds = [derive_seed(seed, asked.id, number) for number in range(samples)]

@@ -69,7 +69,7 @@ def find(outcomes: Outcomes) -> Findings:
     last = max(measured, default=0)
     ours = [(arm.name, number) for arm in study.arms for number in outcomes.iterations(arm.name)]
     made = [(arm.name, number) for arm in study.arms for number in range(1, arm.recipe.iterations + 1)]
-    sampled = [arm for arm in study.arms[1:] if arm.recipe.actor_data.pairs == "sampled"]
+    sampled = [arm for arm in study.arms[1:] if arm.recipe.method.kind == "sampled"]
     final = study.reference.recipe.iterations
     return Findings(
         last=last,

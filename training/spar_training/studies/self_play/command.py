@@ -40,7 +40,7 @@ def run(*, study: str, out: Path, docs: Path | None, report_only: bool, command:
 
 def _play(study: Study, out: Path, console: Console) -> None:
     async def go(run: Run) -> None:
-        await Loop(run=run, executor=LocalExecutor(), console=console).go()
+        await Loop(run=run, executor=LocalExecutor(), console=console).run_iterations()
 
     asyncio.run(Playing(study=study, out=out, go=go, console=console).all())
 

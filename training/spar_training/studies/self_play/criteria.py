@@ -42,7 +42,7 @@ def _bars(outcomes: Outcomes, findings: Findings) -> Iterator[Bar]:
     yield _removed(f"together they remove at least {100 * LEAST_REMOVED:.0f}% of the start's errors", findings)
     refiner = findings.refiner(name, last) if last else None
     yield _kept(f"the judge's accuracy does not fall by iteration {last}", refiner.accuracy_gain if refiner else None)
-    for arm in (arm for arm in outcomes.study.arms[1:] if arm.recipe.actor_data.pairs == "sampled"):
+    for arm in (arm for arm in outcomes.study.arms[1:] if arm.recipe.method.kind == "sampled"):
         found = findings.last_contrast(arm.name)
         ahead = _negated(found.prompt) if found else None
         at = f" after iteration {found.iteration}" if found else ""

@@ -78,7 +78,7 @@ def _compared(outcomes: Outcomes, one: Against) -> str:
 
 def most(arm: Arm) -> str:
     """How many pairs an iteration trains on at most, where that is one number for all."""
-    cap = arm.recipe.actor_data.most
+    cap = arm.recipe.actor_data.max_pairs
     return f", at most {cap} an iteration" if isinstance(cap, int) else ""
 
 

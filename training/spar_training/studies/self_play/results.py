@@ -144,7 +144,7 @@ def read_played(study: Study, arm: Arm, seed: int, *, out: Path) -> Played | Non
         differing=_differing(study, arm, seed, run, out),
         seconds=seconds,
         made_with=_made_with(folder),
-        measured_on=run.recipe.evaluation.told(),
+        measured_on=run.recipe.evaluation.describe_prompts(),
     )
 
 

@@ -33,7 +33,7 @@ def share(donor: Run, run: Run) -> list[str]:
 def _same_start(one: Recipe, other: Recipe) -> bool:
     """Whether the start pair's drafts and their judgements in the evaluation are the same."""
     keys = ("start", "seed", "templates")
-    measured = ("benchmark", "split", "prompts", "judged")
+    measured = ("benchmark", "split", "prompts", "judged_prompts")
     return all(getattr(one, key) == getattr(other, key) for key in keys) and all(
         getattr(one.evaluation, key) == getattr(other.evaluation, key) for key in measured
     )
@@ -154,7 +154,7 @@ def wanted(study: Study, arm: Arm, seed: int, *, out: Path) -> Recipe:
     """
     values = {**arm.recipe.model_dump(), "seed": seed}
     if arm.equal_pairs_to is not None:
-        values["actor_data"] |= {"most": caps(study, arm, seed, out=out)}
+        values["actor_data"] |= {"max_pairs": caps(study, arm, seed, out=out)}
     return Recipe.model_validate(values)
 
 

@@ -167,7 +167,7 @@ def _budget(compared: Sequence[Arm]) -> str:
 def _figure(findings: Findings, compared: Sequence[Arm]) -> Figure:
     lines = [
         Line(
-            f"{arm.recipe.actor_data.pairs} pairs",
+            "sampled pairs" if arm.recipe.method.kind == "sampled" else "refined pairs",
             [one.iteration for one in found],
             [one.accuracy["prompt strict"] for one in found],
         )

@@ -6,7 +6,7 @@
     reference: refined
     arms:
       refined: {label: SPaR}
-      sampled: {label: no refinement, equal_pairs_to: refined, recipe: {actor_data: {pairs: sampled}}}
+      sampled: {label: no refinement, equal_pairs_to: refined, recipe: {method: {kind: sampled}}}
 
 `recipe` is a shipped recipe's name or a file beside the study's. An arm's `recipe` holds the keys that it changes;
 mappings are merged. With `equal_pairs_to` an arm trains its actor on at most as many pairs as the named arm had, seed
@@ -25,7 +25,7 @@ from pydantic import Field, ValidationError
 
 from spar_core.errors import ConfigError
 from spar_core.validation import StrictModel, format_validation_error
-from spar_training.runs.recipe import Recipe, load_recipe, shipped_recipes
+from spar_training.runs.recipe import Recipe, load_recipe, shipped_recipes, with_current_keys
 from spar_training.storage.yaml_config import load_config
 
 _SHIPPED = Path(__file__).parents[2] / "recipes" / "studies" / "self_play"
@@ -110,11 +110,14 @@ def _study(file: Path, read: _StudyFile) -> Study:
 
 def _arm(file: Path, name: str, read: _ArmFile, base: Recipe) -> Arm:
     try:
-        recipe = Recipe.model_validate(_merged(base.model_dump(), {**read.recipe, "name": f"{base.name}-{name}"}))
+        changes = with_current_keys({**read.recipe, "name": f"{base.name}-{name}"})
+        recipe = Recipe.model_validate(_merged(base.model_dump(), changes))
     except ValidationError as error:
         raise ConfigError(
             f"{file}: arms.{name}.recipe: {format_validation_error(error, whole='recipe', model=Recipe)}"
         ) from error
+    except ValueError as error:
+        raise ConfigError(f"{file}: arms.{name}.recipe: {error}") from error
     if "seed" in read.recipe:
         raise ConfigError(f"{file}: arms.{name}.recipe.seed: the study's seeds are those of all arms; take it out")
     if recipe.evaluation.benchmark == "none":
