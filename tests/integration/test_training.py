@@ -79,7 +79,7 @@ def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(data: Path
         if row["step"] >= 6:
             os.kill(trainer_of(job), signal.SIGKILL)
 
-    with pytest.raises(TrainingError, match="was killed by signal 9; the same job goes on"):
+    with pytest.raises(TrainingError, match="was killed by signal 9; the same job resumes"):
         train(job, on_progress=kill_it)
     # It may have been killed before there was anything of the newest checkpoint but its folder.
     saved = job.work.glob("checkpoints/checkpoint-*/model.safetensors")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from spar_core.validation import StrictModel
 
 
@@ -13,4 +15,4 @@ class MethodSettings(StrictModel):
         rounds: int = 2
     """
 
-    kind: str
+    kind: str = Field(description="`spar` (the default), `sampled`, or the method of a package")

@@ -11,7 +11,7 @@ from spar_training.inference.client import open_backend
 
 async def test_a_jobs_model_keeps_to_its_part_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spar_training.inference.client.physical_memory_mib", lambda: 80)
-    async with opened(str(shipped_pair() / "actor"), in_flight=4096) as backend:
+    async with open_backend(str(shipped_pair() / "actor"), in_flight=4096) as backend:
         engine = backend.engine.engine  # type: ignore[attr-defined]
         assert engine._blocks.most * engine._model.block_bytes <= 10 * 2**20
         completion = await backend.complete([Message("user", "hi")], Sampling(max_tokens=4, seed=1))

@@ -196,7 +196,7 @@ class VerifierBootstrap:
         async with self.open_model(model) as backend:
             with item_progress(name.replace("_", " ")) as tell:
                 policy = Policy(in_flight=self.recipe.in_flight)
-                rows = await run_items(items, work, out=out, policy=policy, tell=tell)
+                rows = await run_items(items, work, out=out, policy=policy, on_progress=tell)
         return [Answer(row["id"], 0, row["text"], row["cut"]) for row in rows]
 
     def _train(self, role: Role, make: Callable[[], RowSets]) -> Path:
