@@ -1,4 +1,4 @@
-"""Downloads a model's files from the Hugging Face Hub: resumable, and checked by the digests that the Hub publishes."""
+"""Download a model's files from the Hugging Face Hub: resumable, and verified by the Hub's digests."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _PIECE: Final = 1 << 20
 
 
 def download_files(repository: str, files: Sequence[str], folder: Path, *, on_progress: OnProgress) -> None:
-    """Have `files` of a repository's main revision in `folder`. What is there already is not downloaded again.
+    """Download `files` of a repository's main revision into `folder`; complete files are skipped.
 
-    `$HF_ENDPOINT` is the Hub's address, `$HF_TOKEN` the token for repositories that need one, as everywhere.
+    `$HF_ENDPOINT` is the Hub's address, `$HF_TOKEN` the token for repositories that need one.
 
     Raises:
-        ConfigError: the Hub cannot be reached, refuses, has no such file, or sends what its digest does not match.
+        ConfigError: the Hub cannot be reached, refuses, lacks a file, or sends a file with the wrong digest.
     """
     found = _listing(repository)
     missing = [file for file in files if file not in found]
@@ -58,7 +58,7 @@ def _is_there(path: Path, size: int) -> bool:
 def _download(
     repository: str, file: str, target: Path, about: Mapping[str, Any], on_bytes: Callable[[int], None]
 ) -> None:
-    """Into a `.part` beside the target, which takes its name once it is whole and right."""
+    """Download into a `.part` file, which is renamed to `target` once it is complete and verified."""
     part = target.with_name(f"{target.name}.part")
     got = part.stat().st_size if part.is_file() else 0
     size = int(about["size"])
@@ -69,12 +69,12 @@ def _download(
         path = f"/{repository}/resolve/main/{quote(file)}"
         with _open(path, {"Range": f"bytes={got}-"} if got else {}) as answer, part.open("ab" if got else "wb") as out:
             if got and answer.status != 206:
-                # It does not continue downloads: from the beginning then.
+                # The server does not resume downloads, so start again.
                 out.truncate(0)
                 got = 0
             _copy(answer, out, got, on_bytes)
     if part.stat().st_size < size:
-        raise ConfigError(f"{repository}: the download of {file} broke off; run the command again, it goes on there")
+        raise ConfigError(f"{repository}: the download of {file} was interrupted; run the command again to resume it")
     if not _matches(part, about):
         part.unlink()
         raise ConfigError(f"{repository}: {file} arrived damaged and was removed; run the command again")
@@ -82,7 +82,7 @@ def _download(
 
 
 def _copy(answer: Any, out: Any, got: int, on_bytes: Callable[[int], None]) -> None:
-    """What arrives; where it breaks off early, what did arrive."""
+    """Copy the answer, as far as it arrives."""
     with suppress(HTTPException, TimeoutError, ConnectionError):
         while piece := answer.read(_PIECE):
             out.write(piece)
@@ -91,7 +91,7 @@ def _copy(answer: Any, out: Any, got: int, on_bytes: Callable[[int], None]) -> N
 
 
 def _matches(path: Path, about: Mapping[str, Any]) -> bool:
-    """By the SHA-256 of a large file; by git's own digest of a small one."""
+    """Compare the SHA-256 of a large file, or git's own digest of a small one."""
     large = about.get("lfs")
     digest = hashlib.sha256() if large else hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
@@ -114,7 +114,7 @@ def _open(path: str, headers: Mapping[str, str]) -> Any:
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     request = Request(endpoint + path, headers={"User-Agent": "spar-server", **headers})
     if token := os.environ.get("HF_TOKEN"):
-        # The Hub redirects to other hosts, whose business the token is not.
+        # The Hub redirects to other hosts, which must not get the token.
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
         return urlopen(request, timeout=_TIMEOUT_S)

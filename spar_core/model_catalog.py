@@ -1,9 +1,8 @@
 """The base models that this project knows by name, and where to find them.
 
-A base is looked for as a folder or file that was named, then in an installed package, then among what was pulled from
-the Hugging Face Hub before.
+A base is looked up as a path, then in an installed package, then among earlier downloads from the Hugging Face Hub.
 
-    found = find_base("smollm2-135m-instruct")    # None where it must be pulled first
+    found = find_base("smollm2-135m-instruct")    # None if it must be pulled first
     found = pull_base("smollm2-135m-instruct", on_progress=print)
 """
 
@@ -27,7 +26,7 @@ _PIECE: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class PackagedFile:
-    """A model's file inside an installed Python package, and what it must be."""
+    """A model's file inside an installed Python package, with its expected size and digest."""
 
     requirement: str
     module: str
@@ -36,7 +35,7 @@ class PackagedFile:
     sha256: str
 
     def find(self) -> Path | None:
-        """The file, where the package is installed with it. The package is not imported."""
+        """The file, if the package is installed. Does not import the package."""
         found = importlib.util.find_spec(self.module)
         for folder in (found.submodule_search_locations or ()) if found else ():
             path = Path(folder) / self.file
@@ -47,7 +46,7 @@ class PackagedFile:
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A base model: `repository` is its name at the Hugging Face Hub, `hub_files` what is needed of it."""
+    """A base model: `repository` is its name at the Hugging Face Hub, `hub_files` are the files that it needs."""
 
     name: str
     licence: str
@@ -57,13 +56,13 @@ class BaseModel:
 
     @property
     def folder(self) -> Path:
-        """Where it lies once it was pulled."""
+        """The folder of its download."""
         return cache_folder() / "models" / self.name
 
 
 @dataclass(frozen=True, slots=True)
 class FoundBase:
-    """Where a base is: a GGUF file or a model's folder. `source` is `path`, `package` or `hub`."""
+    """The location of a base: a GGUF file or a model's folder. `source` is `path`, `package` or `hub`."""
 
     path: Path
     source: str
@@ -89,10 +88,10 @@ DEFAULT_BASE: Final = _SMOLLM2.name
 
 
 def base_model(name: str) -> BaseModel:
-    """A model of the catalogue, by its name or by its repository's, in any case.
+    """A model of the catalogue, by its name or its repository's; case does not matter.
 
     Raises:
-        ConfigError: the catalogue has none of that name; says which it has.
+        ConfigError: the catalogue has no such model; the message lists the known names.
     """
     for model in CATALOG.values():
         if name.lower() in (model.name, model.repository.lower()):
@@ -101,10 +100,10 @@ def base_model(name: str) -> BaseModel:
 
 
 def find_base(name: str) -> FoundBase | None:
-    """A folder, a file or a model of the catalogue; None where the model is on this machine in no form.
+    """Find a folder, a file or a model of the catalogue; None if the model is not on this machine.
 
     Raises:
-        ConfigError: it is no path, and the catalogue does not know it.
+        ConfigError: the name is neither a path nor in the catalogue.
     """
     path = Path(name).expanduser()
     if path.exists():
@@ -119,19 +118,19 @@ def find_base(name: str) -> FoundBase | None:
 
 
 def pull_base(name: str, *, on_progress: OnProgress) -> FoundBase:
-    """Find it, and check the package's file; or download it from the Hub, which goes on where it was interrupted.
+    """Find a base and verify a package's file, or download it from the Hub; an interrupted download is resumed.
 
-    `on_progress` hears the whole download's bytes so far, and how many there are in all, before the first one too.
+    `on_progress` is called with the bytes downloaded so far and the total, also before the first byte.
 
     Raises:
-        ConfigError: a file is not what it should be, or the Hub cannot be reached; says what to do instead.
+        ConfigError: a file is damaged, or the Hub cannot be reached; the message names the fix.
     """
     found = find_base(name)
     if found is not None:
         if found.source == "package":
             _check(found.path, base_model(name).package)
         return found
-    # Most commands never download.
+    # Imported here because most commands never download.
     from spar_core.hub_download import download_files
 
     model = base_model(name)

@@ -1,8 +1,8 @@
-"""Models and pairs on disk: what they are, what made them, and how a pair wants to be served.
+"""Model folders and model pairs on disk: their weights, their lineage, and their serving settings.
 
-A pair's folder has `actor/`, `refiner/` and, where it says how it wants to be served, `pair.json`. Each role's folder
-holds a model, or a LoRA adapter over the base that `pair.json` names. A role without a folder is that base as it is.
-A folder that is a model itself is a pair too: an actor that refines its own answers.
+A pair's folder has `actor/`, `refiner/` and optionally `pair.json` with its serving settings. Each role's folder has a
+model, or a LoRA adapter for the base that `pair.json` names; a role without a folder is the base itself. A single
+model's folder is a pair too: an actor that refines its own answers.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _BLOCK: Final = 1 << 22
 
 
 def weights_sha256(folder: Path) -> str:
-    """Of the weight files' names and bytes, in the order of their names; that of nothing where there are none.
+    """The SHA-256 of the weight files' names and contents, in the order of their names.
 
-    A model in one file, such as a GGUF, counts as a folder with that file alone.
+    A model in a single file, such as a GGUF, counts as a folder with only that file.
     """
     digest = hashlib.sha256()
     files_here = [folder] if folder.is_file() else [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
@@ -39,7 +39,7 @@ def weights_sha256(folder: Path) -> str:
 
 
 def shipped_pair() -> Path:
-    """Its folder, with `actor/` and `refiner/` in it."""
+    """The folder of the shipped pairs; it has the tiny pair's `actor/` and `refiner/`."""
     return Path(str(files("spar_core"))) / "models"
 
 
@@ -47,22 +47,22 @@ DEFAULT_PAIR: Final = Path("spar-135m")
 TINY_PAIR: Final = Path("tiny")
 _SHIPPED: Final = {str(TINY_PAIR): shipped_pair(), str(DEFAULT_PAIR): shipped_pair() / "spar-135m"}
 
-# Of `lineage.json`, which also tells of paths and data: what anybody may know.
-_TOLD: Final = ("name", "sha256", "seed", "iteration")
+# The public keys of `lineage.json`, which also has paths and data.
+_PUBLIC: Final = ("name", "sha256", "seed", "iteration")
 
 
 def lineage_of(folder: Path) -> dict[str, Any]:
-    """`{"sha256", "recipe"}`, as a training's `lineage.json` gives a parent's; no recipe where none is told."""
-    told: dict[str, Any] = {"sha256": weights_sha256(folder)}
+    """`{"sha256", "recipe"}`, like a parent in a training's `lineage.json`; without `recipe` if it is unknown."""
+    lineage: dict[str, Any] = {"sha256": weights_sha256(folder)}
     recipe = _recipe(folder / "lineage.json")
-    return {**told, "recipe": {key: recipe[key] for key in _TOLD if key in recipe}} if recipe else told
+    return {**lineage, "recipe": {key: recipe[key] for key in _PUBLIC if key in recipe}} if recipe else lineage
 
 
 def _recipe(file: Path) -> dict[str, Any] | None:
     try:
         lineage = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        # Serving needs no lineage: a damaged one is as good as none.
+        # Serving needs no lineage, so a damaged one is ignored.
         return None
     recipe = lineage.get("recipe") if isinstance(lineage, dict) else None
     return recipe if isinstance(recipe, dict) else None
@@ -81,7 +81,7 @@ class _PairFile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class RoleModel:
-    """A model's folder or GGUF file, and the folder of the adapter over it, if there is one."""
+    """A model's folder or GGUF file, and the folder of its adapter, if it has one."""
 
     model: Path
     adapter: Path | None = None
@@ -89,9 +89,9 @@ class RoleModel:
 
 @dataclass(frozen=True, slots=True)
 class PairFolder:
-    """Models for an engine in this process, the same twice where one is both.
+    """The models of a pair for an engine in this process; both are the same if one model has both roles.
 
-    The lengths are the most tokens of one call where nothing else is said.
+    The lengths are the default limits of tokens per call.
     """
 
     actor: RoleModel
@@ -104,13 +104,13 @@ class PairFolder:
 
 
 def named_folder(pair: Path) -> Path:
-    """The folder of a pair that comes with the package, by its name; any other as it is."""
+    """The folder of a shipped pair, by its name; any other path unchanged."""
     folder = _SHIPPED.get(str(pair))
     return pair if folder is None or pair.exists() else folder
 
 
 def base_name(folder: Path) -> str | None:
-    """The base that a pair wants, if it wants one.
+    """The base that a pair's `pair.json` names, if any.
 
     Raises:
         ConfigError: its `pair.json` is wrong.
@@ -119,25 +119,25 @@ def base_name(folder: Path) -> str | None:
 
 
 def load_folder(folder: Path) -> PairFolder:
-    """Look at a folder; no model is loaded yet.
+    """Read a pair's folder, without loading any model.
 
     Raises:
-        ConfigError: a model is missing in it, its base is not on this machine, or its `pair.json` is wrong.
+        ConfigError: a model is missing, the base is not on this machine, or `pair.json` is wrong.
     """
-    said = _read(folder)
+    settings = _read(folder)
     if (folder / "config.json").is_file():
         actor = refiner = RoleModel(folder)
     else:
-        base = None if said.base is None else _base(said.base)
+        base = None if settings.base is None else _base(settings.base)
         actor, refiner = (_role(folder / role, base) for role in ("actor", "refiner"))
     return PairFolder(
         actor=actor,
         refiner=refiner,
-        name=said.name or folder.resolve().name,
-        templates=said.templates,
-        answer_tokens=said.max_tokens,
-        judge_tokens=said.max_tokens or 2048,
-        refine_tokens=said.max_tokens or 3072,
+        name=settings.name or folder.resolve().name,
+        templates=settings.templates,
+        answer_tokens=settings.max_tokens,
+        judge_tokens=settings.max_tokens or 2048,
+        refine_tokens=settings.max_tokens or 3072,
     )
 
 

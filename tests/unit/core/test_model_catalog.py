@@ -101,7 +101,7 @@ def test_what_the_hub_sent_is_found_again_by_either_name(hub: Hub) -> None:
 
 def test_a_download_that_broke_off_goes_on_where_it_was(hub: Hub) -> None:
     hub.patience = 10_000
-    with pytest.raises(ConfigError, match=r"broke off; run the command again"):
+    with pytest.raises(ConfigError, match=r"was interrupted; run the command again"):
         pull_base(DEFAULT_BASE, on_progress=_silent)
     hub.patience = None
     pulled = pull_base(DEFAULT_BASE, on_progress=_silent)
