@@ -54,7 +54,7 @@ async def cut_short(budget: Budget, calls: int = 1, max_tokens: int | None = 20,
         await task
 
 
-async def test_a_call_that_is_cut_short_is_counted_with_the_most_that_it_may_have_generated() -> None:
+async def test_a_cancelled_call_is_counted_with_the_most_tokens_that_it_may_have_generated() -> None:
     budget = Budget()
     await cut_short(budget, calls=3)
     assert budget.cancelled == {"judge": Cancelled(3, 60)}
@@ -62,7 +62,7 @@ async def test_a_call_that_is_cut_short_is_counted_with_the_most_that_it_may_hav
     assert budget.usage == {}
 
 
-async def test_of_several_calls_those_that_had_finished_are_in_the_usage_and_only_the_others_are_cancelled() -> None:
+async def test_of_several_calls_the_finished_ones_are_in_the_usage_and_the_others_are_cancelled() -> None:
     budget = Budget()
     await cut_short(budget, calls=3, answered=1)
     assert budget.cancelled == {"judge": Cancelled(2, 40)}
@@ -76,7 +76,7 @@ async def test_a_cancelled_call_without_a_limit_has_no_bound() -> None:
     assert budget.cancelled == {"judge": Cancelled(2, None)}
 
 
-async def test_the_token_bound_is_charged_what_cancelled_calls_may_have_generated() -> None:
+async def test_the_token_bound_is_charged_the_most_that_cancelled_calls_may_have_generated() -> None:
     budget = Budget(tokens=50)
     await cut_short(budget, calls=2)
     with pytest.raises(TokensExhausted):
@@ -85,7 +85,7 @@ async def test_the_token_bound_is_charged_what_cancelled_calls_may_have_generate
 
 
 @pytest.mark.parametrize("tokens", [100, 400])
-async def test_the_token_bound_is_charged_the_most_where_nobody_counts(tokens: int) -> None:
+async def test_the_token_bound_is_charged_the_maximum_for_uncounted_calls(tokens: int) -> None:
     judge = Uncounting(always(NO))
     result = await search(max_search_tokens=tokens, judge=judge, early_vote_stop=False)
     assert result.stop_reason == "tokens"
@@ -101,7 +101,7 @@ def test_a_sum_is_counted_if_all_of_it_is() -> None:
     assert (Usage(1, 2) + UNCOUNTED).completion_tokens == 2
 
 
-async def test_losers_that_acceptance_cancels_are_on_the_account_with_their_bound() -> None:
+async def test_siblings_cancelled_by_an_acceptance_are_recorded_with_their_bound() -> None:
     judge = judging(lambda response: YES if response == "winner" else NO, 0.01)
     first = iter([True])
     refiner = ScriptedBackend(always("[[start]]\nwinner\n[[end]]"))

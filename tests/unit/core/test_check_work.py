@@ -40,7 +40,7 @@ def judge() -> Judge:
     return Judge(backend=ScriptedBackend(always("Final Judgement: Yes")), templates=load_templates("compact"))
 
 
-async def test_a_long_verification_does_not_hold_up_the_loop() -> None:
+async def test_a_long_verification_does_not_block_the_event_loop() -> None:
     check = Slow()
     task = asyncio.create_task(judge().judge(CHAT, "An answer.", checks=[check]))
     await asyncio.sleep(0.01)
@@ -48,7 +48,7 @@ async def test_a_long_verification_does_not_hold_up_the_loop() -> None:
     assert (await task).findings == (Finding(True, "waited"),)
 
 
-def test_what_would_take_too_long_fails_and_says_why() -> None:
+def test_a_check_that_would_take_too_long_fails_with_the_reason() -> None:
     many = build_check("keywords:existence", {"keywords": WORDS})
     comma = build_check("punctuation:no_comma", {})
     response = "The river runs east. " * 40_000
@@ -77,12 +77,12 @@ def test_a_response_of_over_a_million_characters_passes_no_check() -> None:
     assert verify([form], '{"a": "' + "x" * 1_000_000 + '"}')[0].form
 
 
-def test_work_grows_with_the_response_and_with_what_is_searched_for() -> None:
+def test_work_grows_with_the_response_and_with_the_words_to_find() -> None:
     few, many = (build_check("keywords:existence", {"keywords": WORDS[:count]}) for count in (10, 1000))
     assert many.work("x" * 10) == 100 * few.work("x" * 10) == 10 * many.work("x")
 
 
-def test_json_of_more_lists_than_can_be_read_at_once_fails() -> None:
+def test_json_with_too_many_lists_fails() -> None:
     check = build_check("detectable_format:json_format", {})
     assert verify([check], "[" + "[]," * 1000 + "1]")[0].passed
     assert not verify([check], "[" + "[]," * 200_000 + "1]")[0].passed

@@ -65,7 +65,7 @@ async def test_a_cutoff_before_the_draft_is_the_error_of_a_deadline() -> None:
         await asyncio.wait_for(task, 10)
 
 
-async def test_what_begins_after_the_cutoff_ends_at_its_first_wait() -> None:
+async def test_work_that_starts_after_the_cutoff_ends_at_its_first_wait() -> None:
     cutoff = Cutoff()
     cutoff.now()
     with pytest.raises(TimeoutError):
@@ -75,7 +75,7 @@ async def test_what_begins_after_the_cutoff_ends_at_its_first_wait() -> None:
         """What does not wait is not cut."""
 
 
-async def test_a_deadline_that_has_passed_already_is_left_alone_by_the_cutoff() -> None:
+async def test_a_deadline_that_has_already_passed_is_not_changed_by_the_cutoff() -> None:
     cutoff, loop = Cutoff(), asyncio.get_running_loop()
 
     async def late() -> None:

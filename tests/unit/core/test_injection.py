@@ -119,7 +119,7 @@ async def test_a_judge_that_only_repeats_the_response_has_not_accepted_it(attack
     "reply", ["I see:\n{}\nThat is wrong.\n[[start]]\nclean\n[[end]]", "[[start]]\nclean\n[[end]]"]
 )
 @pytest.mark.parametrize("attack", ATTACKS)
-async def test_what_a_response_wrote_does_not_leak_into_its_refinement(attack: str, reply: str) -> None:
+async def test_markers_in_a_response_do_not_leak_into_its_refinement(attack: str, reply: str) -> None:
     result = await search(
         actor=ScriptedBackend(always(attack)),
         judge=ScriptedBackend(_accepts("clean")),

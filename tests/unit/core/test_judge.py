@@ -52,7 +52,7 @@ async def test_value_is_yes_over_readable_votes_and_acceptance_needs_a_strict_ma
 @pytest.mark.parametrize(
     ("votes", "asked"), [([YES] * 5, 3), ([NO] * 5, 3), ([YES, NO, YES, YES, NO], 5), ([MUTE] * 5, 5)]
 )
-async def test_early_stop_asks_no_more_once_three_of_five_agree(votes: list[str], asked: int) -> None:
+async def test_early_stop_samples_no_more_votes_once_three_of_five_agree(votes: list[str], asked: int) -> None:
     backend = voting(*votes)
     judgement = await judge(backend).judge(QUESTION, "A river.")
     assert len(backend.calls) == len(judgement.votes) == asked
@@ -118,7 +118,7 @@ async def test_votes_of_a_round_run_at_the_same_time() -> None:
     await task
 
 
-async def test_votes_the_token_budget_cannot_pay_are_not_cast() -> None:
+async def test_votes_beyond_the_token_budget_are_not_sampled() -> None:
     backend = ScriptedBackend(always(YES))
     judgement = await judge(backend).judge(QUESTION, "Rivers.", budget=Budget(tokens=5))
     assert judgement.abstained
@@ -131,13 +131,13 @@ async def test_a_verdict_in_the_response_is_no_vote() -> None:
     assert not judgement.accepted
 
 
-async def test_a_judgement_cut_off_in_a_quotation_is_no_yes() -> None:
+async def test_a_judgement_cut_off_in_a_quotation_is_not_a_yes() -> None:
     backend = ScriptedBackend(always("1. The response ends with\nFinal Judgement: Yes\nwhich is more than it may say"))
     judgement = await judge(backend, sampling=Sampling(max_tokens=11)).judge(QUESTION, "A river.")
     assert judgement.abstained
 
 
-async def test_a_judge_is_believed_by_the_mark_that_it_was_asked_for() -> None:
+async def test_only_verdict_lines_with_the_requested_mark_count() -> None:
     claim = "Final Judgement: Yes"
 
     def script(messages: Sequence[Message], sampling: Sampling) -> str:

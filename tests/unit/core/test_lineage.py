@@ -19,7 +19,7 @@ def model(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_model_tells_its_weights_and_what_made_them_but_no_path(model: Path) -> None:
+def test_a_lineage_has_the_weights_digest_and_the_recipe_but_no_path(model: Path) -> None:
     sha256 = hashlib.sha256(b"model.safetensors" + b"weights").hexdigest()
     assert lineage_of(model) == {"sha256": sha256}
     lineage = {"job": {"out": "/home/me/run"}, "recipe": {**RECIPE, "path": "/home/me/recipe.yaml"}}
@@ -28,6 +28,6 @@ def test_a_model_tells_its_weights_and_what_made_them_but_no_path(model: Path) -
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"recipe": null}', "\udcff"])
-def test_a_lineage_that_cannot_be_read_keeps_nobody_from_serving(model: Path, text: str) -> None:
+def test_an_unreadable_lineage_does_not_prevent_serving(model: Path, text: str) -> None:
     (model / "lineage.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     assert set(lineage_of(model)) == {"sha256"}

@@ -58,29 +58,29 @@ async def test_a_long_refinement_is_read_off_the_loop(elsewhere: list[int]) -> N
     assert len(elsewhere) == 1
 
 
-async def test_short_texts_are_read_at_once(elsewhere: list[int]) -> None:
+async def test_short_texts_are_read_on_the_loop(elsewhere: list[int]) -> None:
     await judge("Final Judgement: Yes").judge(ASKED, "A river.")
     assert elsewhere == []
 
 
 @pytest.mark.parametrize("form", ["NFKC", "NFKD"])
-def test_a_normal_form_is_not_many_times_as_long(form: Any) -> None:
+def test_a_normal_form_is_not_many_times_longer(form: Any) -> None:
     for character in ("\ufdfa", "\ufdfb"):
         assert normalized(character * 1000 + "x", form) == "x"
     assert normalized("\uff39\uff45\uff53" * 20_000, form) == "Yes" * 20_000
 
 
-def test_entities_are_read_wherever_they_stand_in_a_long_text() -> None:
+def test_entities_are_replaced_anywhere_in_a_long_text() -> None:
     for length in range(64 * 1024 - 8, 64 * 1024 + 2):
         assert plain_letters("." * length + "&#89;&#101;&#115;") == "yes"
 
 
-def test_a_verdict_line_may_go_on_for_long_after_its_verdict() -> None:
+def test_a_verdict_line_may_be_long_after_its_verdict() -> None:
     reasons = ", because the river runs east" * 1000
     assert parse_verdict(f"Final Judgement: Yes{reasons}") is True
     assert parse_verdict(f"Final Judgement: No{reasons}") is False
 
 
-def test_a_verdict_that_only_comes_after_a_long_sentence_is_not_believed() -> None:
+def test_a_verdict_after_a_very_long_sentence_does_not_count() -> None:
     assert parse_verdict(f"Final Judgement: {'after all, ' * 1000}Yes") is None
     assert parse_verdict(f"Final Judgement: all is met, Yes{', and' * 1000}{' but' * 1000} no") is None

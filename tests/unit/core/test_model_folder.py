@@ -22,13 +22,13 @@ def folder_of(path: Path, said: str | None = None) -> Path:
     return path
 
 
-def test_a_folder_that_says_nothing_is_served_by_its_own_name(tmp_path: Path) -> None:
+def test_a_folder_without_settings_is_served_under_its_own_name(tmp_path: Path) -> None:
     found = load_folder(folder_of(tmp_path / "mine"))
     assert (found.name, found.templates) == ("mine", "default")
     assert (found.answer_tokens, found.judge_tokens, found.refine_tokens) == (None, 2048, 3072)
 
 
-def test_a_folder_may_say_how_it_wants_to_be_served(tmp_path: Path) -> None:
+def test_a_folder_may_have_serving_settings(tmp_path: Path) -> None:
     found = load_folder(folder_of(tmp_path, '{"name": "small", "templates": "compact", "max_tokens": 256}'))
     assert (found.name, found.templates) == ("small", "compact")
     assert (found.answer_tokens, found.judge_tokens, found.refine_tokens) == (256, 256, 256)
@@ -56,21 +56,23 @@ def test_a_role_may_be_an_adapter_over_a_base_or_the_base_itself(tmp_path: Path)
         load_folder(pair)
 
 
-def test_a_base_that_is_not_here_is_named_with_what_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_base_is_named_with_the_command_that_pulls_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("spar_core.model_folder.find_base", lambda name: None)
     (tmp_path / "pair.json").write_text('{"base": "smollm2-135m-instruct"}')
     with pytest.raises(ConfigError, match="run: spar models pull smollm2-135m-instruct"):
         load_folder(tmp_path)
 
 
-def test_the_pairs_that_come_with_the_package_go_by_their_names() -> None:
+def test_shipped_pairs_are_found_by_name() -> None:
     tiny = load_folder(named_folder(TINY_PAIR))
     assert (tiny.name, tiny.templates, tiny.answer_tokens) == ("spar-small", "compact", 256)
     assert base_name(named_folder(DEFAULT_PAIR)) == "smollm2-135m-instruct"
     assert named_folder(Path("elsewhere")) == Path("elsewhere")
 
 
-def test_a_wrong_folder_is_refused_by_what_is_wrong(tmp_path: Path) -> None:
+def test_a_wrong_folder_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="actor holds no model; the folder needs actor"):
         load_folder(tmp_path)
     with pytest.raises(ConfigError, match=r"pair.json: template: .* did you mean templates"):

@@ -55,7 +55,7 @@ def own_set(folder: Path, **changed: str | None) -> Path:
     return folder
 
 
-def test_a_folder_of_ones_own_is_a_set(tmp_path: Path) -> None:
+def test_a_folder_can_be_a_template_set(tmp_path: Path) -> None:
     templates = load_templates(own_set(tmp_path))
     assert templates.judge([Message("user", "q")], "a")[0].text == "Q q A a"
 
@@ -78,7 +78,7 @@ def test_an_unknown_set_is_refused_with_the_shipped_ones_named() -> None:
         load_templates("nonesuch")
 
 
-def test_tool_calls_that_are_none_are_passed_over() -> None:
+def test_malformed_tool_calls_are_skipped() -> None:
     for calls in (True, 7, "x", {"a": 1}, [None, {"function": "f"}]):
         assert readable(Message("assistant", "said", {"tool_calls": calls})) == "said"
 
@@ -100,7 +100,7 @@ ESCAPES = (
 
 @pytest.mark.parametrize("name", SHIPPED_SETS)
 @pytest.mark.parametrize("escape", ESCAPES)
-def test_control_tokens_and_prompt_tags_of_others_do_not_reach_a_prompt(name: str, escape: str) -> None:
+def test_control_tokens_and_prompt_tags_in_texts_are_neutralized(name: str, escape: str) -> None:
     hostile = f"A river.{escape}\nAgree."
     judging, critique, _ = load_templates(name).refine([Message("user", hostile)], hostile, hostile)
     clean = load_templates(name).judge([Message("user", "")], "")[0].text
@@ -111,7 +111,7 @@ def test_control_tokens_and_prompt_tags_of_others_do_not_reach_a_prompt(name: st
 
 @pytest.mark.parametrize("name", SHIPPED_SETS)
 @pytest.mark.parametrize("text", ["<<A title>>\n* [place] a < b > c", "<b>x</b> [1] [[start]] [INSTANCE] <session>"])
-def test_other_brackets_stay_as_they_are(name: str, text: str) -> None:
+def test_other_brackets_are_unchanged(name: str, text: str) -> None:
     judging, critique, _ = load_templates(name).refine([Message("user", text)], text, text)
     assert judging.text.count(text) == 2
     assert critique.text == text

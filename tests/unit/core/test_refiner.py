@@ -83,30 +83,30 @@ QUOTED: list[tuple[str, str, str | None]] = [
 
 
 @pytest.mark.parametrize(("response", "raw", "text"), QUOTED)
-def test_what_the_response_marked_is_no_refined_text(response: str, raw: str, text: str | None) -> None:
+def test_markers_in_the_response_do_not_delimit_the_refined_text(response: str, raw: str, text: str | None) -> None:
     assert extract_refined(raw, response).text == text
 
 
 @pytest.mark.parametrize("response", sorted({response for response, _, _ in QUOTED}))
-def test_markers_with_the_mark_count_whatever_else_is_marked(response: str) -> None:
+def test_markers_with_the_mark_take_precedence(response: str) -> None:
     mine = "[[start 483920]]\nA river.\n[[end 483920]]"
     for reply in (mine, f"It was\n{response}\n{mine}", f"{mine}\nin place of\n{response}"):
         assert extract_refined(reply, response, mark="483920").text == "A river."
     assert extract_refined(f"{response}\n[[start 483920]]\nA river", response, mark="483920").failure == "no_end"
 
 
-def test_a_refiner_that_leaves_the_mark_out_is_understood() -> None:
+def test_a_refiner_may_omit_the_mark() -> None:
     assert extract_refined("[[start]]\nA river.\n[[end]]", "A sea.", mark="483920").text == "A river."
 
 
 @pytest.mark.parametrize(("raw", "text", "failure"), EXTRACTIONS)
-def test_the_refined_text_is_what_stands_between_the_markers(raw: str, text: str | None, failure: str | None) -> None:
+def test_the_refined_text_is_the_text_between_the_markers(raw: str, text: str | None, failure: str | None) -> None:
     refinement = extract_refined(raw)
     assert refinement.text == text
     assert refinement.failure == failure
 
 
-async def test_a_refinement_that_changes_nothing_says_so() -> None:
+async def test_a_refinement_without_a_change_is_flagged() -> None:
     refiner = Refiner(backend=ScriptedBackend(always("[[start]]\nA.\n[[end]]")), templates=load_templates("default"))
     question = [Message("user", "Write.")]
     assert (await refiner.refine(question, "A. ", "bad")).unchanged

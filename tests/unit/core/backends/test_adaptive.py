@@ -36,7 +36,7 @@ def patient(upstream: Limited, **options: float) -> AdaptiveBackend:
     return AdaptiveBackend(PoolBackend([upstream]), in_flight=64, **options)  # type: ignore[arg-type, list-item]
 
 
-async def test_every_call_is_answered_and_most_are_asked_once() -> None:
+async def test_every_call_is_answered_and_most_are_sent_once() -> None:
     upstream = Limited(lambda m, s: "yes", latency_s=0.01)
     backend = patient(upstream)
     answers = await asyncio.gather(*(backend.complete(ASKED, Sampling(seed=seed)) for seed in range(400)))
@@ -45,14 +45,14 @@ async def test_every_call_is_answered_and_most_are_asked_once() -> None:
     assert upstream.refused < 200
 
 
-async def test_an_upstream_that_takes_nothing_ends_the_patience() -> None:
+async def test_an_upstream_that_answers_nothing_exhausts_the_patience() -> None:
     upstream = Limited(lambda m, s: "yes")
     upstream.most = 0
     with pytest.raises(BackendOverloaded, match="slower"):
         await patient(upstream, patience_s=0.05).complete(ASKED, Sampling())
 
 
-async def test_an_upstream_that_asks_for_an_hour_is_asked_again_after_a_minute() -> None:
+async def test_an_upstream_that_requests_an_hour_is_called_again_after_a_minute() -> None:
     pauses: list[float] = []
 
     class Quota(Limited):

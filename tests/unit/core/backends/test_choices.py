@@ -64,7 +64,7 @@ def texts(made: Sequence[Completion | BackendError]) -> list[str]:
     return [each.text if isinstance(each, Completion) else type(each).__name__ for each in made]
 
 
-async def test_they_are_one_request_whose_usage_is_counted_once() -> None:
+async def test_several_completions_are_one_request_whose_usage_is_counted_once() -> None:
     server = Server()
     async with upstream(server.answer) as backend:
         made = await complete_many(backend, HELLO, [Sampling(seed=seed, max_tokens=9) for seed in (3, 4, 5)])
@@ -73,7 +73,7 @@ async def test_they_are_one_request_whose_usage_is_counted_once() -> None:
     assert [(body["n"], body["seed"], body["max_tokens"]) for body in server.bodies] == [(3, 3, 9)]
 
 
-async def test_through_a_pool_too_and_one_alone_is_an_ordinary_call() -> None:
+async def test_a_pool_sends_one_request_too_and_a_single_completion_is_an_ordinary_call() -> None:
     server = Server()
     async with upstream(server.answer) as backend:
         pool = PoolBackend([backend])
@@ -84,7 +84,7 @@ async def test_through_a_pool_too_and_one_alone_is_an_ordinary_call() -> None:
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-async def test_what_is_left_out_is_asked_for_one_by_one_and_so_is_the_rest_from_then_on(pooled: bool) -> None:
+async def test_missing_completions_are_requested_one_by_one_and_so_are_all_later_ones(pooled: bool) -> None:
     server = Server(most=1)
     async with upstream(server.answer) as replica:
         backend: OpenAIBackend | PoolBackend = PoolBackend([replica]) if pooled else replica
@@ -95,7 +95,7 @@ async def test_what_is_left_out_is_asked_for_one_by_one_and_so_is_the_rest_from_
 
 
 @pytest.mark.parametrize("status", [400, 422, 500, 501, 502])
-async def test_a_server_that_refuses_several_is_asked_for_one_at_a_time(status: int) -> None:
+async def test_a_server_that_refuses_n_gets_single_requests(status: int) -> None:
     server = Server(refuses="several", refusal=status)
     async with upstream(server.answer) as backend:
         assert texts(await complete_many(backend, HELLO, FIVE)) == [f"vote 0 of {seed}" for seed in range(5)]
@@ -104,9 +104,7 @@ async def test_a_server_that_refuses_several_is_asked_for_one_at_a_time(status: 
 
 
 @pytest.mark.parametrize(("status", "error"), [(400, "BackendRejected"), (500, "BackendUnavailable")])
-async def test_a_request_that_is_refused_either_way_says_nothing_about_how_many_it_may_be(
-    status: int, error: str
-) -> None:
+async def test_a_request_that_is_refused_either_way_shows_nothing_about_n(status: int, error: str) -> None:
     server = Server(refuses="everything", refusal=status)
     async with upstream(server.answer) as backend:
         assert set(texts(await complete_many(backend, HELLO, FIVE))) == {error}
@@ -115,7 +113,7 @@ async def test_a_request_that_is_refused_either_way_says_nothing_about_how_many_
     assert server.counts == [5, *[1] * 5, 5]
 
 
-async def test_a_server_that_breaks_over_several_is_neither_asked_again_by_the_pool_nor_held_to_be_broken() -> None:
+async def test_a_server_that_fails_on_n_is_neither_retried_by_the_pool_nor_counted_as_failing() -> None:
     server, notes = Server(refuses="several", refusal=500), Notes()
     async with upstream(server.answer) as backend:
         pool = PoolBackend([backend], observer=notes)
@@ -127,7 +125,7 @@ async def test_a_server_that_breaks_over_several_is_neither_asked_again_by_the_p
     assert (notes.retries, notes.breakers) == ([], [(0, "closed")])
 
 
-async def test_a_pool_tries_again_after_ten_minutes_whether_it_may_ask_for_several() -> None:
+async def test_a_pool_tries_n_again_after_ten_minutes() -> None:
     server, clock = Server(refuses="several"), ManualClock()
     async with upstream(server.answer) as backend:
         pool = PoolBackend([backend], clock=clock)
@@ -140,7 +138,7 @@ async def test_a_pool_tries_again_after_ten_minutes_whether_it_may_ask_for_sever
     assert server.counts == [5, *[1] * 10, 5]
 
 
-async def test_one_failed_request_is_that_many_failures_and_is_tried_again_by_the_pool_as_one() -> None:
+async def test_a_failed_request_for_several_fails_them_all_and_is_retried_as_one() -> None:
     server = Server(fails=1, failure=503)
     async with upstream(server.answer) as backend:
         assert texts(await complete_many(backend, HELLO, FIVE)) == ["BackendOverloaded"] * 5
@@ -150,7 +148,7 @@ async def test_one_failed_request_is_that_many_failures_and_is_tried_again_by_th
     assert server.counts == [5, 5, 5]
 
 
-async def test_engines_that_take_seeds_one_by_one_are_asked_side_by_side() -> None:
+async def test_engines_without_n_get_concurrent_single_requests() -> None:
     backend = ScriptedBackend(lambda messages, sampling: f"seed {sampling.seed}", latency_s=0.05)
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -193,7 +191,7 @@ async def test_the_tokens_that_are_left_are_shared_and_never_overspent(left: int
         assert budget.usage["judge"].completion_tokens == left
 
 
-async def test_what_was_finished_beside_a_cancelled_call_is_charged_and_the_limit_of_the_cancelled_one() -> None:
+async def test_finished_calls_are_charged_their_tokens_and_cancelled_ones_their_limit() -> None:
     ended = asyncio.Semaphore(0)
 
     class SecondNeverEnds(ScriptedBackend):

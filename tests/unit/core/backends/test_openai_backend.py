@@ -23,7 +23,7 @@ from spar_core.types import Delta, Message, Sampling, Usage
 from tests.support.loopback import DONE, HELLO, Handler, answer, chunk, replying, streaming, upstream
 
 
-async def test_a_completion_and_the_request_that_asked_for_it() -> None:
+async def test_a_completion_and_its_request() -> None:
     seen: dict[str, Any] = {}
 
     async def handle(request: web.Request) -> web.Response:
@@ -56,7 +56,7 @@ async def test_fields_that_are_not_set_are_not_sent() -> None:
         await backend.complete(HELLO, Sampling())
 
 
-async def test_thoughts_are_no_part_of_the_answer() -> None:
+async def test_reasoning_is_not_part_of_the_answer() -> None:
     message = {"content": "Hello", "reasoning_content": "hm", "tool_calls": [{"id": "1"}]}
     async with upstream(replying(answer(choices=[{"message": message, "finish_reason": "tool_calls"}]))) as backend:
         completion = await backend.complete(HELLO, Sampling())
@@ -127,7 +127,7 @@ async def test_a_truncated_stream_is_an_error(handler: Handler) -> None:
                 pass
 
 
-async def test_a_server_that_does_not_stream_answers_in_one_piece() -> None:
+async def test_a_server_that_does_not_stream_yields_one_delta() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     message = {"role": "assistant", "content": "Hello", "tool_calls": [call]}
     whole = answer(choices=[{"message": message, "finish_reason": "tool_calls"}])
@@ -138,7 +138,7 @@ async def test_a_server_that_does_not_stream_answers_in_one_piece() -> None:
         assert [piece async for piece in backend.forward_stream("/chat/completions", {})] == [whole]
 
 
-async def test_nobody_listening_is_unavailable() -> None:
+async def test_a_closed_port_is_unavailable() -> None:
     backend = OpenAIBackend(base_url="http://127.0.0.1:9/v1", model="m")
     with pytest.raises(BackendUnavailable) as caught:
         await backend.complete(HELLO, Sampling())
@@ -196,7 +196,7 @@ async def test_log_probabilities_of_a_stream_come_with_their_text() -> None:
     assert (deltas[0].text, deltas[0].extra) == ("Hi", {"logprobs": told})
 
 
-async def test_what_is_none_is_left_to_the_upstream() -> None:
+async def test_unset_parameters_are_left_to_the_upstream() -> None:
     async def handle(request: web.Request) -> web.Response:
         assert set(await request.json()) == {"model", "messages"}
         return web.json_response(answer())
@@ -334,13 +334,13 @@ async def test_a_server_is_alive_by_its_health_or_else_its_models(health: int, m
         assert await backend.alive() is alive
 
 
-async def test_nobody_listening_is_not_alive() -> None:
+async def test_a_closed_port_is_not_alive() -> None:
     backend = OpenAIBackend(base_url="http://127.0.0.1:9/v1", model="m")
     assert not await backend.alive()
     await backend.aclose()
 
 
-async def test_what_comes_in_one_piece_is_one_batch_and_a_broken_end_comes_after_it() -> None:
+async def test_deltas_that_arrive_together_are_one_batch_followed_by_the_error() -> None:
     def said(text: str) -> bytes:
         return b"data: " + json.dumps({"choices": [{"delta": {"content": text}}]}).encode() + b"\n\n"
 
@@ -363,7 +363,7 @@ async def test_what_comes_in_one_piece_is_one_batch_and_a_broken_end_comes_after
             await anext(batches)
 
 
-async def test_an_address_may_hold_a_name_and_a_password_and_an_answer_be_packed() -> None:
+async def test_a_url_may_have_credentials_and_an_answer_may_be_compressed() -> None:
     async def handle(request: web.Request) -> web.Response:
         assert request.headers["Authorization"] == "Basic " + base64.b64encode(b"ann:p w").decode()
         assert "@" not in request.headers["Host"]
@@ -389,9 +389,7 @@ async def test_an_address_may_hold_a_name_and_a_password_and_an_answer_be_packed
         (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.0 200 OK\r\n\r\n" + json.dumps(answer()).encode(), None),
     ],
 )
-async def test_what_is_no_http_is_a_server_that_cannot_be_reached(
-    said: bytes, error: type[BackendError] | None
-) -> None:
+async def test_a_server_that_does_not_speak_http_is_unavailable(said: bytes, error: type[BackendError] | None) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"}")
         writer.write(said)
@@ -427,13 +425,13 @@ async def test_no_stream_takes_longer_than_every_call_may() -> None:
             assert 0.25 < time.monotonic() - began < 0.6
 
 
-async def test_a_key_that_would_be_two_headers_is_not_sent() -> None:
+async def test_a_key_with_a_line_end_is_not_sent() -> None:
     async with upstream(replying(answer()), api_key="k\r\nX-Other: 1") as backend:
         with pytest.raises(ValueError, match="line end"):
             await backend.complete(HELLO, Sampling())
 
 
-async def test_half_characters_and_what_is_no_utf_8_are_read_and_written() -> None:
+async def test_lone_surrogates_and_invalid_utf_8_are_read_and_written() -> None:
     said: list[bytes] = []
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -451,7 +449,7 @@ async def test_half_characters_and_what_is_no_utf_8_are_read_and_written() -> No
     assert json.loads(said[0])["messages"][0]["content"] == "b\ud83dé"
 
 
-async def test_a_character_cut_in_two_by_the_upstream_is_joined() -> None:
+async def test_a_surrogate_pair_split_by_the_upstream_is_joined() -> None:
     pieces = [chunk(content="a\ud83d"), chunk(content="\ude00b"), chunk(content="\ud83d"), chunk(finish="stop"), DONE]
     async with upstream(streaming(*pieces)) as backend:
         said = [delta.text async for delta in backend.stream(HELLO, Sampling())]
@@ -465,7 +463,7 @@ async def test_a_character_cut_in_two_by_the_upstream_is_joined() -> None:
         ({"usage": {"prompt_tokens": "3"}}, "usage"),
     ],
 )
-async def test_a_part_of_another_shape_is_named(changed: dict[str, Any], said: str) -> None:
+async def test_a_malformed_part_is_named(changed: dict[str, Any], said: str) -> None:
     async with upstream(replying(answer(**changed))) as backend:
         with pytest.raises(BackendProtocol, match=said):
             await backend.complete(HELLO, Sampling())
@@ -485,12 +483,12 @@ async def test_json_that_is_nested_too_deep_is_a_protocol_error() -> None:
         ({"prompt_tokens": 10**40, "completion_tokens": 2}, Usage(10**12, 2)),
     ],
 )
-async def test_tokens_are_counted_as_far_as_they_make_sense(usage: dict[str, Any], counted: Usage) -> None:
+async def test_only_sensible_token_counts_are_used(usage: dict[str, Any], counted: Usage) -> None:
     async with upstream(replying(answer(usage=usage))) as backend:
         assert (await backend.complete(HELLO, Sampling())).usage == counted
 
 
-async def test_a_choice_that_is_none_does_not_cost_the_others() -> None:
+async def test_a_malformed_choice_does_not_affect_the_others() -> None:
     good = answer()["choices"][0]
     async with upstream(replying(answer(choices=[None, good, {"message": 5}, good]))) as backend:
         completions = await backend.complete_many(HELLO, Sampling(), 4)
@@ -499,7 +497,7 @@ async def test_a_choice_that_is_none_does_not_cost_the_others() -> None:
 
 
 @pytest.mark.parametrize("value", ["inf", "nan", "-inf", "Fri, 99 Foo 99999"])
-async def test_a_pause_that_is_no_time_is_none(value: str) -> None:
+async def test_an_invalid_retry_after_is_ignored(value: str) -> None:
     async with upstream(replying({}, status=429, headers={"Retry-After": value})) as backend:
         with pytest.raises(BackendOverloaded) as caught:
             await backend.complete(HELLO, Sampling())

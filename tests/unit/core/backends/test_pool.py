@@ -31,7 +31,7 @@ BUSY = BackendOverloaded("busy", status=429)
 # Which endpoint
 
 
-async def test_calls_of_one_search_go_to_one_replica_whatever_they_say() -> None:
+async def test_all_calls_of_a_search_go_to_one_replica() -> None:
     test = pooled(*(FakeReplica(name) for name in "abcd"))
     homes = set()
     for search in range(20):
@@ -52,7 +52,7 @@ async def test_without_a_key_all_turns_of_a_conversation_go_to_one_replica() -> 
     assert conversation_key(first) == conversation_key(second) != conversation_key(first[1:])
 
 
-async def test_a_replica_that_goes_moves_only_its_own_conversations() -> None:
+async def test_a_replica_that_disappears_moves_only_its_own_conversations() -> None:
     async def homes(names: str) -> dict[int, str]:
         test = pooled(*(FakeReplica(name) for name in names))
         return {
@@ -86,7 +86,7 @@ async def test_a_home_that_is_much_busier_sends_calls_to_the_least_loaded() -> N
 # Places
 
 
-async def test_calls_over_the_limit_wait_and_go_in_the_order_they_came() -> None:
+async def test_calls_over_the_limit_wait_and_start_in_order_of_arrival() -> None:
     test = pooled(FakeReplica(), max_concurrency=2)
     [replica] = test.replicas
     replica.hold()
@@ -105,7 +105,7 @@ async def test_calls_over_the_limit_wait_and_go_in_the_order_they_came() -> None
     assert done == list(range(7))
 
 
-async def test_the_wait_for_a_place_ends_with_the_deadline() -> None:
+async def test_the_wait_for_a_slot_ends_at_the_deadline() -> None:
     test = pooled(FakeReplica(), max_concurrency=1)
     test.replicas[0].hold()
     running = asyncio.create_task(test.ask())
@@ -118,7 +118,7 @@ async def test_the_wait_for_a_place_ends_with_the_deadline() -> None:
     assert test.replicas[0].calls == 1
 
 
-async def test_no_place_is_lost_to_calls_that_are_cancelled_while_they_wait_or_run() -> None:
+async def test_calls_cancelled_while_waiting_or_running_lose_no_slot() -> None:
     test = pooled(FakeReplica("a"), FakeReplica("b"), max_concurrency=2)
     for replica in test.replicas:
         replica.hold()
@@ -144,7 +144,7 @@ async def test_no_place_is_lost_to_calls_that_are_cancelled_while_they_wait_or_r
     await asyncio.gather(*again)
 
 
-async def test_a_stream_that_is_closed_early_gives_its_place_back() -> None:
+async def test_a_stream_that_is_closed_early_releases_its_slot() -> None:
     test = pooled(FakeReplica(after="so"), max_concurrency=1)
     for _ in range(3):
         async with aclosing(test.pool.stream(HELLO, SAMPLING)) as deltas:
@@ -161,7 +161,7 @@ async def test_a_stream_that_is_closed_early_gives_its_place_back() -> None:
     [LOST, BUSY, BackendOverloaded("busy", status=503), BackendUnavailable("x", status=500), BackendTimeout("late")],
 )
 @pytest.mark.parametrize("stream", [False, True])
-async def test_what_another_try_may_mend_is_tried_elsewhere(error: BackendError, stream: bool) -> None:
+async def test_temporary_failures_are_retried_elsewhere(error: BackendError, stream: bool) -> None:
     retries = 0
     for search in range(10):
         test = pooled(FakeReplica("a", outcomes=[error]), FakeReplica("b", outcomes=[error]), FakeReplica("c"))
@@ -178,14 +178,14 @@ async def _streamed(test: Pooled) -> str:
 
 
 @pytest.mark.parametrize("error", [BackendRejected("no", status=400), BackendProtocol("garbled")])
-async def test_what_is_refused_or_garbled_is_not_tried_again(error: BackendError) -> None:
+async def test_refusals_and_malformed_answers_are_not_retried(error: BackendError) -> None:
     test = pooled(FakeReplica(outcomes=[error]))
     with pytest.raises(type(error)):
         await test.ask()
     assert (test.replicas[0].calls, test.clock.slept) == (1, [])
 
 
-async def test_a_stream_that_has_spoken_is_not_tried_again() -> None:
+async def test_a_stream_with_delivered_deltas_is_not_retried() -> None:
     test = pooled(FakeReplica("a", after="so ", outcomes=[LOST]), FakeReplica("b", after="so ", outcomes=[LOST]))
     async with aclosing(test.pool.stream(HELLO, SAMPLING)) as deltas:
         assert (await anext(deltas)).text == "so "
@@ -221,7 +221,7 @@ async def test_retry_after_of_one_replica_does_not_hold_back_another() -> None:
     assert await test.ask() == first.name
 
 
-async def test_a_pause_that_is_too_long_is_the_clients_to_know() -> None:
+async def test_a_pause_that_is_too_long_is_reported_to_the_client() -> None:
     test = pooled(FakeReplica(outcomes=[BackendOverloaded("busy", status=429, retry_after=60)]))
     with pytest.raises(BackendOverloaded) as caught:
         await test.ask()
@@ -229,7 +229,7 @@ async def test_a_pause_that_is_too_long_is_the_clients_to_know() -> None:
     assert test.clock.slept == []
 
 
-async def test_no_wait_begins_that_cannot_end_before_the_deadline() -> None:
+async def test_no_retry_waits_beyond_the_deadline() -> None:
     test = pooled(FakeReplica(outcomes=[BackendOverloaded("busy", status=429, retry_after=5)] * 2))
     bind_calls(deadline=test.clock.now + 8)
     with pytest.raises(BackendOverloaded):
@@ -273,7 +273,7 @@ async def test_calls_whose_replica_dies_all_move_to_the_other() -> None:
     await test.pool.aclose()
 
 
-async def test_who_waits_is_told_when_the_last_endpoint_dies() -> None:
+async def test_waiting_calls_fail_when_the_last_endpoint_dies() -> None:
     test = pooled(FakeReplica(outcomes=[LOST] * 99, living=False), max_concurrency=5, retry=RetryPolicy(retries=0))
     test.replicas[0].hold()
     calls = [asyncio.create_task(test.ask()) for _ in range(12)]
@@ -289,7 +289,7 @@ async def test_who_waits_is_told_when_the_last_endpoint_dies() -> None:
 # Health
 
 
-async def test_failures_in_a_row_open_the_breaker_and_the_error_is_told_at_once() -> None:
+async def test_failures_in_a_row_open_the_breaker_and_the_error_is_raised_at_once() -> None:
     test = pooled(FakeReplica(outcomes=[LOST] * 99, living=False), retry=RetryPolicy(retries=0))
     await test.failures(5)
     with pytest.raises(BackendUnavailable, match="alive"):
@@ -375,7 +375,7 @@ async def test_a_dead_replica_gets_no_calls_while_another_lives() -> None:
     await test.pool.aclose()
 
 
-async def test_an_endpoint_that_was_not_heard_of_lately_is_asked_whether_it_lives() -> None:
+async def test_an_endpoint_that_has_not_answered_recently_is_probed() -> None:
     test = pooled(FakeReplica("a", living=False), FakeReplica("b", living=False))
     assert not await is_ready(test.pool)
     await test.ask()
@@ -408,7 +408,7 @@ async def passed_through(test: Pooled, said: list[str]) -> list[str]:
     return said
 
 
-async def test_what_is_passed_through_is_tried_again_elsewhere_as_chats_are() -> None:
+async def test_forwarded_requests_are_retried_elsewhere_like_chats() -> None:
     first, second = FakeReplica("a", outcomes=[LOST]), FakeReplica("b", outcomes=[LOST])
     test = pooled(first, second)
     answer = await test.clock.finish(test.pool.forward("/completions", {"prompt": "x"}))
@@ -420,7 +420,7 @@ async def test_what_is_passed_through_is_tried_again_elsewhere_as_chats_are() ->
     assert first.calls + second.calls == 3
 
 
-async def test_a_passed_through_stream_that_has_begun_is_not_tried_again() -> None:
+async def test_a_forwarded_stream_that_has_started_is_not_retried() -> None:
     replica = FakeReplica(after="One", outcomes=[LOST])
     test = pooled(replica)
     with pytest.raises(BackendUnavailable):

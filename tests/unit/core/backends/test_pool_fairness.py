@@ -61,7 +61,7 @@ class Room:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
-async def test_the_next_free_place_is_the_callers_who_has_fewest() -> None:
+async def test_the_next_free_slot_goes_to_the_caller_with_the_fewest_calls() -> None:
     room = Room(4)
     await room.call(Caller("flood"), 20)
     await room.call(Caller("other"), 2)
@@ -95,7 +95,7 @@ async def test_a_share_leaves_room_for_others_at_once() -> None:
     await room.close()
 
 
-async def test_a_caller_has_no_more_calls_at_once_than_it_may() -> None:
+async def test_a_caller_never_exceeds_its_limit_of_concurrent_calls() -> None:
     room = Room(10)
     await room.call(Caller("a", most_calls=2), 5)
     assert room.began == ["a"] * 2
@@ -104,7 +104,7 @@ async def test_a_caller_has_no_more_calls_at_once_than_it_may() -> None:
     await room.close()
 
 
-async def test_completions_asked_for_together_count_as_many() -> None:
+async def test_each_completion_of_one_request_counts_as_a_call() -> None:
     room = Room(10)
     await room.call(Caller("judge", share=0.5), 3, completions=5)
     assert room.began == ["judge"]
@@ -114,7 +114,7 @@ async def test_completions_asked_for_together_count_as_many() -> None:
 @pytest.mark.parametrize(
     ("body", "at_once"), [({"prompt": ["x"] * 2}, 2), ({"prompt": [[1], [2]], "n": 2}, 1), ({"prompt": [1, 2, 3]}, 5)]
 )
-async def test_prompts_of_one_request_count_each(body: dict[str, object], at_once: int) -> None:
+async def test_each_prompt_of_one_request_counts_as_a_call(body: dict[str, object], at_once: int) -> None:
     room = Room(10)
 
     async def send() -> object:
@@ -127,7 +127,7 @@ async def test_prompts_of_one_request_count_each(body: dict[str, object], at_onc
     await room.close()
 
 
-async def test_a_request_for_more_than_the_share_runs_alone_of_its_caller() -> None:
+async def test_a_request_over_the_share_runs_as_its_callers_only_one() -> None:
     room = Room(10)
     await room.call(Caller("judge", share=0.5), 2, completions=9)
     assert room.began == ["judge"]
@@ -136,7 +136,7 @@ async def test_a_request_for_more_than_the_share_runs_alone_of_its_caller() -> N
     await room.close()
 
 
-async def test_one_caller_alone_has_all_places_and_its_calls_stay_in_order() -> None:
+async def test_a_single_caller_has_all_slots_and_its_calls_stay_in_order() -> None:
     room = Room(3)
     await room.call(Caller("only"), 9)
     assert len(room.began) == 3
@@ -146,7 +146,7 @@ async def test_one_caller_alone_has_all_places_and_its_calls_stay_in_order() -> 
     await room.close()
 
 
-async def test_who_gives_up_waiting_leaves_the_places_to_others() -> None:
+async def test_a_call_that_stops_waiting_leaves_the_slots_to_others() -> None:
     room = Room(1)
     await room.call(Caller("a"), 3)
     await room.call(Caller("b"))

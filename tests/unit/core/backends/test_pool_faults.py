@@ -91,7 +91,7 @@ def test_every_fault_is_expected_to_fail_somehow() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("fault", ERRORS)
-async def test_a_fault_that_stays_is_its_error_after_its_retries(
+async def test_a_permanent_fault_is_raised_after_its_retries(
     upstream: FaultyUpstream, fault: str, stream: bool
 ) -> None:
     upstream.fault = lambda call: fault
@@ -113,7 +113,7 @@ async def test_a_fault_that_stays_is_its_error_after_its_retries(
         if fault not in GARBLED and not (stream and fault in AFTER)
     ],
 )
-async def test_a_fault_that_goes_costs_a_retry_and_nothing_else(
+async def test_a_temporary_fault_costs_one_retry_and_nothing_else(
     upstream: FaultyUpstream, fault: str, stream: bool
 ) -> None:
     upstream.fault = once(fault)
@@ -127,7 +127,7 @@ async def test_a_fault_that_goes_costs_a_retry_and_nothing_else(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_slow_drip_is_no_fault(upstream: FaultyUpstream, stream: bool) -> None:
+async def test_a_slow_stream_is_not_a_fault(upstream: FaultyUpstream, stream: bool) -> None:
     upstream.fault = lambda call: "slow drip"
     async with pool_over(upstream) as pool:
         assert await ask(pool, stream) == WHOLE

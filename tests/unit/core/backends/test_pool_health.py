@@ -29,7 +29,7 @@ async def test_a_call_counts_once_however_often_it_is_tried() -> None:
     await test.pool.aclose()
 
 
-async def test_what_the_same_replica_answers_at_the_next_try_is_not_held_against_it() -> None:
+async def test_a_failure_that_the_same_replica_answers_on_retry_does_not_count_against_it() -> None:
     test = pooled(FakeReplica(outcomes=[BROKEN, "well", *[LOST] * 8]), retry=RetryPolicy(retries=1))
     assert await test.clock.finish(test.ask()) == "well"
     await test.failures(4)
@@ -38,7 +38,7 @@ async def test_what_the_same_replica_answers_at_the_next_try_is_not_held_against
 
 
 @pytest.mark.parametrize("names", ["a", "ab", "abc", "abcd"])
-async def test_requests_that_no_replica_can_answer_shut_none_out(names: str) -> None:
+async def test_requests_that_no_replica_can_answer_open_no_breaker(names: str) -> None:
     test = pooled(*(FakeReplica(name) for name in names))
     for _ in range(20):
         await test.failures(3, POISON)
@@ -47,7 +47,7 @@ async def test_requests_that_no_replica_can_answer_shut_none_out(names: str) -> 
     assert await test.clock.finish(test.ask()) in names
 
 
-async def test_they_are_asked_whether_they_live_now_and_then() -> None:
+async def test_doubtful_endpoints_are_probed_now_and_then() -> None:
     test = pooled(FakeReplica(), retry=ONCE)
     await test.failures(50, POISON)
     await settle()
@@ -58,7 +58,7 @@ async def test_they_are_asked_whether_they_live_now_and_then() -> None:
     assert test.replicas[0].probes == 2
 
 
-async def test_a_gateways_time_outs_shut_out_no_server_that_lives() -> None:
+async def test_gateway_timeouts_open_no_breaker_of_a_server_that_is_alive() -> None:
     test = pooled(FakeReplica(outcomes=[LATE] * 20), retry=ONCE)
     await test.failures(20)
     assert await test.ask() == "a"
@@ -138,7 +138,7 @@ async def test_trials_that_do_not_fail_soon_let_twice_as_many_begin_every_two_se
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_trial_of_before_the_breaker_opened_again_neither_opens_it_nor_lets_others_begin() -> None:
+async def test_a_trial_from_before_the_breaker_reopened_has_no_effect() -> None:
     test = await recovering()
     [replica] = test.replicas
     replica.outcomes = [LOST] * 2

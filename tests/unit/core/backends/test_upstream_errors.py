@@ -43,7 +43,7 @@ async def failed(backend: OpenAIBackend, *, stream: bool = False, **extra: Any) 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [200, 400, 401, 418, 429, 500, 504])
 @pytest.mark.parametrize("body", BODIES)
-async def test_nothing_that_an_upstream_says_is_told(
+async def test_no_text_of_an_upstream_reaches_a_client(
     body: Any, status: int, stream: bool, level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(level)
@@ -58,14 +58,14 @@ async def test_nothing_that_an_upstream_says_is_told(
         assert not any(word in caplog.text for word in ("choked", "admin"))
 
 
-async def test_an_error_in_the_middle_of_a_stream_is_told_no_more_of() -> None:
+async def test_no_text_of_an_error_within_a_stream_reaches_a_client() -> None:
     error = f"data: {json.dumps({'error': {'message': LEAK}})}\n\n".encode()
     async with upstream(streaming(error)) as backend:
         told = await failed(backend, stream=True)
     assert str(told) == "upstream sent an error in place of an answer"
 
 
-async def test_who_looks_for_it_finds_what_the_upstream_said(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_debug_log_has_the_upstreams_text(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "spar_core")
     said = {"error": {"message": f"CUDA out of memory, key Sesame ({PROMPT[7:40]})"}}
     async with upstream(replying(said, 500), api_key="Sesame") as backend:
@@ -81,7 +81,7 @@ async def test_who_looks_for_it_finds_what_the_upstream_said(caplog: pytest.LogC
     [(401, "it refuses the key"), (404, "it has no such model or route"), (500, "it failed"), (400, None),
      (429, None)],
 )  # fmt: skip
-async def test_what_only_who_runs_the_servers_can_mend_is_logged_with_its_address(
+async def test_operator_problems_are_logged_with_the_address(
     caplog: pytest.LogCaptureFixture, status: int, logged: str | None
 ) -> None:
     async with upstream(replying({"error": {"message": "no"}}, status)) as backend:
@@ -110,7 +110,7 @@ async def test_no_password_of_an_address_is_logged(caplog: pytest.LogCaptureFixt
     ],
 )
 @pytest.mark.parametrize("status", [400, 413, 422])
-async def test_a_prompt_that_is_too_long_is_told_with_the_models_length(message: str, status: int) -> None:
+async def test_a_prompt_that_is_too_long_is_reported_with_the_context_length(message: str, status: int) -> None:
     async with upstream(replying({"error": {"message": message, "type": "BadRequestError"}}, status)) as backend:
         error = await failed(backend)
     assert isinstance(error, BackendRejected)
@@ -119,7 +119,7 @@ async def test_a_prompt_that_is_too_long_is_told_with_the_models_length(message:
     assert "this model's maximum context length is 4096 tokens" in str(error)
 
 
-async def test_too_long_without_a_length_is_told_too() -> None:
+async def test_a_prompt_that_is_too_long_is_reported_without_a_known_length() -> None:
     said = {"error": {"message": "no", "code": "context_length_exceeded"}}
     async with upstream(replying(said, 400)) as backend:
         error = await failed(backend)
@@ -143,7 +143,7 @@ async def test_too_long_without_a_length_is_told_too() -> None:
         ({"param": ["temperature"], "code": ["x"]}, None, None, "it refuses the request"),
     ],
 )  # fmt: skip
-async def test_of_a_refusal_the_code_and_the_field_are_kept_where_they_are_known(
+async def test_known_codes_and_fields_of_a_refusal_are_kept(
     said: dict[str, Any], code: str | None, param: str | None, told: str
 ) -> None:
     async with upstream(replying({"error": {"message": "no"} | said}, 400)) as backend:
@@ -153,7 +153,7 @@ async def test_of_a_refusal_the_code_and_the_field_are_kept_where_they_are_known
     assert told in str(error)
 
 
-async def test_what_is_no_http_is_not_quoted(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_answer_that_is_not_http_is_not_quoted(caplog: pytest.LogCaptureFixture) -> None:
     async def garble(request: web.Request) -> web.Response:
         assert request.transport is not None
         request.transport.write(f"HTTP/1.1 {PROMPT}\r\n\r\n".encode())

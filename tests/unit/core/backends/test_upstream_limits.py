@@ -72,7 +72,7 @@ def bomb(*, status: int = 200, kind: str = "application/json", line: bytes = b" 
         ("text/event-stream", chunk(content="x")),
     ],
 )
-async def test_an_answer_is_read_as_far_as_its_length_allows(
+async def test_an_answer_is_read_up_to_its_size_limit(
     ask: Callable[[OpenAIBackend], Awaitable[None]], kind: str, line: bytes
 ) -> None:
     async with upstream(bomb(kind=kind, line=line)) as backend:
@@ -87,7 +87,7 @@ async def test_an_answer_is_read_as_far_as_its_length_allows(
 
 @pytest.mark.parametrize("status", [400, 500])
 @pytest.mark.parametrize("ask", WAYS)
-async def test_of_an_error_no_more_is_read_than_it_takes_to_tell(
+async def test_only_the_beginning_of_an_error_is_read(
     ask: Callable[[OpenAIBackend], Awaitable[None]], status: int
 ) -> None:
     async with upstream(bomb(status=status)) as backend:
@@ -101,7 +101,7 @@ async def test_of_an_error_no_more_is_read_than_it_takes_to_tell(
             tracemalloc.stop()
 
 
-async def test_the_more_tokens_are_asked_for_the_longer_an_answer_may_be() -> None:
+async def test_the_size_limit_grows_with_the_requested_tokens() -> None:
     async def long(request: web.Request) -> web.Response:
         message = {"role": "assistant", "content": "word " * 600_000}
         return web.json_response(answer(choices=[{"message": message, "finish_reason": "stop"}]))
@@ -279,7 +279,7 @@ async def test_interim_answers_without_end_are_a_failure() -> None:
             await backend.complete(HELLO, SHORT)
 
 
-async def test_an_interim_answer_is_passed_over() -> None:
+async def test_an_interim_answer_is_skipped() -> None:
     async def handle(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         request.transport.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")

@@ -33,20 +33,20 @@ async def test_a_server_that_answers_is_fine_whatever_it_lists() -> None:
         assert await problem(replying(answer()), models) is None
 
 
-async def test_a_wrong_name_is_told_with_those_that_there_are() -> None:
+async def test_a_wrong_model_name_is_reported_with_the_available_ones() -> None:
     assert await problem(NOT_FOUND, replying(MODELS), model="n") == "it has no model 'n'; it has m, other"
     many = {"data": [{"id": f"m{number}"} for number in range(9)]}
     assert str(await problem(NOT_FOUND, replying(many))).endswith("it has m0, m1, m2, m3, m4 and 4 more")
 
 
-async def test_an_address_without_v1_is_told_with_the_one_that_has_it() -> None:
+async def test_an_address_without_v1_is_reported_with_the_right_one() -> None:
     told = str(await problem(replying(answer()), replying(MODELS), path=""))
     assert told.startswith("the address lacks /v1: set it to http://127.0.0.1:")
     assert told.endswith("/v1")
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_key_that_is_refused_is_told(status: int) -> None:
+async def test_a_refused_key_is_reported(status: int) -> None:
     assert await problem(NOT_FOUND, replying({}, status)) == f"it refuses the key ({status}); set api_key"
 
 
@@ -59,7 +59,7 @@ async def test_the_key_is_sent() -> None:
     assert await problem(NOT_FOUND, guarded) is not None
 
 
-async def test_a_server_that_is_dead_broken_elsewhere_or_something_else_is_told() -> None:
+async def test_a_server_that_is_down_failing_redirecting_or_not_an_openai_one_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     dead = await find_problem(f"http://127.0.0.1:{port}/v1", model="m", api_key=None)
@@ -72,11 +72,11 @@ async def test_a_server_that_is_dead_broken_elsewhere_or_something_else_is_told(
 
 
 @pytest.mark.parametrize("body", ["[]", "7", '{"data": 5}', '{"data": [1, {"id": 7}]}', "[" * 100_000, ""])
-async def test_no_list_of_models_is_too_odd_to_be_read(body: str) -> None:
+async def test_any_list_of_models_can_be_read(body: str) -> None:
     assert await problem(replying(answer()), replying(body)) is None
 
 
-async def test_a_server_that_takes_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_takes_too_long_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spar_core.backends.openai.probe._ANSWER_S", 0.2)
 
     async def hang(request: web.Request) -> web.Response:

@@ -55,7 +55,7 @@ def test_kwargs_that_are_none_are_left_out() -> None:
     assert dict(check.kwargs) == {}
 
 
-def test_whole_numbers_may_be_written_as_floats() -> None:
+def test_integers_may_be_written_as_floats() -> None:
     check = build_check("length_constraints:number_paragraphs", {"num_paragraphs": 3.0})
     assert check.requirement() == "exactly 3 paragraphs separated by ***"
 

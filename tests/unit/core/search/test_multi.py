@@ -59,7 +59,7 @@ def texts(answers: Answers) -> list[str]:
     return [completion.text for completion in answers.completions]
 
 
-async def test_without_a_budget_they_are_n_independent_drafts() -> None:
+async def test_without_a_budget_the_answers_are_n_independent_drafts() -> None:
     actor = numbered_actor()
     answers = await several(3, actor=actor, budget=0)
     assert sorted(texts(answers)) == ["draft 1", "draft 2", "draft 3"]
@@ -67,24 +67,24 @@ async def test_without_a_budget_they_are_n_independent_drafts() -> None:
     assert answers.calls == {"actor": 3}
 
 
-async def test_the_best_come_first_from_whichever_draft_they_stem() -> None:
+async def test_the_best_answers_come_first_whatever_their_draft() -> None:
     judge = judging(lambda response: YES if response in ("draft 2", "answer 1") else NO)
     answers = await several(2, judge=judge, budget=4)
     assert set(texts(answers)) == {"draft 2", "answer 1"}
     assert texts(answers)[0] == "draft 2"
 
 
-async def test_a_rejected_refinement_never_takes_the_place_of_a_draft() -> None:
+async def test_a_rejected_refinement_never_replaces_a_draft() -> None:
     answers = await several(3, budget=6)
     assert sorted(texts(answers)) == ["draft 1", "draft 2", "draft 3"]
 
 
-async def test_the_budget_is_one_for_all() -> None:
+async def test_all_searches_share_one_budget() -> None:
     answers = await several(4, budget=5)
     assert answers.expanded == 5
 
 
-async def test_a_draft_that_cannot_be_had_costs_only_itself() -> None:
+async def test_a_failed_draft_costs_only_itself() -> None:
     script = iter(["fine", BackendUnavailable("down"), "good"])
     answers = await several(3, actor=ScriptedBackend(lambda m, s: next(script)), budget=0)
     assert sorted(texts(answers)) == ["fine", "good"]
@@ -106,7 +106,7 @@ async def test_a_deadline_that_ends_one_search_is_not_hidden_by_an_accepted_answ
     assert answers.cancelled["refiner"].calls == 3
 
 
-async def test_a_deadline_that_leaves_a_draft_out_is_the_stop_reason() -> None:
+async def test_a_deadline_that_prevents_a_draft_is_the_stop_reason() -> None:
     class Uneven(ScriptedBackend):
         async def complete(self, messages, sampling):  # type: ignore[no-untyped-def]
             self.latency_s = 60.0 if self.calls else 0.0
@@ -123,21 +123,21 @@ async def test_an_upstream_that_fails_a_draft_is_the_stop_reason() -> None:
     assert (answers.stop_reason, answers.stop_reasons) == ("upstream", ("pass_through", "upstream"))
 
 
-async def test_searches_that_all_came_to_their_end_stop_for_the_reason_of_the_first_answer() -> None:
+async def test_if_no_search_was_cut_short_the_stop_reason_is_the_first_answers() -> None:
     judge = judging(lambda response: YES if response == "answer 1" else NO)
     answers = await several(2, judge=judge, budget=4, stop="level")
     assert "budget" in answers.stop_reasons
     assert answers.stop_reason == "refined_accepted"
 
 
-async def test_its_events_say_which_answer_they_are_of() -> None:
+async def test_events_name_the_answer_that_they_belong_to() -> None:
     events: list[Event] = []
     await several(2, budget=0, events=events)
     drafted = [event.choice for event in events if isinstance(event, OfChoice) and isinstance(event.event, Drafted)]
     assert sorted(drafted) == [0, 1]
 
 
-async def test_tokens_are_shared_out_so_that_every_draft_gets_some() -> None:
+async def test_tokens_are_shared_between_all_drafts() -> None:
     actor = numbered_actor()
     answers = await several(4, actor=actor, budget=0, max_search_tokens=40)
     assert [sampling.max_tokens for _, sampling in actor.calls] == [10, 10, 10, 10]

@@ -59,28 +59,28 @@ async def test_a_fresh_draft_that_is_accepted_is_the_answer() -> None:
     assert (result.answer.text, result.stop_reason, result.nodes) == ("draft 1", "refined_accepted", 16)
 
 
-async def test_a_tree_that_ends_early_leaves_its_nodes_to_the_next() -> None:
+async def test_a_tree_that_ends_early_leaves_its_nodes_to_the_next_tree() -> None:
     judge = judging(lambda response: YES if response == "draft 1" else NO)
     stubborn = ScriptedBackend(always("[[start]]\ndraft 0\n[[end]]"))
     result = await search(budget=15, actor=numbered_actor(), judge=judge, refiner=stubborn)
     assert (result.answer.text, result.nodes) == ("draft 1", 10)
 
 
-async def test_an_actor_without_anything_new_to_say_leaves_the_budget_to_its_first_draft() -> None:
+async def test_if_the_actor_repeats_itself_the_first_draft_is_refined_again() -> None:
     result = await search(budget=32, actor=ScriptedBackend(always("draft")))
     assert result.nodes == 32
     assert result.calls["actor"] == 2 + 1
     assert [node.outcome for node in result.tree].count("duplicate") == 2
 
 
-async def test_a_given_draft_is_the_only_one_that_is_refined() -> None:
+async def test_a_draft_of_the_caller_is_the_only_one_that_is_refined() -> None:
     actor = numbered_actor()
     result = await search(budget=33, actor=actor, draft=Completion("given", "stop", Usage()))
     assert (result.nodes, actor.calls) == (33, [])
     assert len(texts(result, 1)) == 9
 
 
-async def test_a_fresh_draft_that_cannot_be_had_ends_the_search_with_what_there_is() -> None:
+async def test_a_failed_fresh_draft_ends_the_search_with_the_best_answer_so_far() -> None:
     drafts = iter(["draft 0", BackendUnavailable("down")])
     result = await search(budget=64, actor=ScriptedBackend(lambda m, s: next(drafts)))
     assert (result.nodes, result.stop_reason, result.degraded) == (16, "upstream", True)

@@ -43,7 +43,7 @@ async def test_a_full_bfs_takes_six_calls_of_time_after_the_draft_is_judged() ->
 
 
 @pytest.mark.parametrize("algorithm", sorted(STRATEGIES))
-async def test_an_accepted_draft_is_returned_unsearched(algorithm: str) -> None:
+async def test_an_accepted_draft_is_returned_without_a_search(algorithm: str) -> None:
     result = await search(algorithm=algorithm, judge=ScriptedBackend(always(YES)))
     assert (result.stop_reason, result.nodes, result.answer.text) == ("draft_accepted", 0, "draft")
     assert result.accepted
@@ -174,7 +174,7 @@ async def test_failed_refinements_count_and_the_answer_is_never_truncated_text()
     assert result.answer.text == "draft"
 
 
-async def test_a_level_that_brings_nothing_new_is_asked_for_again() -> None:
+async def test_a_level_without_new_responses_is_expanded_again() -> None:
     replies = iter(["draft"] * 4 + ["better"] * 2)
     refiner = ScriptedBackend(lambda m, s: f"[[start]]\n{next(replies)}\n[[end]]")
     result = await search(
@@ -265,7 +265,7 @@ def always_raise(message: str):  # type: ignore[no-untyped-def]
     return lambda messages, sampling: BackendUnavailable(message)
 
 
-async def test_tool_calls_are_returned_whole_and_unsearched() -> None:
+async def test_tool_calls_are_returned_unchanged_without_a_search() -> None:
     draft = Completion("", "tool_calls", Usage(), {"tool_calls": [{"id": "1"}]})
     result = await search(draft=draft)
     assert (result.stop_reason, result.answer) == ("pass_through", draft)
