@@ -1,4 +1,4 @@
-"""Upstreams on loopback for tests of the HTTP backend, well behaved and not."""
+"""Well-behaved and faulty upstreams on loopback for tests of the HTTP backend."""
 
 from __future__ import annotations
 

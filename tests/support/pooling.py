@@ -1,4 +1,4 @@
-"""Replicas that do as they are told, and a clock that stands still, for tests of the pool."""
+"""Scripted replicas and a manual clock for tests of the pool."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SAMPLING = Sampling()
 
 
 class ManualClock:
-    """Time passes by `advance`; who sleeps until then wakes in order."""
+    """A clock that `advance` moves; sleepers wake in order."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -52,7 +52,7 @@ class ManualClock:
         await settle()
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`, letting time pass while it sleeps."""
+        """The result of `work`; advances time while it sleeps."""
         task = asyncio.ensure_future(work)
         await settle()
         while not task.done():
@@ -62,7 +62,7 @@ class ManualClock:
 
 
 async def settle() -> None:
-    """Let everything run that can."""
+    """Run all tasks that can run."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -133,7 +133,7 @@ class FakeReplica:
 
 @dataclass
 class Notes:
-    """An observer that remembers."""
+    """An observer that records every call."""
 
     calls: list[tuple[int, CallOutcome]] = field(default_factory=list)
     retries: list[tuple[int, CallOutcome]] = field(default_factory=list)
@@ -151,7 +151,7 @@ class Notes:
 
 @dataclass
 class Pooled:
-    """A pool under test with everything that was injected into it."""
+    """A pool under test with its injected dependencies."""
 
     replicas: list[FakeReplica]
     clock: ManualClock
@@ -160,14 +160,14 @@ class Pooled:
 
     @property
     def states(self) -> list[BreakerState]:
-        """Those that the first replica's breaker has had."""
+        """All states of the first replica's breaker."""
         return [state for endpoint, state in self.notes.breakers if endpoint == 0]
 
     async def ask(self, messages: Sequence[Message] = HELLO) -> str:
         return (await self.pool.complete(messages, SAMPLING)).text
 
     async def failures(self, number: int, messages: Sequence[Message] = HELLO) -> None:
-        """Calls, `number` of them one by one, whose failures are passed over."""
+        """Make `number` calls one by one and ignore their failures."""
         for _ in range(number):
             with suppress(Exception):
                 await self.clock.finish(self.ask(messages))

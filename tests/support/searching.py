@@ -21,7 +21,7 @@ Verdict = Callable[[str], str | BaseException]
 
 
 def counting_refiner(latency_s: float = 0.0) -> ScriptedBackend:
-    """A refiner whose every answer differs from the ones before."""
+    """A refiner that never repeats an answer."""
     numbers = itertools.count(1)
     return ScriptedBackend(lambda m, s: f"[[start]]\nanswer {next(numbers)}\n[[end]]", latency_s=latency_s)
 

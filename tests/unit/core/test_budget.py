@@ -1,4 +1,4 @@
-"""What is charged for a call that is cut short, or that nobody counts."""
+"""The charges for cancelled and for uncounted calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.searching import NO, QUESTION, YES, judging, search
 
 
 class Uncounting(ScriptedBackend):
-    """Answers without a usage, as some servers do."""
+    """Answers without a usage, like some servers."""
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         completion = await super().complete(messages, sampling)
@@ -22,7 +22,7 @@ class Uncounting(ScriptedBackend):
 
 
 class Uneven(ScriptedBackend):
-    """Answers its first `answered` calls and leaves the others waiting; `stalled` is set when `stalls` of them do."""
+    """Answers its first `answered` calls and never the others; `stalled` is set once `stalls` of them wait."""
 
     def __init__(self, answered: int, stalls: int) -> None:
         super().__init__(always("one two three"))
@@ -41,7 +41,7 @@ class Uneven(ScriptedBackend):
 
 
 async def cut_short(budget: Budget, calls: int = 1, max_tokens: int | None = 20, answered: int = 0) -> None:
-    """Begin so many judgements and cancel those that have no answer."""
+    """Start several judgements and cancel those without an answer."""
     uneven = Uneven(answered, calls - answered)
     samplings = [Sampling(max_tokens=max_tokens, seed=number) for number in range(calls)]
     task = asyncio.create_task(budget.complete_many("judge", uneven, QUESTION, samplings))

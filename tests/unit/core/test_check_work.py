@@ -1,4 +1,4 @@
-"""Checks cost what they may and no more, and a long verification does not hold up the event loop."""
+"""The work of checks is bounded, and a long verification does not block the event loop."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_check_that_would_take_too_long_fails_with_the_reason() -> None:
     found = verify([many, comma], response)
     assert not found[0].passed
     assert "too much work" in found[0].evidence
-    # What there is time for is verified.
+    # Checks within the limit are still verified.
     assert found[1].passed
 
 

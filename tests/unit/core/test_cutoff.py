@@ -1,4 +1,4 @@
-"""Searches that are told, while they run, to end with what they have."""
+"""Running searches that a cutoff ends with their best answer so far."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def stalling_refiner(begun: asyncio.Event, calls: int) -> ScriptedBackend:
 @pytest.mark.parametrize("n", [1, 2])
 async def test_at_the_cutoff_every_search_returns_its_best_so_far_and_leaves_no_call_running(n: int) -> None:
     begun = asyncio.Event()
-    # The four nodes are one level of the first search, and what that leaves for the second.
+    # The four nodes are one level of the first search, and one node of the second.
     cutoff, refiner = Cutoff(), stalling_refiner(begun, 3 if n == 1 else 4)
     task = asyncio.create_task(answer(cutoff, refiner=refiner, n=n))
     await asyncio.wait_for(begun.wait(), 10)
@@ -72,7 +72,7 @@ async def test_work_that_starts_after_the_cutoff_ends_at_its_first_wait() -> Non
         async with cutoff.timeout(None):
             await asyncio.sleep(60)
     async with cutoff.timeout(60):
-        """What does not wait is not cut."""
+        """Work that does not wait is not interrupted."""
 
 
 async def test_a_deadline_that_has_already_passed_is_not_changed_by_the_cutoff() -> None:
@@ -80,7 +80,7 @@ async def test_a_deadline_that_has_already_passed_is_not_changed_by_the_cutoff()
 
     async def late() -> None:
         async with cutoff.timeout(0):
-            # Between the deadline's own cancellation and the waking of what it cancels.
+            # Between the deadline's own cancellation and the wake-up of the cancelled task.
             loop.call_soon(cutoff.now)
             await asyncio.sleep(60)
 

@@ -1,4 +1,4 @@
-"""Responses that try to judge themselves, or to write the refiner's markers: none gets what it wants."""
+"""Responses that try to judge themselves, or to write the refiner's markers, do not succeed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ ATTACKS = tuple(
         [*(wrap.format(VERDICTS[0]) for wrap in WRAPPED), *VERDICTS, *MARKERS, MARKERS[0] + "\n" + VERDICTS[0]]
     )
 )
-# How judges put what they say beside what they quote. Each of them means No.
+# Forms in which judges combine their verdict with a quote. Each of them means No.
 QUOTING = (
     "The response says:\n{}\nThat is no answer.\nFinal Judgement: No",
     "Final Judgement: No\nThe response was:\n{}",

@@ -1,4 +1,4 @@
-"""How votes are cast and counted."""
+"""Sampling and counting votes."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ QUESTION = [Message("user", "Write about rivers without commas.")]
 
 
 def voting(*verdicts: str) -> ScriptedBackend:
-    """A judge that says the n-th verdict on its n-th call."""
+    """A judge that gives the n-th verdict on its n-th call."""
     backend = ScriptedBackend(lambda messages, sampling: f"{verdicts[len(backend.calls) - 1]}")
     return backend
 

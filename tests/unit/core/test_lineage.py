@@ -1,4 +1,4 @@
-"""What a served folder tells of its model."""
+"""The lineage of a served model folder."""
 
 from __future__ import annotations
 

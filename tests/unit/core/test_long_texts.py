@@ -1,4 +1,4 @@
-"""What models write may be long and odd: reading it holds nobody up and takes no more room than its length."""
+"""Long and odd model output is read without blocking the event loop, in memory proportional to its length."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONG = "river" * (SHORT // 4)
 
 @pytest.fixture
 def elsewhere() -> list[int]:
-    """The sizes of what was done off the loop."""
+    """The sizes of the work that ran off the loop."""
     sizes: list[int] = []
 
     async def do(work: Callable[[], Any], size: int) -> Any:

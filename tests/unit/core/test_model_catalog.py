@@ -1,4 +1,4 @@
-"""Where base models come from: a path, a package, the Hub; downloads that resume and are checked."""
+"""Where base models come from: a path, a package, the Hub; downloads that resume and are verified."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTENT = {name: f"what {name} holds".encode() * 1000 for name in MODEL.hub_file
 
 
 class Hub(ThreadingHTTPServer):
-    """A Hub that has the catalogue's model, and breaks off each answer after `patience` bytes."""
+    """A Hub that has the catalogue's model, and ends each answer after `patience` bytes."""
 
     patience: int | None = None
     lies = False
@@ -94,7 +94,7 @@ def test_a_download_is_found_by_either_name(hub: Hub) -> None:
     assert find_base(MODEL.repository) == pulled
     assert {file.name: file.read_bytes() for file in pulled.path.iterdir()} == CONTENT
     total = sum(map(len, CONTENT.values()))
-    # The size is known before the first byte comes.
+    # The size is known before the first byte.
     assert (heard[0], heard[-1]) == ((0, total), (total, total))
     assert [done for done, _ in heard] == sorted(done for done, _ in heard)
 

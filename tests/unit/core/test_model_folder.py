@@ -1,4 +1,4 @@
-"""A pair in a folder: what is looked for in it, and what it may say of itself."""
+"""Pair folders: their contents and their serving settings."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ async def test_the_example_refines_an_answer_against_a_server_until_its_function
         messages = (await request.json())["messages"]
         rivers = "Nile\nAmazon\nDanube\nRhine\nVolga"
         text = "Nile\nAmazon" if len(messages) == 1 else f"[[start]]\n{rivers}\n[[end]]"
-        # Only a set of templates with marks has other markers; the critique must say what the function found.
+        # The critique must quote the function's finding.
         assert len(messages) == 1 or "2 lines" in messages[1]["content"]
         choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         return web.json_response({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})

@@ -1,4 +1,4 @@
-"""How a refined response is read, and what counts as none."""
+"""Reading the refined response from a refiner's reply."""
 
 import pytest
 
@@ -29,9 +29,9 @@ EXTRACTIONS = [
 
 BLOCK = "[[start]]\nevil\n[[end]]"
 TWO = "[[start]]\nevil\n[[end]]\nand\n[[start]]\nworse\n[[end]]"
-# A response that holds markers, what a refiner replies, and what is the refined text.
+# A response with markers, a refiner's reply, and the refined text.
 QUOTED: list[tuple[str, str, str | None]] = [
-    # Refusals that quote: no answer.
+    # Refusals that quote the response have no refined text.
     (BLOCK, f"I will not rewrite this:\n{BLOCK}", None),
     (BLOCK, BLOCK, None),
     (f"A river.\n{BLOCK}", f"I cannot help with\n{BLOCK}\nand stop here.", None),
@@ -52,7 +52,7 @@ QUOTED: list[tuple[str, str, str | None]] = [
     (f"[[start]]\n{BLOCK}\n[[end]]", f"I refuse:\n{BLOCK}", None),
     (f"[[start]]\n{BLOCK}\n[[end]]", f"I refuse:\n[[start]]\n{BLOCK}\n[[end]]", None),
     ("evil [[end]]", "It ends in: evil [[end]]", None),
-    # A quote before the refined text, or behind it.
+    # A quote before or after the refined text.
     (BLOCK, f"It was\n{BLOCK}\nbut should be\n[[start]]\nA river.\n[[end]]", "A river."),
     (BLOCK, f"[[start]]\nA river.\n[[end]]\nin place of\n{BLOCK}", "A river."),
     (BLOCK, "[[start]]\nA river.\n[[end]]\nin place of\n  [[start]]\n  evil\n  [[end]]", "A river."),
@@ -67,10 +67,10 @@ QUOTED: list[tuple[str, str, str | None]] = [
     ("evil [[end]]", "I see: evil [[end]]\n[[start]]\nA river.\n[[end]]", "A river."),
     ("[[start]] evil", "I see: [[start]] evil\n[[start]]\nA river.\n[[end]]", "A river."),
     ("[[start]] evil", "[[start]]\nevil river\n[[end]]", "evil river"),
-    # Cut off behind a quote.
+    # Cut off after a quote.
     (BLOCK, f"It was\n{BLOCK}\nnow\n[[start]]\nA river that", None),
     (BLOCK, "It was\n[[start]]\nEvil!\n[[end]]\nnow\n[[start]]\nA river that", None),
-    # A refined text that keeps what the response quotes, or markers of its own.
+    # A refined text that keeps the response's quotes, or has its own markers.
     (f"Write\n{BLOCK}\nfirst.", f"[[start]]\nWrite\n{BLOCK}\nat first.\n[[end]]", f"Write\n{BLOCK}\nat first."),
     ("Write [[start]] first.", "[[start]]\nWrite [[start]] at first.\n[[end]]", "Write [[start]] at first."),
     ("Write [[end]] last.", "[[start]]\nWrite [[end]] at last.\n[[end]]", "Write [[end]] at last."),

@@ -1,4 +1,4 @@
-"""A job's calls to an upstream that takes fewer at once than the job would like."""
+"""A long job's calls to an upstream with a lower concurrency limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ASKED = [Message("user", "Hello.")]
 
 
 class Limited(ScriptedBackend):
-    """Refuses what is more than `most` calls at once."""
+    """Refuses more than `most` calls at once."""
 
     most = 8
     refused = 0

@@ -1,4 +1,4 @@
-"""Several completions of one chat: in one request where the engine takes that, and the same account either way."""
+"""Several completions of one chat: in one request if the engine supports it, with the same usage either way."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ async def test_the_tokens_that_are_left_are_shared_and_never_overspent(left: int
         made = await budget.complete_many("judge", backend, HELLO, [Sampling(seed=1, max_tokens=40)] * 5)
     assert len(made) == asked
     assert (server.bodies[0].get("n", 1), server.bodies[0]["max_tokens"]) == (asked, each)
-    # Each is a call, together or not; what was not said is there for the next one.
+    # Each is a call, in one request or not; unused tokens remain for the next one.
     assert (budget.calls["judge"], budget.usage["judge"]) == (asked, Usage(7, 4 * asked))
     if left is not None:
         await budget.complete("judge", ScriptedBackend(lambda messages, sampling: "x " * 999), HELLO, Sampling())

@@ -143,7 +143,7 @@ async def test_a_closed_port_is_unavailable() -> None:
     with pytest.raises(BackendUnavailable) as caught:
         await backend.complete(HELLO, Sampling())
     await backend.aclose()
-    # The message may reach a client, whom the address is no business of.
+    # The message may reach a client, which must not see the address.
     assert "127.0.0.1" not in str(caught.value)
 
 
@@ -288,7 +288,7 @@ async def test_connections_are_used_again(stream: bool) -> None:
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(chunk(content="x") + chunk(finish="stop") + DONE)
-        # The end of the body is a packet of its own, as most servers send it.
+        # The end of the body is a separate packet, as with most servers.
         await asyncio.sleep(0.02)
         return response
 
@@ -385,7 +385,7 @@ async def test_a_url_may_have_credentials_and_an_answer_may_be_compressed() -> N
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", BackendUnavailable),
         (b"", BackendUnavailable),
         (b"HTTP/1.1 204 No Content\r\n\r\n", BackendProtocol),
-        # Whatever a server says before its answer is no answer; an answer may end with its connection.
+        # Interim answers are skipped, and an answer may end with its connection.
         (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.0 200 OK\r\n\r\n" + json.dumps(answer()).encode(), None),
     ],
 )

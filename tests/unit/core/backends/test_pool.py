@@ -1,4 +1,4 @@
-"""The pool's rules, on replicas that do as they are told and a clock that stands still."""
+"""The pool's rules, on scripted replicas and a manual clock."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_a_home_that_is_much_busier_sends_calls_to_the_least_loaded() -> N
     async with asyncio.TaskGroup() as group:
         calls = [group.create_task(test.ask()) for _ in range(17)]
         await settle()
-        # As many as one judgement and more stay together.
+        # More calls than one judgement stay together.
         assert sorted(replica.running for replica in test.replicas) == [0, 0, 17]
         calls += [group.create_task(test.ask()) for _ in range(100)]
         await settle()
@@ -83,7 +83,7 @@ async def test_a_home_that_is_much_busier_sends_calls_to_the_least_loaded() -> N
             replica.gate.set()
 
 
-# Places
+# Slots
 
 
 async def test_calls_over_the_limit_wait_and_start_in_order_of_arrival() -> None:
@@ -126,7 +126,7 @@ async def test_calls_cancelled_while_waiting_or_running_lose_no_slot() -> None:
     await settle()
     for call in calls[::2]:
         call.cancel()
-    # The places of the cancelled are handed on, and some of those who get them are cancelled in the same moment.
+    # The slots of cancelled calls are passed on, some to calls that are cancelled at the same moment.
     await asyncio.sleep(0)
     for call in calls[1:8:2]:
         call.cancel()
@@ -215,7 +215,7 @@ async def test_retry_after_of_one_replica_does_not_hold_back_another() -> None:
     first.outcomes = [BackendOverloaded("busy", status=503, retry_after=7)]
     assert await test.clock.finish(test.ask()) == second.name
     assert max(test.clock.slept) < 1
-    # Nor is it called before it wants to be.
+    # Nor is it called before its pause ends.
     assert await test.ask() == second.name
     await test.clock.advance(7)
     assert await test.ask() == first.name
@@ -239,7 +239,7 @@ async def test_no_retry_waits_beyond_the_deadline() -> None:
 
 async def test_retries_stay_within_a_fifth_of_the_calls_and_a_small_burst() -> None:
     policy = RetryPolicy(retries=3, burst=10, ratio=0.2)
-    # A stubborn quota: no fault, so the breaker stays closed.
+    # A quota is not a fault, so the breaker stays closed.
     test = pooled(FakeReplica(outcomes=[BUSY] * 10_000), retry=policy)
     await test.failures(200)
     assert len(test.notes.retries) == pytest.approx(10 + 0.2 * 200, abs=2)
@@ -267,7 +267,7 @@ async def test_calls_whose_replica_dies_all_move_to_the_other() -> None:
     await settle()
     other.gate.set()
     await test.clock.advance(0.2)
-    # More than the retry budget holds: they move work, they add none.
+    # More than the retry budget: lost connections move work and add none.
     assert await asyncio.gather(*calls) == ["b"] * 100
     assert dead.calls == 50
     await test.pool.aclose()
@@ -281,7 +281,7 @@ async def test_waiting_calls_fail_when_the_last_endpoint_dies() -> None:
     test.replicas[0].gate.set()
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(result, BackendUnavailable) for result in results)
-    # Those that waited are not sent to a server that is known to be dead.
+    # Waiting calls are not sent to a server that is known to be dead.
     assert test.replicas[0].calls <= 10
     await test.pool.aclose()
 
@@ -320,7 +320,7 @@ async def test_a_replica_that_comes_back_is_probed_tried_once_and_used() -> None
     replica.hold()
     calls = [asyncio.create_task(test.ask()) for _ in range(4)]
     await settle()
-    # One trial; the others wait for what it shows.
+    # One trial; the others wait for its result.
     assert replica.running == 1
     replica.gate.set()
     assert await asyncio.gather(*calls) == ["a"] * 4
@@ -400,7 +400,7 @@ async def test_closing_ends_the_probes_and_closes_the_replicas() -> None:
     assert test.replicas[0].closed
 
 
-# What is passed through
+# Forwarded requests
 
 
 async def passed_through(test: Pooled, said: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Callers share an upstream: however many calls one of them makes, another's wait for no more than the next place."""
+"""Callers share an upstream: however many calls one makes, another's only wait for the next free slot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.pooling import HELLO, SAMPLING, FakeReplica, settle
 
 
 class Room:
-    """One replica with so many places whose calls end when they are told to; who began is in `began`."""
+    """One replica with so many slots, whose calls end on command; `began` lists the calls that have started."""
 
     def __init__(self, places: int) -> None:
         self.began: list[str] = []
@@ -51,7 +51,7 @@ class Room:
         await settle()
 
     async def end(self, number: int) -> None:
-        """The `number`-th that began ends."""
+        """End the `number`-th call that started."""
         self.doors[number].set()
         await settle()
 
@@ -68,7 +68,7 @@ async def test_the_next_free_slot_goes_to_the_caller_with_the_fewest_calls() -> 
     assert room.began == ["flood"] * 4
     for number in range(4):
         await room.end(number)
-    # Its two calls come next, however many of the flood's were there before.
+    # Its two calls are next, however many calls of the flood arrived earlier.
     assert room.began[4:] == ["other", "other", "flood", "flood"]
     await room.close()
 

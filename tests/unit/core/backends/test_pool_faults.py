@@ -38,7 +38,7 @@ ERRORS: dict[str, type[BackendError]] = {
     "invalid json": BackendProtocol,
     "error 200": BackendProtocol,
 }
-# What comes after the first token of a stream cannot be made good.
+# A fault after the first token of a stream cannot be retried.
 AFTER = ("stall after", "reset after", "truncated")
 GARBLED = ("invalid json", "error 200")
 
@@ -53,7 +53,7 @@ def upstream() -> Iterator[FaultyUpstream]:
 async def pool_over(
     *upstreams: FaultyUpstream, retries: int = 1, timeouts: Timeouts = IMPATIENT
 ) -> AsyncIterator[PoolBackend]:
-    """A pool that leaves no task and no connection behind, and no call that the upstream still works at."""
+    """A pool; asserts that it leaves no task, no connection and no running upstream call behind."""
     before = asyncio.all_tasks()
     pool = PoolBackend(
         [OpenAIBackend(base_url=upstream.url, model="m", timeouts=timeouts) for upstream in upstreams],
@@ -69,7 +69,7 @@ async def pool_over(
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait for what another thread brings about."""
+    """Wait for a condition that another thread establishes."""
     async with asyncio.timeout(10):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.01)

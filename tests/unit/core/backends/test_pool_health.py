@@ -1,4 +1,4 @@
-"""When a pool leaves an endpoint alone, and when it does not: requests that are at fault themselves, trials, pauses."""
+"""When a pool stops calling an endpoint: faulty requests, trials, pauses."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def test_a_trial_that_no_replica_can_answer_shows_nothing() -> None:
 
 
 async def recovering() -> Pooled:
-    """One replica that was dead and has been seen to live."""
+    """One replica that was dead and has been found alive."""
     test = pooled(FakeReplica(outcomes=[LOST] * 5), retry=ONCE)
     await test.failures(5)
     await test.clock.advance(1)

@@ -1,4 +1,4 @@
-"""What is told of an upstream's errors: to clients in our own words, to the log without keys and prompts."""
+"""Reporting an upstream's errors: to clients in our own words, to the log without keys and prompts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_no_text_of_an_upstream_reaches_a_client(
     for secret in SECRETS:
         assert secret not in f"{error} {getattr(error, 'param', '')} {getattr(error, 'code', '')}"
         if secret != "10.1.2.3" or level > logging.DEBUG:
-            # Who runs the servers may know where they are.
+            # Operators may see the addresses.
             assert secret not in caplog.text
     if level > logging.DEBUG:
         assert not any(word in caplog.text for word in ("choked", "admin"))
@@ -115,7 +115,7 @@ async def test_a_prompt_that_is_too_long_is_reported_with_the_context_length(mes
         error = await failed(backend)
     assert isinstance(error, BackendRejected)
     assert error.code == "context_length_exceeded"
-    # Client libraries know it by these words.
+    # Client libraries recognise these words.
     assert "this model's maximum context length is 4096 tokens" in str(error)
 
 

@@ -1,4 +1,4 @@
-"""What a broken or hostile upstream cannot do: fill this process, or have the prompt sent elsewhere."""
+"""A broken or hostile upstream can neither fill this process nor redirect the prompt elsewhere."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ WAYS: list[Callable[[OpenAIBackend], Awaitable[None]]] = [whole, stream, forward
 
 @cache
 def packed(line: bytes) -> bytes:
-    """128 MiB of it, in some 128 KiB."""
+    """128 MiB of an answer, compressed to about 128 KiB."""
     packer = zlib.compressobj(6, zlib.DEFLATED, 31)
     block = line * (MIB // len(line))
     return b"".join([packer.compress(block) for _ in range(128)]) + packer.flush()
 
 
 def bomb(*, status: int = 200, kind: str = "application/json", line: bytes = b" ") -> Handler:
-    """A small answer that unpacks to a large one: of `line` again and again."""
+    """A small answer that decompresses to a large one of repeated `line`s."""
 
     async def handle(request: web.Request) -> web.Response:
         headers = {"Content-Encoding": "gzip", "Content-Type": kind}
@@ -179,7 +179,7 @@ async def test_a_server_that_has_moved_is_followed(status: int) -> None:
 
 @asynccontextmanager
 async def elsewhere() -> AsyncIterator[tuple[str, list[str]]]:
-    """Another server, and what it is asked."""
+    """Another server, and the requests that it gets."""
     asked: list[str] = []
 
     async def handle(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""What is found wrong with a server before it is asked for work."""
+"""Problems with a server that the probe finds before it is used."""
 
 from __future__ import annotations
 

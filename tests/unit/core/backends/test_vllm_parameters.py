@@ -1,4 +1,4 @@
-"""What vLLM in this process is never handed: its core, which many requests share, dies of what it cannot decode."""
+"""Values that must never reach vLLM's core: many requests share it, and it dies of a value that it cannot decode."""
 
 from __future__ import annotations
 

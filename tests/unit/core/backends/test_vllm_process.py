@@ -23,7 +23,7 @@ time.sleep(60)
 
 
 def killed(*arguments: str) -> tuple[subprocess.Popen[str], int]:
-    """A parent that was killed once its child was under guard, and the child's id."""
+    """A parent that was killed after its child got a guard, and the child's id."""
     parent = subprocess.Popen([sys.executable, "-c", PARENT, *arguments], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
@@ -33,7 +33,7 @@ def killed(*arguments: str) -> tuple[subprocess.Popen[str], int]:
 
 def test_a_child_ends_when_its_parent_is_killed() -> None:
     parent, _ = killed()
-    # Its output ends when the last that holds it has ended.
+    # Its output ends when the last process that holds it ends.
     assert parent.communicate(timeout=30) == ("", None)
 
 

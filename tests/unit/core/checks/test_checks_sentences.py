@@ -1,4 +1,4 @@
-"""How sentences are split; the expected splits are those of NLTK's English Punkt model."""
+"""Splitting sentences; the expected splits are those of NLTK's English Punkt model."""
 
 from __future__ import annotations
 

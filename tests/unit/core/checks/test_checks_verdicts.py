@@ -1,4 +1,4 @@
-"""What each of the 25 check types accepts and refuses."""
+"""Responses that each of the 25 check types accepts and refuses."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ VERDICTS: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
         "length_constraints:number_words",
         {"num_words": 3, "relation": "at least"},
         ["one two three", "it's so", "a-b c", "पुरानी नदी शांत"],
-        # Vowel signs, accents and joiners belong to their word; a fraction is none.
+        # Vowel signs, accents and joiners are part of their word; a fraction is not a word.
         ["one two", "!?", "पुरानी नदी", "nai\u0308ve می\u200cروم", "one two ½"],
     ),
     ("length_constraints:number_words", {"num_words": 3, "relation": "less than"}, ["one two"], ["one two three"]),

@@ -1,4 +1,4 @@
-"""`response_format`: what an answer must be, whatever the schema and the answer that a stranger sends."""
+"""`response_format` as a check, with untrusted schemas and answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATTERNED = {
 
 
 def find(schema: dict[str, Any], answer: Any) -> Finding:
-    """`answer` held against `schema`; a text is one as it stands, anything else its JSON."""
+    """Check `answer` against `schema`; a text is used as it is, anything else as its JSON."""
     check = format_check({"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
     assert check is not None
     return check.find(answer if isinstance(answer, str) else json.dumps(answer))

@@ -1,4 +1,4 @@
-"""Several answers to one request: independent drafts, one budget, the best of all that is found."""
+"""Several answers to one request: independent drafts, one budget, the best of all answers."""
 
 from __future__ import annotations
 

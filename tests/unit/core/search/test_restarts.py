@@ -1,4 +1,4 @@
-"""A budget is spent: where a tree ends without an accepted answer, another follows."""
+"""A budget is used up: if a tree ends without an accepted answer, another tree follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each strategy does, when it stops, and which answer it gives."""
+"""The strategies: their nodes, their stop reasons, and their answers."""
 
 import asyncio
 import random
@@ -38,7 +38,7 @@ async def test_a_full_bfs_takes_six_calls_of_time_after_the_draft_is_judged() ->
         judge=judging(lambda response: NO, latency),
         refiner=counting_refiner(latency),
     )
-    # One more judgement than the paper's six calls: that of the draft itself.
+    # One judgement more than the paper's six calls: that of the draft.
     assert time.monotonic() - began < 7 * latency * 1.9
 
 

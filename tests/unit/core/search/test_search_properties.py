@@ -1,4 +1,4 @@
-"""What holds for every strategy, whatever the models say, whenever they fail, and wherever it is cut off."""
+"""Properties of every strategy, whatever the models answer and wherever the search fails or ends."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ configs = st.fixed_dictionaries(
 
 
 class World:
-    """Models that answer, fail, dawdle and repeat themselves by the throw of a seeded die."""
+    """Models that answer, fail, delay and repeat themselves at random, from a seed."""
 
     def __init__(self, seed: int, faults: float) -> None:
         self.rng = random.Random(seed)
