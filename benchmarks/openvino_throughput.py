@@ -96,7 +96,7 @@ def llama_cpp(path: Path, prompts: Sequence[Sequence[int]]) -> Rate:
 async def search(engine: OpenVinoEngine) -> SearchResult:
     """A search of budget 8 with five votes, which only five of five end early."""
     backend, templates = OpenVinoBackend(engine, "m"), load_templates("brief")
-    config = SearchConfig(refine_budget=8, threshold=0.99, seed=1)
+    config = SearchConfig(budget=8, threshold=0.99, seed=1)
     sampling = Sampling(temperature=0.7, max_tokens=256)
     judge = Judge(
         backend=backend, templates=templates, votes=config.votes, threshold=config.threshold, sampling=sampling
