@@ -6,7 +6,6 @@ Cancelling a call closes its connection, which makes such servers abort the gene
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
@@ -14,9 +13,9 @@ from random import getrandbits
 from typing import Any, Final
 
 import aiohttp
-from pydantic_core import to_json
 
 from spar_core.backends.context import call_context
+from spar_core.backends.openai.encoding import encoded
 from spar_core.backends.openai.errors import backend_error, read_object
 from spar_core.backends.openai.parsing import completion_of, completions_of, single_delta
 from spar_core.backends.openai.redact import redacted, without_password
@@ -235,29 +234,22 @@ class _Call:
 
     __slots__ = ("body", "data", "limit", "path")
 
-    def __init__(self, path: str, body: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, body: Mapping[str, Any], *, length: int) -> None:
         self.path = path
         self.body = body
-        self.data = _encoded(body)
+        self.data = encoded(body, length=length)
         self.limit = size_limit(path, body, len(self.data))
 
 
 async def _prepare(path: str, body: Callable[[], Mapping[str, Any]]) -> _Call:
-    return await unless_short(lambda: _Call(path, body()))
+    length = call_context().length
+    return await unless_short(lambda: _Call(path, body(), length=length))
 
 
 async def _error_of(call: _Call, answer: Answer) -> BackendError:
     """The error of an answer with status >= 300; reads only the beginning of its body."""
     body = await read_beginning(answer.content, ERROR_BYTES)
     return backend_error(answer.status, body, answer.headers, call.body.keys())
-
-
-def _encoded(body: Mapping[str, Any]) -> bytes:
-    try:
-        return to_json(body)
-    except ValueError:
-        # Slower, but can encode lone surrogates, which a model may have written.
-        return json.dumps(body, separators=(",", ":")).encode()
 
 
 def _request_id() -> str | None:
