@@ -11,8 +11,9 @@ A package adds a variant in its own pyproject.toml; it is imported when it is fi
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from spar_core.errors import ConfigError
@@ -26,34 +27,34 @@ T = TypeVar("T")
 class Registry(Mapping[str, T], Generic[T]):
     """A read-only mapping from names to variants; `group` is the entry points' group, `kind` the noun for errors.
 
-    Iterating lists all names without importing any plugin: built-in names first, then those of entry points,
-    sorted. A lookup imports the plugin and raises ConfigError if that fails. Every use raises ConfigError if two
-    packages, or a package and the built-in variants, claim the same name.
+    A built-in variant may be written as "module:name", which is imported on first use. Iterating lists all names
+    without importing any plugin: built-in names first, then those of entry points, sorted. A lookup imports the plugin
+    and raises ConfigError if that fails. Every use raises ConfigError if two packages, or a package and the built-in
+    variants, claim the same name.
     """
 
-    def __init__(self, group: str, builtin: Mapping[str, T], *, kind: str) -> None:
+    def __init__(self, group: str, builtin: Mapping[str, T | str], *, kind: str) -> None:
         self.group = group
         self.kind = kind
         self._builtin = dict(builtin)
+        self._path: tuple[str, ...] | None = None
+        self._plugins: dict[str, EntryPoint] = {}
         self._loaded: dict[str, T] = {}
 
     def __getitem__(self, name: str) -> T:
-        if name in self._loaded:
-            return self._loaded[name]
-        if name in self._builtin and name not in self._entry_points:
-            return self._builtin[name]
-        loaded: T = self._load(self._entry_points[name])
-        self._loaded[name] = loaded
-        return loaded
+        plugins = self._entry_points()
+        if name not in self._loaded:
+            self._loaded[name] = self._load(plugins[name]) if name in plugins else self._resolve(self._builtin[name])
+        return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*self._builtin, *sorted(self._entry_points)])
+        return iter([*self._builtin, *sorted(self._entry_points())])
 
     def __len__(self) -> int:
-        return len(self._builtin) + len(self._entry_points)
+        return len(self._builtin) + len(self._entry_points())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entry_points or name in self._builtin
+        return name in self._entry_points() or name in self._builtin
 
     def find(self, name: str) -> T:
         """The variant of this name.
@@ -72,8 +73,16 @@ class Registry(Mapping[str, T], Generic[T]):
         known = ", ".join(map(repr, self)) or f"none; a package registers one by the entry point {self.group!r}"
         return f"there is no {self.kind} {name[:80]!r}; {hint}known: {known}"
 
-    @cached_property
     def _entry_points(self) -> dict[str, EntryPoint]:
+        """The plugins by name; read again only if the import path has changed."""
+        path = tuple(sys.path)
+        if path != self._path:
+            self._plugins = self._read_entry_points()
+            self._path = path
+            self._loaded.clear()
+        return self._plugins
+
+    def _read_entry_points(self) -> dict[str, EntryPoint]:
         # Imported here because most programs that import the registry never look a plugin up.
         from importlib.metadata import entry_points
 
@@ -90,6 +99,10 @@ class Registry(Mapping[str, T], Generic[T]):
                     "rename one, or uninstall one"
                 )
         return found
+
+    @staticmethod
+    def _resolve(variant: T | str) -> Any:
+        return resolve_name(variant) if isinstance(variant, str) else variant
 
     def _load(self, entry: EntryPoint) -> Any:
         try:

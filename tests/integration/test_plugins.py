@@ -7,14 +7,20 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from spar_core.types import Message, Sampling
+from spar_training.methods import method_of
+from spar_training.runs.folder import open_run
+from spar_training.runs.recipe import load_recipe
+from tests.support.pairs import refiner_script
 from tests.support.plugins import install_plugin_package
+from tests.support.scripted_stages import ScriptedExecutor
 
 SETTINGS = """
 model = "pair"
@@ -112,3 +118,22 @@ def test_a_bench_compares_a_packages_algorithm_and_reports_it(
     assert done.returncode == 0, done.stderr
     assert "acme pairs" in (tmp_path / "report.md").read_text()
     assert "acme_pairs@2/strict" in json.loads((tmp_path / "result.json").read_text())["figures"]
+
+
+async def test_a_training_run_uses_a_packages_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "installed").mkdir()
+    monkeypatch.syspath_prepend(str(install_plugin_package(tmp_path / "installed")))
+    recipe_file = tmp_path / "acme.yaml"
+    recipe_file.write_text(
+        "name: acme\ntemplates: compact\nprompts: {source: world, per_iteration: 3}\n"
+        "method: {kind: acme_first_answers, answers: 2}\n"
+    )
+    recipe = load_recipe(str(recipe_file))
+    iteration = open_run(tmp_path / "run", recipe).iteration(1)
+
+    def draft(messages: Sequence[Message], sampling: Sampling) -> str:
+        return "a plain draft"
+
+    await ScriptedExecutor(draft, refiner_script).run_stages(recipe, iteration)
+    rows = method_of(recipe).training_data(iteration).rows["actor"]
+    assert [row["answers"] for row in rows] == [("a plain draft", "a plain draft")] * 3

@@ -10,9 +10,10 @@ SOURCE = Path(__file__).parent / "plugin_package"
 
 
 def install_plugin_package(target: Path) -> Path:
-    """The module and its metadata in `target`, which belongs on the import path."""
+    """The package's modules and metadata in `target`, which belongs on the import path."""
     project = tomllib.loads((SOURCE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    shutil.copy(SOURCE / "acme_spar.py", target)
+    for module in SOURCE.glob("*.py"):
+        shutil.copy(module, target)
     metadata = target / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     metadata.mkdir()
     headers = {"Metadata-Version": "2.1", "Name": project["name"], "Version": project["version"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from spar_core.errors import ConfigError
 from spar_core.plugins import Registry
 
-BUILTIN = {"plain": "built in"}
+BUILTIN = {"plain": 1, "lazy": "math:tau"}
 
 
 @pytest.fixture
@@ -34,18 +35,30 @@ def registry() -> Registry[object]:
 def test_a_registry_lists_the_built_in_names_first_and_imports_plugins_only_when_they_are_used(install) -> None:  # type: ignore[no-untyped-def]
     install("acme", zeta="no_such_module:thing", alpha="math:pi")
     variants = registry()
-    assert list(variants) == ["plain", "alpha", "zeta"]
-    assert len(variants) == 3
+    assert list(variants) == ["plain", "lazy", "alpha", "zeta"]
+    assert len(variants) == 4
     assert "zeta" in variants
-    assert variants.find("plain") == "built in"
+    assert variants.find("plain") == 1
+    assert variants.find("lazy") == pytest.approx(6.28318, abs=1e-5)
     assert variants.find("alpha") == pytest.approx(3.14159, abs=1e-5)
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(install) -> None:  # type: ignore[no-untyped-def]
     install("acme", alpha="math:pi")
-    with pytest.raises(ConfigError, match=r"no strategy 'alhpa'; did you mean 'alpha'\? known: 'plain', 'alpha'"):
+    with pytest.raises(ConfigError, match=r"no strategy 'alhpa'; did you mean 'alpha'\? known: 'plain', .*'alpha'"):
         registry().find("alhpa")
     assert registry().get("beta") is None
+
+
+def test_a_package_that_is_added_to_the_import_path_later_is_found(tmp_path: Path, install) -> None:  # type: ignore[no-untyped-def]
+    variants = registry()
+    assert "alpha" not in variants
+    install("acme", alpha="math:pi")
+    sys.path.insert(0, str(tmp_path / "elsewhere"))
+    try:
+        assert "alpha" in variants
+    finally:
+        sys.path.remove(str(tmp_path / "elsewhere"))
 
 
 @pytest.mark.parametrize("target", ["no_such_module:thing", "math:no_such_name"])
