@@ -13,8 +13,6 @@ from spar_training.bootstrap.recipe import Stage, load_recipe
 from spar_training.bootstrap.run import Bootstrap
 from spar_training.bootstrap.ship import ship_pair
 
-_RECIPES = Path(__file__).parents[1] / "recipes" / "bootstrap"
-
 
 def run(*, recipe: str, out: Path, ship: Path | None, threads: int | None) -> None:
     """Train what is not trained yet, then write the pair.
@@ -23,8 +21,7 @@ def run(*, recipe: str, out: Path, ship: Path | None, threads: int | None) -> No
         ConfigError: the recipe is missing or wrong, or the folder's run was begun with another one.
         DataError: another process trains in the folder, or it cannot be written.
     """
-    named = _RECIPES / f"{recipe}.yaml"
-    chosen = load_recipe(named if named.exists() else Path(recipe))
+    chosen = load_recipe(recipe)
     if threads:
         torch.set_num_threads(threads)
     bootstrap = Bootstrap(chosen, out)

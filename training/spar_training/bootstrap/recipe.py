@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from spar_core.errors import ConfigError
-from spar_core.validation import StrictModel, format_validation_error
+from spar_core.validation import StrictModel
+from spar_training.storage.yaml_config import load_config
 
+_SHIPPED: Final = Path(__file__).parents[1] / "recipes" / "bootstrap"
 TaskName = Literal["copy", "actor", "refiner", "own"]
 
 
@@ -105,21 +105,10 @@ class Recipe(StrictModel):
         return {**values, **stages}
 
 
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe.
+def load_recipe(name_or_file: str) -> Recipe:
+    """A shipped recipe by name, or one from a YAML file.
 
     Raises:
-        ConfigError: the file is missing, cannot be read, is not YAML, or has a key or a value that is wrong.
+        ConfigError: there is no such recipe, it is not YAML, or a key or a value is invalid; names it.
     """
-    try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such recipe") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); --recipe takes a name or a YAML file") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text ({error}); --recipe takes a name or a YAML file") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {format_validation_error(error, whole='recipe', model=Recipe)}") from error
+    return load_config(Recipe, name_or_file, folder=_SHIPPED, what="recipe")[1]
