@@ -74,7 +74,7 @@ def refuses(port: int) -> bool:
         return asking.connect_ex(("127.0.0.1", port)) != 0
 
 
-async def test_the_stages_run_over_two_servers_of_each_model_that_end_with_them(tmp_path: Path) -> None:
+async def test_the_stages_run_over_two_servers_per_model_that_end_with_them(tmp_path: Path) -> None:
     environment = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     serving = {"engine": "command", "command": SERVE, "environment": environment, "replicas": 2}
     found = await collect(tmp_path, recipe(serving=serving))
@@ -91,7 +91,7 @@ async def test_the_stages_run_over_two_servers_of_each_model_that_end_with_them(
         assert refuses(int(ready[1]))
 
 
-async def test_a_server_that_cannot_load_its_model_says_why(tmp_path: Path) -> None:
+async def test_a_server_that_cannot_load_its_model_is_reported_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
     chosen = recipe(serving={"engine": "command", "command": SERVE, "environment": environment})
@@ -100,7 +100,7 @@ async def test_a_server_that_cannot_load_its_model_says_why(tmp_path: Path) -> N
             pytest.fail("it was not ready")
 
 
-async def test_a_run_made_again_from_its_manifest_has_the_same_bytes(tmp_path: Path) -> None:
+async def test_a_run_that_is_repeated_from_its_manifest_has_the_same_bytes(tmp_path: Path) -> None:
     first, again = tmp_path / "first", tmp_path / "again"
     await collect(first, recipe(prompts={"source": "world", "per_iteration": 4}))
     await collect(again, load_recipe(str(first / "run.json")))
@@ -111,13 +111,13 @@ async def test_a_run_made_again_from_its_manifest_has_the_same_bytes(tmp_path: P
     assert list(differences(manifest, load_recipe(str(first)))) == []
     changed = {**manifest["versions"], "torch": "0.1"}
     start = {**manifest["start"], "actor": {"model": "shipped", "sha256": "0"}}
-    told = list(differences({**manifest, "versions": changed, "start": start}, load_recipe(str(first))))
-    assert told[0].startswith("torch was 0.1, is ")
-    assert told[1:] == ["actor: shipped has changed"]
+    changes = list(differences({**manifest, "versions": changed, "start": start}, load_recipe(str(first))))
+    assert changes[0].startswith("torch was 0.1, is ")
+    assert changes[1:] == ["actor: shipped has changed"]
 
 
-def test_show_draws_a_run_that_is_under_way(tmp_path: Path) -> None:
+def test_show_prints_an_unfinished_run(tmp_path: Path) -> None:
     open_run(tmp_path, recipe())
-    told = typer.testing.CliRunner().invoke(app, ["train", "show", str(tmp_path)])
-    assert told.exit_code == 0, told.exception
-    assert "recipe" in told.stdout
+    result = typer.testing.CliRunner().invoke(app, ["train", "show", str(tmp_path)])
+    assert result.exit_code == 0, result.exception
+    assert "recipe" in result.stdout

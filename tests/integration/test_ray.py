@@ -130,7 +130,7 @@ async def collected(folder: Path, executor: Executor, upstreams: list[FaultyUpst
     return Collected(method.judged(iteration), method.searches(iteration))
 
 
-async def test_the_stages_make_the_files_that_one_process_makes(
+async def test_the_stages_write_the_files_of_a_single_process(
     tmp_path: Path, cluster: str, upstreams: list[FaultyUpstream]
 ) -> None:
     here = await collected(tmp_path / "here", LocalExecutor(), upstreams)
@@ -187,7 +187,7 @@ def workers() -> set[int]:
     return found
 
 
-async def test_a_worker_that_is_killed_costs_no_item(tmp_path: Path, cluster: str) -> None:
+async def test_a_killed_worker_loses_no_item(tmp_path: Path, cluster: str) -> None:
     killed: list[int] = []
 
     def kill(progress: Progress) -> None:
@@ -229,7 +229,7 @@ def run_driver_and_kill_it(code: str, journal: Path) -> None:
     driver.wait()
 
 
-async def test_a_driver_that_is_killed_goes_on_where_it_was(tmp_path: Path, cluster: str) -> None:
+async def test_a_killed_driver_resumes(tmp_path: Path, cluster: str) -> None:
     with FaultyUpstream(say=say).serving() as upstream:
         whole = await sampled(tmp_path / "whole.jsonl", LocalExecutor(), upstream)
         out, journal = tmp_path / "cut.jsonl", tmp_path / "cut.jsonl.journal"
@@ -247,9 +247,7 @@ async def test_a_driver_that_is_killed_goes_on_where_it_was(tmp_path: Path, clus
     assert not journal.exists()
 
 
-async def test_a_dead_upstream_ends_the_run_and_a_model_that_is_not_there_is_named(
-    tmp_path: Path, cluster: str
-) -> None:
+async def test_a_dead_upstream_ends_the_run_and_a_missing_model_is_named(tmp_path: Path, cluster: str) -> None:
     broken = FaultyUpstream(fault=lambda call: "500")
     with broken.serving(), pytest.raises(BackendUnavailable, match="run again"):
         await sampled(tmp_path / "out.jsonl", RayExecutor(workers=1), broken)
@@ -259,7 +257,7 @@ async def test_a_dead_upstream_ends_the_run_and_a_model_that_is_not_there_is_nam
 
 
 @pytest.mark.real
-async def test_the_embedded_engine_says_the_same_in_a_worker(tmp_path: Path, cluster: str) -> None:
+async def test_the_embedded_engine_gives_the_same_answers_in_a_worker(tmp_path: Path, cluster: str) -> None:
     model = ModelEndpoint(str(SHIPPED / "actor"))
     made = []
     for executor in (LocalExecutor(), RayExecutor()):
@@ -274,12 +272,12 @@ def refused(*flags: str) -> str:
     return str(CliRunner().invoke(app, ["train", "run", "--out", "/nowhere", *flags]).exception)
 
 
-def test_settings_that_cannot_be_are_named() -> None:
+def test_invalid_executor_settings_are_named() -> None:
     assert refused("--executor", "slurm") == "--executor slurm: must be local or ray"
     assert "these need --executor ray" in refused("--workers", "2")
 
 
-def test_a_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_cluster_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
     if ray.is_initialized():
@@ -311,7 +309,7 @@ except Exception as error:
 """
 
 
-def test_a_cluster_that_is_not_up_in_rays_own_time_is_told_in_a_line() -> None:
+def test_a_cluster_that_starts_too_late_is_a_one_line_error() -> None:
     paths = os.pathsep.join(str(ROOT / part) for part in (".", "server", "training"))
     env = {**os.environ, "PYTHONPATH": paths, "RAY_ADDRESS": "local"}
     ran = subprocess.run([sys.executable, "-c", LATE], env=env, capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ from rich.console import Console
 from spar_core.errors import ConfigError
 from spar_core.prompts import load_templates
 from spar_server.cli.main import app
-from spar_training.loop import Loop
+from spar_training.loop import Loop, check_recipe
 from spar_training.pipeline.executors.local import LocalExecutor
 from spar_training.runs.folder import open_run
 from spar_training.runs.recipe import Recipe, load_recipe
@@ -44,7 +44,7 @@ def loop(folder: Path, chosen: Recipe) -> Loop:
     return Loop(run=open_run(folder, chosen), executor=LocalExecutor(), console=Console(file=StringIO()))
 
 
-async def test_an_iteration_makes_a_pair_from_what_the_refiner_said_and_is_not_done_twice(tmp_path: Path) -> None:
+async def test_an_iteration_makes_a_pair_from_the_refiners_output_and_is_not_repeated(tmp_path: Path) -> None:
     pair = await loop(tmp_path, recipe()).run_iterations()
     iteration = tmp_path / "iteration-1"
     steps = json.loads((iteration / "steps.json").read_text())
@@ -60,8 +60,8 @@ async def test_an_iteration_makes_a_pair_from_what_the_refiner_said_and_is_not_d
     assert await loop(tmp_path, recipe()).run_iterations() == pair
     assert (pair.actor / "model.safetensors").stat().st_mtime_ns == before
     assert_refinements_are_asked_for_as_at_inference(iteration)
-    told = json.loads((pair.actor / "lineage.json").read_text())
-    assert told["recipe"] == {
+    lineage = json.loads((pair.actor / "lineage.json").read_text())
+    assert lineage["recipe"] == {
         "name": "small",
         "sha256": data_digest(recipe().fingerprint_fields()),
         "seed": 0,
@@ -83,7 +83,7 @@ def assert_refinements_are_asked_for_as_at_inference(iteration: Path) -> None:
         assert reply.startswith("[[start]]")
 
 
-async def test_a_run_does_not_go_on_with_another_recipe(tmp_path: Path) -> None:
+async def test_a_run_does_not_resume_with_another_recipe(tmp_path: Path) -> None:
     with open_run(tmp_path, recipe()).iteration(1).step("search"):
         pass
     with pytest.raises(ConfigError, match=r"search\.budget was 6, is 9"):
@@ -96,7 +96,7 @@ async def test_a_start_without_a_model_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "error"),
     [
         ({"training": {"actor": {"learning_rat": 1}}}, r"training\.actor: .*learning_rat"),
         ({"training": {"actor": {"learning_rate": 1}, "refiner": {"cutof": 1}}}, r"training\.refiner: .*cutof"),
@@ -104,23 +104,22 @@ async def test_a_start_without_a_model_is_named(tmp_path: Path) -> None:
         ({"templates": "nonesuch"}, "nonesuch"),
     ],
 )
-async def test_what_the_trainings_would_stumble_over_is_told_before_anything_is_called(
-    tmp_path: Path, wrong: dict[str, Any], says: str
+async def test_errors_of_the_trainings_are_found_before_the_first_call(
+    tmp_path: Path, wrong: dict[str, Any], error: str
 ) -> None:
-    with pytest.raises(ConfigError, match=says):
-        await loop(tmp_path, recipe(**wrong)).run_iterations()
-    assert not (tmp_path / "iteration-1").exists()
+    with pytest.raises(ConfigError, match=error):
+        check_recipe(recipe(**wrong))
 
 
-def test_a_recipe_with_an_unknown_key_is_refused_by_its_name(tmp_path: Path) -> None:
+def test_an_unknown_key_of_a_recipe_is_named(tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text("name: wrong\nprompts: {source: world, per_iteration: 5, of: 3}\n")
     with pytest.raises(ConfigError, match=r"prompts\.of"):
         load_recipe(str(file))
 
 
-def test_a_recipe_that_is_wrong_leaves_no_folder(tmp_path: Path) -> None:
+def test_an_invalid_recipe_leaves_no_folder(tmp_path: Path) -> None:
     words = ["--recipe", "small-pair", "--set", "training.actor.cutof=60", "--out", str(tmp_path / "run")]
-    told = typer.testing.CliRunner().invoke(app, ["train", "run", *words])
-    assert told.exit_code != 0
+    result = typer.testing.CliRunner().invoke(app, ["train", "run", *words])
+    assert result.exit_code != 0
     assert not (tmp_path / "run").exists()

@@ -70,12 +70,12 @@ def trainer_of(job: Job) -> int:
     return int((job.work / "lock").read_text())
 
 
-def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(data: Path, tmp_path: Path) -> None:
+def test_a_killed_training_resumes_to_the_weights_of_an_uninterrupted_one(data: Path, tmp_path: Path) -> None:
     job = job_of(data, tmp_path / "killed", epochs=5, save_every=2)
-    told: list[Row] = []
+    rows: list[Row] = []
 
     def kill_it(row: Row) -> None:
-        told.append(row)
+        rows.append(row)
         if row["step"] >= 6:
             os.kill(trainer_of(job), signal.SIGKILL)
 
@@ -87,11 +87,11 @@ def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(data: Path
     # As if it had been killed while it wrote this one.
     with newest.open("rb+") as file:
         file.truncate(1000)
-    told.clear()
-    assert train(job, on_progress=told.append) == job.out
+    rows.clear()
+    assert train(job, on_progress=rows.append) == job.out
     assert not job.work.exists()
-    assert told[-1]["step"] == told[-1]["total"] == 20
-    assert {"loss", "rewards/accuracies", "seconds"} <= told[-1].keys()
+    assert rows[-1]["step"] == rows[-1]["total"] == 20
+    assert {"loss", "rewards/accuracies", "seconds"} <= rows[-1].keys()
     whole = run(job_of(data, tmp_path / "whole", epochs=5, save_every=2))
     assert weights(job.out) == weights(whole) != weights(Path(str(MODELS / "actor")))
     steps = [json.loads(line)["step"] for line in (job.out / "progress.jsonl").read_text().splitlines()]
@@ -102,7 +102,7 @@ def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(data: Path
     assert (job.out / "lineage.json").stat().st_mtime_ns == before
 
 
-def test_a_training_ends_with_whoever_started_it(data: Path, tmp_path: Path) -> None:
+def test_a_training_ends_with_its_launcher(data: Path, tmp_path: Path) -> None:
     job = job_of(data, tmp_path / "out", epochs=500)
     script = (
         "import sys; from spar_training.trainers.job import load_job; from spar_training.trainers.launch import train; "
@@ -126,19 +126,19 @@ def test_a_training_ends_with_whoever_started_it(data: Path, tmp_path: Path) -> 
     pytest.fail("the training goes on")
 
 
-def test_a_model_says_where_it_comes_from(data: Path, tmp_path: Path) -> None:
+def test_a_model_has_its_lineage(data: Path, tmp_path: Path) -> None:
     made = run(
         job_of(data, tmp_path / "out", "sft", max_steps=2, seed=7, dtype="bf16", edit_token_weight=2.0, recipe=RECIPE)
     )
-    told = lineage(made)
-    assert told["recipe"] == RECIPE
-    assert told["parent"]["model"].endswith("actor")
-    assert len(told["parent"]["sha256"]) == 64
+    record = lineage(made)
+    assert record["recipe"] == RECIPE
+    assert record["parent"]["model"].endswith("actor")
+    assert len(record["parent"]["sha256"]) == 64
     data_file = data / "sft.jsonl"
     digest = hashlib.sha256(data_file.read_bytes()).hexdigest()
-    assert told["data"] == [{"path": str(data_file), "sha256": digest, "rows": 8}]
-    assert (told["job"]["seed"], told["steps"], told["rows"]["trained"], told["processes"]) == (7, 2, 8, 1)
-    assert {"torch", "transformers", "trl", "peft", "python", "spar-server"} <= told["versions"].keys()
+    assert record["data"] == [{"path": str(data_file), "sha256": digest, "rows": 8}]
+    assert (record["job"]["seed"], record["steps"], record["rows"]["trained"], record["processes"]) == (7, 2, 8, 1)
+    assert {"torch", "transformers", "trl", "peft", "python", "spar-server"} <= record["versions"].keys()
     assert "supervised fine-tuning" in (made / "README.md").read_text(encoding="utf-8")
     log = json.loads((made / "training_log.json").read_text(encoding="utf-8"))
     assert [entry["step"] for entry in log if "loss" in entry] == [1, 2]
@@ -157,7 +157,7 @@ async def test_a_model_learns_its_answers_and_to_stop(data: Path, tmp_path: Path
     assert (answer.text, answer.finish_reason) == ("The lamp is old and quiet.", "stop")
 
 
-def test_an_adapter_may_be_merged_or_left_alone(data: Path, tmp_path: Path) -> None:
+def test_an_adapter_may_be_merged_or_stay_separate(data: Path, tmp_path: Path) -> None:
     lora = {"r": 4, "alpha": 8, "targets": ["q_proj", "v_proj"]}
     merged = run(job_of(data, tmp_path / "merged", max_steps=2, lora=lora))
     alone = run(job_of(data, tmp_path / "alone", max_steps=2, lora={**lora, "merge": False}))
@@ -168,7 +168,7 @@ def test_an_adapter_may_be_merged_or_left_alone(data: Path, tmp_path: Path) -> N
     assert "LoRA, rank 4" in (alone / "README.md").read_text(encoding="utf-8")
 
 
-def test_what_cannot_be_trained_is_told_as_it_is(data: Path, tmp_path: Path) -> None:
+def test_a_training_that_cannot_run_is_an_error_of_its_kind(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="longer than max_length, 8 tokens"):
         train(job_of(data, tmp_path / "long", max_length=8))
     with pytest.raises(ConfigError, match="keep_steps: the training has only 3 steps and never reaches 1000"):
@@ -187,7 +187,7 @@ def test_what_cannot_be_trained_is_told_as_it_is(data: Path, tmp_path: Path) -> 
         train(job_of(data, made, max_steps=1, seed=1, beta=0.5))
 
 
-def test_a_job_that_changed_under_way_is_not_gone_on_with(data: Path, tmp_path: Path) -> None:
+def test_a_job_that_changed_is_not_resumed(data: Path, tmp_path: Path) -> None:
     rows = tmp_path / "dpo.jsonl"
     rows.write_bytes((data / "dpo.jsonl").read_bytes())
     job = job_of(tmp_path, tmp_path / "out", epochs=500, save_every=1)
@@ -205,7 +205,7 @@ def test_a_job_that_changed_under_way_is_not_gone_on_with(data: Path, tmp_path: 
         run(job)
 
 
-def test_a_job_without_a_checkpoint_may_begin_anew_with_other_keys(data: Path, tmp_path: Path) -> None:
+def test_a_job_without_a_checkpoint_may_start_over_with_other_keys(data: Path, tmp_path: Path) -> None:
     job = job_of(data, tmp_path / "out", epochs=500)
 
     def stop(row: Row) -> None:
@@ -213,21 +213,21 @@ def test_a_job_without_a_checkpoint_may_begin_anew_with_other_keys(data: Path, t
 
     with pytest.raises(KeyboardInterrupt):
         train(job, on_progress=stop)
-    told: list[Row] = []
-    train(job_of(data, tmp_path / "out", batch_size=1, max_length=64), on_progress=told.append)
-    assert [row["total"] for row in told] == [8] * 9
+    rows: list[Row] = []
+    train(job_of(data, tmp_path / "out", batch_size=1, max_length=64), on_progress=rows.append)
+    assert [row["total"] for row in rows] == [8] * 9
     again: list[Row] = []
     # Stopped before its caller heard, it still tells what it did.
     train(job_of(data, tmp_path / "out", batch_size=1, max_length=64), on_progress=again.append)
-    assert again == told
+    assert again == rows
 
 
 @pytest.mark.slow
 def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m")
     job = job_of(data, tmp_path / "two")
-    told: list[Row] = []
-    made = train(job, on_progress=told.append, launcher=launcher)
+    rows: list[Row] = []
+    made = train(job, on_progress=rows.append, launcher=launcher)
     # Eight rows, two at a time on each of two devices.
-    assert (lineage(made)["processes"], told[-1]["total"]) == (2, 2)
+    assert (lineage(made)["processes"], rows[-1]["total"]) == (2, 2)
     assert weights(made) != weights(Path(str(MODELS / "actor")))

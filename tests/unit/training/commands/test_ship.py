@@ -1,4 +1,4 @@
-"""A finished run's pair as one folder that says by itself what made it."""
+"""A finished run's pair as one self-contained folder."""
 
 from __future__ import annotations
 

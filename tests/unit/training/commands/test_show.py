@@ -33,14 +33,14 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-def told(path: Path, *, check: bool = False) -> str:
+def shown(path: Path, *, check: bool = False) -> str:
     out = StringIO()
     show(path, check=check, console=Console(file=out, width=240))
     return out.getvalue()
 
 
 def test_a_run_is_shown_with_its_figures_by_iteration_and_its_newest_models_parents(run: Path) -> None:
-    text = told(run)
+    text = shown(run)
     assert "mine in" in text
     assert "seed 4" in text
     (figures,) = (line for line in text.splitlines() if "0.500" in line and "0.625" in line)
@@ -52,7 +52,7 @@ def test_a_run_is_shown_with_its_figures_by_iteration_and_its_newest_models_pare
 
 
 def test_a_model_is_shown_with_data_recipe_seeds_versions_and_code(run: Path) -> None:
-    text = told(run / "iteration-2" / "actor")
+    text = shown(run / "iteration-2" / "actor")
     for part in ("by dpo on", "dpo.jsonl (1 rows", "2 rows left out", "30 steps, seed 9, learning rate 2e-07"):
         assert part in text
     for part in ("iteration 2 of the recipe mine (abababababab), seed 4", "torch 2.13.0, code c0dec0dec0de"):
@@ -61,10 +61,10 @@ def test_a_model_is_shown_with_data_recipe_seeds_versions_and_code(run: Path) ->
 
 
 def test_a_check_names_what_has_changed(run: Path) -> None:
-    assert "changed since" not in told(run / "iteration-2/actor", check=True).replace("nothing has changed since", "")
+    assert "changed since" not in shown(run / "iteration-2/actor", check=True).replace("nothing has changed since", "")
     (run / "iteration-1" / "dpo.jsonl").write_text("{}\n")
     (run.parent / "start" / "model.safetensors").write_bytes(b"other")
-    text = told(run / "iteration-2/actor", check=True)
+    text = shown(run / "iteration-2/actor", check=True)
     assert f"{run}/iteration-1/dpo.jsonl: has changed since" in text
     assert f"{run.parent}/start: its weights are not those" in text
 
@@ -76,9 +76,9 @@ def test_a_chain_is_followed_in_a_run_that_was_moved(run: Path) -> None:
     assert [each.lineage is None for each in chain] == [False, False, True]
 
 
-def test_what_is_no_model_or_damaged_is_named(run: Path) -> None:
+def test_a_folder_without_a_model_or_with_a_damaged_one_is_named(run: Path) -> None:
     with pytest.raises(ConfigError, match="neither a run"):
-        told(run / "iteration-1")
+        shown(run / "iteration-1")
     (run / "iteration-1" / "actor" / "lineage.json").write_text("{")
     with pytest.raises(DataError, match=r"lineage\.json: damaged"):
-        told(run / "iteration-2" / "actor")
+        shown(run / "iteration-2" / "actor")

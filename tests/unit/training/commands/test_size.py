@@ -53,7 +53,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_shape_of_a_run_is_what_its_files_count(run: Path) -> None:
+def test_the_shape_of_a_run_follows_from_its_files(run: Path) -> None:
     shape = measured(run)
     assert (shape.negatives, shape.nodes, shape.accepted) == (0.5, 2.0, 0.8)
     assert shape.rows == {"refinement": 0.4, "sample_yes": 0.2}
@@ -83,11 +83,11 @@ def test_gpu_hours_are_flops_over_the_assumed_share_of_the_peak(run: Path) -> No
     assert gpu_hours(RECIPE, actor) == pytest.approx((6 + 2) * 12_000 * 1e9 / 5e13 / 3600)
 
 
-def test_without_a_run_only_the_most_is_told() -> None:
-    told = page(load_recipe("llama-3-70b"), None, prompt_tokens=50, answer_tokens=400)
-    assert "| Expected" not in told
+def test_without_a_run_only_upper_bounds_are_shown() -> None:
+    text = page(load_recipe("llama-3-70b"), None, prompt_tokens=50, answer_tokens=400)
+    assert "| Expected" not in text
     # Ten thousand prompts, each with a whole search of fifteen nodes and five votes for each.
-    assert "| search: judgements | 750,000 |" in told
+    assert "| search: judgements | 750,000 |" in text
 
 
 def test_a_run_without_data_is_named(tmp_path: Path) -> None:

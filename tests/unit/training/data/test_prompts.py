@@ -10,7 +10,7 @@ from spar_training.data.prompts import read_messages
 ASKED = {"role": "user", "content": "Where does the Elbe end?"}
 
 
-def test_text_and_parts_of_text_are_read_and_other_keys_kept() -> None:
+def test_text_and_text_parts_are_read_and_other_keys_preserved() -> None:
     parts = [{"type": "text", "text": "Where does "}, {"type": "text", "text": "the Elbe end?"}]
     read = read_messages(
         [{"role": "system", "content": "Be brief."}, {"role": "user", "content": parts, "name": "ann"}]
@@ -19,7 +19,7 @@ def test_text_and_parts_of_text_are_read_and_other_keys_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "says"),
+    ("value", "error"),
     [
         (None, r"messages: must be a non-empty list"),
         ([], r"messages: must be a non-empty list"),
@@ -41,6 +41,6 @@ def test_text_and_parts_of_text_are_read_and_other_keys_kept() -> None:
         ),
     ],
 )
-def test_a_wrong_message_is_refused_by_its_place(value: object, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_an_invalid_message_is_refused_with_its_field(value: object, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
         read_messages(value)

@@ -49,7 +49,7 @@ def test_a_tie_and_an_abstention_are_neither_yes_nor_no() -> None:
     assert [item.responses[place] for place in item.with_verdict(True)] == ["good"]
 
 
-def test_one_negative_a_prompt_is_drawn_from_those_judged_no_and_the_seed_decides() -> None:
+def test_one_negative_per_prompt_is_drawn_by_the_seed_from_the_responses_judged_no() -> None:
     items = [judged(a="nnn", b="yyy", c="nny")]
     drawn = {choose_negatives(items, seed=seed)[0].response for seed in range(20)}
     assert drawn == {"a", "c"}
@@ -57,7 +57,7 @@ def test_one_negative_a_prompt_is_drawn_from_those_judged_no_and_the_seed_decide
     assert choose_negatives([judged(b="yyy")], seed=0) == []
 
 
-def test_a_refined_pair_is_an_accepted_refinement_against_the_response_that_it_began_with() -> None:
+def test_a_refined_pair_is_an_accepted_refinement_against_its_original_response() -> None:
     accepted = searched(node((0,), "hello you", "nnn"), node((0, 1), "hello hello", "yyy"))
     (pair,) = refined_pairs([accepted, searched(node((0,), "hello you", "nnn"))])
     assert (pair["chosen"][0]["content"], pair["rejected"][0]["content"]) == ("hello hello", "hello")
@@ -69,7 +69,7 @@ def test_a_sampled_pair_needs_both_verdicts() -> None:
     assert (pair["chosen"][0]["content"], pair["rejected"][0]["content"]) == ("good", "bad")
 
 
-def test_a_refinement_row_is_the_step_that_was_accepted_asked_for_as_at_inference() -> None:
+def test_a_refinement_row_is_the_accepted_step_prompted_as_in_inference() -> None:
     search = searched(node((0,), "hello you", "nnn"), node((0, 1), "hello hello", "yyy"))
     rows, _ = refiner_conversations([], [search], templates=TEMPLATES, caps=CAPS, seed=0)
     (row,) = [row for row in rows if row["kind"] == "refinement"]
@@ -79,7 +79,7 @@ def test_a_refinement_row_is_the_step_that_was_accepted_asked_for_as_at_inferenc
     assert row["source_text"] == "[[start]]\nhello you\n[[end]]"
 
 
-def test_judgements_come_from_contested_votes_only_and_of_a_tree_one_of_each_verdict() -> None:
+def test_judgements_are_contested_ones_and_at_most_one_of_each_verdict_per_tree() -> None:
     search = searched(
         node((0,), "one", "nny"), node((1,), "two", "nyn"), node((2,), "three", "nnn"), node((1, 0), "four", "yyn")
     )
@@ -90,14 +90,14 @@ def test_judgements_come_from_contested_votes_only_and_of_a_tree_one_of_each_ver
     assert said == {"tree_no": "0n", "tree_yes": "0y", "sample_yes": "1y"}
 
 
-def test_caps_and_repeated_judge_prompts_leave_rows_out_and_say_so() -> None:
+def test_rows_over_a_cap_and_with_repeated_judge_prompts_are_left_out_and_counted() -> None:
     items = [judged(unsure="nyy", other="yny"), judged(unsure="nyy")]
     rows, left_out = refiner_conversations(items, [], templates=TEMPLATES, caps={**CAPS, "sample_yes": 1}, seed=0)
     assert len(rows) == 1
     assert sum(left_out.values()) == 2
 
 
-def test_a_cap_keeps_the_order() -> None:
+def test_a_cap_preserves_the_order() -> None:
     rows = [{"id": str(number)} for number in range(9)]
     kept = capped(rows, 4, seed=1)
     assert len(kept) == 4

@@ -9,7 +9,7 @@ from spar_core.types import Message, Sampling
 from spar_training.inference.client import open_backend
 
 
-async def test_a_jobs_model_keeps_to_its_part_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_cache_of_a_jobs_model_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spar_training.inference.client.physical_memory_mib", lambda: 80)
     async with open_backend(str(shipped_pair() / "actor"), in_flight=4096) as backend:
         engine = backend.engine.engine  # type: ignore[attr-defined]

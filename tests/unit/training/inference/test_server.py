@@ -1,4 +1,4 @@
-"""Servers that a run starts by a command: what they are told, and what is said when one does not come up."""
+"""Servers that a run starts by a command: their settings, and the errors when one does not come up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spar_training.inference.client import open_backend
 from spar_training.inference.config import Serving
 from spar_training.inference.server import serve_model
 
-# Says what it was started with and answers OpenAI's list of models; replica 1 may be told to die at once.
+# Prints what it was started with and serves OpenAI's list of models; replica 1 may be set to die at once.
 SERVER = """
 import http.server, json, os, sys, time
 model, name, port, replica, dying = sys.argv[1:]
@@ -57,28 +57,28 @@ def gone(pid: str) -> bool:
     return False
 
 
-async def test_each_replica_is_told_its_model_port_and_gpus_and_ends_with_the_block(tmp_path: Path) -> None:
+async def test_each_replica_gets_its_model_port_and_gpus_and_ends_with_the_block(tmp_path: Path) -> None:
     async with serve_model("models/a", serving(), name="actor", logs=tmp_path) as place:
         assert place.model == "actor"
         assert len(set(place.urls)) == 2
     for replica, gpus in enumerate(("0,1", "2,3")):
-        told = said(tmp_path, replica)
-        assert (told["model"], told["name"], told["gpus"]) == ("models/a", "actor", gpus)
-        assert gone(told["pid"])
+        started = said(tmp_path, replica)
+        assert (started["model"], started["name"], started["gpus"]) == ("models/a", "actor", gpus)
+        assert gone(started["pid"])
 
 
-async def test_a_server_that_dies_at_its_start_is_told_by_the_end_of_its_log_and_takes_the_others_along(
+async def test_a_server_that_dies_at_its_start_is_reported_with_its_log_and_ends_the_others(
     tmp_path: Path,
 ) -> None:
-    told = r"ended with 3 before it was ready\n.*actor-1\.log:\nloading models/a\nCUDA error: no such device"
-    with pytest.raises(BackendUnavailable, match=told):
+    error = r"ended with 3 before it was ready\n.*actor-1\.log:\nloading models/a\nCUDA error: no such device"
+    with pytest.raises(BackendUnavailable, match=error):
         async with serve_model("models/a", serving(dying="1"), name="actor", logs=tmp_path):
             pytest.fail("it was not ready")
     if (tmp_path / "actor-0.log").stat().st_size:
         assert gone(said(tmp_path, 0)["pid"])
 
 
-async def test_a_server_that_ends_while_it_is_called_is_told_by_the_end_of_its_log(tmp_path: Path) -> None:
+async def test_a_server_that_ends_during_a_call_is_reported_with_its_log(tmp_path: Path) -> None:
     async def call() -> None:
         async with (
             serve_model("m", serving(), name="actor", logs=tmp_path) as place,
@@ -86,8 +86,8 @@ async def test_a_server_that_ends_while_it_is_called_is_told_by_the_end_of_its_l
         ):
             await backend.complete([Message("user", "Hi")], Sampling())
 
-    told = r"(?s)the server that the run started ended with 9\n[^\n]*actor-1\.log:\n.*out of memory"
-    with pytest.raises(BackendUnavailable, match=told):
+    error = r"(?s)the server that the run started ended with 9\n[^\n]*actor-1\.log:\n.*out of memory"
+    with pytest.raises(BackendUnavailable, match=error):
         await call()
 
 
@@ -100,7 +100,7 @@ async def test_servers_that_hang_are_all_killed_after_one_wait(tmp_path: Path, m
     assert 1.0 <= time.monotonic() - began < 3.0
 
 
-async def test_an_answer_may_take_as_long_as_the_recipe_says(tmp_path: Path) -> None:
+async def test_an_answer_may_take_as_long_as_the_recipe_allows(tmp_path: Path) -> None:
     slow = serving(answer_within_s=0.2, replicas=1)
     async with (
         serve_model("m", slow, name="actor", logs=tmp_path) as place,
@@ -110,7 +110,7 @@ async def test_an_answer_may_take_as_long_as_the_recipe_says(tmp_path: Path) -> 
             await backend.complete([Message("user", "Hi")], Sampling())
 
 
-async def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> None:
+async def test_a_server_that_is_not_ready_in_time_is_stopped(tmp_path: Path) -> None:
     slow = serving(command=[sys.executable, "-c", "import time; time.sleep(60)"], ready_within_s=0.1)
     with pytest.raises(BackendUnavailable, match="not ready in time"):
         async with serve_model("m", slow, name="actor", logs=tmp_path):
@@ -118,11 +118,11 @@ async def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_told_to_end_or_killed_ends_its_servers(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_run_that_is_terminated_or_killed_ends_its_servers(number: signal.Signals, tmp_path: Path) -> None:
     recipe = {"name": "mine", "prompts": {"source": "world", "per_iteration": 2}, "iterations": 1}
-    told = serving().model_dump(mode="json")
+    settings = serving().model_dump(mode="json")
     training = {"actor": {"learning_rate": 1}, "refiner": {"learning_rate": 1}}
-    (tmp_path / "mine.yaml").write_text(json.dumps({**recipe, "serving": told, "training": training}))
+    (tmp_path / "mine.yaml").write_text(json.dumps({**recipe, "serving": settings, "training": training}))
     words = ["-m", "spar_server.cli", "train", "run", "--recipe", str(tmp_path / "mine.yaml"), "--out", str(tmp_path)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     log = tmp_path / "iteration-1" / "logs" / "mine-actor-0.log"
@@ -138,7 +138,7 @@ def test_a_run_that_is_told_to_end_or_killed_ends_its_servers(number: signal.Sig
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "error"),
     [
         ({"command": ["no-such-command"]}, "no-such-command cannot be started"),
         (
@@ -147,7 +147,7 @@ def test_a_run_that_is_told_to_end_or_killed_ends_its_servers(number: signal.Sig
         ),
     ],
 )
-async def test_a_wrong_command_is_named(changes: dict[str, object], told: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=told):
+async def test_a_wrong_command_is_named(changes: dict[str, object], error: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=error):
         async with serve_model("m", serving(**changes), name="actor", logs=tmp_path):
             pytest.fail("it was started")

@@ -45,7 +45,7 @@ def test_a_log_gets_a_line_at_first_then_every_ten_seconds_and_at_the_end() -> N
     ]
 
 
-def test_what_an_earlier_run_did_is_no_part_of_the_rate() -> None:
+def test_items_of_an_earlier_run_do_not_count_towards_the_rate() -> None:
     console, clock = a_log(), Clock()
     with item_progress("sample", console=console, clock=clock) as tell:
         clock.now = 4.0
@@ -65,7 +65,7 @@ def test_the_rate_follows_an_upstream_that_slows_down() -> None:
     assert text_of(console).splitlines()[-1] == "sample: 1,200 of 2,000, 1.0/s, 13:20 left"
 
 
-def test_failures_and_the_live_figure_are_told() -> None:
+def test_failures_and_the_live_figure_are_shown() -> None:
     console, clock = a_log(), Clock()
     with item_progress("judge", console=console, live=lambda progress: "[b] 62% accepted", clock=clock) as tell:
         clock.now = 2.0
@@ -73,7 +73,7 @@ def test_failures_and_the_live_figure_are_told() -> None:
     assert text_of(console) == "judge: 10 of 10, 0.5/s, 3 failed, [b] 62% accepted\n"
 
 
-def test_an_interrupted_job_says_how_far_it_came() -> None:
+def test_an_interrupted_job_prints_its_progress() -> None:
     console, clock = a_log(), Clock()
 
     def interrupted() -> None:

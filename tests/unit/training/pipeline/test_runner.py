@@ -28,7 +28,7 @@ async def double(item: Numbered) -> dict[str, Any]:
     return {"twice": 2 * int(item.id)}
 
 
-async def test_rows_come_in_the_items_order_whatever_finished_first(tmp_path: Path) -> None:
+async def test_rows_are_in_the_order_of_the_items_whatever_finished_first(tmp_path: Path) -> None:
     rows = await run_items(ITEMS, double, out=tmp_path / "out.jsonl")
     assert [row["id"] for row in rows] == [item.id for item in ITEMS]
     assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == rows
@@ -89,7 +89,7 @@ async def test_finished_work_is_read_not_done_again(tmp_path: Path) -> None:
 
 async def test_an_item_that_keeps_failing_is_set_aside_with_its_reason_and_counted(tmp_path: Path) -> None:
     tries = 0
-    told: list[Progress] = []
+    progress: list[Progress] = []
 
     async def work(item: Numbered) -> dict[str, Any]:
         nonlocal tries
@@ -100,12 +100,12 @@ async def test_an_item_that_keeps_failing_is_set_aside_with_its_reason_and_count
             raise ItemFailed("an empty response")
         return {}
 
-    rows = await run_items(ITEMS, work, out=tmp_path / "out.jsonl", policy=Policy(tries=3), on_progress=told.append)
+    rows = await run_items(ITEMS, work, out=tmp_path / "out.jsonl", policy=Policy(tries=3), on_progress=progress.append)
     aside = [json.loads(line) for line in failed_file(tmp_path / "out.jsonl").read_text().splitlines()]
     assert aside == [{"id": "3", "failed": "BackendUnavailable: 502"}, {"id": "4", "failed": "an empty response"}]
     assert tries == 3
     assert len(rows) == 8
-    assert (max(p.done for p in told), max(p.failed for p in told)) == (10, 2)
+    assert (max(p.done for p in progress), max(p.failed for p in progress)) == (10, 2)
 
 
 async def test_a_dead_upstream_ends_the_run_and_sets_nothing_aside(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ async def test_an_upstream_that_dies_near_the_end_ends_the_run_and_sets_nothing_
     assert failed_file(tmp_path / "out.jsonl").read_text() == ""
 
 
-async def test_the_last_item_is_set_aside_when_another_can_be_done_again(tmp_path: Path) -> None:
+async def test_the_last_item_is_set_aside_if_an_earlier_one_still_succeeds(tmp_path: Path) -> None:
     async def work(item: Numbered) -> dict[str, Any]:
         if item.id == "9":
             raise BackendUnavailable("502")

@@ -22,7 +22,7 @@ from spar_training.storage.files import write_rows
 RECIPE = Recipe.model_validate({"name": "r", "prompts": {"source": "world", "per_iteration": 5}})
 
 
-def test_a_step_is_kept_with_what_it_counted_and_the_time_of_all_its_tries(tmp_path: Path) -> None:
+def test_a_step_is_recorded_with_its_counts_and_the_time_of_all_tries(tmp_path: Path) -> None:
     iteration = open_run(tmp_path, RECIPE).iteration(1)
 
     def fail() -> None:
@@ -43,7 +43,7 @@ def test_a_run_may_be_given_more_iterations(tmp_path: Path) -> None:
     assert open_run(tmp_path, RECIPE.model_copy(update={"iterations": 5})).recipe.iterations == 5
 
 
-def test_status_of_a_run_that_was_given_more_iterations_tells_of_them(tmp_path: Path) -> None:
+def test_the_manifest_holds_the_largest_number_of_iterations(tmp_path: Path) -> None:
     open_run(tmp_path, RECIPE)
     open_run(tmp_path, RECIPE.model_copy(update={"iterations": 5}))
     assert read_run(tmp_path).recipe.iterations == 5
@@ -51,7 +51,7 @@ def test_status_of_a_run_that_was_given_more_iterations_tells_of_them(tmp_path: 
     assert read_run(tmp_path).recipe.iterations == 5
 
 
-def test_a_run_goes_on_wherever_its_models_are_served_and_trained_now(tmp_path: Path) -> None:
+def test_a_run_may_resume_with_other_servers_and_trainers(tmp_path: Path) -> None:
     open_run(tmp_path, RECIPE)
     served = Serving(engine="command", command=("vllm", "serve", "{model}"), replicas=4)
     training = {"launcher": ("accelerate", "launch", "-m"), "actor": {"threads": 2, "save_every": 7}}
@@ -70,7 +70,7 @@ def finish(iteration: Iteration, *steps: str) -> None:
             pass
 
 
-def test_any_key_may_change_until_a_step_is_begun(tmp_path: Path) -> None:
+def test_any_key_may_change_until_a_step_has_started(tmp_path: Path) -> None:
     open_run(tmp_path, RECIPE)
     other = changed(seed=4, templates="compact", start={"actor": "shipped"})
     open_run(tmp_path, other)
@@ -103,7 +103,7 @@ def test_a_key_may_change_until_a_step_that_uses_it_is_finished(
         open_run(tmp_path, RECIPE)
 
 
-def test_what_is_half_done_by_a_key_is_named_with_the_way_to_do_it_anew(tmp_path: Path) -> None:
+def test_the_error_for_a_half_done_step_says_how_to_start_it_over(tmp_path: Path) -> None:
     iteration = open_run(tmp_path, RECIPE).iteration(1)
     finish(iteration, "prompts")
     journal = iteration.file("samples.jsonl.journal")
@@ -114,7 +114,7 @@ def test_what_is_half_done_by_a_key_is_named_with_the_way_to_do_it_anew(tmp_path
         open_run(tmp_path, RECIPE)
 
 
-def test_a_run_that_was_started_with_deprecated_keys_goes_on(tmp_path: Path) -> None:
+def test_a_run_that_was_started_with_deprecated_keys_resumes(tmp_path: Path) -> None:
     run = open_run(tmp_path, changed(actor_data={"max_pairs": 5}, evaluation={"judged_prompts": 7}))
     finish(run.iteration(1), "prompts", "sample", "data", "evaluation")
     manifest = json.loads((tmp_path / "run.json").read_text())
@@ -144,15 +144,15 @@ def test_damaged_steps_are_named_by_their_file(tmp_path: Path) -> None:
             iteration.steps()
 
 
-def test_status_tells_finished_steps_and_what_is_under_way(tmp_path: Path) -> None:
+def test_finished_and_unfinished_steps_are_shown(tmp_path: Path) -> None:
     iteration = open_run(tmp_path, RECIPE).iteration(1)
     with iteration.step("sample") as counts:
         counts |= {"items": 5, "failed": 1}
     iteration.file("judgements.jsonl.journal").write_text('{"id": "1"}\n{"id": "2"}\n{"id')
-    told = StringIO()
-    show(tmp_path, console=Console(file=told, width=120))
-    assert "items 5, failed 1" in told.getvalue()
-    assert "unfinished, 2 items done" in told.getvalue()
+    screen = StringIO()
+    show(tmp_path, console=Console(file=screen, width=120))
+    assert "items 5, failed 1" in screen.getvalue()
+    assert "unfinished, 2 items done" in screen.getvalue()
 
 
 def test_a_figure_of_nothing_is_null_in_the_file_and_a_dash_on_the_screen(tmp_path: Path) -> None:
@@ -165,9 +165,9 @@ def test_a_figure_of_nothing_is_null_in_the_file_and_a_dash_on_the_screen(tmp_pa
         counts |= figures(folder)
     assert '"refinement_success": null' in iteration.file("steps.json").read_text()
     for shown in (show, show_models):
-        told = StringIO()
-        shown(tmp_path, console=Console(file=told, width=300))
-        assert re.search("refinement success .*–", told.getvalue())
+        screen = StringIO()
+        shown(tmp_path, console=Console(file=screen, width=300))
+        assert re.search("refinement success .*–", screen.getvalue())
 
 
 def test_a_figure_that_an_earlier_version_wrote_as_nan_is_unknown(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_the_shipped_pairs_lineage_names_the_recipe_that_made_it() -> None:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_a_backbones_recipe_says_the_papers_settings(name: str, tmp_path: Path) -> None:
+def test_a_backbones_recipe_has_the_settings_of_the_paper(name: str, tmp_path: Path) -> None:
     recipe = load_recipe(name)
     for key in ("iterations", "sample", "judge", "search", "actor_data", "refiner_data"):
         assert getattr(recipe, key) == getattr(PAPERS, key), key
@@ -67,20 +67,20 @@ def test_a_launchers_configuration_ships_with_the_recipe(name: str) -> None:
     assert words[-1] == "-m"
 
 
-def test_a_replica_has_gpus_of_its_own() -> None:
+def test_each_replica_has_its_own_gpus() -> None:
     serving = load_recipe("llama-3-70b").serving
     assert (serving.replicas, serving.gpus_per_replica) == (2, 4)
     assert serving.environment == {"CUDA_VISIBLE_DEVICES": "{gpus}"}
 
 
-def test_a_missing_model_is_named_with_the_way_to_give_one() -> None:
+def test_a_missing_model_is_named_with_the_fix() -> None:
     with pytest.raises(
         ConfigError, match=r"start\.actor: no model in models/llama-3-8b-sft-actor .* --set start\.actor"
     ):
         start_pair(load_recipe("llama-3-8b"))
 
 
-def test_missing_prompts_are_named_before_anything_is_begun(tmp_path: Path) -> None:
+def test_missing_prompts_are_named_before_a_run_starts(tmp_path: Path) -> None:
     recipe = load_recipe(
         "glm-4-9b", ["start.actor=shipped", "start.refiner=shipped", f"prompts.file={tmp_path}/p.jsonl"]
     )
@@ -89,7 +89,7 @@ def test_missing_prompts_are_named_before_anything_is_begun(tmp_path: Path) -> N
     assert not (tmp_path / "run").exists()
 
 
-def test_a_change_goes_before_what_the_recipe_says() -> None:
+def test_a_change_overrides_the_recipe() -> None:
     changed = load_recipe("small-pair", ["search.budget=6", "training.actor.lora={r: 4}", "prompts.per_iteration=9"])
     assert (changed.search.budget, changed.prompts.per_iteration) == (6, 9)
     assert changed.training.actor["lora"] == {"r": 4}
@@ -97,7 +97,7 @@ def test_a_change_goes_before_what_the_recipe_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "error"),
     [
         ("search.budgets=6", r"^--set search\.budgets=6: search\.budgets: there is no such key; did you mean budget\?"),
         (
@@ -115,12 +115,12 @@ def test_a_change_goes_before_what_the_recipe_says() -> None:
         ("judge.votes=none", r"^--set judge\.votes=none: judge\.votes: Input should be a valid integer"),
     ],
 )
-def test_a_wrong_change_is_named(change: str, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_an_invalid_change_is_named(change: str, error: str) -> None:
+    with pytest.raises(ConfigError, match=error):
         load_recipe("small-pair", [change])
 
 
-def test_what_is_wrong_in_the_file_itself_is_not_blamed_on_a_change(tmp_path: Path) -> None:
+def test_an_error_in_the_file_is_not_blamed_on_a_change(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("name: mine\nprompts: {source: world, per_iteration: 5, of: 3}\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml: prompts\.of: there is no such key"):
@@ -133,7 +133,7 @@ def test_a_launcher_with_an_unknown_field_is_named() -> None:
         launcher_of(recipe)
 
 
-def test_what_is_no_recipe_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="neither a shipped recipe"):
         load_recipe("nothing")
     (tmp_path / "run.json").write_text("{}")
@@ -142,7 +142,7 @@ def test_what_is_no_recipe_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["serving.engine=urls", "serving.urls=[http://there:8000/v1]"])
-def test_servers_named_by_url_are_refused_with_what_to_do_instead(change: str) -> None:
+def test_servers_named_by_url_are_refused_with_the_alternative(change: str) -> None:
     with pytest.raises(ConfigError, match=r"serving: servers cannot .*engine: command.*forwards {port}"):
         load_recipe("small-pair", [change])
 
@@ -165,7 +165,7 @@ def test_a_pair_may_be_measured_on_prompts_of_a_file(tmp_path: Path) -> None:
         load_recipe("small-pair", evaluation[:1])
 
 
-def test_a_recipe_that_measures_on_no_file_is_what_it_was_before_there_were_any() -> None:
+def test_the_fingerprint_of_a_recipe_without_an_evaluation_file_has_no_such_key() -> None:
     assert "file" not in load_recipe("small-pair").fingerprint_fields()["evaluation"]
 
 

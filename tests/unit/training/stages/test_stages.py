@@ -21,14 +21,14 @@ JUDGE = JudgeResponses("compact", votes=2, sampling=Sampling(max_tokens=9), seed
 SAMPLED = SampledItem(PROMPT, ("hello", None, "good day", "hello"))
 
 
-async def test_an_engine_that_answers_once_a_call_is_asked_for_each_response_by_a_seed_of_its_own() -> None:
+async def test_an_engine_with_one_answer_per_call_gets_one_seed_per_response() -> None:
     backend = ScriptedBackend(always("hello"))
     row = await SAMPLE.work(PROMPT, backend)
     assert [answer["text"] for answer in row["responses"]] == ["hello"] * 3
     assert len({sampling.seed for _, sampling in backend.calls}) == 3
 
 
-async def test_a_server_is_asked_for_all_responses_to_a_prompt_in_one_request() -> None:
+async def test_a_server_gets_one_request_for_all_responses_to_a_prompt() -> None:
     with FaultyUpstream().serving() as upstream:
         async with open_backend("actor", urls=[upstream.url]) as backend:
             row = await SAMPLE.work(PROMPT, backend)
@@ -36,7 +36,7 @@ async def test_a_server_is_asked_for_all_responses_to_a_prompt_in_one_request() 
     assert [answer["text"] for answer in row["responses"]] == ["one two three four"] * 3
 
 
-async def test_equal_responses_share_a_judgement_and_one_that_is_unusable_has_none() -> None:
+async def test_equal_responses_share_a_judgement_and_unusable_ones_have_none() -> None:
     backend = ScriptedBackend(always("Final Judgement: Yes"))
     row = await JUDGE.work(SAMPLED, backend)
     first, unusable, other, again = row["judgements"]
@@ -47,7 +47,7 @@ async def test_equal_responses_share_a_judgement_and_one_that_is_unusable_has_no
 
 
 @pytest.mark.parametrize(("stage", "item"), [(SAMPLE, PROMPT), (JUDGE, SAMPLED)])
-async def test_an_item_of_which_one_call_failed_has_failed_as_a_model_call_does(
+async def test_an_item_fails_with_any_of_its_calls(
     stage: Sample | JudgeResponses, item: PromptRecord | SampledItem
 ) -> None:
     left = iter(["Final Judgement: Yes"])

@@ -10,7 +10,7 @@ def judgements(*verdicts: bool | None) -> list[Judgement | None]:
     return [Judgement(tuple(Vote("", verdict) for verdict in verdicts)), None]
 
 
-def test_a_refiner_that_seldom_gives_a_verdict_is_named_with_its_votes() -> None:
+def test_a_refiner_that_rarely_gives_a_verdict_is_blamed_with_its_counts() -> None:
     remark = few_verdicts_remark(judgements(*[None] * 45, True, False, True), templates="default")
     assert remark is not None
     assert remark.startswith("45 of 48 votes have no verdict")
@@ -18,6 +18,6 @@ def test_a_refiner_that_seldom_gives_a_verdict_is_named_with_its_votes() -> None
     assert "spar train bootstrap --base" in remark
 
 
-def test_a_refiner_that_mostly_gives_verdicts_is_not_to_blame() -> None:
+def test_a_refiner_that_mostly_gives_verdicts_is_not_blamed() -> None:
     assert few_verdicts_remark(judgements(None, True, False), templates="default") is None
     assert few_verdicts_remark([], templates="default") is None

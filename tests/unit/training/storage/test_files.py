@@ -11,12 +11,12 @@ from spar_training.pipeline.runner import Journal
 from spar_training.storage.files import read_rows, write_rows, write_text
 
 
-def test_half_a_character_of_a_model_is_replaced_and_two_halves_are_joined(tmp_path: Path) -> None:
+def test_lone_surrogates_are_replaced_and_pairs_are_joined(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", [{"id": "a", "text": "x \ud800 y \ud83d\ude00"}])
     assert [row["text"] for row in read_rows(tmp_path / "rows.jsonl")] == ["x \ufffd y \U0001f600"]
 
 
-def test_a_journal_has_in_memory_what_it_has_on_disk(tmp_path: Path) -> None:
+def test_a_journal_has_the_same_rows_in_memory_and_on_disk(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal") as journal:
         journal.append({"id": "a", "text": "x \ud800"})
         kept = dict(journal.rows)
@@ -25,20 +25,20 @@ def test_a_journal_has_in_memory_what_it_has_on_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "error"),
     [
         ('{"id": "a", "text": "\\ud800"}', "line 1: holds a lone surrogate"),
         ('{"id": "a", "n": ' + "1" * 5000 + "}", "line 1: a number is too long"),
         ("[" * 100_000, "line 1: .*nesting too deep"),
     ],
 )
-def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, told: str) -> None:
+def test_an_invalid_line_is_named(tmp_path: Path, line: str, error: str) -> None:
     (tmp_path / "rows.jsonl").write_text(line)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=error):
         list(read_rows(tmp_path / "rows.jsonl"))
 
 
-def test_a_folder_in_a_files_place_and_a_file_in_a_folders_are_told(tmp_path: Path) -> None:
+def test_a_folder_instead_of_a_file_and_a_file_instead_of_a_folder_are_errors(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be read"):
         list(read_rows(tmp_path))

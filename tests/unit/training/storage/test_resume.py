@@ -10,7 +10,7 @@ from spar_core.errors import ConfigError, DataError
 from spar_training.storage.resume import check_settings
 
 
-def test_work_goes_on_with_the_settings_that_it_was_begun_with_only(tmp_path: Path) -> None:
+def test_work_resumes_with_the_settings_it_was_started_with_only(tmp_path: Path) -> None:
     path = tmp_path / "work" / "settings.json"
     check_settings(path, {"seed": 1, "models": ("a", "b")})
     check_settings(path, {"seed": 1, "models": ("a", "b")})

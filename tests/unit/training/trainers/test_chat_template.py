@@ -46,7 +46,7 @@ def renderer_of(name: str, tokenizer: Any) -> Renderer:
         ("mistral-7b", [" The river runs by the mill.</s>", " Yes</s>"]),
     ],
 )
-def test_all_that_the_assistant_says_and_its_end_marks_are_targets(name: str, targets: list[str]) -> None:
+def test_the_assistants_tokens_and_end_tokens_are_targets(name: str, targets: list[str]) -> None:
     tokenizer = tokenizer_of(name)
     rendered = renderer_of(name, tokenizer).conversation([ASKED, SAID, AGAIN, SHORT])
     runs: list[list[int]] = [[]]
@@ -62,7 +62,7 @@ def test_all_that_the_assistant_says_and_its_end_marks_are_targets(name: str, ta
 
 @pytest.mark.parametrize("name", ["ours", "llama3-8b", "glm4-9b", "mistral-7b"])
 @pytest.mark.parametrize("content", ["Tell me about the river.", "Say </s> and <|eot_id|> and <|end|> or <|user|>."])
-def test_a_prompt_has_the_very_tokens_that_it_is_served_with(name: str, content: str) -> None:
+def test_a_prompt_has_the_tokens_it_has_in_serving(name: str, content: str) -> None:
     tokenizer = tokenizer_of(name)
     renderer = renderer_of(name, tokenizer)
     turns = [{"role": "user", "content": content}]
@@ -76,7 +76,7 @@ def test_a_prompt_has_the_very_tokens_that_it_is_served_with(name: str, content:
 
 @pytest.mark.parametrize("templates", SHIPPED_SETS)
 @pytest.mark.parametrize("name", ["ours", "llama3-8b", "glm4-9b", "mistral-7b"])
-def test_a_refiners_conversation_has_the_tokens_that_it_is_served_with(name: str, templates: str) -> None:
+def test_a_refiners_conversation_has_the_tokens_it_has_in_serving(name: str, templates: str) -> None:
     tokenizer = tokenizer_of(name)
     # A system text is part of what is judged, so that templates without a system role, or with one that must stand
     # first or last, take it too.
@@ -88,7 +88,7 @@ def test_a_refiners_conversation_has_the_tokens_that_it_is_served_with(name: str
     assert [turn.role for turn in turns] == ["user", "assistant", "user"]
 
 
-def test_what_a_template_writes_after_the_end_mark_is_no_target() -> None:
+def test_template_text_after_the_end_token_is_not_a_target() -> None:
     tokenizer = tokenizer_of("mistral-7b")
     tokenizer.chat_template = CHATML
     renderer = renderer_of("mistral-7b", tokenizer)
@@ -98,21 +98,21 @@ def test_what_a_template_writes_after_the_end_mark_is_no_target() -> None:
     assert tokenizer.decode(renderer.answer([ASKED], "Yes")) == "Yes</s>"
 
 
-def test_a_template_that_rewrites_earlier_turns_allows_one_answer_a_row() -> None:
+def test_a_template_that_rewrites_earlier_turns_allows_one_answer_per_row() -> None:
     tokenizer = tokenizer_of("mistral-7b")
     renderer = renderer_of("mistral-7b", tokenizer)
-    told = {"role": "system", "content": "Be brief."}
-    once = renderer.conversation([told, ASKED, SAID])
-    assert once.ids[: once.last] == renderer.prompt([told, ASKED])
+    system = {"role": "system", "content": "Be brief."}
+    once = renderer.conversation([system, ASKED, SAID])
+    assert once.ids[: once.last] == renderer.prompt([system, ASKED])
     assert "Be brief." in tokenizer.decode(once.ids)
     assert tokenizer.decode(once.ids[once.last :]) == " The river runs by the mill.</s>"
     with pytest.raises(DataError, match="renders earlier turns differently"):
-        renderer.conversation([told, ASKED, SAID, AGAIN, SHORT])
+        renderer.conversation([system, ASKED, SAID, AGAIN, SHORT])
     with pytest.raises(DataError, match="roles must alternate"):
         renderer.conversation([ASKED, ASKED, SAID])
 
 
-def test_an_answer_without_an_end_mark_gets_the_end_of_sequence() -> None:
+def test_an_answer_without_an_end_token_gets_the_end_of_sequence() -> None:
     tokenizer = tokenizer_of("mistral-7b")
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}\n{% endfor %}"
     assert renderer_of("mistral-7b", tokenizer).answer([ASKED], "Yes")[-1] == tokenizer.eos_token_id

@@ -45,7 +45,7 @@ def prepared(folder: Path, rows: Sequence[object], kind: str, **more: Any) -> Pr
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "error"),
     [
         ({"learning_rat": 1}, "learning_rat: there is no such key; did you mean learning_rate"),
         ({"learning_rate": 0}, "learning_rate: "),
@@ -59,11 +59,11 @@ def prepared(folder: Path, rows: Sequence[object], kind: str, **more: Any) -> Pr
         ({"keep_steps": [5], "lora": {}}, "keep_steps: saves full weights only"),
     ],
 )
-def test_a_wrong_job_is_refused_by_the_name_of_its_key(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+def test_an_invalid_job_is_refused_with_its_key(tmp_path: Path, change: dict[str, Any], error: str) -> None:
     file = tmp_path / "job.json"
     job = {"kind": "dpo", "model": "m", "data": ["d"], "out": "o", "learning_rate": 1e-6}
     file.write_text(json.dumps({**job, **change}), encoding="utf-8")
-    with pytest.raises(ConfigError, match=f"job.json: .*{says}"):
+    with pytest.raises(ConfigError, match=f"job.json: .*{error}"):
         load_job(file)
 
 
@@ -78,7 +78,7 @@ def test_the_defaults_are_the_papers() -> None:
     assert job.model_copy(update={"keep_steps": (5,)}).fingerprint_fields()["keep_steps"] == [5]
 
 
-def test_the_old_names_of_keys_still_work_and_the_fingerprint_is_the_same() -> None:
+def test_deprecated_keys_still_work_and_the_fingerprint_is_the_same() -> None:
     common = {"kind": "sft", "model": "m", "data": ["d"], "out": "o", "learning_rate": 1e-6}
     old = parse_job({**common, "cutoff": 99, "departure_weight": 3}, source="test")
     new = parse_job({**common, "max_length": 99, "edit_token_weight": 3}, source="test")
@@ -102,7 +102,7 @@ def test_a_model_counts_as_finished_for_its_own_job_only(key: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("row", "kind", "says"),
+    ("row", "kind", "error"),
     [
         ({"id": "a"}, "sft", "messages: must be a list with at least one turn"),
         ({"id": "a", "messages": [user("x")]}, "sft", "the last turn must be the assistant's"),
@@ -119,13 +119,13 @@ def test_a_model_counts_as_finished_for_its_own_job_only(key: str, tmp_path: Pat
         (dpo_row("a", "same", "same"), "dpo", "chosen and rejected are the same"),
     ],
 )
-def test_a_wrong_row_is_refused_with_its_id(tmp_path: Path, row: dict[str, Any], kind: str, says: str) -> None:
+def test_an_invalid_row_is_refused_with_its_id(tmp_path: Path, row: dict[str, Any], kind: str, error: str) -> None:
     good = sft_row("b") if kind == "sft" else dpo_row("b")
-    with pytest.raises(DataError, match=f"data.jsonl: 1 row \\(a\\): .*{says}"):
+    with pytest.raises(DataError, match=f"data.jsonl: 1 row \\(a\\): .*{error}"):
         prepared(tmp_path, [row, good], kind)
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     long = " ".join(["The river runs."] * 20)
     rows = [sft_row(f"long{n}", long) for n in range(7)] + [sft_row("empty", ""), sft_row("good")]
     with pytest.raises(DataError) as caught:
@@ -137,7 +137,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert "the longest has " in str(caught.value)
 
 
-def test_rows_may_be_left_out_and_are_then_named(tmp_path: Path) -> None:
+def test_rows_may_be_excluded_and_are_then_listed(tmp_path: Path) -> None:
     rows = [dpo_row("same", "x", "x"), dpo_row("long", "The river runs. " * 40), dpo_row("good")]
     left = prepared(tmp_path, rows, "dpo", max_length=60, on_too_long="exclude", on_no_difference="exclude")
     assert left.excluded == {"no_difference": ["same"], "too_long": ["long"]}
@@ -146,7 +146,7 @@ def test_rows_may_be_left_out_and_are_then_named(tmp_path: Path) -> None:
         prepared(tmp_path, rows[:2], "dpo", max_length=60, on_too_long="exclude", on_no_difference="exclude")
 
 
-def test_a_line_that_is_no_row_is_named(tmp_path: Path) -> None:
+def test_a_line_that_is_not_a_row_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data.jsonl, line 2: lacks id"):
         prepared(tmp_path, [sft_row("a"), {"messages": []}], "sft")
 
@@ -170,7 +170,7 @@ def test_edit_tokens_weigh_more_and_the_row_as_a_whole_does_not(key: str, tmp_pa
     assert max(targets) == pytest.approx(5 * min(targets))
 
 
-def test_every_epoch_takes_each_row_once_and_pads_little() -> None:
+def test_every_epoch_takes_each_row_once_with_little_padding() -> None:
     lengths = [(n * 37) % 200 for n in range(103)]
     sampler = LengthGrouped(lengths, batch=8, seed=1)
     first = list(sampler)

@@ -65,6 +65,6 @@ def test_rows_that_llama_factory_would_skip_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "key", "value"), [("dpo", "length_normalized", True), ("sft", "edit_token_weight", 5)]
 )
-def test_what_llama_factory_cannot_do_is_refused_by_name(tmp_path: Path, kind: str, key: str, value: object) -> None:
+def test_a_setting_that_llama_factory_lacks_is_refused(tmp_path: Path, kind: str, key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"{key}: LLaMA-Factory has no such setting"):
         export(job_of(tmp_path, kind, [], **{key: value}), tmp_path / "lf", form="llama-factory")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from spar_training.loop import Loop
+from spar_training.loop import Loop, check_recipe
 from spar_training.pipeline.executors.local import LocalExecutor
 from spar_training.reports.page import to_html, to_markdown
 from spar_training.reports.result import write_result
@@ -40,6 +40,7 @@ def run(*, study: str, out: Path, docs: Path | None, report_only: bool, command:
 
 def _play(study: Study, out: Path, console: Console) -> None:
     async def go(run: Run) -> None:
+        check_recipe(run.recipe)
         await Loop(run=run, executor=LocalExecutor(), console=console).run_iterations()
 
     asyncio.run(Playing(study=study, out=out, go=go, console=console).all())
