@@ -127,7 +127,7 @@ class OpenAIBackend:
                         yield read_object(data, call.limit.values)
                         clock.ticked()
                     else:
-                        raise BackendUnavailable("upstream broke off its stream")
+                        raise BackendUnavailable("the upstream ended its stream early")
                 await read_rest(answer.content)
             finally:
                 pieces.close()
@@ -202,7 +202,7 @@ class OpenAIBackend:
             why = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
             logger.warning("%s%s: %s%s", self._label, call.path, name, why)
             self._log_detail(call, str(error))
-            raise BackendUnavailable(f"upstream cannot be reached or broke off ({name})") from error
+            raise BackendUnavailable(f"the upstream cannot be reached or closed the connection ({name})") from error
         except BackendError as error:
             # Problems for the operator, not for the client.
             if error.status in _FOR_OPERATORS or isinstance(error, BackendUnavailable):

@@ -132,15 +132,15 @@ def read_object(text: bytes, max_values: int) -> dict[str, Any]:
         BackendProtocol: it is not JSON, not an object, larger than that, or an error in spite of its HTTP status.
     """
     if len(text) > max_values and sum(map(text.count, (b"[", b"{", b","))) > max_values:
-        raise BackendProtocol("upstream's answer holds more values than what was asked for can")
+        raise BackendProtocol("the upstream's answer has more values than the request allows")
     try:
         data = _read(text)
     except ValueError as error:
         raise BackendProtocol("upstream sent invalid JSON", detail=str(error)) from error
     if not isinstance(data, dict):
-        raise BackendProtocol("upstream sent JSON that is no object")
+        raise BackendProtocol("the upstream sent JSON that is not an object")
     if data.get("error"):
-        raise BackendProtocol("upstream sent an error in place of an answer", detail=_message(data["error"]))
+        raise BackendProtocol("the upstream sent an error instead of an answer", detail=_message(data["error"]))
     return data
 
 

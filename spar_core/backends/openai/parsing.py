@@ -72,7 +72,7 @@ def first_choice(data: Mapping[str, Any]) -> dict[str, Any] | None:
 def _choices(data: Mapping[str, Any]) -> list[Any]:
     choices = data.get("choices") or []
     if not isinstance(choices, list):
-        raise BackendProtocol("upstream's choices are no list")
+        raise BackendProtocol("the upstream's choices are not a list")
     return choices
 
 
@@ -91,7 +91,7 @@ def usage_of(data: Mapping[str, Any]) -> Usage:
         return UNCOUNTED
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     if prompt is None or completion is None:
-        raise BackendProtocol("upstream's usage is not in numbers")
+        raise BackendProtocol("the upstream's usage is not numeric")
     cached, reasoning = _detail(usage, "prompt", "cached_tokens"), _detail(usage, "completion", "reasoning_tokens")
     counted = (usage.get(name) is not None for name in ("prompt_tokens", "completion_tokens"))
     return Usage(prompt, completion, cached, reasoning, *counted)
@@ -121,14 +121,14 @@ def _split(message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         extra["reasoning"] = reasoning
     calls = message.get("tool_calls") or []
     if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
-        raise BackendProtocol("upstream's tool_calls are no list of objects")
+        raise BackendProtocol("the upstream's tool_calls are not a list of objects")
     text = message.get("content") or ""
     if not isinstance(text, str):
-        raise BackendProtocol("upstream's content is no text")
+        raise BackendProtocol("the upstream's content is not a string")
     return text, extra
 
 
 def _object(value: object, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise BackendProtocol(f"upstream's {name} is no object")
+        raise BackendProtocol(f"the upstream's {name} is not an object")
     return value

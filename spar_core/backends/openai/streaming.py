@@ -50,7 +50,7 @@ class DataLines:
     def _append(self, part: bytes) -> None:
         self._size += len(part)
         if self._size > self._max_bytes:
-            raise BackendProtocol("upstream's answer is larger than what was asked for can be")
+            raise BackendProtocol("the upstream's answer is larger than the request allows")
         if part:
             self._pending.append(part)
 
@@ -115,7 +115,7 @@ class DeltaReader:
         """
         # Without an end mark and a usage, the usage may have been cut off, and the tokens would not be counted.
         if self._finish is None or not (self.done or self._usage):
-            raise BackendUnavailable("upstream broke off its stream")
+            raise BackendUnavailable("the upstream ended its stream early")
         return Delta(replace_surrogates(self._surrogate), finish_reason=self._finish, usage=self._usage or UNCOUNTED)
 
     def _read(self, lines: list[bytes]) -> list[Delta]:
@@ -177,7 +177,7 @@ class SizeCheck:
         """
         self._size += len(piece)
         if self._size > self._max_bytes:
-            raise BackendProtocol("upstream's answer is larger than what was asked for can be")
+            raise BackendProtocol("the upstream's answer is larger than the request allows")
         if self._size > self._turn:
             self._turn = self._size + _TURN_BYTES
             await asyncio.sleep(0)

@@ -160,7 +160,7 @@ class Transport:
             *(f"{key}: {value}" for key, value in request.headers.items()),
         ]
         if any(map(_UNSENDABLE.search, lines)):
-            raise ValueError(f"{self._base_url}: a header or the address holds a line end")
+            raise ValueError(f"{self._base_url}: a header or the address contains a line break")
         return _Target(request, "".join(f"{line}\r\n" for line in lines).encode())
 
 
@@ -168,5 +168,5 @@ def _id_header(request_id: str | None) -> bytes:
     if request_id is None:
         return b""
     if _UNSENDABLE.search(request_id):
-        raise ValueError("the request id holds a line end")
+        raise ValueError("the request id contains a line break")
     return b"X-Request-Id: %b\r\n" % request_id.encode()

@@ -97,7 +97,7 @@ class Slots:
                 return await waiter.slot
         except TimeoutError as error:
             self._abandon(waiter)
-            raise BackendTimeout("no upstream had room for the call in time") from error
+            raise BackendTimeout("no upstream had capacity for the call in time") from error
         except asyncio.CancelledError:
             self._abandon(waiter)
             raise
@@ -208,4 +208,4 @@ def _choose(free: Sequence[Endpoint], key: str) -> Endpoint:
 
 
 def _none_alive() -> BackendUnavailable:
-    return BackendUnavailable("no upstream is alive; they are probed until one is")
+    return BackendUnavailable("no upstream is alive; they are probed until one recovers")

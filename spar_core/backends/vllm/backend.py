@@ -67,5 +67,5 @@ def _extra(piece: Any, logprobs: int | None) -> dict[str, Any]:
 
 def _finish(piece: Any) -> FinishReason:
     if piece.finish_reason not in _FINISHES:
-        raise BackendUnavailable(f"vLLM broke off ({piece.finish_reason})")
+        raise BackendUnavailable(f"vLLM ended the answer early ({piece.finish_reason})")
     return cast(FinishReason, piece.finish_reason)

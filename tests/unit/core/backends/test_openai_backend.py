@@ -427,7 +427,7 @@ async def test_no_stream_takes_longer_than_every_call_may() -> None:
 
 async def test_a_key_with_a_line_end_is_not_sent() -> None:
     async with upstream(replying(answer()), api_key="k\r\nX-Other: 1") as backend:
-        with pytest.raises(ValueError, match="line end"):
+        with pytest.raises(ValueError, match="line break"):
             await backend.complete(HELLO, Sampling())
 
 

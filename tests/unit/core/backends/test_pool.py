@@ -111,7 +111,7 @@ async def test_the_wait_for_a_slot_ends_at_the_deadline() -> None:
     running = asyncio.create_task(test.ask())
     await settle()
     bind_calls(deadline=test.clock.now + 0.05)
-    with pytest.raises(BackendTimeout, match="room"):
+    with pytest.raises(BackendTimeout, match="capacity"):
         await test.ask()
     test.replicas[0].gate.set()
     assert await running == "a"

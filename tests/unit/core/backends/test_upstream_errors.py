@@ -62,7 +62,7 @@ async def test_no_text_of_an_error_within_a_stream_reaches_a_client() -> None:
     error = f"data: {json.dumps({'error': {'message': LEAK}})}\n\n".encode()
     async with upstream(streaming(error)) as backend:
         told = await failed(backend, stream=True)
-    assert str(told) == "upstream sent an error in place of an answer"
+    assert str(told) == "the upstream sent an error instead of an answer"
 
 
 async def test_the_debug_log_has_the_upstreams_text(caplog: pytest.LogCaptureFixture) -> None:

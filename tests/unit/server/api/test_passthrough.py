@@ -154,7 +154,7 @@ def test_a_stream_that_breaks_off_ends_in_an_error(client: httpx.Client, upstrea
     upstream.says = lambda: Response(f"data: {json.dumps(CHUNKS[0])}\n\n", media_type="text/event-stream")
     response = client.post("/v1/completions", json={"model": "pair", "prompt": "x", "stream": True})
     last = response.text.strip().split("\n\n")[-1]
-    assert "broke off" in json.loads(last.removeprefix("data: "))["error"]["message"]
+    assert "ended its stream early" in json.loads(last.removeprefix("data: "))["error"]["message"]
 
 
 HUGE = "9" * 400
