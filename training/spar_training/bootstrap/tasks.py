@@ -22,7 +22,7 @@ from spar_training.bootstrap.tokenizer import BOS, END, SPECIAL_TOKENS
 from spar_training.trainers.tokenize import edit_positions
 from spar_training.world.example import draw_example
 from spar_training.world.prompt import Split
-from spar_training.world.samples import Conversation, RefinerSample, actor_sample, judged, refiner_sample
+from spar_training.world.samples import Conversation, RefinerSample, actor_sample, judge_sample, refiner_sample
 
 Row = tuple[list[int], list[float]]
 
@@ -81,7 +81,7 @@ class Tasks:
         """Each answer is mended once: that takes longer than a training step has."""
         if own not in self._samples:
             prompt = draw_example("train", own.index).prompt
-            self._samples[own] = judged(prompt, own.text, random.Random(own.index), self.templates)
+            self._samples[own] = judge_sample(prompt, own.text, random.Random(own.index), self.templates)
         return self._samples[own]
 
     @cached_property

@@ -1,1 +1,1 @@
-"""A small world of short English texts under verifiable constraints."""
+"""A synthetic world of short English texts with verifiable constraints."""

@@ -1,4 +1,4 @@
-"""A text of the world as structure, so that a constraint can be met or broken by one small edit."""
+"""An answer of the world as a structure, so that one small edit can meet or break a constraint."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Answer:
         return tuple(sentence for paragraph in self.paragraphs for sentence in paragraph)
 
     def with_sentences(self, sentences: tuple[str, ...]) -> Answer:
-        """The same answer with other sentences, dealt over the same number of paragraphs.
+        """Return the answer with other sentences in the same number of paragraphs.
 
-        The first paragraphs keep their lengths; the last takes what remains.
+        Every paragraph but the last keeps its length; the last takes the rest.
         """
         paragraphs: list[tuple[str, ...]] = []
         rest = sentences

@@ -1,4 +1,4 @@
-"""The constraint types of the world: IFEval ids, kwargs, phrasings, and which of them may stand together."""
+"""The constraint types of the world: IFEval ids, kwargs, phrasings, and which types exclude each other."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NO_COMMA: Final = "punctuation:no_comma"
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """One constraint of one prompt: its check and the words that ask for it."""
+    """A constraint of a prompt: its check and the phrase that asks for it."""
 
     check: Check
     phrase: str
@@ -48,7 +48,10 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class ConstraintType:
-    """How to draw one constraint: its kwargs, and phrasings with the kwargs as format fields."""
+    """How to draw a constraint: its kwargs, and phrasings with the kwargs as format fields.
+
+    `excludes` names the types that it cannot be combined with.
+    """
 
     draw: Callable[[random.Random], Kwargs]
     phrasings: tuple[str, ...]
@@ -213,12 +216,12 @@ _RELATION_WORDS = {
 
 
 def compatible(ids: frozenset[str]) -> bool:
-    """Whether constraints of these types can be met together."""
+    """Return whether constraints of these types can be met together."""
     return not any(CONSTRAINT_TYPES[one].excludes & ids for one in ids)
 
 
 def draw_constraint(constraint_id: str, rng: random.Random) -> Constraint:
-    """Draw kwargs and a phrasing for one constraint type."""
+    """Draw kwargs and a phrasing for a constraint type."""
     kind = CONSTRAINT_TYPES[constraint_id]
     kwargs = kind.draw(rng)
     fields = dict(kwargs)

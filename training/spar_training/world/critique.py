@@ -1,7 +1,7 @@
-"""True critiques: every constraint restated, the evidence for it, yes or no, then the verdict.
+"""Ground-truth critiques: each constraint restated with its evidence and a yes or no, then the verdict.
 
-The evidence is what lets a small judge decide by reading rather than by guessing: things that are
-counted are enumerated one by one, each with the word that stands there.
+The evidence lets a small judge decide by reading rather than by guessing: whatever is counted is
+enumerated, each item with its word.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _WORD: Final = re.compile(r"\w+")
 
 
 def write_critique(checks: Sequence[Check], response: str) -> str:
-    """The judgement of `response` that the checks support, in the form the refiner is trained to write."""
+    """Write the judgement of `response` that the checks support, in the format the refiner learns."""
     findings = verify(checks, response)
     lines = [
         f"{number}. {check.requirement()}: {evidence(check, response)} -> {'yes' if finding.passed else 'no'}"
@@ -30,7 +30,7 @@ def write_critique(checks: Sequence[Check], response: str) -> str:
 
 
 def evidence(check: Check, response: str) -> str:
-    """What in `response` decides `check`, in a few words."""
+    """Quote the part of `response` that decides `check`, in a few words."""
     return _EVIDENCE[check.id](response, check.kwargs)
 
 

@@ -1,4 +1,4 @@
-"""An example: a prompt with a reference answer, which proves that its constraints can be met together."""
+"""Examples: a prompt with a reference answer, which proves that its constraints can be met together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spar_training.world.answer import Answer
 from spar_training.world.prompt import Prompt, Split, draw_prompt
 from spar_training.world.reference import NoReferenceError, write_reference
 
-# Seeds are dealt to the splits in turn, so no split ever sees a seed of another.
+# Seeds alternate between the splits, so that no two splits share one.
 _SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "held_out")
 _STRIDE: Final = 1_000_003
 
@@ -25,9 +25,9 @@ class Example:
 
 
 def draw_example(split: Split, index: int) -> Example:
-    """The `index`-th example of a split; the same index gives the same example for ever.
+    """Return the `index`-th example of a split; the same index always gives the same example.
 
-    A prompt for which no reference can be written contradicts itself and is passed over.
+    A prompt without a reference contradicts itself and is skipped.
     """
     for attempt in count():
         seed = 3 * (index + attempt * _STRIDE) + _SPLITS.index(split)

@@ -1,7 +1,7 @@
 """The words of the world: subjects, nouns, adjectives and the sentences they fill.
 
-No noun of `NOUNS` is a substring of any other word here, because IFEval's keyword checks search
-substrings. No sentence starts with a one-letter word, because `A` counts as a word in capitals.
+No noun in `NOUNS` is a substring of another word in this file, because IFEval's keyword checks search
+for substrings. No sentence starts with a one-letter word, because `A` counts as a word in capitals.
 """
 
 from __future__ import annotations

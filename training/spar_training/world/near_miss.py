@@ -20,7 +20,7 @@ _ATTEMPTS: Final = 4
 
 
 def near_miss(prompt: Prompt, reference: Answer, rng: random.Random, *, broken: int) -> Answer | None:
-    """Break `broken` of the prompt's constraints, or as many as can be broken; None when no edit broke any."""
+    """Break `broken` of the prompt's constraints, or as many as possible; None if no edit broke any."""
     order = rng.sample(prompt.constraints, len(prompt.constraints))
     answer, done = reference, 0
     for constraint in order:
@@ -53,7 +53,7 @@ def _miss_keyword(answer: Answer, kwargs: Any, _: str, rng: random.Random) -> An
     word = rng.choice(list(kwargs["keywords"]))
     if rng.random() < 0.4 and len(answer.sentences) > len(answer.paragraphs):
         return answer.with_sentences(tuple(s for s in answer.sentences if word not in s.lower()))
-    # An actor's commonest slip: it says one of the wanted words twice and leaves out the other.
+    # An actor's most common slip: it uses one required word twice and omits the other.
     others = [other for other in kwargs["keywords"] if other != word]
     other = rng.choice(others) if others and rng.random() < 0.5 else _other_noun(word, rng)
     return _replace_word(answer, word, other, count=9)

@@ -24,7 +24,7 @@ _OPENINGS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One instruction: `text` asks for a text about `subject` that meets `constraints`, in that order."""
+    """A prompt whose `text` asks for a text about `subject` that meets `constraints`, named in that order."""
 
     seed: int
     subject: str
@@ -37,9 +37,9 @@ class Prompt:
 
 
 def split_of(ids: Sequence[str]) -> Split:
-    """The split that owns this combination of constraint types: one in eight is held out, one in eight validates.
+    """Return the split of a combination of constraint types: one in eight is held out, one in eight is for validation.
 
-    A single constraint type is always training's: the held-out prompts have two to four.
+    A single constraint type always belongs to training: held-out prompts have two to four.
     """
     if len(ids) == 1:
         return "train"
@@ -48,7 +48,7 @@ def split_of(ids: Sequence[str]) -> Split:
 
 
 def draw_prompt(split: Split, seed: int) -> Prompt:
-    """The prompt of one seed. Its constraint types are compatible; their parameters may still clash."""
+    """Draw the prompt of a seed. Its constraint types are compatible; their parameters may still conflict."""
     rng = random.Random(seed)
     ids = _draw_ids(split, rng)
     subject = rng.choice(lexicon.SUBJECTS)

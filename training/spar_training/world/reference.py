@@ -20,11 +20,11 @@ _CONTENT_WORDS: Final = frozenset((*lexicon.SUBJECTS, *lexicon.NOUNS, *lexicon.A
 
 
 class NoReferenceError(Exception):
-    """The generator found no answer that meets the constraints: they contradict one another."""
+    """No answer was found that meets the constraints: they contradict one another."""
 
 
 def write_reference(prompt: Prompt, rng: random.Random) -> Answer:
-    """An answer that passes every check of `prompt`.
+    """Write an answer that passes every check of `prompt`.
 
     Raises:
         NoReferenceError: the constraints contradict one another.
@@ -88,7 +88,7 @@ def _sentence_count(wanted: dict[str, Any], rng: random.Random) -> int:
 
 
 def fill(template: str, subject: str, rng: random.Random, noun: str | None = None) -> str:
-    """Fill a template's slots; adjectives of one sentence differ."""
+    """Fill a template's slots; the adjectives within a sentence differ."""
     a, b, d = rng.sample(lexicon.ADJECTIVES, 3)
     return template.format(
         S=subject, n=noun or rng.choice(lexicon.NOUNS), a=a, b=b, c=d,
@@ -113,12 +113,12 @@ def _paragraphs(answer: Answer, kwargs: Any, _: str, rng: random.Random) -> Answ
 
 
 def content_words(sentence: str) -> list[str]:
-    """The subjects, nouns and adjectives of a sentence that are not marked up yet."""
+    """Return the subjects, nouns and adjectives of a sentence that are not marked up yet."""
     return [word for word in re.findall(r"(?<![\w*\[])[a-z]+(?![\w*\]])", sentence) if word in _CONTENT_WORDS]
 
 
 def mark_words(answer: Answer, number: int, rng: random.Random, mark: Callable[[str], str]) -> Answer:
-    """Mark `number` content words, in different sentences while there are enough."""
+    """Mark `number` content words, in different sentences as far as possible."""
     sentences = list(answer.sentences)
     order = rng.sample(range(len(sentences)), len(sentences))
     done = 0
@@ -148,7 +148,7 @@ def _postscript(answer: Answer, _: Any, subject: str, rng: random.Random) -> Ans
     return replace(answer, postscript=fill(rng.choice(lexicon.SUBJECT_LINES[subject]), subject, rng))
 
 
-# Applied in this order: marks need the final sentences, and case comes last.
+# Applied in this order: marks need the final sentences, and the case comes last.
 _FORMATTERS: Final[dict[str, Callable[[Answer, Any, str, random.Random], Answer]]] = {
     c.PARAGRAPHS: _paragraphs,
     c.BULLETS: _bullets,

@@ -1,9 +1,9 @@
-"""Minimal true refinements of any text of the world: mend what fails, keep the rest.
+"""Minimal refinements of a text of the world: repair what fails, leave the rest as it is.
 
-A text is read back into structure, mended constraint by constraint, and verified.
+A text is parsed back into its structure, repaired constraint by constraint, and verified.
 
-Of the places where an edit would do, the first is taken. A small model learns to act as soon as it can;
-an edit at a place drawn at random it would have to make somewhere, remembering all along whether it had.
+An edit is made at the first position where it works. A small model can learn to edit as soon as it can;
+with an edit at a random position it would have to remember throughout whether it had made it yet.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from spar_training.world.answer import Answer
 from spar_training.world.prompt import Prompt
 from spar_training.world.reference import content_words, fill
 
-Mend = Callable[[Answer, Any, Prompt, random.Random], Answer]
-# A sentence's place: the number of its paragraph, then its number there.
-Place = tuple[int, int]
+Repair = Callable[[Answer, Any, Prompt, random.Random], Answer]
+# A sentence's position: the index of its paragraph, then its index within that.
+Position = tuple[int, int]
 _ATTEMPTS: Final = 3
 _NOUN: Final = re.compile(rf"(?<![\w\[])({'|'.join(lexicon.NOUNS)})(?![\w\]])", re.IGNORECASE)
 
 
 def repair(prompt: Prompt, text: str, rng: random.Random) -> str | None:
-    """`text` with the smallest edits after which it passes every check; None when no attempt succeeds."""
-    # Marks and spare sentences are told by their lowercase words; the whole text's case is set at the end.
+    """Return `text` with the smallest edits that make it pass every check; None if no attempt succeeds."""
+    # Marks and removable sentences are recognized by their lowercase words; the case of the text is set at the end.
     body = text.lower() if c.CAPITAL in {constraint.id for constraint in prompt.constraints} else text
     for _ in range(_ATTEMPTS):
         answer = read_answer(body)
         for constraint in prompt.constraints:
-            mendable = constraint.id not in (c.LOWERCASE, c.CAPITAL)
-            if mendable and not verify((constraint.check,), answer.render())[0].passed:
-                answer = _MENDS[constraint.id](answer, constraint.kwargs, prompt, rng)
-        mended = _cased(prompt, answer.render())
-        if all(finding.passed for finding in verify(prompt.checks, mended)):
-            return mended
+            is_case = constraint.id in (c.LOWERCASE, c.CAPITAL)
+            if not is_case and not verify((constraint.check,), answer.render())[0].passed:
+                answer = _REPAIRS[constraint.id](answer, constraint.kwargs, prompt, rng)
+        repaired = _with_case(prompt, answer.render())
+        if all(finding.passed for finding in verify(prompt.checks, repaired)):
+            return repaired
     return None
 
 
 def read_answer(text: str) -> Answer:
-    """A text as structure; rendering it gives the text again, but for stray white space."""
+    """Parse a text into its structure; rendering that gives the text again, except for stray white space."""
     body = text.strip()
     opening, closing = body.startswith('"'), body.endswith('"') and len(body) > 1
     body = body[opening : len(body) - closing]
@@ -69,13 +69,13 @@ def _quotes(opening: bool, closing: bool) -> Any:
     return {(True, True): "both", (True, False): "open", (False, True): "close"}.get((opening, closing), "none")
 
 
-def _cased(prompt: Prompt, text: str) -> str:
-    """The whole text's case, set once everything else is mended."""
+def _with_case(prompt: Prompt, text: str) -> str:
+    """Set the case of the whole text, once everything else is repaired."""
     ids = {constraint.id for constraint in prompt.constraints}
     return text.lower() if c.LOWERCASE in ids else text.upper() if c.CAPITAL in ids else text
 
 
-def _wanted_words(prompt: Prompt) -> set[str]:
+def _required_words(prompt: Prompt) -> set[str]:
     words: set[str] = set()
     for constraint in prompt.constraints:
         words |= {*constraint.kwargs.get("keywords", ()), constraint.kwargs.get("keyword", "")}
@@ -86,26 +86,26 @@ def _end_phrase(prompt: Prompt) -> str | None:
     return next((str(k.kwargs["end_phrase"]) for k in prompt.constraints if k.id == c.ENDING), None)
 
 
-def _spare(answer: Answer, prompt: Prompt) -> list[Place]:
-    """Sentences that no constraint needs: without wanted words, marks or placeholders, and not the ending.
+def _removable(answer: Answer, prompt: Prompt) -> list[Position]:
+    """List the sentences that no constraint needs: no required words, marks or placeholders, and not the ending.
 
-    Those that leave no empty paragraph behind come first.
+    Those whose removal leaves no empty paragraph come first.
     """
-    wanted, ending = _wanted_words(prompt), _end_phrase(prompt)
-    places = [
+    required, ending = _required_words(prompt), _end_phrase(prompt)
+    positions = [
         (number, index)
         for number, paragraph in enumerate(answer.paragraphs)
         for index, sentence in enumerate(paragraph)
-        if not any(word in sentence.lower() for word in wanted)
+        if not any(word in sentence.lower() for word in required)
         and not re.search(r"[\[*]|\b[A-Z]{2,}\b", sentence)
         and sentence.lower() != (ending or "").lower()
     ]
-    return sorted(places, key=lambda place: len(answer.paragraphs[place[0]]) == 1)
+    return sorted(positions, key=lambda position: len(answer.paragraphs[position[0]]) == 1)
 
 
-def _put(answer: Answer, place: Place, *sentences: str) -> Answer:
-    """`sentences` in the place of one; with none, that sentence is dropped."""
-    number, index = place
+def _replace_at(answer: Answer, position: Position, *sentences: str) -> Answer:
+    """Replace one sentence by `sentences`; by none, to drop it."""
+    number, index = position
     paragraph = answer.paragraphs[number]
     edited = (*paragraph[:index], *sentences, *paragraph[index + 1 :])
     paragraphs = (*answer.paragraphs[:number], edited, *answer.paragraphs[number + 1 :])
@@ -121,33 +121,34 @@ def _new_line(prompt: Prompt, rng: random.Random) -> str:
     return fill(rng.choice(lexicon.SUBJECT_LINES[prompt.subject]), prompt.subject, rng)
 
 
-def _crowded(prompt: Prompt) -> bool:
+def _limits_sentences(prompt: Prompt) -> bool:
     """Whether the prompt limits how many sentences there may be."""
     return any(k.id == c.BULLETS or k.kwargs.get("relation") == "less than" for k in prompt.constraints)
 
 
 def _add_line(answer: Answer, line: str, prompt: Prompt) -> Answer:
-    """Put a sentence in front; where there is no room for one more, in the place of one that nobody needs."""
-    spare = _spare(answer, prompt) if _crowded(prompt) else []
-    return _put(answer, spare[0], line) if spare else _insert(answer, line)
+    """Insert a sentence at the front; where no more are allowed, replace a removable one."""
+    removable = _removable(answer, prompt) if _limits_sentences(prompt) else []
+    return _replace_at(answer, removable[0], line) if removable else _insert(answer, line)
 
 
 def _add_word(answer: Answer, word: str, prompt: Prompt, rng: random.Random) -> Answer:
-    """Add a sentence with `word`; where there is no room for one more, put it in the place of another noun."""
-    return (_crowded(prompt) and _swap_noun(answer, word, prompt)) or _add_line(
+    """Add a sentence with `word`; where no more are allowed, replace another noun by it."""
+    return (_limits_sentences(prompt) and _swap_noun(answer, word, prompt)) or _add_line(
         answer, fill(rng.choice(lexicon.NOUN_LINES), prompt.subject, rng, word), prompt
     )
 
 
 def _swap_noun(answer: Answer, word: str, prompt: Prompt) -> Answer | None:
-    """`word` in the place of the first noun that nobody asked for; None when there is no such noun."""
-    kept = {*_wanted_words(prompt), prompt.subject}
+    """Replace the first noun that no constraint requires by `word`; None if there is no such noun."""
+    required = {*_required_words(prompt), prompt.subject}
     for number, paragraph in enumerate(answer.paragraphs):
         for index, sentence in enumerate(paragraph):
-            match = next((m for m in _NOUN.finditer(sentence) if m[1].lower() not in kept), None)
+            match = next((m for m in _NOUN.finditer(sentence) if m[1].lower() not in required), None)
             if match:
                 new = word.upper() if match[1].isupper() else word
-                return _put(answer, (number, index), sentence[: match.start(1)] + new + sentence[match.end(1) :])
+                edited = sentence[: match.start(1)] + new + sentence[match.end(1) :]
+                return _replace_at(answer, (number, index), edited)
     return None
 
 
@@ -178,7 +179,7 @@ def _forbidden(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) 
 
 
 def _substitute(sentence: str, word: str, other: str) -> str:
-    """Every `word` replaced, in capitals where it was."""
+    """Replace every `word`, in capitals where it was."""
     pattern = rf"\b{word}\b"
     return re.sub(pattern, lambda m: other.upper() if m[0].isupper() else other, sentence, flags=re.IGNORECASE)
 
@@ -188,8 +189,8 @@ def _length(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> 
         count = len(split_sentences(answer.render()))
         if kwargs["relation"] == "at least" and count < kwargs["num_sentences"]:
             answer = _insert(answer, _new_line(prompt, rng))
-        elif kwargs["relation"] == "less than" and count >= kwargs["num_sentences"] and _spare(answer, prompt):
-            answer = _put(answer, _spare(answer, prompt)[0])
+        elif kwargs["relation"] == "less than" and count >= kwargs["num_sentences"] and _removable(answer, prompt):
+            answer = _replace_at(answer, _removable(answer, prompt)[0])
     return answer
 
 
@@ -197,8 +198,8 @@ def _bullets(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) ->
     answer = replace(answer, paragraphs=(answer.sentences,), bullets=True)
     while len(answer.sentences) < kwargs["num_bullets"]:
         answer = _insert(answer, _new_line(prompt, rng))
-    while len(answer.sentences) > kwargs["num_bullets"] and _spare(answer, prompt):
-        answer = _put(answer, _spare(answer, prompt)[0])
+    while len(answer.sentences) > kwargs["num_bullets"] and _removable(answer, prompt):
+        answer = _replace_at(answer, _removable(answer, prompt)[0])
     return answer
 
 
@@ -224,12 +225,12 @@ def _placeholders(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Rando
 
 def _ending(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
     phrase = str(kwargs["end_phrase"])
-    kept = tuple(sentence for sentence in answer.sentences if sentence.lower() != phrase.lower())
-    return replace(answer.with_sentences(kept) if kept else answer, ending=phrase)
+    others = tuple(sentence for sentence in answer.sentences if sentence.lower() != phrase.lower())
+    return replace(answer.with_sentences(others) if others else answer, ending=phrase)
 
 
 def _mark(answer: Answer, number: int, mark: Callable[[str], str]) -> Answer:
-    """The first content words marked, one in each sentence, then a second in each while there are too few."""
+    """Mark the first content word of each sentence, then the second of each, until `number` are marked."""
     sentences = list(answer.sentences)
     while number > 0 and any(content_words(sentence) for sentence in sentences):
         for index, sentence in enumerate(sentences):
@@ -254,7 +255,7 @@ def _no_commas(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) 
     return answer.with_sentences(tuple(sentence.replace(",", "") for sentence in answer.sentences))
 
 
-_MENDS: Final[dict[str, Mend]] = {
+_REPAIRS: Final[dict[str, Repair]] = {
     c.EXISTENCE: _existence,
     c.FORBIDDEN: _forbidden,
     c.FREQUENCY: _frequency,

@@ -1,6 +1,6 @@
 """Training conversations of the world: an answer for the actor; a judgement and a refinement for the refiner.
 
-The refiner's prompts are rendered by `spar_core.prompts`, so they are byte for byte those of serving.
+The refiner's prompts are rendered by `spar_core.prompts`, so they match those of serving byte for byte.
 """
 
 from __future__ import annotations
@@ -25,36 +25,39 @@ _BROKEN_COUNTS: Final = (1, 1, 1, 2, 2, 4)
 
 
 def actor_sample(split: Split, index: int) -> Conversation:
-    """A prompt with its reference answer. Deterministic in (`split`, `index`)."""
+    """Return a prompt with its reference answer, always the same for the same `split` and `index`."""
     example = draw_example(split, index)
     return (Message("user", example.prompt.text), Message("assistant", example.reference.render()))
 
 
 @dataclass(frozen=True, slots=True)
 class RefinerSample:
-    """`source` is what the last message would be if it refined nothing; None when that message is the judgement."""
+    """A conversation that ends in a judgement, or in a refinement after it.
+
+    `source` is the last message as it would be if nothing were refined; None if that message is the judgement.
+    """
 
     conversation: Conversation
     source: str | None
 
 
 def refiner_sample(split: Split, index: int, templates: Templates) -> RefinerSample:
-    """A judgement of a good or a broken answer; a broken one is followed by its minimal refinement."""
+    """Return a judgement of a good or a broken answer; a broken one is followed by its minimal refinement."""
     example = draw_example(split, index)
     rng = random.Random(index)
-    return judged(example.prompt, draw_response(example, rng), rng, templates)
+    return judge_sample(example.prompt, draw_response(example, rng), rng, templates)
 
 
 def draw_response(example: Example, rng: random.Random) -> str:
-    """The reference itself, or a near miss of it."""
+    """Draw the reference itself or a near miss of it."""
     if rng.random() < _GOOD_SHARE:
         return example.reference.render()
     broken = near_miss(example.prompt, example.reference, rng, broken=rng.choice(_BROKEN_COUNTS))
     return (broken or example.reference).render()
 
 
-def judged(prompt: Prompt, response: str, rng: random.Random, templates: Templates) -> RefinerSample:
-    """The judge conversation on `response` with its true critique, then its smallest refinement if it fails a check."""
+def judge_sample(prompt: Prompt, response: str, rng: random.Random, templates: Templates) -> RefinerSample:
+    """Judge `response` by its ground-truth critique; if it fails a check, add its smallest refinement."""
     conversation = (Message("user", prompt.text),)
     critique = write_critique(prompt.checks, response)
     passed = all(finding.passed for finding in verify(prompt.checks, response))
@@ -62,8 +65,8 @@ def judged(prompt: Prompt, response: str, rng: random.Random, templates: Templat
     if refined is None:
         return RefinerSample((*templates.judge(conversation, response), Message("assistant", critique)), None)
     turns = templates.refine(conversation, response, critique)
-    return RefinerSample((*turns, Message("assistant", _marked(refined))), _marked(response))
+    return RefinerSample((*turns, Message("assistant", _delimited(refined))), _delimited(response))
 
 
-def _marked(text: str) -> str:
+def _delimited(text: str) -> str:
     return f"[[start]]\n{text}\n[[end]]"

@@ -1,4 +1,4 @@
-"""The small world: what its prompts ask can be met, and what is said of its texts is true."""
+"""The synthetic world: its prompts can be satisfied, and its critiques are true."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spar_training.world.samples import actor_sample, refiner_sample
 SIZE = 120
 
 
-def test_the_world_is_as_wide_as_it_says() -> None:
+def test_the_world_has_many_constraint_types_subjects_and_phrasings() -> None:
     assert len(CONSTRAINT_TYPES) >= 12
     assert len(set(lexicon.SUBJECTS)) >= 60
     assert all(len(set(kind.phrasings)) >= 3 for kind in CONSTRAINT_TYPES.values())
@@ -37,7 +37,7 @@ def test_every_reference_meets_every_constraint() -> None:
             assert all(finding.passed for finding in verify(example.prompt.checks, text)), (example.prompt.text, text)
 
 
-def test_a_near_miss_breaks_what_it_should_by_a_small_edit() -> None:
+def test_near_misses_break_constraints_of_every_type() -> None:
     broken_types: Counter[str] = Counter()
     for index in range(SIZE):
         example = draw_example("train", index)
@@ -56,7 +56,7 @@ def test_a_near_miss_breaks_what_it_should_by_a_small_edit() -> None:
     assert set(broken_types) == set(CONSTRAINT_TYPES)
 
 
-def test_a_critique_says_yes_and_no_as_the_checks_do() -> None:
+def test_a_critique_agrees_with_the_checks() -> None:
     for index in range(SIZE):
         example = draw_example("train", index)
         answer = near_miss(example.prompt, example.reference, random.Random(index), broken=2) or example.reference
@@ -91,7 +91,7 @@ def test_the_same_index_gives_the_same_example() -> None:
     assert draw_example("train", 5) == draw_example("train", 5)
 
 
-def test_samples_are_the_conversations_of_serving() -> None:
+def test_samples_match_the_conversations_of_serving() -> None:
     templates = load_templates("compact")
     kinds: Counter[int] = Counter()
     for index in range(60):
@@ -112,7 +112,7 @@ def test_samples_are_the_conversations_of_serving() -> None:
     assert 0.4 < kinds[4] / 60 < 0.8
 
 
-def test_no_noun_hides_in_another_word() -> None:
+def test_no_noun_is_part_of_another_word() -> None:
     words = {*lexicon.SUBJECTS, *lexicon.NOUNS, *lexicon.ADJECTIVES, *lexicon.TIMES}
     for noun in lexicon.NOUNS:
         assert not [word for word in words if noun in word and word != noun]
