@@ -1,4 +1,4 @@
-"""Small data sets in the benchmarks' own forms, written for the tests, and a model that knows their answers."""
+"""Small data sets in the benchmarks' own formats, written for the tests, and a model that knows their answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from spar_core.backends.scripted import Script
 from spar_core.types import Message, Sampling
 
-# Where the real ones may be; none of them belongs to the project.
+# Where the real data sets may be; they are not part of the project.
 REAL = Path(os.environ.get("SPAR_DATA", Path(__file__).parents[3] / "shared" / "data"))
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="needs the data sets: set SPAR_DATA")
 
@@ -53,7 +53,7 @@ def write_ifeval(data: Path) -> None:
 
 
 def write_llmbar(data: Path, pairs: int = 2) -> None:
-    """Of each subset some pairs; the better output says `good`."""
+    """Some pairs of each subset; the better output says `good`."""
     for subset in SUBSETS:
         rows = [
             {"input": f"Say good {n}.", "output_1": ["good", "bad"][n % 2], "output_2": ["bad", "good"][n % 2],
@@ -66,7 +66,7 @@ def write_llmbar(data: Path, pairs: int = 2) -> None:
 
 
 def write_followbench(data: Path) -> None:
-    """Of each kind one group; those of `situation` and `example` are scored by rule."""
+    """One group of each kind; those of `situation` and `example` are scored by rule."""
     for kind in ("content", "situation", "style", "format", "example", "mixed"):
         source = {"situation": "BBH_time", "example": "xsum"}.get(kind, "quora")
         target = {"situation": "12/25/1937", "example": "{instruction}\nBot: {answer}"}.get(kind, "")
@@ -81,7 +81,7 @@ def write_followbench(data: Path) -> None:
 
 
 def write_general(data: Path) -> None:
-    """One item of each task, two of MMLU."""
+    """One item of each task, but two of MMLU."""
     write_lines(
         data / "gsm8k" / "test.jsonl", [{"question": "What is 600 times 2?", "answer": "Twice it.\n#### 1,200"}]
     )
@@ -111,10 +111,10 @@ KNOWN = {
 
 
 def knowing(known: Mapping[str, str] = KNOWN) -> Script:
-    """Answers what it knows about, else that it does not know."""
+    """A model that answers prompts with a known key phrase, and does not know otherwise."""
 
     def reply(messages: Sequence[Message], sampling: Sampling) -> str:
-        asked = messages[-1].text
-        return next((answer for about, answer in known.items() if about in asked), "I do not know.")
+        prompt = messages[-1].text
+        return next((answer for phrase, answer in known.items() if phrase in prompt), "I do not know.")
 
     return reply

@@ -122,7 +122,7 @@ class Loop:
             reference=self.run.iteration(0).file("evaluation"),
             templates=recipe.templates,
             prompts=evaluation_prompts(recipe),
-            judged=recipe.evaluation.judged_prompts,
+            judged_prompts=recipe.evaluation.judged_prompts,
             budget=recipe.evaluation.budget,
             seed=recipe.seed,
             **_samplings(recipe),
@@ -139,8 +139,11 @@ def _samplings(recipe: Recipe) -> dict[str, Any]:
     """Sampling by the recipe for prompts of a file; the world's prompts have settings of their own."""
     if recipe.evaluation.benchmark != "file":
         return {}
-    calling = recipe.search.sampling()
-    return {"answering": recipe.sample.sampling(), "calling": calling, "in_flight": recipe.in_flight}
+    return {
+        "actor_sampling": recipe.sample.sampling(),
+        "refiner_sampling": recipe.search.sampling(),
+        "in_flight": recipe.in_flight,
+    }
 
 
 def _no_rows(iteration: Iteration, data: TrainingSet, remedy: str | None) -> DataError:

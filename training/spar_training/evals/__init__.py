@@ -1,1 +1,1 @@
-"""Evaluations that measure a pair by verifiers."""
+"""Evaluations of models and pairs, on public benchmarks and on the synthetic world."""

@@ -1,8 +1,8 @@
-"""Where the benchmarks' data sets are: in a folder of the user's, or in a data set repository named as such.
+"""Locate the benchmarks' data sets: in the user's folder, or in a data set repository that the user names.
 
 Nothing else is downloaded. The folder or repository holds `ifeval/input_data.jsonl`, `followbench/*_constraints.json`,
 `llmbar/{Natural,Adversarial/*}/dataset.json`, `gsm8k/test.jsonl`, `triviaqa/*.jsonl`, `mmlu/{dev,test}/*.csv` and
-`humaneval/HumanEval.jsonl.gz`, as their authors publish them; a benchmark needs its own files only.
+`humaneval/HumanEval.jsonl.gz`, as their authors publish them; a benchmark needs only its own files.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ _HUB: Final = "hf:"
 _KINDS: Final = {str: "text", int: "a whole number"}
 
 
-def data_folder(given: Path | None) -> Path:
-    """The folder that was given, or that of the environment variable SPAR_DATA.
+def data_folder(folder: Path | None) -> Path:
+    """Return `folder`, or by default that of the environment variable SPAR_DATA.
 
-    `hf:OWNER/NAME`, with `@REVISION` if one is wanted, is a data set repository at the Hugging Face Hub, or at
-    `HF_ENDPOINT`; it is fetched into the Hub's own cache, and not again.
+    `hf:OWNER/NAME`, optionally with `@REVISION`, is a data set repository on the Hugging Face Hub or at `HF_ENDPOINT`;
+    it is fetched once, into the Hub's own cache.
 
     Raises:
-        ConfigError: neither is there, it is no folder, or the repository cannot be fetched.
+        ConfigError: neither is set, there is no such folder, or the repository cannot be fetched.
     """
-    folder = given or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+    folder = folder or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
     if folder is None:
         raise ConfigError(f"--data is needed: the folder with the data sets, or hf:OWNER/NAME (or set {VARIABLE})")
     if str(folder).startswith(_HUB):
-        return _fetched(str(folder).removeprefix(_HUB))
+        return _fetch(str(folder).removeprefix(_HUB))
     if not folder.is_dir():
         raise ConfigError(f"--data {folder}: no such folder")
     return folder
 
 
-def _fetched(repository: str) -> Path:
+def _fetch(repository: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -54,22 +54,22 @@ def _fetched(repository: str) -> Path:
 
 
 def data_file(folder: Path, name: str) -> Path:
-    """A file of the folder.
+    """Return the path of a file in the folder.
 
     Raises:
-        ConfigError: it is not there.
+        ConfigError: there is no such file.
     """
     file = folder / name
     if not file.is_file():
-        raise ConfigError(f"{file}: no such file; --data is the folder that holds {name}")
+        raise ConfigError(f"{file}: no such file; --data must be the folder that holds {name}")
     return file
 
 
 def read_list(file: Path, needs: Mapping[str, type]) -> list[dict[str, Any]]:
-    """A JSON file that is one list of objects, each with the keys of `needs`, whose values are of these types.
+    """Read a JSON file that is a list of objects, each with the keys of `needs` and values of their types.
 
     Raises:
-        DataError: it is not; names the file, the object's place and the key.
+        DataError: it is not; names the file, the item's number and the key.
     """
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))

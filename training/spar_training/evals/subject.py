@@ -1,4 +1,4 @@
-"""Ask the model that is measured, item by item: bounded, resumable, nothing lost."""
+"""Query the model under measurement item by item, with bounded concurrency, so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from spar_core.types import Message, Sampling
 from spar_training.inference.client import check_urls, open_backend
 from spar_training.pipeline.progress import item_progress
 from spar_training.pipeline.runner import I, ItemFailed, Policy, Work, failed_file, run_items
-from spar_training.reports.result import of_folder
+from spar_training.reports.result import model_lineage
 from spar_training.storage.files import Row, read_rows
 
-# A server that says nothing of itself must not hold up a run.
-_ABOUT_S: Final = 3.0
-# Statuses by which a server refuses one request, not all of them.
-REFUSED: Final = frozenset({400, 413, 422})
+# A server that does not report its version must not delay a run.
+_VERSION_TIMEOUT_S: Final = 3.0
+# Statuses with which a server refuses a single request rather than all of them.
+REFUSAL_STATUSES: Final = frozenset({400, 413, 422})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A model under measurement, and how it is asked.
+    """A model under measurement and how to query it.
 
-    `model` is a name at the `urls`, or a folder. `sampling.extra` goes into each request's body (`refine_budget`, ...).
+    `model` is a name at the `urls`, or without URLs a folder. `sampling.extra` is added to the body of each request
+    (`refine_budget`, ...).
     """
 
     model: str
@@ -41,27 +42,27 @@ class Subject:
 
     def __post_init__(self) -> None:
         if self.sampling.extra and not self.urls:
-            raise ConfigError("--refine-budget and --extra-body are for a server: give its --url")
+            raise ConfigError("--refine-budget and --extra-body need a server: give its --url")
         check_urls(self.urls)
 
-    def opened(self) -> AbstractAsyncContextManager[Backend]:
+    def open(self) -> AbstractAsyncContextManager[Backend]:
         return open_backend(self.model, urls=self.urls, in_flight=self.in_flight)
 
     def config(self) -> dict[str, Any]:
-        """What its answers depend on."""
+        """Return the settings that its answers depend on."""
         sampling = {name: value for name, value in asdict(self.sampling).items() if value not in (None, (), {})}
         return {"model": self.model, "urls": list(self.urls), "sampling": sampling, "seed": self.seed}
 
-    async def about(self) -> dict[str, Any]:
-        """Its lineage, as far as it can be told: a folder's files, or what its server says at /version."""
+    async def lineage(self) -> dict[str, Any]:
+        """Return the model's lineage as far as it is known: from its folder, or from its server's /version."""
         if not self.urls:
-            return of_folder(Path(self.model))
+            return model_lineage(Path(self.model))
         return {"model": self.model, "urls": list(self.urls), "server": await _version(self.urls[0])}
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One item of a benchmark: the conversation to answer."""
+    """An item of a benchmark: the conversation to answer."""
 
     id: str
     messages: tuple[Message, ...]
@@ -72,10 +73,12 @@ class Question:
 
 
 async def ask(questions: Sequence[Question], backend: Backend, subject: Subject, *, out: Path, label: str) -> list[Row]:
-    """The answers, as rows {id, response, finish_reason, completion_tokens}; those missing got none, see `run_asked`.
+    """Return the answers as rows {id, response, finish_reason, completion_tokens}.
+
+    Refused questions are missing, see `run_requests`.
 
     Raises:
-        BackendError: the model does not answer; what is finished is kept.
+        BackendError: the model does not answer; finished answers are saved.
     """
 
     async def answer(question: Question) -> dict[str, Any]:
@@ -87,34 +90,34 @@ async def ask(questions: Sequence[Question], backend: Backend, subject: Subject,
             "completion_tokens": completion.usage.completion_tokens,
         }
 
-    return await run_asked(questions, answer, out=out, in_flight=subject.in_flight, label=label)
+    return await run_requests(questions, answer, out=out, in_flight=subject.in_flight, label=label)
 
 
-async def run_asked(items: Sequence[I], work: Work[I], *, out: Path, in_flight: int, label: str) -> list[Row]:
-    """`run_items` with progress shown; a request that is refused as such, too long for one, sets its item aside.
+async def run_requests(items: Sequence[I], work: Work[I], *, out: Path, in_flight: int, label: str) -> list[Row]:
+    """Call `run_items` and show progress; an item whose request is refused, e.g. as too long, is set aside.
 
     Raises:
-        BackendRejected: all items were refused, so it is the configuration that is wrong.
-        BackendUnavailable: item after item failed; what is finished is kept.
+        BackendRejected: all items were refused, so the configuration must be wrong.
+        BackendUnavailable: item after item failed; finished items are saved.
     """
 
-    async def tried(item: I) -> dict[str, Any]:
+    async def attempt(item: I) -> dict[str, Any]:
         try:
             return await work(item)
         except BackendRejected as error:
-            if error.status not in REFUSED:
+            if error.status not in REFUSAL_STATUSES:
                 raise
             raise ItemFailed(f"refused: {error}") from error
 
-    with item_progress(label) as tell:
-        rows = await run_items(items, tried, out=out, policy=Policy(in_flight=in_flight), on_progress=tell)
+    with item_progress(label) as on_progress:
+        rows = await run_items(items, attempt, out=out, policy=Policy(in_flight=in_flight), on_progress=on_progress)
     if items and not rows:
-        raise BackendRejected(f"all {len(items)} items failed, the first because: {_forgotten(out)}")
+        raise BackendRejected(f"all {len(items)} items failed, the first because: {_discard_failures(out)}")
     return rows
 
 
-def _forgotten(out: Path) -> str:
-    """The first failure's reason. Nothing of the failures is left: with another configuration they are asked again."""
+def _discard_failures(out: Path) -> str:
+    """Delete all failures, so that another configuration can retry them; return the reason of the first."""
     first = next(read_rows(failed_file(out)))
     for file in (out, failed_file(out)):
         file.unlink()
@@ -126,10 +129,10 @@ def by_id(rows: Sequence[Row]) -> Mapping[str, Row]:
 
 
 async def _version(url: str) -> Any:
-    """What a server says of itself; None when it says nothing."""
+    """Return what the server reports at /version; None if it reports nothing."""
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ABOUT_S)) as session,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_VERSION_TIMEOUT_S)) as session,
             session.get(f"{url.rstrip('/').removesuffix('/v1')}/version") as response,
         ):
             return await response.json() if response.status == 200 else None

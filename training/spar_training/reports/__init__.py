@@ -1,1 +1,1 @@
-"""What a run has measured, kept and shown: results as JSON, reports as Markdown and HTML, plots as SVG."""
+"""Results of measurements as JSON, intervals, reports as Markdown and HTML, and plots as SVG."""

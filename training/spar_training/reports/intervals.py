@@ -1,4 +1,4 @@
-"""95% bootstrap intervals of means, of ratios over clusters, of any statistic, and of paired differences."""
+"""95% bootstrap intervals of means, of clustered and stratified means, and of any other statistic."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 _RESAMPLES: Final = 2000
-# Above so many items their places are drawn anew each time: kept, they would fill the memory.
-_KEPT_ITEMS: Final = 2000
+# Resamples of more items than this are not cached: they would take too much memory.
+_CACHED_ITEMS: Final = 2000
 
 Resample = Callable[[Sequence[Any]], Sequence[Any]]
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean with its 95% interval; `n` items."""
+    """A statistic, usually a mean, of `n` items with its 95% interval."""
 
     mean: float
     low: float
@@ -31,51 +31,51 @@ class Interval:
         return f"{self.percent()} (n={self.n})"
 
     def percent(self) -> str:
-        """As `12.3 [10.1, 14.5]`, without the number of items; a dash where there is none."""
+        """Format as `12.3 [10.1, 14.5]`, without the number of items; a dash if there are none."""
         return f"{100 * self.mean:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]" if self.n else "–"
 
     def signed(self) -> str:
-        """A difference in percentage points, as `+2.3 [−0.1, +4.5]`; a dash where there is none."""
+        """Format a difference in percentage points as `+2.3 [−0.1, +4.5]`; a dash if there are no items."""
         if not self.n:
             return "–"
-        told = f"{100 * self.mean:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
-        return told.replace("-", "−")
+        text = f"{100 * self.mean:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+        return text.replace("-", "−")
 
 
 def interval(values: Sequence[float], *, seed: int = 0) -> Interval:
-    """The mean of `values` with its percentile bootstrap interval; NaN for none.
+    """Return the mean of `values` with its percentile bootstrap interval; NaN if there are none.
 
-    Give the differences of paired items for a paired interval.
+    For a paired interval, pass the differences of the paired items.
     """
-    return interval_of(values, lambda drawn: sum(drawn) / len(drawn), seed=seed)
+    return statistic_interval(values, lambda drawn: sum(drawn) / len(drawn), seed=seed)
 
 
-def clustered(clusters: Sequence[Sequence[float]], *, seed: int = 0) -> Interval:
-    """The mean over all values of all clusters; whole clusters are drawn, for what is in one is not independent.
+def cluster_interval(clusters: Sequence[Sequence[float]], *, seed: int = 0) -> Interval:
+    """Return the mean over the values of all clusters, with an interval that resamples whole clusters.
 
-    `n` is the number of values.
+    Values in one cluster are not independent. `n` is the number of values.
     """
-    # Its sum and its size are all that a draw needs of a cluster.
+    # A resample needs only the sum and the size of each cluster.
     sums = [(sum(cluster), len(cluster)) for cluster in clusters if cluster]
-    found = interval_of(sums, lambda drawn: sum(s for s, _ in drawn) / sum(n for _, n in drawn), seed=seed)
+    found = statistic_interval(sums, lambda drawn: sum(s for s, _ in drawn) / sum(n for _, n in drawn), seed=seed)
     return Interval(found.mean, found.low, found.high, sum(n for _, n in sums))
 
 
-def interval_of(items: Sequence[T], statistic: Callable[[Sequence[T]], float], *, seed: int = 0) -> Interval:
-    """A statistic of independent items with its percentile bootstrap interval; NaN for no items."""
+def statistic_interval(items: Sequence[T], statistic: Callable[[Sequence[T]], float], *, seed: int = 0) -> Interval:
+    """Return a statistic of independent items with its percentile bootstrap interval; NaN if there are no items."""
     n = len(items)
     if n == 0:
         return Interval(float("nan"), float("nan"), float("nan"), 0)
-    draws = _kept_resamples(n, seed) if 1 < n <= _KEPT_ITEMS else _resamples(n, seed)
+    draws = _cached_resamples(n, seed) if 1 < n <= _CACHED_ITEMS else _resamples(n, seed)
     drawn = sorted(statistic(draw(items)) for draw in draws)
     low, high = drawn[round(0.025 * _RESAMPLES)], drawn[round(0.975 * _RESAMPLES) - 1]
     return Interval(statistic(items), low, high, n)
 
 
-def mean_of_strata(strata: Sequence[Sequence[Sequence[float]]], *, seed: int = 0) -> Interval:
-    """The mean of the strata's means, each stratum weighing the same; clusters are drawn within each. NaN without any.
+def stratified_interval(strata: Sequence[Sequence[Sequence[float]]], *, seed: int = 0) -> Interval:
+    """Return the unweighted mean of the strata's means, with an interval that resamples clusters within each stratum.
 
-    `n` is the number of values.
+    NaN if a stratum has no values. `n` is the number of values.
     """
     sums = [[(sum(cluster), len(cluster)) for cluster in stratum if cluster] for stratum in strata]
     if not sums or not all(sums):
@@ -91,14 +91,14 @@ def mean_of_strata(strata: Sequence[Sequence[Sequence[float]]], *, seed: int = 0
 
 
 def _resamples(n: int, seed: int) -> Iterable[Resample]:
-    """Which places each resample takes: a matter of `n` and `seed` alone."""
+    """Yield functions that each pick a resample; they depend on `n` and `seed` only."""
     rng = random.Random(seed)
     for _ in range(_RESAMPLES):
-        # One place alone is taken as a list too.
+        # itemgetter with a single index would return the item, not a sequence.
         yield itemgetter(*rng.choices(range(n), k=n)) if n > 1 else list
 
 
 @lru_cache(maxsize=4)
-def _kept_resamples(n: int, seed: int) -> Sequence[Resample]:
-    """Drawing the places is most of the work, and a table of figures has many intervals of equally many items."""
+def _cached_resamples(n: int, seed: int) -> Sequence[Resample]:
+    """Drawing the indices is most of the work, and the intervals of one table often have the same number of items."""
     return tuple(_resamples(n, seed))

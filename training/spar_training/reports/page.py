@@ -1,16 +1,18 @@
-"""A report as plain values, and its two forms: Markdown with figures beside it, and one HTML page with all inside.
+"""Reports as plain values, rendered as Markdown with figures beside it and as one self-contained HTML page.
 
-The HTML page asks for nothing from elsewhere, follows the reader's light or dark setting, prints, and scrolls wide
-tables on narrow screens. Texts are paragraphs parted by blank lines; a paragraph may be a list (each line starts with
-`- `) or commands (each line is indented by four spaces), and `code` stands in backticks: the part of Markdown that both
-forms know.
+    report = Report("IFEval: my-model", "41.2 percent.", [Section("Accuracy", tables=[table]), setup_section(result)])
+    write_report(report, folder)  # report.md, report.html and figures/
+
+The HTML page loads nothing, follows the reader's light or dark setting, prints well, and scrolls wide tables on narrow
+screens. Texts use a small subset of Markdown: paragraphs separated by blank lines, lists (each line starts with `- `),
+commands (each line is indented by four spaces) and `code` in backticks.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -49,7 +51,7 @@ td:first-child, th:first-child { padding-left: 0; }
 th { font-weight: 600; border-bottom: 2px solid var(--line); vertical-align: bottom; }
 td:not(.figure) { min-width: 7rem; max-width: 30rem; overflow-wrap: break-word; }
 .figure { text-align: right; white-space: nowrap; }
-/* Headings are what makes a table of many columns wider than the page. */
+/* In a table of many columns it is the headings that exceed the page's width. */
 th.figure { white-space: normal; }
 figure { margin: 0 0 1.5rem; }
 figure svg { display: block; max-width: 100%; height: auto; }
@@ -57,7 +59,7 @@ figcaption { color: var(--soft); font-size: .925rem; margin-top: .35rem; max-wid
 @media (max-width: 40rem) {
   main { padding: 1.5rem 1rem 3rem; }
   h1 { font-size: 1.5rem; }
-  /* A plot that shrank with the screen could not be read. */
+  /* A plot that shrank with the screen would be illegible. */
   figure svg { min-width: 30rem; }
   td:not(.figure) { overflow-wrap: anywhere; }
 }
@@ -79,7 +81,7 @@ _FIGURE: Final = re.compile(r"[+−-]?[\d.,]+(\s*%|\s|\[|$)|–$|^nan")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells as they are shown; each row is as long as the header."""
+    """Rows of cells as displayed; each row is as long as the header."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -88,7 +90,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture as SVG text; `alt` says in words what it shows."""
+    """A plot as SVG text; `alt` describes it in words."""
 
     svg: str
     caption: str
@@ -97,7 +99,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What stands under one heading: the text, then the figures, then the tables."""
+    """The content under one heading: the text, then the figures, then the tables."""
 
     heading: str
     text: str = ""
@@ -107,7 +109,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`summary` is what a reader in a hurry should know."""
+    """A titled report; `summary` holds what a reader in a hurry needs."""
 
     title: str
     summary: str
@@ -115,15 +117,15 @@ class Report:
 
 
 def write_report(report: Report, folder: Path, name: str = "report") -> None:
-    """Write `NAME.md` with its figures in `figures/`, and `NAME.html`; each file is whole or as it was before."""
+    """Write `NAME.md` with its figures in `figures/`, and `NAME.html`, each file atomically."""
     write_text(folder / f"{name}.md", to_markdown(report, folder / "figures"))
     write_text(folder / f"{name}.html", to_html(report))
 
 
 def to_markdown(report: Report, figures_dir: Path, *, prefix: str = "") -> str:
-    """The report for a README's reader.
+    """Render the report as Markdown.
 
-    Writes each figure into `figures_dir`, which shall lie beside the file; its name begins with `prefix`.
+    Writes each figure into `figures_dir`, which must lie beside the Markdown file; their names start with `prefix`.
     """
     parts = [f"# {report.title}", report.summary.strip()]
     for section in report.sections:
@@ -138,12 +140,12 @@ def to_markdown(report: Report, figures_dir: Path, *, prefix: str = "") -> str:
 
 
 def to_html(report: Report) -> str:
-    """The report as one self-contained page."""
+    """Render the report as one self-contained page."""
     sections = "\n".join(_html_section(section) for section in report.sections)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        # A page of figures has nothing to load or to run, whatever the texts in it may hold.
+        # A report has nothing to load or run, whatever its texts may contain.
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         f"<title>{escape(report.title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
         f'<h1>{escape(report.title)}</h1>\n<div class="summary">{_html_text(report.summary)}</div>\n'
@@ -159,7 +161,7 @@ def _html_section(section: Section) -> str:
 
 
 def _html_figure(figure: Figure) -> str:
-    # The file's own opening lines are for a file of its own.
+    # Without the XML declaration, which belongs to a separate file.
     svg = figure.svg[figure.svg.index("<svg") :]
     picture = f'<div class="scroll" role="img" aria-label="{escape(figure.alt)}">{svg}</div>'
     return f"<figure>\n{picture}\n<figcaption>{_html_inline(figure.caption)}</figcaption>\n</figure>"
@@ -176,7 +178,7 @@ def _html_table(table: Table) -> str:
         for row in table.rows
     )
     caption = f"<caption>{_html_inline(table.caption)}</caption>\n" if table.caption else ""
-    # Focusable, so that the keyboard can scroll it.
+    # Focusable, so that it can be scrolled with the keyboard.
     return (
         f'<div class="scroll" tabindex="0">\n<table>\n{caption}<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table>\n</div>"
@@ -184,7 +186,7 @@ def _html_table(table: Table) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """A table alone, without its caption."""
+    """Render a table without its caption."""
     rule = ["--:" if is_right else "---" for is_right in right_aligned(table)]
     cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (table.header, *table.rows)]
     lines = [cells[0], rule, *cells[1:]]
@@ -192,8 +194,8 @@ def markdown_table(table: Table) -> str:
 
 
 def right_aligned(table: Table) -> list[bool]:
-    """Columns of figures are read down their right edge."""
-    columns = [[row[place] for row in table.rows] for place in range(len(table.header))]
+    """Return for each column whether it holds figures, which are aligned on the right."""
+    columns = [[row[index] for row in table.rows] for index in range(len(table.header))]
     return [bool(cells) and all(_FIGURE.match(cell) for cell in cells if cell) for cells in columns]
 
 
@@ -212,12 +214,8 @@ def _html_block(lines: Sequence[str]) -> str:
 
 
 def _html_inline(text: str) -> str:
-    return _between("`", escape(text), lambda code: f"<code>{code}</code>")
-
-
-def _between(mark: str, text: str, change: Callable[[str], str]) -> str:
-    """What stands between two marks, changed; a mark without its second is a character."""
-    return re.sub(f"{mark}([^{mark}]+){mark}", lambda match: change(match[1]), text)
+    # A backtick without a second one is an ordinary character.
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _emphasized(caption: str) -> str:
@@ -228,32 +226,32 @@ def _slug(heading: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-") or "section"
 
 
-_LONGEST: Final = 160
+_MAX_VALUE_LENGTH: Final = 160
 SETUP: Final = "How it was measured"
 
 
 def setup_section(result: Result) -> Section:
-    """Configuration, models and versions; a model's whole lineage is in the result file."""
-    models = [(f"{role}: {name}", value) for role, model in result.models.items() for name, value in _flat(model, 2)]
-    rows = [[name, shown] for name, value in (*_flat(result.config, 4), *models) if (shown := _shown(value))]
+    """Return the section with configuration, models and versions; full lineages are in the result file."""
+    models = [(f"{role}: {name}", value) for role, model in result.models.items() for name, value in _flatten(model, 2)]
+    rows = [[name, text] for name, value in (*_flatten(result.config, 4), *models) if (text := _format_value(value))]
     versions = [[name, version] for name, version in result.versions.items()]
     return Section(SETUP, "", [Table(["setting", "value"], rows), Table(["package", "version"], versions)])
 
 
-def _flat(values: Mapping[str, Any], depth: int) -> Iterator[tuple[str, Any]]:
-    """The values that are no mappings, down to a depth, by their dotted names."""
+def _flatten(values: Mapping[str, Any], depth: int) -> Iterator[tuple[str, Any]]:
+    """Yield the values that are not mappings, down to a depth, with their dotted names."""
     for name, value in values.items():
         if not isinstance(value, Mapping):
             yield name, value
         elif depth > 1:
-            for inner, deeper in _flat(value, depth - 1):
+            for inner, deeper in _flatten(value, depth - 1):
                 yield f"{name}.{inner}", deeper
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value in (None, "", [], {}):
         return ""
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         value = ", ".join(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[:_MAX_VALUE_LENGTH]}…"

@@ -1,33 +1,34 @@
-"""One run's result as JSON: what was measured, on what, how, and every item's outcome.
+"""The result of a measurement as JSON: its figures, models, configuration, versions, and the outcome of every item.
 
-A result is read again by reports and compared with by later runs, so it carries all that tells two runs apart.
+    result = Result(name="ifeval", config=config, models=models, figures=figures, items=rows)
+    write_result(folder / "result.json", result)
+
+Reports and later comparisons read results again, so a result records everything in which two runs may differ.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 from spar_core.errors import DataError
 from spar_training.reports.intervals import Interval
 from spar_training.storage.files import Row, write_json
+from spar_training.storage.provenance import versions
 
-# What a figure may depend on besides the model.
-_PACKAGES: Final = ("spar-server", "torch", "transformers", "vllm", "lm-eval", "langdetect")
 _KINDS: Final = {"name": str, "config": dict, "models": dict, "figures": dict, "items": list, "versions": dict}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One run. `config` holds the seed; `models` tells of each role's model what `of_folder` or a server tells.
+    """The result of one run.
 
-    `items` are the outcomes item by item, each with its `id`.
+    `config` includes the seed. `models` holds the lineage of each role's model, from `model_lineage` or its server.
+    `items` holds one row per item, each with its `id`.
     """
 
     name: str
@@ -35,14 +36,14 @@ class Result:
     models: Mapping[str, Mapping[str, Any]]
     figures: Mapping[str, Interval | float]
     items: Sequence[Row]
-    versions: Mapping[str, str] = field(default_factory=lambda: installed())
+    versions: Mapping[str, str] = field(default_factory=versions)
 
 
 def write_result(path: Path, result: Result) -> None:
-    """Keep a result; the file is whole or as it was before.
+    """Write a result atomically.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: the file cannot be written.
     """
     figures = {
         name: _plain(asdict(value)) if isinstance(value, Interval) else value for name, value in result.figures.items()
@@ -51,10 +52,10 @@ def write_result(path: Path, result: Result) -> None:
 
 
 def read_result(path: Path) -> Result:
-    """A result that was kept.
+    """Read a result.
 
     Raises:
-        DataError: there is no such file, or it is no result.
+        DataError: there is no such file, or it is not a result.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -64,36 +65,25 @@ def read_result(path: Path) -> Result:
         raise DataError(f"{path}: not JSON ({error}); give a file that `spar eval ... --out` wrote") from error
     for key, kind in _KINDS.items():
         if not isinstance(data, dict) or not isinstance(data.get(key), kind):
-            raise DataError(f"{path}: no result: {key} is missing; give a file that `spar eval ... --out` wrote")
+            raise DataError(f"{path}: not a result: {key} is missing; give a file that `spar eval ... --out` wrote")
     figures = {name: _figure(value) if isinstance(value, dict) else value for name, value in data["figures"].items()}
     return Result(**{**{key: data[key] for key in _KINDS}, "figures": figures})
 
 
 def _plain(figure: dict[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN: a figure of no items is null."""
+    """Replace NaN, which JSON lacks, by null: the figure of no items."""
     return {name: None if math.isnan(value) else value for name, value in figure.items()}
 
 
-def _figure(kept: dict[str, Any]) -> Interval:
-    mean, low, high = (math.nan if kept[name] is None else kept[name] for name in ("mean", "low", "high"))
-    return Interval(mean, low, high, kept["n"])
+def _figure(stored: dict[str, Any]) -> Interval:
+    mean, low, high = (math.nan if stored[name] is None else stored[name] for name in ("mean", "low", "high"))
+    return Interval(mean, low, high, stored["n"])
 
 
-def of_folder(folder: Path) -> dict[str, Any]:
-    """A local model's lineage: its folder, and what `lineage.json` or else `recipe.json` in it says of its making."""
+def model_lineage(folder: Path) -> dict[str, Any]:
+    """Return a local model's folder, with its `lineage.json` or else its `recipe.json` if it has one."""
     for name in ("lineage.json", "recipe.json"):
         file = folder / name
         if file.exists():
             return {"folder": str(folder), name.removesuffix(".json"): json.loads(file.read_text(encoding="utf-8"))}
     return {"folder": str(folder)}
-
-
-def installed() -> dict[str, str]:
-    """The versions of Python and of the packages that figures may depend on, where installed."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions

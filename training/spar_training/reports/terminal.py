@@ -1,4 +1,4 @@
-"""A report's summary and tables on a terminal."""
+"""Print a report's summary and tables on a terminal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from spar_training.reports.page import Report, Table, right_aligned
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print what fits a terminal: figures and long texts are left to the page."""
-    # As text: brackets in it are no markup.
+    """Print the title, the summary and the tables; figures and long texts are left to the page."""
+    # As Text, so that brackets are not read as markup.
     console.print(Text(report.title, style="bold"))
     console.print(Text(report.summary))
     for section in report.sections:

@@ -12,7 +12,17 @@ from typing import Final
 
 from spar_core.model_folder import weights_sha256
 
-_LIBRARIES: Final = ("spar-server", "torch", "transformers", "trl", "peft", "accelerate")
+_LIBRARIES: Final = (
+    "spar-server",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "vllm",
+    "lm-eval",
+    "langdetect",
+)
 
 
 def versions() -> dict[str, str]:

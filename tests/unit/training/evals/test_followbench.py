@@ -15,10 +15,10 @@ from spar_core.types import Message, Sampling
 from spar_training.cli.evaluate import followbench
 from spar_training.evals.followbench import scoring
 from spar_training.evals.followbench.command import FollowBench, run
-from spar_training.evals.followbench.judge import judge_prompt, judged, parse_verdicts
+from spar_training.evals.followbench.judge import judge_prompt, judge_row, parse_verdicts
 from spar_training.evals.followbench.rows import Row, read_groups
 from spar_training.evals.followbench.rules import rule_of
-from spar_training.evals.followbench.scoring import Scored
+from spar_training.evals.followbench.scoring import ScoredRow
 from spar_training.evals.subject import Subject
 from spar_training.reports.result import read_result
 from tests.support.benchmark_data import REAL, needs_real_data, write_followbench
@@ -67,18 +67,18 @@ RULES: list[tuple[Row, list[str], list[str]]] = [
 
 
 @pytest.mark.parametrize(("of", "right", "wrong"), RULES, ids=[f"{r.source}-{r.kind}-{r.level}" for r, _, _ in RULES])
-def test_a_rule_accepts_what_the_row_asks_and_nothing_else(of: Row, right: list[str], wrong: list[str]) -> None:
+def test_a_rule_accepts_only_what_the_row_asks_for(of: Row, right: list[str], wrong: list[str]) -> None:
     rule = rule_of(of)
     assert rule is not None
     assert [response for response in right if not rule(response, of.target, of.level)] == []
     assert [response for response in wrong if rule(response, of.target, of.level)] == []
 
 
-def test_what_no_rule_scores_is_for_the_judge() -> None:
+def test_other_rows_need_a_judge() -> None:
     assert rule_of(row("content", 1)) is None
     assert rule_of(row("format", 1)) is None
     assert rule_of(row("style", 1, example=22)) is None
-    # A source's name means something else among the examples.
+    # For the kind `example`, a source's name has no meaning.
     assert rule_of(row("example", 1, source="xsum", target="{answer}")) is not None
 
 
@@ -97,32 +97,32 @@ def test_what_no_rule_scores_is_for_the_judge() -> None:
         ("", 1, None),
     ],
 )
-def test_verdicts_are_read_or_they_are_none(text: str, count: int, verdicts: list[bool] | None) -> None:
+def test_verdicts_are_parsed_or_none(text: str, count: int, verdicts: list[bool] | None) -> None:
     assert parse_verdicts(text, count) == verdicts
 
 
 def test_the_judge_sees_how_the_constraints_were_added() -> None:
     prompt = judge_prompt(row("style", 3), "my answer {level}")
-    places = [
+    positions = [
         prompt.index(text) for text in ("step 0", "step 1", "step 2", "step 3", "my answer {level}", "3 verdicts")
     ]
-    assert places == sorted(places)
+    assert positions == sorted(positions)
 
 
-async def test_a_reply_that_cannot_be_read_is_asked_for_again_and_kept() -> None:
+async def test_a_reply_that_cannot_be_parsed_is_stored_and_requested_again() -> None:
     replies = iter(["I would rather not say.", "['YES']"])
     backend = ScriptedBackend(lambda messages, sampling: next(replies))
-    found = await judged(row("style", 1), "x", backend, Sampling(temperature=0), tries=3, seed=0)
+    found = await judge_row(row("style", 1), "x", backend, Sampling(temperature=0), tries=3, seed=0)
     assert found == {"satisfied": [True], "replies": ["I would rather not say.", "['YES']"]}
-    # The same again would be the same again.
+    # At temperature 0 the same reply would come again.
     assert [sampling.temperature for _, sampling in backend.calls] == [0, 0.7]
-    never = await judged(row("style", 1), "x", ScriptedBackend(always("?")), Sampling(), tries=2, seed=0)
+    never = await judge_row(row("style", 1), "x", ScriptedBackend(always("?")), Sampling(), tries=2, seed=0)
     assert never == {"satisfied": None, "replies": ["?", "?"]}
 
 
-def group(*levels: Sequence[bool] | None) -> list[Scored]:
+def group(*levels: Sequence[bool] | None) -> list[ScoredRow]:
     return [
-        Scored(row("style", level), "", "judge", None if satisfied is None else tuple(satisfied))
+        ScoredRow(row("style", level), "", "judge", None if satisfied is None else tuple(satisfied))
         for level, satisfied in enumerate(levels, start=1)
     ]
 
@@ -136,7 +136,7 @@ def test_the_three_figures() -> None:
     assert (found.hsr_mean.mean, found.csl.mean) == (0.6, 1.0)
 
 
-def test_a_verdict_that_could_not_be_read_counts_as_nothing() -> None:
+def test_a_missing_verdict_is_left_out() -> None:
     known = group([True], [True, True], [False] * 3, None, None)
     unknown = group(None, [True, True], [True] * 3, [True] * 4, [True] * 5)
     found = scoring.figures([known, unknown])
@@ -155,7 +155,7 @@ def judge(messages: Sequence[Message], sampling: Sampling) -> str:
     return str(["YES"] * (count - 1) + ["NO" if count == 5 else "YES"])
 
 
-def test_a_model_behind_a_server_is_asked_and_judged(
+def test_a_model_behind_a_server_is_queried_and_judged(
     tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]
 ) -> None:
     write_followbench(tmp_path)
@@ -170,9 +170,9 @@ def test_a_model_behind_a_server_is_asked_and_judged(
     unread = [item for item in result.items if item["satisfied"] is None]
     assert [item["id"] for item in unread] == [f"style/1/{level}" for level in range(1, 6)]
     assert all(item["judge"] == ["I cannot tell."] * 2 for item in unread)
-    told = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    assert "5 replies could not be read" in told
-    assert "| style/1/3 | 'I cannot tell.' |" in told
+    report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "5 of its replies could not be parsed" in report
+    assert "| style/1/3 | 'I cannot tell.' |" in report
 
 
 def test_without_a_judge_only_rules_score(tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]) -> None:
@@ -186,7 +186,7 @@ def test_without_a_judge_only_rules_score(tmp_path: Path, serving: Callable[...,
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "error"),
     [
         ([{}], r"example 3: has the levels \[1\], needs \[1, 2, 3, 4, 5\]"),
         ([{}, {"level": 2}, {}], "item 3: example 3 has level 1 already"),
@@ -194,14 +194,14 @@ def test_without_a_judge_only_rules_score(tmp_path: Path, serving: Callable[...,
         ([{}, {"level": 2, "instruction": " "}], "item 2: instruction is empty"),
     ],
 )
-def test_groups_that_are_not_whole_are_refused_by_their_place(
-    tmp_path: Path, rows: list[dict[str, object]], told: str
+def test_incomplete_groups_are_refused_with_their_location(
+    tmp_path: Path, rows: list[dict[str, object]], error: str
 ) -> None:
     write_followbench(tmp_path)
-    whole = {"example_id": 3, "source": "", "level": 1, "instruction": "Write.", "target": ""}
+    valid = {"example_id": 3, "source": "", "level": 1, "instruction": "Write.", "target": ""}
     file = tmp_path / "followbench" / "style_constraints.json"
-    file.write_text(json.dumps([{**whole, **row} for row in rows]))
-    with pytest.raises(DataError, match=told):
+    file.write_text(json.dumps([{**valid, **row} for row in rows]))
+    with pytest.raises(DataError, match=error):
         read_groups(tmp_path, None)
 
 
@@ -215,12 +215,12 @@ def test_the_published_targets_satisfy_their_rules() -> None:
     assert [row.id for row, rule in exact if not rule(row.target, row.target, row.level)] == []
 
 
-def test_a_judges_url_without_its_name_is_refused(tmp_path: Path) -> None:
+def test_a_judge_url_without_a_judge_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--judge-model is needed"):
         followbench(model="m", url=["http://m/v1"], judge_url=["http://j/v1"], data=tmp_path, out=tmp_path / "out")
 
 
-def test_a_judge_that_is_nowhere_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+def test_a_missing_judge_is_refused_before_the_model_is_queried(tmp_path: Path) -> None:
     write_followbench(tmp_path)
     with pytest.raises(ConfigError, match="give the --judge-url"):
         followbench(model="m", url=["http://m/v1"], judge_model="j", data=tmp_path, out=tmp_path / "out")

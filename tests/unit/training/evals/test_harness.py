@@ -28,7 +28,7 @@ from spar_training.reports.result import read_result
 from tests.support.benchmark_data import FUNCTION, KNOWN, knowing, write_general
 from tests.support.pairs import scripted_pair
 
-# lm-evaluation-harness and what it needs warn of things of their own.
+# lm-evaluation-harness and its dependencies emit warnings.
 pytestmark = pytest.mark.filterwarnings("ignore")
 ALL = ("gsm8k", "triviaqa", "mmlu", "humaneval")
 
@@ -50,7 +50,7 @@ def test_right_answers_score_and_losses_show_against_a_baseline(
     assert [item["id"] for item in items] == ["gsm8k/0", "triviaqa/0", "mmlu/0", "mmlu/1", "humaneval/0"]
 
     def forgetful(messages: Sequence[Message], sampling: Sampling) -> str | BaseException:
-        # One prompt is too long for it, too.
+        # One prompt is also too long for it.
         if "Faust" in messages[-1].text:
             return BackendRejected("upstream answered 400: too long", status=400)
         return knowing({**KNOWN, "virology": "A"})(messages, sampling)  # type: ignore[return-value]
@@ -62,12 +62,12 @@ def test_right_answers_score_and_losses_show_against_a_baseline(
         "triviaqa": -1.0,
         "mmlu": -0.5,
     }
-    told = (tmp_path / "after" / "report.md").read_text(encoding="utf-8")
-    assert "| triviaqa | 1 | 100.0 [100.0, 100.0] | -100.0 [-100.0, -100.0] | loss |" in told
-    assert "The server refused 1 prompts" in told
+    report = (tmp_path / "after" / "report.md").read_text(encoding="utf-8")
+    assert "| triviaqa | 1 | 100.0 [100.0, 100.0] | -100.0 [-100.0, -100.0] | loss |" in report
+    assert "The server refused 1 prompts" in report
 
 
-def test_an_interrupted_run_asks_only_what_is_left(
+def test_a_resumed_run_queries_only_the_missing_answers(
     tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]
 ) -> None:
     write_general(tmp_path)
@@ -88,7 +88,7 @@ def test_an_interrupted_run_asks_only_what_is_left(
     assert 1 <= len(asked) - before < 5
 
 
-def test_refused_prompts_are_counted_and_asked_again_by_the_next_run(
+def test_refused_prompts_are_counted_and_retried_by_the_next_run(
     tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]
 ) -> None:
     write_general(tmp_path)
@@ -110,7 +110,9 @@ def test_refused_prompts_are_counted_and_asked_again_by_the_next_run(
     assert len(asked) == 2 * before
 
 
-def test_several_servers_are_asked_in_turn(tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]) -> None:
+def test_several_servers_are_queried_in_turn(
+    tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]
+) -> None:
     write_general(tmp_path)
     asked: dict[str, int] = {"one": 0, "two": 0}
 
@@ -151,7 +153,7 @@ def test_triviaqa_compares_with_every_alias(answer: str, right: int) -> None:
         ("Let me think.\nThe answer is **B**", 1), ("A or B", 0), ("Because of it", 0), ("Between", 0), ("", 0),
     ],
 )  # fmt: skip
-def test_mmlu_takes_the_letter_that_is_given_as_the_answer(answer: str, right: int) -> None:
+def test_mmlu_takes_the_letter_that_the_answer_chooses(answer: str, right: int) -> None:
     assert scoring.mmlu({"answer": "B"}, [answer]) == {"right": right}
 
 
@@ -172,7 +174,7 @@ def test_humaneval_runs_the_answer_against_its_tests(answer: str, right: int) ->
 
 
 @pytest.mark.parametrize(
-    ("program", "told"),
+    ("program", "output"),
     [
         ("while True: pass", "longer than"),
         ("x = bytearray(4 << 30)", "MemoryError"),
@@ -181,33 +183,33 @@ def test_humaneval_runs_the_answer_against_its_tests(answer: str, right: int) ->
         ("import os; assert not os.listdir('.') and 'HOME' not in os.environ; print(os.environ['HOME'])", "KeyError"),
     ],
 )
-def test_a_program_is_held_in_bounds(program: str, told: str) -> None:
-    ran = run_program(program, wall_s=2)
-    assert not ran.passed
-    assert told in ran.told
+def test_a_program_runs_under_limits(program: str, output: str) -> None:
+    result = run_program(program, wall_s=2)
+    assert not result.passed
+    assert output in result.output
 
 
-in_namespaces = pytest.mark.skipif(not isolation(), reason="this system has no namespaces for users")
+in_namespaces = pytest.mark.skipif(not isolation(), reason="this system has no user namespaces")
 
 
 @in_namespaces
 def test_a_program_has_no_network() -> None:
-    ran = run_program("import socket; socket.create_connection(('127.0.0.1', 1), timeout=1)")
-    assert "Network is unreachable" in ran.told
+    result = run_program("import socket; socket.create_connection(('127.0.0.1', 1), timeout=1)")
+    assert "Network is unreachable" in result.output
 
 
 @in_namespaces
-def test_a_program_changes_no_file_and_sees_none_of_its_users(tmp_path: Path) -> None:
+def test_a_program_cannot_change_files_or_see_those_of_its_user(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.write_text("precious")
-    assert "FileNotFoundError" in run_program(f"import os; os.unlink({str(mine)!r})").told
-    assert re.search("Read-only|Permission denied", run_program(f"open({os.__file__!r}, 'a')").told)
+    assert "FileNotFoundError" in run_program(f"import os; os.unlink({str(mine)!r})").output
+    assert re.search("Read-only|Permission denied", run_program(f"open({os.__file__!r}, 'a')").output)
     assert mine.read_text() == "precious"
 
 
 @in_namespaces
 @pytest.mark.parametrize(
-    ("program", "told"),
+    ("program", "output"),
     [
         ("import os; assert not os.path.exists('/proc/1')", None),
         ("import os, time\nfor _ in range(150):\n    os.fork() or time.sleep(9)", "BlockingIOError"),
@@ -217,16 +219,16 @@ def test_a_program_changes_no_file_and_sees_none_of_its_users(tmp_path: Path) ->
         ("import numpy, tempfile; tempfile.TemporaryFile().write(numpy.ones(9).tobytes())", None),
     ],
 )
-def test_a_program_is_alone_with_a_little_room(program: str, told: str | None) -> None:
-    ran = run_program(program)
-    assert ran.passed == (told is None)
-    assert (told or "") in ran.told
+def test_a_program_is_isolated_with_little_space(program: str, output: str | None) -> None:
+    result = run_program(program)
+    assert result.passed == (output is None)
+    assert (output or "") in result.output
 
 
-@pytest.mark.parametrize("held", ["in namespaces", "bounded only"])
+@pytest.mark.parametrize("sandboxing", ["in namespaces", "limits only"])
 @pytest.mark.parametrize("end", ["", "time.sleep(99)"])
-def test_a_program_leaves_no_process(monkeypatch: pytest.MonkeyPatch, held: str, end: str) -> None:
-    if held == "bounded only":
+def test_a_program_leaves_no_process(monkeypatch: pytest.MonkeyPatch, sandboxing: str, end: str) -> None:
+    if sandboxing == "limits only":
         monkeypatch.setattr(sandbox, "isolation", lambda: ())
     seconds = f"9{time.monotonic_ns()}"
     daemon = f"""import os, time
@@ -241,44 +243,44 @@ time.sleep(0.2)
     assert _processes_with(seconds) == []
 
 
-@pytest.mark.parametrize("held", ["in namespaces", "bounded only"])
-def test_no_file_tells_a_program_how_to_pass(monkeypatch: pytest.MonkeyPatch, held: str) -> None:
-    if held == "bounded only":
+@pytest.mark.parametrize("sandboxing", ["in namespaces", "limits only"])
+def test_no_file_reveals_to_a_program_how_to_pass(monkeypatch: pytest.MonkeyPatch, sandboxing: str) -> None:
+    if sandboxing == "limits only":
         monkeypatch.setattr(sandbox, "isolation", lambda: ())
-    ran = run_program("import os; print(os.listdir('..')) if os.getcwd() != '/program' else 0; os._exit(0)")
-    assert not ran.passed
-    assert ran.told in ("", "['work']\n")
+    result = run_program("import os; print(os.listdir('..')) if os.getcwd() != '/program' else 0; os._exit(0)")
+    assert not result.passed
+    assert result.output in ("", "['work']\n")
 
 
-def test_a_program_that_takes_the_output_over_can_pass() -> None:
+def test_a_program_that_replaces_stdout_can_pass() -> None:
     assert run_program("import io, sys; sys.stdout = io.StringIO(); print('x')").passed
 
 
-def test_where_no_program_can_be_held_none_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_limits_cannot_be_set_no_program_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "_PROBE", "raise OSError('no such thing here')")
     isolation.cache_clear()
     with pytest.raises(ConfigError, match=r"no such thing here.*leave humaneval out"):
         isolation()
 
 
-def test_what_cannot_be_is_refused_before_anything_runs(tmp_path: Path) -> None:
+def test_invalid_settings_are_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--allow-code-execution"):
         General(tasks=("humaneval",), limit=None, allow_code=False)
-    with pytest.raises(ConfigError, match="there is no such task; choose of gsm8k"):
+    with pytest.raises(ConfigError, match="there is no such task; choose from gsm8k"):
         General(tasks=("gsm9k",), limit=None, allow_code=False)
     subject = Subject(model="pair", urls=("http://127.0.0.1:9/v1",), sampling=Sampling(temperature=0))
     (tmp_path / "r.json").write_text(
         '{"name": "ifeval", "config": {}, "models": {}, "figures": {}, "items": [], "versions": {}}'
     )
-    asked = General(tasks=("gsm8k",), limit=None, allow_code=False)
-    with pytest.raises(ConfigError, match="is a result of ifeval"):
-        run(subject, asked, baseline=tmp_path / "r.json", data=tmp_path, out=tmp_path / "out")
+    settings = General(tasks=("gsm8k",), limit=None, allow_code=False)
+    with pytest.raises(ConfigError, match="this is a result of ifeval"):
+        run(subject, settings, baseline=tmp_path / "r.json", data=tmp_path, out=tmp_path / "out")
     with pytest.raises(ConfigError, match=r"gsm8k/test\.jsonl"):
-        run(subject, asked, baseline=None, data=tmp_path, out=tmp_path / "out")
+        run(subject, settings, baseline=None, data=tmp_path, out=tmp_path / "out")
 
 
 @pytest.mark.parametrize(
-    ("task", "name", "text", "says"),
+    ("task", "name", "text", "error"),
     [
         ("gsm8k", "gsm8k/test.jsonl", '{"question": "x", "answer": 5}\n', "line 1: answer must be text"),
         (
@@ -289,7 +291,7 @@ def test_what_cannot_be_is_refused_before_anything_runs(tmp_path: Path) -> None:
         ),
         ("mmlu", "mmlu/test/a_test.csv", "question,choice0,choice1,choice2,choice3,answer\nx,1,2\n", "line 2: needs"),
         ("gsm8k", "gsm8k/test.jsonl", '{"question": "x", "answer": "#### many"}\n', "line 1: answer must end with"),
-        ("gsm8k", "gsm8k/test.jsonl", "", "holds no item"),
+        ("gsm8k", "gsm8k/test.jsonl", "", "has no items"),
         ("mmlu", "mmlu/test/a_test.csv", "choice0,choice1,choice2,choice3,answer\n1,2,3,4,1\n", "line 2: needs"),
         (
             "mmlu",
@@ -297,26 +299,26 @@ def test_what_cannot_be_is_refused_before_anything_runs(tmp_path: Path) -> None:
             "question,choice0,choice1,choice2,choice3,answer\nx,1,2,3,4,-1\n",
             "line 2: needs",
         ),
-        ("humaneval", "humaneval/HumanEval.jsonl.gz", "plain", "not JSON lines that gzip packed"),
+        ("humaneval", "humaneval/HumanEval.jsonl.gz", "plain", "not gzipped JSON lines"),
     ],
 )
-def test_a_malformed_data_file_is_named(tmp_path: Path, task: str, name: str, text: str, says: str) -> None:
+def test_a_malformed_data_file_is_refused(tmp_path: Path, task: str, name: str, text: str, error: str) -> None:
     file = tmp_path / name
     file.parent.mkdir(parents=True)
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=error):
         getattr(tasks_data, task)(data=str(tmp_path))
 
 
-@pytest.mark.parametrize(("line", "says"), [("[]", "line 1: must be"), ("{}", "line 1: must be"), ("", "no item")])
-def test_a_malformed_function_is_named(tmp_path: Path, line: str, says: str) -> None:
+@pytest.mark.parametrize(("line", "error"), [("[]", "line 1: must be"), ("{}", "line 1: must be"), ("", "no items")])
+def test_a_malformed_function_is_refused(tmp_path: Path, line: str, error: str) -> None:
     (tmp_path / "humaneval").mkdir()
     (tmp_path / "humaneval" / "HumanEval.jsonl.gz").write_bytes(gzip.compress(line.encode()))
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=error):
         tasks_data.humaneval(data=str(tmp_path))
 
 
-def test_empty_answers_are_an_error_and_not_kept(
+def test_empty_answers_are_an_error_and_not_cached(
     tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]
 ) -> None:
     write_general(tmp_path)
@@ -333,16 +335,16 @@ def test_empty_answers_are_an_error_and_not_kept(
 
 
 @pytest.mark.parametrize(
-    ("status", "reply", "says"),
+    ("status", "reply", "error"),
     [(200, {"choices": []}, "has no choices"), (401, {"error": {"message": "no"}}, "set OPENAI_API_KEY")],
 )
-def test_a_server_that_cannot_be_used_is_told_as_such(
+def test_a_server_with_the_wrong_protocol_or_key_is_reported(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     running: Callable[[Any], AbstractContextManager[str]],
     status: int,
     reply: dict[str, Any],
-    says: str,
+    error: str,
 ) -> None:
     write_general(tmp_path)
 
@@ -352,15 +354,15 @@ def test_a_server_that_cannot_be_used_is_told_as_such(
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": json.dumps(reply).encode()})
 
-    with running(app) as url, pytest.raises(BackendError, match=says):
+    with running(app) as url, pytest.raises(BackendError, match=error):
         measure(url, tmp_path, tmp_path / "out")
     assert "fatal" not in capfd.readouterr().err
 
 
-def test_a_program_ends_with_an_evaluation_that_is_killed(tmp_path: Path) -> None:
+def test_a_program_is_killed_with_its_evaluation(tmp_path: Path) -> None:
     running = "from spar_training.evals.harness.sandbox import run_program; run_program('import time; time.sleep(99)')"
     evaluation = subprocess.Popen([sys.executable, "-c", running], env={**os.environ, "TMPDIR": str(tmp_path)})
-    # Its runner stands in its command line, in the folder for temporary files.
+    # Its command line contains the path of the temporary folder.
     _wait_until(lambda: _processes_with(f"{tmp_path}/") != [])
     evaluation.kill()
     evaluation.wait()
@@ -384,5 +386,5 @@ def _wait_until(holds: Callable[[], bool], *, within_s: float = 20.0) -> None:
 
 
 def test_no_task_is_refused() -> None:
-    with pytest.raises(ConfigError, match="--tasks: names none"):
+    with pytest.raises(ConfigError, match="--tasks: names no task"):
         General(tasks=(), limit=None, allow_code=False)

@@ -24,7 +24,7 @@ from tests.support.pairs import scripted_pair
 
 Serving = Callable[..., AbstractContextManager[str]]
 PROMPTS = ("No comma about rain.", "Two words or more, with a lamp.", "A title for a poem.")
-# Strictly the third lacks its title's place in the text, loosely too; the first has a comma in its first line only.
+# The first has a comma in its first line only, so it follows its instruction loosely but not strictly.
 ANSWERS = {"rain": "Sure, here it is:\nIt rains.", "lamp": "lamp", "poem": "<<Rain>>\nIt rains."}
 
 
@@ -44,7 +44,7 @@ def test_four_accuracies_and_their_mean(tmp_path: Path) -> None:
     assert (found["prompt_strict"].n, found["instruction_strict"].n) == (3, 4)
 
 
-def test_a_model_behind_a_server_is_asked_and_scored(tmp_path: Path, serving: Serving) -> None:
+def test_a_model_behind_a_server_is_queried_and_scored(tmp_path: Path, serving: Serving) -> None:
     write_ifeval(tmp_path)
     with serving(scripted_pair(actor=knowing(ANSWERS))) as url:
         subject = Subject(
@@ -53,8 +53,8 @@ def test_a_model_behind_a_server_is_asked_and_scored(tmp_path: Path, serving: Se
         run(subject=subject, responses=None, data=tmp_path, prompts=None, limit=None, out=tmp_path / "out")
     result = read_result(tmp_path / "out" / "result.json")
     assert [item["strict"] for item in result.items] == [[False], [False, True], [True]]
-    told = {"version": result.versions["spar-server"], "pair": {"name": "pair"}}
-    assert result.models["model"]["server"] == told
+    version = {"version": result.versions["spar-server"], "pair": {"name": "pair"}}
+    assert result.models["model"]["server"] == version
     assert result.config["sampling"] == {"temperature": 0, "top_p": 1.0, "extra": {"refine_budget": 0}}
     assert "keywords:existence" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "report.html").exists()
@@ -72,7 +72,7 @@ def test_a_file_of_responses_needs_no_model(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "mean of the four" in done.stdout
-    # What has no response is told, and follows nothing.
+    # A missing response is reported, and follows nothing.
     assert "1 prompts have no response" in done.stdout
     assert json.loads((tmp_path / "out" / "result.json").read_text())["figures"]["prompt_strict"]["mean"] == 0
 
@@ -88,30 +88,37 @@ def test_a_folder_holds_one_evaluation(tmp_path: Path) -> None:
 
     score("r.jsonl")
     score("r.jsonl")
-    with pytest.raises(ConfigError, match="holds another evaluation: responses is"):
+    with pytest.raises(ConfigError, match="holds work with other settings: responses was"):
         score("s.jsonl")
 
 
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    write_ifeval(tmp_path)
+    write_lines(tmp_path / "r.jsonl", [])
+    with pytest.raises(ConfigError, match="holds something else"):
+        run(subject=None, responses=tmp_path / "r.jsonl", data=tmp_path, prompts=None, limit=None, out=tmp_path)
+
+
 @pytest.mark.parametrize(
-    ("rows", "says"),
+    ("rows", "error"),
     [
-        ([{"prompt": "Unknown", "response": ""}], "line 1: its prompt is none of the benchmark's"),
-        ([{"prompt": 7, "response": ""}], "line 1: its prompt is none of the benchmark's: '7'"),
+        ([{"prompt": "Unknown", "response": ""}], "line 1: the prompt is not one of the benchmark's"),
+        ([{"prompt": 7, "response": ""}], "line 1: the prompt is not one of the benchmark's: '7'"),
         ([{"prompt": PROMPTS[0], "response": ""}] * 2, "line 2: a second response"),
         ([{"prompt": PROMPTS[0], "response": 5}], "line 1: response must be text"),
         ([{"prompt": PROMPTS[0]}], "line 1: lacks response"),
     ],
 )
-def test_responses_that_fit_no_prompt_are_refused_by_line(
-    tmp_path: Path, rows: list[dict[str, object]], says: str
+def test_malformed_responses_are_refused_with_their_line(
+    tmp_path: Path, rows: list[dict[str, object]], error: str
 ) -> None:
     write_ifeval(tmp_path)
     write_lines(tmp_path / "r.jsonl", rows)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=error):
         scoring.read_responses(tmp_path / "r.jsonl", scoring.read_prompts(tmp_path / scoring.FILE))
 
 
-def test_with_a_limit_a_file_may_hold_the_other_responses_too(tmp_path: Path) -> None:
+def test_with_a_limit_the_file_may_hold_responses_to_other_prompts(tmp_path: Path) -> None:
     write_ifeval(tmp_path)
     rows: list[dict[str, object]] = [
         {"prompt": p, "response": r} for p, r in zip(PROMPTS, ANSWERS.values(), strict=True)
@@ -123,37 +130,37 @@ def test_with_a_limit_a_file_may_hold_the_other_responses_too(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changed", "error"),
     [
         ({"instruction_id_list": ["punctuation:no_coma"]}, r"line 1 \(key 7\).*no_comma"),
-        ({"instruction_id_list": "punctuation:no_comma"}, "must be lists of the same length"),
-        ({"instruction_id_list": [], "kwargs": []}, "of at least one"),
-        ({"kwargs": None}, "must be lists of the same length"),
+        ({"instruction_id_list": "punctuation:no_comma"}, "lists of the same length"),
+        ({"instruction_id_list": [], "kwargs": []}, "must be non-empty lists"),
+        ({"kwargs": None}, "lists of the same length"),
         ({"kwargs": [5]}, "kwargs must be a list of objects"),
         ({"prompt": 9}, "prompt must be text"),
     ],
 )
-def test_a_wrong_prompt_is_refused_by_its_line(tmp_path: Path, changed: dict[str, object], says: str) -> None:
+def test_a_malformed_prompt_is_refused_with_its_line(tmp_path: Path, changed: dict[str, object], error: str) -> None:
     row = {"key": 7, "prompt": "x", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}], **changed}
     write_lines(tmp_path / "p.jsonl", [row])
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=error):
         scoring.read_prompts(tmp_path / "p.jsonl")
 
 
-@pytest.mark.parametrize(("times", "says"), [(0, "holds no prompt"), (2, "line 2: a second prompt with the key 7")])
-def test_prompts_are_there_and_have_keys_of_their_own(tmp_path: Path, times: int, says: str) -> None:
+@pytest.mark.parametrize(("times", "error"), [(0, "has no prompts"), (2, "line 2: a second prompt with the key 7")])
+def test_prompts_must_exist_and_have_unique_keys(tmp_path: Path, times: int, error: str) -> None:
     row = {"key": 7, "prompt": "x", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
     write_lines(tmp_path / "p.jsonl", [row] * times)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=error):
         scoring.read_prompts(tmp_path / "p.jsonl")
 
 
-def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_options_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SPAR_DATA", raising=False)
     responses = tmp_path / "r.jsonl"
     with pytest.raises(ConfigError, match="--data is needed"):
         run(subject=None, responses=responses, data=None, prompts=None, limit=None, out=tmp_path / "out")
-    with pytest.raises(ConfigError, match="holds ifeval/input_data"):
+    with pytest.raises(ConfigError, match="must be the folder that holds ifeval/input_data"):
         run(subject=None, responses=responses, data=tmp_path, prompts=None, limit=None, out=tmp_path / "out")
     with pytest.raises(ConfigError, match="give either"):
         run(subject=None, responses=None, data=tmp_path, prompts=None, limit=None, out=tmp_path / "out")
@@ -161,7 +168,7 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         Subject(model="folder", sampling=Sampling(extra={"refine_budget": 2}))
 
 
-def test_a_prompt_that_is_refused_follows_nothing_and_is_told(tmp_path: Path, serving: Serving) -> None:
+def test_a_refused_prompt_follows_nothing_and_is_reported(tmp_path: Path, serving: Serving) -> None:
     write_ifeval(tmp_path)
     too_long = BackendRejected("upstream answered 400: too long", status=400)
 
@@ -176,7 +183,9 @@ def test_a_prompt_that_is_refused_follows_nothing_and_is_told(tmp_path: Path, se
     assert "1 prompts have no response" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
-def test_when_all_is_refused_the_reason_is_told_and_nothing_is_scored(tmp_path: Path, serving: Serving) -> None:
+def test_if_all_prompts_are_refused_the_reason_is_reported_and_nothing_is_scored(
+    tmp_path: Path, serving: Serving
+) -> None:
     write_ifeval(tmp_path)
     with serving(scripted_pair(actor=knowing(ANSWERS))) as url:
         wrong = Sampling(temperature=0, extra={"refine": {"brunch": 2}})
@@ -184,7 +193,7 @@ def test_when_all_is_refused_the_reason_is_told_and_nothing_is_scored(tmp_path: 
         with pytest.raises(BackendRejected, match=r"all 3 items failed.*brunch"):
             run(subject=subject, responses=None, data=tmp_path, prompts=None, limit=None, out=tmp_path / "out")
         assert not (tmp_path / "out" / "result.json").exists()
-        # Mended, it may go into the same folder.
+        # With the setting corrected, the folder can be used again.
         right = replace(subject, sampling=Sampling(temperature=0))
         run(subject=right, responses=None, data=tmp_path, prompts=None, limit=None, out=tmp_path / "out")
     assert len(read_result(tmp_path / "out" / "result.json").items) == 3
@@ -193,20 +202,20 @@ def test_when_all_is_refused_the_reason_is_told_and_nothing_is_scored(tmp_path: 
 @needs_real_data
 @pytest.mark.filterwarnings("ignore")
 def test_the_checks_agree_with_ifevals_own_checker() -> None:
-    """A part of what `spar eval agreement` compares."""
+    """A part of the comparison by `spar eval agreement`."""
     from spar_training.evals.agreement import cases, corpus
     from spar_training.evals.agreement.compare import compare
-    from spar_training.evals.agreement.reference import opened_reference
+    from spar_training.evals.agreement.reference import open_reference
 
     instructions = cases.read_instructions(REAL / scoring.FILE)
     written = corpus.real_texts(REAL)[::20]
     some = [
-        *cases.constructed_pairs(instructions, each=1, seed=1),
-        *cases.text_pairs("texts", written, instructions, each=1, seed=1),
-        *cases.text_pairs("damaged", cases.damaged(written, seed=1), instructions, each=1, seed=1),
+        *cases.constructed_cases(instructions, each=1, seed=1),
+        *cases.text_cases("texts", written, instructions, each=1, seed=1),
+        *cases.text_cases("damaged", cases.damage_texts(written, seed=1), instructions, each=1, seed=1),
     ]
-    with opened_reference(REAL) as reference:
+    with open_reference(REAL) as reference:
         compared = compare(some, reference)
     assert len(compared) > 3000
-    assert {one.pair.instruction.id for one in compared if one.theirs} == {one.id for one in instructions}
-    assert [one for one in compared if not one.agree and not one.drawn] == []
+    assert {one.case.instruction.id for one in compared if one.theirs} == {one.id for one in instructions}
+    assert [one for one in compared if not one.agree and not one.randomized] == []

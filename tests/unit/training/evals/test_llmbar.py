@@ -1,4 +1,4 @@
-"""LLMBar: a judge's accuracy on single outputs by number of votes, and its choices between two in both orders."""
+"""LLMBar: a judge's accuracy on single outputs by number of votes, and its choices between two outputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def row(id: str, good: bool, *verdicts: bool | None) -> dict[str, object]:
     return {"id": id, "good": good, "votes": [{"verdict": verdict, "text": ""} for verdict in verdicts]}
 
 
-def test_verdicts_of_fewer_votes_come_from_the_same_votes() -> None:
+def test_figures_at_fewer_votes_use_the_first_of_the_same_votes() -> None:
     rows = [
         row(f"{name}/1/{number}", number == 1, *votes)
         for name in scoring.SUBSETS
@@ -37,7 +37,7 @@ def test_verdicts_of_fewer_votes_come_from_the_same_votes() -> None:
     assert (three.accuracy.mean, three.f1) == (1.0, 1.0)
 
 
-def test_abstentions_are_told_apart_and_are_not_right() -> None:
+def test_abstentions_are_counted_separately_and_as_wrong() -> None:
     rows = [
         row(f"{name}/1/{number}", number == 1, *[None if number == 2 else True] * 3)
         for name in scoring.SUBSETS
@@ -47,7 +47,7 @@ def test_abstentions_are_told_apart_and_are_not_right() -> None:
     assert (natural.accuracy.mean, natural.decided.mean, natural.abstained) == (0.5, 1.0, 0.5)
 
 
-def test_the_means_weigh_subsets_alike_whatever_their_size() -> None:
+def test_the_means_weight_subsets_equally_whatever_their_size() -> None:
     rows = [row(f"Natural/{n}/1", True, True) for n in range(90)]
     rows += [row(f"{name}/1/1", True, False) for name in scoring.SUBSETS[1:]]
     found = scoring.figures(rows, 1)
@@ -55,7 +55,7 @@ def test_the_means_weigh_subsets_alike_whatever_their_size() -> None:
     assert found["Adversarial"].accuracy.mean == 0
 
 
-def test_f1_is_that_of_yes() -> None:
+def test_f1_is_that_of_the_verdict_yes() -> None:
     assert scoring.f1([(True, True), (True, False), (False, True), (False, False)]) == 0.5
     assert scoring.f1([(False, True)]) == 0.0
 
@@ -64,7 +64,7 @@ def chosen(id: str, good: int, choice: int | None) -> dict[str, object]:
     return {"id": id, "good": good, "votes": [{"choice": choice, "text": ""}]}
 
 
-def test_a_judge_that_goes_by_position_is_half_right_and_never_consistent() -> None:
+def test_a_judge_that_decides_by_position_is_half_right_and_never_consistent() -> None:
     rows = [chosen(f"{name}/1/{order}", good, 1) for name in scoring.SUBSETS for order, good in (("12", 1), ("21", 2))]
     found = scoring.pairwise(rows)["Average"]
     assert (found.accuracy.mean, found.consistent.mean, found.abstained) == (0.5, 0.0, 0.0)
@@ -80,33 +80,33 @@ def test_a_judge_that_goes_by_position_is_half_right_and_never_consistent() -> N
         ("Better Response: 12", None),
     ],
 )
-def test_a_choice_is_read_from_the_last_line_that_makes_one(text: str, choice: int | None) -> None:
+def test_the_last_choice_counts(text: str, choice: int | None) -> None:
     assert pairs.choice_of(text) == choice
 
 
-async def test_a_call_that_fails_is_no_vote_but_an_error() -> None:
+async def test_a_failed_call_is_an_error_and_not_a_vote() -> None:
     backend = ScriptedBackend(lambda messages, sampling: BackendUnavailable("502"))
     judge = Judge(backend=backend, templates=load_templates("default"), votes=3, early_stop=False)
     with pytest.raises(BackendUnavailable, match="502"):
-        await pairs.judged(pairs.Output("Natural/1/1", "Say good.", "good", True), judge, 0)
+        await pairs.judge_output(pairs.Output("Natural/1/1", "Say good.", "good", True), judge, 0)
 
 
 def knows(messages: Sequence[Message], sampling: Sampling) -> str:
-    """Right about single outputs; of two it takes the first."""
-    asked = messages[-1].text
-    if "Better Response" in asked:
+    """Right about single outputs; of two it prefers the first."""
+    prompt = messages[-1].text
+    if "Better Response" in prompt:
         return "Better Response: 1"
-    return "Final Judgement: " + ("Yes" if "<response>\ngood" in asked else "No")
+    return "Final Judgement: " + ("Yes" if "<response>\ngood" in prompt else "No")
 
 
 def test_a_judge_behind_a_server_is_measured(
     tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]
 ) -> None:
     write_llmbar(tmp_path)
-    asked = LLMBar(votes=3, templates="default", pairwise=True, limit=None)
+    settings = LLMBar(votes=3, templates="default", pairwise=True, limit=None)
     with serving(scripted_pair(actor=knows)) as url:
         subject = Subject(model="pair", urls=(f"{url}/v1",), sampling=Sampling(temperature=0.7, max_tokens=64))
-        run(subject, asked, data=tmp_path, out=tmp_path / "out")
+        run(subject, settings, data=tmp_path, out=tmp_path / "out")
     result = read_result(tmp_path / "out" / "result.json")
     figures = json.loads((tmp_path / "out" / "result.json").read_text())["figures"]
     assert [figures[f"Average/accuracy@{votes}"]["mean"] for votes in (1, 3)] == [1.0, 1.0]
@@ -122,14 +122,14 @@ def test_an_even_number_of_votes_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "says"),
+    ("rows", "error"),
     [
-        ([], "holds no pair"),
+        ([], "has no pairs"),
         ([{"input": None, "output_1": "a", "output_2": "b", "label": 1}], "item 1: input must be text, is None"),
     ],
 )
-def test_a_malformed_subset_is_named(tmp_path: Path, rows: list[dict[str, object]], says: str) -> None:
+def test_a_malformed_subset_is_refused(tmp_path: Path, rows: list[dict[str, object]], error: str) -> None:
     write_llmbar(tmp_path)
     (tmp_path / "llmbar" / "Natural" / "dataset.json").write_text(json.dumps(rows), encoding="utf-8")
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=error):
         pairs.read_outputs(tmp_path, None)

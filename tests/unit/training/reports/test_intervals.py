@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from spar_training.reports.intervals import clustered, interval, interval_of, mean_of_strata
+from spar_training.reports.intervals import cluster_interval, interval, statistic_interval, stratified_interval
 
 
 def test_an_interval_holds_its_mean_and_narrows_with_more_items() -> None:
@@ -18,37 +18,37 @@ def test_an_interval_holds_its_mean_and_narrows_with_more_items() -> None:
     assert large.low < 0.3 < large.high
 
 
-def test_certain_values_have_no_width() -> None:
+def test_constant_values_have_an_interval_without_width() -> None:
     one = interval([1.0] * 10)
     assert (one.low, one.mean, one.high) == (1.0, 1.0, 1.0)
 
 
-def test_no_values_are_no_figure() -> None:
+def test_no_values_give_nan() -> None:
     assert math.isnan(interval([]).mean)
 
 
 def test_items_of_one_cluster_are_not_independent() -> None:
     rng = random.Random(0)
-    # Each cluster's ten values are one and the same.
+    # The ten values of each cluster are equal.
     clusters = [[float(rng.random() < 0.5)] * 10 for _ in range(40)]
-    together = clustered(clusters)
+    together = cluster_interval(clusters)
     alone = interval([value for cluster in clusters for value in cluster])
     assert together.mean == pytest.approx(alone.mean)
     assert together.n == alone.n == 400
     assert together.high - together.low > 2 * (alone.high - alone.low)
 
 
-def test_clusters_weigh_by_their_size() -> None:
-    assert clustered([[1.0], [0.0, 0.0, 0.0], []]).mean == 0.25
+def test_clusters_are_weighted_by_their_size() -> None:
+    assert cluster_interval([[1.0], [0.0, 0.0, 0.0], []]).mean == 0.25
 
 
-def test_strata_weigh_alike_whatever_their_size() -> None:
-    found = mean_of_strata([[[1.0]] * 5, [[0.0]] * 500])
+def test_strata_are_weighted_equally_whatever_their_size() -> None:
+    found = stratified_interval([[[1.0]] * 5, [[0.0]] * 500])
     assert (found.mean, found.low, found.high, found.n) == (0.5, 0.5, 0.5, 505)
-    assert math.isnan(mean_of_strata([[[1.0]], []]).mean)
+    assert math.isnan(stratified_interval([[[1.0]], []]).mean)
 
 
 def test_any_statistic_has_an_interval() -> None:
-    found = interval_of(range(100), lambda drawn: float(max(drawn)))
+    found = statistic_interval(range(100), lambda drawn: float(max(drawn)))
     assert found.mean == 99
     assert found.low < 99

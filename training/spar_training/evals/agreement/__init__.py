@@ -1,1 +1,1 @@
-"""How far this project's checks agree with IFEval's own checker, as lm-evaluation-harness ships it."""
+"""Agreement of this project's checks with IFEval's own checker, as lm-evaluation-harness ships it."""

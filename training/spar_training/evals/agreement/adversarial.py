@@ -1,7 +1,7 @@
-"""Responses made for one instruction: to pass it, to fail it, to stand at its threshold, and to be odd.
+"""Responses built for an instruction: some follow it, some do not, some lie at its threshold, and some are odd.
 
-Each is a body in one of many languages and shapes with the instruction's own thing in it, too often, too seldom or just
-often enough. Which of them pass is for the two checkers to say.
+Each is a text in one of many languages and formats with the instruction's subject in it too often, too rarely or just
+often enough. Which of them follow the instruction is left to the two checkers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 Kwargs = Mapping[str, Any]
 Maker = Callable[[Kwargs, random.Random], str]
 
-# A few sentences each: enough for a language to be told.
+# A few sentences each: enough for language detection.
 BODIES: Final = (
     "The old river runs past the quiet mill. People walk there every evening, and Dr. Hill feeds the ducks. Why not?",
     'We met at 5 p.m. in the U.S. Embassy; it cost $3.50, i.e. less than I feared. She said: "No!" Then they left...',
@@ -66,15 +66,15 @@ ODD: Final = (
 
 
 def responses(id: str, kwargs: Kwargs, rng: random.Random, count: int) -> list[str]:
-    """`count` responses to try an instruction by."""
+    """Build `count` responses that test an instruction."""
     maker = _MAKERS.get(id, _plain)
     return [
-        _varied(maker(kwargs, rng) if rng.random() < 0.85 else rng.choice((*ODD, *BODIES)), rng) for _ in range(count)
+        _vary(maker(kwargs, rng) if rng.random() < 0.85 else rng.choice((*ODD, *BODIES)), rng) for _ in range(count)
     ]
 
 
-def _varied(text: str, rng: random.Random) -> str:
-    """As it is, or as chat models and editors dress it."""
+def _vary(text: str, rng: random.Random) -> str:
+    """Return the text unchanged, or decorated as chat models and editors do."""
     match rng.randrange(12):
         case 0:
             return f"Sure, here you are:\n\n{text}"
@@ -99,31 +99,29 @@ def _plain(kwargs: Kwargs, rng: random.Random) -> str:
 
 
 def _near(number: int, rng: random.Random) -> int:
-    """A count at or beside a threshold."""
+    """Draw a count at or near a threshold."""
     return max(0, number + rng.choice((-2, -1, -1, 0, 0, 0, 0, 1, 1, 2)))
 
 
-def _scattered(
-    pieces: list[str], rng: random.Random, between: tuple[str, ...] = (" ", "\n", "\n\n", ", ", ". ")
-) -> str:
-    """The pieces within a body's words."""
+def _scatter(pieces: list[str], rng: random.Random, between: tuple[str, ...] = (" ", "\n", "\n\n", ", ", ". ")) -> str:
+    """Scatter the pieces among the words of a body."""
     words = _body(rng).split(" ")
     for piece in pieces:
         words.insert(rng.randint(0, len(words)), piece + rng.choice(("", "", *between)))
     return " ".join(words)
 
 
-def _recased(word: str, rng: random.Random) -> str:
+def _change_case(word: str, rng: random.Random) -> str:
     return rng.choice((word, word, word.upper(), word.title(), f"{word}s", f"un{word}", f"{word}.", f"'{word}'"))
 
 
 def _keywords(kwargs: Kwargs, rng: random.Random) -> str:
     words = kwargs.get("keywords") or kwargs["forbidden_words"]
-    return _scattered([_recased(word, rng) for word in words if rng.random() < 0.75], rng)
+    return _scatter([_change_case(word, rng) for word in words if rng.random() < 0.75], rng)
 
 
 def _frequency(kwargs: Kwargs, rng: random.Random) -> str:
-    return _scattered([_recased(kwargs["keyword"], rng) for _ in range(_near(int(kwargs["frequency"]), rng))], rng)
+    return _scatter([_change_case(kwargs["keyword"], rng) for _ in range(_near(int(kwargs["frequency"]), rng))], rng)
 
 
 def _letters(kwargs: Kwargs, rng: random.Random) -> str:
@@ -178,7 +176,7 @@ def _first_word(kwargs: Kwargs, rng: random.Random) -> str:
 
 def _placeholders(kwargs: Kwargs, rng: random.Random) -> str:
     pool = ("[name]", "[street address]", "[]", "[a [b]", "[x\ny]", "[1]", "[link](http://x)", "[ ]", "]", "[")
-    return _scattered([rng.choice(pool) for _ in range(_near(int(kwargs["num_placeholders"]) + 1, rng))], rng)
+    return _scatter([rng.choice(pool) for _ in range(_near(int(kwargs["num_placeholders"]) + 1, rng))], rng)
 
 
 def _postscript(kwargs: Kwargs, rng: random.Random) -> str:
@@ -209,7 +207,7 @@ def _bullets(kwargs: Kwargs, rng: random.Random) -> str:
 
 def _highlights(kwargs: Kwargs, rng: random.Random) -> str:
     pool = ("*one*", "**two words**", "*a*b*", "** **", "*x\ny*", "***both***", "* spaced *", "**", "*", "__no__")
-    return _scattered([rng.choice(pool) for _ in range(_near(int(kwargs["num_highlights"]), rng))], rng)
+    return _scatter([rng.choice(pool) for _ in range(_near(int(kwargs["num_highlights"]), rng))], rng)
 
 
 def _title(kwargs: Kwargs, rng: random.Random) -> str:
@@ -295,7 +293,7 @@ def _capitals(kwargs: Kwargs, rng: random.Random) -> str:
         "GONNA",
         "O'NEIL",
     )
-    return _scattered([rng.choice(pool) for _ in range(_near(int(kwargs["capital_frequency"]), rng))], rng)
+    return _scatter([rng.choice(pool) for _ in range(_near(int(kwargs["capital_frequency"]), rng))], rng)
 
 
 def _comma(kwargs: Kwargs, rng: random.Random) -> str:

@@ -1,4 +1,4 @@
-"""What is compared: instructions of IFEval with responses, from several sources, the same ones every time."""
+"""The cases of the comparison: IFEval instructions with responses from several sources, the same in every run."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Instruction:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """One comparison. `source` says where the response is from."""
+class Case:
+    """An instruction with a response to check; `source` says where the response comes from."""
 
     source: str
     instruction: Instruction
@@ -31,7 +31,7 @@ class Pair:
 
 
 def read_instructions(file: Path) -> list[Instruction]:
-    """All instructions of IFEval's file, each with its own kwargs."""
+    """Read all instructions of IFEval's file, each with its kwargs."""
     rows = read_rows(file, needs=("instruction_id_list", "kwargs"))
     return [
         Instruction(id, {name: value for name, value in kwargs.items() if value is not None})
@@ -40,31 +40,31 @@ def read_instructions(file: Path) -> list[Instruction]:
     ]
 
 
-def constructed_pairs(instructions: Sequence[Instruction], *, each: int, seed: int) -> Iterator[Pair]:
-    """`each` responses built for every instruction: to pass, to fail, near its threshold, and odd ones."""
+def constructed_cases(instructions: Sequence[Instruction], *, each: int, seed: int) -> Iterator[Case]:
+    """Yield `each` responses built for every instruction: see `adversarial`."""
     for number, instruction in enumerate(instructions):
         rng = random.Random(f"{seed}/{number}")
         for response in adversarial.responses(instruction.id, instruction.kwargs, rng, each):
-            yield Pair("constructed", instruction, response)
+            yield Case("constructed", instruction, response)
 
 
-def text_pairs(
-    source: str, found: Sequence[str], instructions: Sequence[Instruction], *, each: int, seed: int
-) -> Iterator[Pair]:
-    """Texts that were written for something else, each with `each` instructions: all types take their turn."""
+def text_cases(
+    source: str, texts: Sequence[str], instructions: Sequence[Instruction], *, each: int, seed: int
+) -> Iterator[Case]:
+    """Yield texts written for other purposes, each with `each` instructions; the types take turns."""
     by_type: dict[str, list[Instruction]] = defaultdict(list)
     for instruction in instructions:
         by_type[instruction.id].append(instruction)
     types = sorted(by_type)
     rng = random.Random(f"{seed}/{source}")
     turn = 0
-    for text in found:
+    for text in texts:
         for _ in range(each):
-            yield Pair(source, rng.choice(by_type[types[turn % len(types)]]), text)
+            yield Case(source, rng.choice(by_type[types[turn % len(types)]]), text)
             turn += 1
 
 
-def damaged(found: Sequence[str], *, seed: int) -> list[str]:
-    """The texts with small damages: what a model's slips look like."""
+def damage_texts(texts: Sequence[str], *, seed: int) -> list[str]:
+    """Damage the texts slightly, as a model's slips would."""
     rng = random.Random(f"{seed}/damaged")
-    return [corpus.damage(text, rng) for text in found]
+    return [corpus.damage(text, rng) for text in texts]

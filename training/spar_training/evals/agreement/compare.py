@@ -1,4 +1,4 @@
-"""Compare two checkers pair by pair."""
+"""Compare the two checkers case by case."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from spar_core.checks import build_check, verify
-from spar_training.evals.agreement.cases import Pair
+from spar_training.evals.agreement.cases import Case
 from spar_training.evals.agreement.reference import Reference
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """One pair's verdicts in one mode; `theirs` is None where the reference failed."""
+class Comparison:
+    """Both verdicts on a case in one mode; `theirs` is None if the reference failed."""
 
-    pair: Pair
+    case: Case
     loose: bool
     ours: bool
     theirs: bool | None
@@ -24,19 +24,21 @@ class Compared:
         return self.ours == self.theirs
 
     @property
-    def drawn(self) -> bool:
-        """Whether the reference judged something drawn at random in place of what the instruction names."""
-        return not str(self.pair.instruction.kwargs.get("letter", "a")).isalpha()
+    def randomized(self) -> bool:
+        """Whether the reference checked a random letter instead of the character that the instruction names."""
+        return not str(self.case.instruction.kwargs.get("letter", "a")).isalpha()
 
 
-def compare(pairs: Iterable[Pair], reference: Reference, tell: Callable[[], None] = lambda: None) -> list[Compared]:
-    """Each pair strictly and loosely. `tell` hears of every pair that is done."""
+def compare(
+    cases: Iterable[Case], reference: Reference, on_case: Callable[[], None] = lambda: None
+) -> list[Comparison]:
+    """Check each case strictly and loosely. `on_case` is called after each."""
     compared = []
-    for pair in pairs:
-        check = build_check(pair.instruction.id, pair.instruction.kwargs)
+    for case in cases:
+        check = build_check(case.instruction.id, case.instruction.kwargs)
         for loose in (False, True):
-            ours = verify((check,), pair.response, loose=loose)[0].passed
-            theirs = reference(pair.instruction.id, pair.instruction.kwargs, pair.response, loose)
-            compared.append(Compared(pair, loose, ours, theirs))
-        tell()
+            ours = verify((check,), case.response, loose=loose)[0].passed
+            theirs = reference(case.instruction.id, case.instruction.kwargs, case.response, loose)
+            compared.append(Comparison(case, loose, ours, theirs))
+        on_case()
     return compared

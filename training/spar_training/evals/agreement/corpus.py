@@ -1,4 +1,4 @@
-"""Texts that people and models wrote, out of other benchmarks' data, and damages to them."""
+"""Texts by people and models from other benchmarks' data, and small damage to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LLMBAR: Final = ("Natural", "Adversarial/GPTInst", "Adversarial/GPTOut", "Adver
 
 
 def real_texts(data: Path) -> list[str]:
-    """Answers of models and people, problems, stories, questions and code; each once, none empty."""
+    """Collect answers by models and people, problems, stories, questions and code; no duplicates or empty texts."""
     found = (*_gsm8k(data), *_trivia(data), *_code(data), *_llmbar(data), *_followbench(data), *_seeds(data))
     return list(dict.fromkeys(text for text in found if text.strip()))
 
@@ -59,7 +59,7 @@ def _seeds(data: Path) -> Iterator[str]:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """All longer strings of a JSON value, at any depth."""
+    """Yield all longer strings in a JSON value, at any depth."""
     if isinstance(value, str) and len(value) > 20:
         yield value
     elif isinstance(value, dict):
@@ -71,7 +71,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def damage(text: str, rng: random.Random) -> str:
-    """One to three small changes: cut, doubled, recased, remarked, reordered."""
+    """Apply one to three small changes: truncation, repetition, and changes of case, markup and order."""
     for _ in range(rng.randint(1, 3)):
         text = rng.choice(_DAMAGES)(text, rng)
     return text
@@ -81,35 +81,35 @@ def _cut(text: str, rng: random.Random) -> str:
     return text[: rng.randint(0, len(text))]
 
 
-def _dropped(text: str, rng: random.Random) -> str:
+def _drop_word(text: str, rng: random.Random) -> str:
     words = text.split(" ")
     del words[rng.randrange(len(words))]
     return " ".join(words)
 
 
-def _starred(text: str, rng: random.Random) -> str:
+def _emphasize_word(text: str, rng: random.Random) -> str:
     words = text.split(" ")
-    place, mark = rng.randrange(len(words)), rng.choice(("*", "**"))
-    words[place] = f"{mark}{words[place]}{mark}"
+    index, mark = rng.randrange(len(words)), rng.choice(("*", "**"))
+    words[index] = f"{mark}{words[index]}{mark}"
     return " ".join(words)
 
 
-def _shuffled(text: str, rng: random.Random) -> str:
+def _shuffle_lines(text: str, rng: random.Random) -> str:
     lines = text.split("\n")
     rng.shuffle(lines)
     return "\n".join(lines)
 
 
-def _remarked(text: str, rng: random.Random) -> str:
+def _change_punctuation(text: str, rng: random.Random) -> str:
     return text.replace(rng.choice((".", ",", " ")), rng.choice((".", "!", "? ", ",", "\n", "\n\n", "...", ";")), 3)
 
 
 _DAMAGES: Final[tuple[Callable[[str, random.Random], str], ...]] = (
     _cut,
-    _dropped,
-    _starred,
-    _shuffled,
-    _remarked,
+    _drop_word,
+    _emphasize_word,
+    _shuffle_lines,
+    _change_punctuation,
     lambda text, rng: text.upper(),
     lambda text, rng: text.lower(),
     lambda text, rng: text.swapcase(),

@@ -1,1 +1,1 @@
-"""FollowBench (arXiv 2310.20410): constraints added one by one, five levels, and how far a model follows."""
+"""FollowBench (arXiv 2310.20410): instructions whose constraints are added one by one, on five levels."""

@@ -1,4 +1,4 @@
-"""`spar eval followbench`: ask a model, score by rules and by a judge, report."""
+"""`spar eval followbench`: query a model, score its answers by rules and by a judge, and report."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from typing import Any, Final
 from spar_core.errors import ConfigError
 from spar_training.evals.datasets import data_folder
 from spar_training.evals.followbench import scoring
-from spar_training.evals.followbench.judge import judged
+from spar_training.evals.followbench.judge import judge_row
 from spar_training.evals.followbench.rows import KINDS, LEVELS, Row, read_groups
 from spar_training.evals.followbench.rules import rule_of
-from spar_training.evals.followbench.scoring import Scored
-from spar_training.evals.run_folder import claim, finish
-from spar_training.evals.subject import Question, Subject, ask, by_id, run_asked
+from spar_training.evals.followbench.scoring import ScoredRow
+from spar_training.evals.run_folder import finish, prepare_folder
+from spar_training.evals.subject import Question, Subject, ask, by_id, run_requests
 from spar_training.reports.intervals import Interval
 from spar_training.reports.page import Figure, Report, Section, Table, setup_section
 from spar_training.reports.plots import Bars, bar_plot
 from spar_training.reports.result import Result
 
-_SHOWN: Final = 20
+_MAX_ROWS: Final = 20
 _EXCERPT: Final = 300
 
 
 @dataclass(frozen=True, kw_only=True)
 class FollowBench:
-    """How it is scored: by which judge (None: only what rules can score), asked how often for a reply that can be read.
+    """How answers are scored.
 
-    Of each kind the first `limit` groups are asked.
+    `judge` is None to score only what rules can. It is asked up to `tries` times for a reply that can be parsed. Only
+    the first `limit` groups of each kind are used.
     """
 
     judge: Subject | None
@@ -39,29 +40,31 @@ class FollowBench:
     limit: int | None
 
 
-def run(subject: Subject, asked: FollowBench, *, data: Path | None, out: Path) -> None:
+def run(subject: Subject, settings: FollowBench, *, data: Path | None, out: Path) -> None:
     """Measure `subject`.
 
     Raises:
         ConfigError: a file is missing, or `out` holds another evaluation.
-        DataError: a file is not as FollowBench's are.
+        DataError: a file is not in FollowBench's format.
         BackendError: the model or the judge does not answer.
     """
-    if asked.judge and not asked.judge.urls and not Path(asked.judge.model).is_dir():
-        raise ConfigError(f"--judge-model {asked.judge.model}: no such folder; give the --judge-url of its server")
+    judge = settings.judge
+    if judge and not judge.urls and not Path(judge.model).is_dir():
+        raise ConfigError(f"--judge-model {judge.model}: no such folder; give the --judge-url of its server")
     folder = data_folder(data)
     config = {
         "benchmark": "followbench",
         **subject.config(),
-        "judge": asked.judge.config() if asked.judge else None,
-        "judge_tries": asked.tries,
-        "limit": asked.limit,
+        "judge": judge.config() if judge else None,
+        "judge_tries": settings.tries,
+        "limit": settings.limit,
         "data": str(folder),
     }
-    groups = read_groups(folder, asked.limit)
-    claim(out, config)
-    models, answers, verdicts = asyncio.run(_asked([row for group in groups for row in group], subject, asked, out))
-    scored = [[_scored(row, answers.get(row.id), verdicts.get(row.id)) for row in group] for group in groups]
+    groups = read_groups(folder, settings.limit)
+    prepare_folder(out, config)
+    rows = [row for group in groups for row in group]
+    models, answers, verdicts = asyncio.run(_collect(rows, subject, settings, out))
+    scored = [[_score(row, answers.get(row.id), verdicts.get(row.id)) for row in group] for group in groups]
     result = Result(
         name="followbench",
         config=config,
@@ -72,45 +75,45 @@ def run(subject: Subject, asked: FollowBench, *, data: Path | None, out: Path) -
     finish(out, result, _report(result, scored, verdicts))
 
 
-async def _asked(
-    rows: Sequence[Row], subject: Subject, asked: FollowBench, out: Path
+async def _collect(
+    rows: Sequence[Row], subject: Subject, settings: FollowBench, out: Path
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str], Mapping[str, dict[str, Any]]]:
-    """The models' lineage, the answers and the judge's verdicts by row."""
-    async with subject.opened() as backend:
+    """Return the models' lineage, and the answers and the judge's verdicts by row."""
+    async with subject.open() as backend:
         questions = [Question.of(row.id, row.instruction) for row in rows]
         found = await ask(questions, backend, subject, out=out / "answers.jsonl", label="answers")
-        models = {"model": await subject.about()}
+        models = {"model": await subject.lineage()}
     answers: dict[str, str] = {row["id"]: row["response"] for row in found}
-    judge = asked.judge
+    judge = settings.judge
     if judge is None:
         return models, answers, {}
-    async with judge.opened() as backend:
-        models["judge"] = await judge.about()
+    async with judge.open() as backend:
+        models["judge"] = await judge.lineage()
         todo = [row for row in rows if rule_of(row) is None and row.id in answers]
 
         async def work(row: Row) -> dict[str, Any]:
-            return await judged(row, answers[row.id], backend, judge.sampling, tries=asked.tries, seed=judge.seed)
+            return await judge_row(row, answers[row.id], backend, judge.sampling, tries=settings.tries, seed=judge.seed)
 
-        verdicts = await run_asked(
+        verdicts = await run_requests(
             todo, work, out=out / "judgements.jsonl", in_flight=judge.in_flight, label="judgements"
         )
     return models, answers, by_id(verdicts)
 
 
-def _scored(row: Row, response: str | None, verdict: Mapping[str, Any] | None) -> Scored:
-    """An instruction that got no answer satisfies nothing: leaving out is no way to a better score."""
+def _score(row: Row, response: str | None, verdict: Mapping[str, Any] | None) -> ScoredRow:
+    """Score a row; without an answer nothing is satisfied, so that omitting answers cannot raise the score."""
     rule = rule_of(row)
     if response is None:
-        return Scored(row, None, "nothing to score", (False,) * row.level)
+        return ScoredRow(row, None, "nothing to score", (False,) * row.level)
     if rule is not None:
-        return Scored(row, response, "rule", (rule(response, row.target, row.level),))
+        return ScoredRow(row, response, "rule", (rule(response, row.target, row.level),))
     if verdict is None:
-        return Scored(row, response, "nobody", None)
+        return ScoredRow(row, response, "nobody", None)
     satisfied = verdict["satisfied"]
-    return Scored(row, response, "judge", None if satisfied is None else tuple(satisfied))
+    return ScoredRow(row, response, "judge", None if satisfied is None else tuple(satisfied))
 
 
-def _figures(groups: Sequence[Sequence[Scored]]) -> dict[str, Interval | float]:
+def _figures(groups: Sequence[Sequence[ScoredRow]]) -> dict[str, Interval | float]:
     found: dict[str, Interval | float] = {}
     for name, some in (("all", groups), *_by_kind(groups)):
         one = scoring.figures(some)
@@ -120,11 +123,11 @@ def _figures(groups: Sequence[Sequence[Scored]]) -> dict[str, Interval | float]:
     return found
 
 
-def _by_kind(groups: Sequence[Sequence[Scored]]) -> list[tuple[str, list[Sequence[Scored]]]]:
+def _by_kind(groups: Sequence[Sequence[ScoredRow]]) -> list[tuple[str, list[Sequence[ScoredRow]]]]:
     return [(kind, [group for group in groups if group[0].row.kind == kind]) for kind in KINDS]
 
 
-def _item(one: Scored, verdict: Mapping[str, Any] | None) -> dict[str, Any]:
+def _item(one: ScoredRow, verdict: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "id": one.row.id,
         "source": one.row.source,
@@ -135,19 +138,19 @@ def _item(one: Scored, verdict: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _report(result: Result, groups: Sequence[Sequence[Scored]], verdicts: Mapping[str, Mapping[str, Any]]) -> Report:
+def _report(result: Result, groups: Sequence[Sequence[ScoredRow]], verdicts: Mapping[str, Mapping[str, Any]]) -> Report:
     measured = scoring.figures(groups)
     by = Counter(one.by for group in groups for one in group)
     unread = [(id, row["replies"][-1]) for id, row in verdicts.items() if row["satisfied"] is None]
     unanswered = sum(one.response is None for group in groups for one in group)
     summary = (
         f"SSR {measured.ssr_mean.percent()}, HSR {measured.hsr_mean.percent()} (percent, means of the five levels), "
-        f"CSL {_levels(measured.csl)} of 5.\n\n{by['rule']} instructions are scored by rule, {by['judge']} by the "
-        f"judge, of which {len(unread)} replies could not be read and are left out."
+        f"CSL {_levels(measured.csl)} of 5.\n\n{by['rule']} instructions are scored by rule and {by['judge']} by the "
+        f"judge. {len(unread)} of its replies could not be parsed and are left out."
     )
     if by["nobody"]:
-        why = "the judge could not be asked" if result.config["judge"] else "give a --judge-model"
-        summary += f" {by['nobody']} have no verdict and are left out: {why}."
+        reason = "the judge refused them" if result.config["judge"] else "they need a --judge-model"
+        summary += f" {by['nobody']} have no verdict and are left out: {reason}."
     if unanswered:
         summary += f" {unanswered} got no answer from the model and count as not satisfied."
     rows = [
@@ -170,9 +173,10 @@ def _report(result: Result, groups: Sequence[Sequence[Scored]], verdicts: Mappin
         Section("By kind", "", [Table(header, kinds, "SSR and HSR in percent, means of the levels")]),
     ]
     if unread:
-        shown = [[id, repr(reply[-_EXCERPT:])] for id, reply in unread[:_SHOWN]]
+        shown = [[id, repr(reply[-_EXCERPT:])] for id, reply in unread[:_MAX_ROWS]]
         text = f"{len(unread)} of {by['judge']} judgements. All replies are in the result's items."
-        sections.append(Section("Replies that could not be read", text, [Table(["instruction", "reply's end"], shown)]))
+        table = Table(["instruction", "end of the reply"], shown)
+        sections.append(Section("Replies that could not be parsed", text, [table]))
     return Report(f"FollowBench: {result.config['model']}", summary, [*sections, setup_section(result)])
 
 

@@ -1,7 +1,7 @@
 """A model judges which of the added constraints an answer satisfies.
 
-As FollowBench does it, the judge is shown how the instruction grew, level by level, so that it can tell the constraints
-apart, and ends in one verdict a constraint. A verdict that cannot be read is none: it is kept and told, never guessed.
+As in FollowBench, the judge sees how the instruction grew, level by level, so that it can tell the constraints apart,
+and ends with one verdict per constraint. A reply that cannot be parsed is stored and reported, never guessed at.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NAMES: Final = {"situation": "situation (the circumstances that are described)"
 
 
 def judge_prompt(row: Row, answer: str) -> str:
-    """What the judge is asked. The path's first instruction is the one without constraints."""
+    """Render the judge's prompt. The path's first instruction is the one without constraints."""
     kind = _NAMES.get(row.kind, row.kind)
     added = f"{kind} constraint".strip()
     steps = "\n\n".join(
@@ -44,9 +44,9 @@ def judge_prompt(row: Row, answer: str) -> str:
 
 
 def parse_verdicts(text: str, count: int) -> list[bool] | None:
-    """The verdicts of the reply's last list; None when there is no list of `count` times YES or NO.
+    """Parse the verdicts in the reply's last list; None if it is not a list of `count` times YES or NO.
 
-    A single verdict may stand on the last line without brackets.
+    A single verdict may also be on the last line without brackets.
     """
     lines = [line.strip() for line in text.strip().split("\n") if line.strip()]
     if not lines:
@@ -58,15 +58,15 @@ def parse_verdicts(text: str, count: int) -> list[bool] | None:
     return verdicts if len(verdicts) == count == len(pieces) else None
 
 
-async def judged(
+async def judge_row(
     row: Row, answer: str, backend: Backend, sampling: Sampling, *, tries: int, seed: int
 ) -> dict[str, Any]:
-    """{satisfied, replies}: what each constraint's verdict is, null when none of `tries` replies could be read."""
+    """Return {satisfied, replies}: each constraint's verdict, or None if none of `tries` replies could be parsed."""
     messages: Sequence[Message] = (Message("user", judge_prompt(row, answer)),)
     replies: list[str] = []
     satisfied: list[bool] | None = None
     while satisfied is None and len(replies) < tries:
-        # A reply that could not be read would come again at temperature 0.
+        # At temperature 0 the same reply would come again.
         warmer = sampling if not replies else replace(sampling, temperature=max(sampling.temperature or 0, 0.7))
         seeded = replace(warmer, seed=derive_seed(seed, row.id, len(replies)))
         replies.append((await backend.complete(messages, seeded)).text)

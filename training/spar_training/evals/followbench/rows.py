@@ -1,4 +1,4 @@
-"""FollowBench's rows: groups of instructions that grow by one constraint a level."""
+"""FollowBench's rows: groups of instructions, each level with one more constraint."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _NEEDS: Final = {"example_id": int, "source": str, "level": int, "instruction": 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One instruction of level 1 to 5.
+    """An instruction of level 1 to 5.
 
-    `path` holds the group's instructions from level 0 on (there is none of level 0 where the kind is `example`) to this
-    one; a judge is shown how the constraints were added.
+    `path` holds the group's instructions from level 0 (level 1 for the kind `example`) up to this one, to show a judge
+    how the constraints were added.
     """
 
     kind: str
@@ -42,11 +42,11 @@ class Row:
 
 
 def read_groups(data: Path, limit: int | None) -> list[list[Row]]:
-    """The groups of all kinds, each with its five levels in order; of each kind the first `limit` groups.
+    """Read the first `limit` groups of each kind, each with its five levels in order.
 
     Raises:
-        ConfigError: a file is not there.
-        DataError: a group has not each of the five levels once, or one without an instruction.
+        ConfigError: a file is missing.
+        DataError: a group does not have each of the five levels exactly once, or an instruction is empty.
     """
     return [group for kind in KINDS for group in _groups(data, kind)[:limit]]
 

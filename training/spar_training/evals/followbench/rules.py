@@ -1,8 +1,9 @@
-"""The rows that a rule can score: whether a response does all that its row's level asks.
+"""Rules that score rows: whether a response satisfies all constraints of its row's level.
 
-Which rows those are is FollowBench's choice; the rules say what the rows' own instructions ask. They differ from the
-published script where that does not: it counts white space after the last full stop as a sentence, takes a suffix for
-the letters `-ly`, and checks the speech's constraints (format 30) in another order than the levels add them.
+Which rows have rules is FollowBench's choice; the rules implement what the rows' instructions ask for. They differ from
+the published script where that does not: it counts white space after the last full stop as a sentence, treats any
+suffix as the letters `-ly`, and checks the constraints of the speech (format 30) in another order than the levels add
+them.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Final
 from spar_core.errors import DataError
 from spar_training.evals.followbench.rows import Row
 
-# Whether a response does what level `level` asks, given the row's target.
+# Whether a response satisfies a level, given the row's target: (response, target, level).
 Rule = Callable[[str, str, int], bool]
-# Whether it meets one constraint. The constraints of a group stand in the order in which the levels add them.
+# Whether a response meets one constraint. A group's constraints are in the order in which the levels add them.
 Constraint = Callable[[str], bool]
 
 _CLOSING: Final = "Those are suggestions"
@@ -26,7 +27,7 @@ _POINT: Final = re.compile(r"^\s*(?:[-*•]\s+|#+\s*|\d+[.)]\s*)*\*\*(.+?)\*\*(.
 
 
 def rule_of(row: Row) -> Rule | None:
-    """The rule that scores a row; None where a judge must."""
+    """Return the rule that scores a row; None if it needs a judge."""
     if row.kind == "example":
         return lambda response, target, _: _fits(response, target)
     if row.kind == "format":
@@ -36,7 +37,7 @@ def rule_of(row: Row) -> Rule | None:
 
 
 def _fits(response: str, target: str) -> bool:
-    """Whether a response has the form of the examples, e.g. `Bot: {answer}`, with an answer on one line."""
+    """Whether a response has the format of the examples, e.g. `Bot: {answer}`, with the answer on one line."""
     form = target.replace("{instruction}\n", "").replace("{{", "{").replace("}}", "}")
     before, _, after = form.partition("{answer}")
     return bool(re.fullmatch(f"{re.escape(before)}.*{re.escape(after)}", response.strip()))
@@ -47,21 +48,21 @@ def _equal(response: str, target: str, level: int) -> bool:
 
 
 def _lines_of(response: str, target: str, level: int) -> bool:
-    """Every line is one of the target's."""
+    """Whether every line is one of the target's."""
     return set(response.strip().split("\n")) <= set(target.split("\n"))
 
 
 def _one_of(response: str, target: str, level: int) -> bool:
-    """The target is a list written as Python writes it."""
+    """Whether the response is in the target, a Python list literal."""
     try:
         options = ast.literal_eval(target)
     except (ValueError, SyntaxError) as error:
-        raise DataError(f"FollowBench: the target {target[:60]!r} is no list") from error
+        raise DataError(f"FollowBench: the target {target[:60]!r} is not a list") from error
     return response.strip() in options
 
 
 def _last(pattern: str) -> Rule:
-    """The last thing of a kind in the response is the target."""
+    """Build a rule that the last match of `pattern` in the response is the target."""
     return lambda response, target, _: re.findall(pattern, response)[-1:] == [target]
 
 
@@ -74,7 +75,7 @@ def _levels(constraints: Sequence[Constraint]) -> Rule:
 
 
 def _sentences(text: str) -> list[str]:
-    """As FollowBench splits: at every full stop, exclamation and question mark."""
+    """Split as FollowBench does: at every full stop, exclamation mark and question mark."""
     return [piece for piece in re.split(r"[.!?]", text) if piece.strip()]
 
 
@@ -134,13 +135,13 @@ _ABSTRACT: Final[tuple[Constraint, ...]] = (
 
 
 def _paragraphs(text: str) -> list[str]:
-    """Without the closing words, which may stand in a paragraph of their own."""
+    """Split into paragraphs without the closing words, which may form a separate paragraph."""
     body = re.sub(rf"{_CLOSING}[.!]?$", "", text)
     return [paragraph.strip() for paragraph in body.split("\n\n") if paragraph.strip()]
 
 
 def _prose(paragraph: str) -> str:
-    """Without its number marker, whose full stop ends no sentence."""
+    """Strip the number marker, whose full stop does not end a sentence."""
     return re.sub(r"^\d+[.)]\s*", "", paragraph)
 
 
@@ -154,13 +155,13 @@ _TABLE: Final[tuple[Constraint, ...]] = (
 
 
 def _points(text: str) -> list[tuple[str, str]]:
-    """The marked part of each line that has one, and what follows it."""
+    """Return the bold part of each line that has one, and the rest of that line."""
     found = (_POINT.match(line) for line in text.split("\n"))
     return [(match[1].strip(), match[2].strip()) for match in found if match]
 
 
-def _wordy(text: str) -> list[str]:
-    """The sentences of the text's lines, without marks and markers."""
+def _line_sentences(text: str) -> list[str]:
+    """Return the sentences of the text's lines, without bold marks and list markers."""
     plain = [re.sub(r"^\s*(?:[-*•]\s+|#+\s*|\d+[.)]\s*)+", "", line.replace("**", "")) for line in text.split("\n")]
     return [sentence for line in plain for sentence in _sentences(line)]
 
@@ -168,7 +169,7 @@ def _wordy(text: str) -> list[str]:
 _SPEECH: Final[tuple[Constraint, ...]] = (
     lambda text: "**" in text,
     lambda text: all(len(_sentences(f"{_prose(key)} {detail}")) < 2 for key, detail in _points(text)),
-    lambda text: all(10 <= len(sentence.split()) <= 15 for sentence in _wordy(text)),
+    lambda text: all(10 <= len(sentence.split()) <= 15 for sentence in _line_sentences(text)),
     lambda text: not re.search(r"\wly\b", text),
     lambda text: (
         len(_points(text)) == 5 and all(detail.strip(" :–-") or key.count(":") for key, detail in _points(text))

@@ -1,8 +1,9 @@
-"""FollowBench's three figures out of its rows' verdicts.
+"""FollowBench's three figures.
 
-HSR: the share of instructions all of whose constraints are satisfied. SSR: the mean share of satisfied constraints; a
-rule says of all of them together, so a row scored by rule counts 0 or 1, as in the published script. CSL: of how many
-levels in a row, from the first on, all constraints are satisfied, on average over the groups.
+HSR (hard satisfaction rate): the share of instructions with all constraints satisfied. SSR (soft satisfaction rate):
+the mean share of satisfied constraints; a rule decides on all constraints at once, so a row scored by rule counts 0 or
+1, as in the published script. CSL (consistent satisfaction levels): the number of consecutive levels from the first
+whose constraints are all satisfied, averaged over the groups.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spar_training.evals.followbench.rows import LEVELS, Row
-from spar_training.reports.intervals import Interval, interval, interval_of
+from spar_training.reports.intervals import Interval, interval, statistic_interval
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """A row with what was found. `satisfied` is None where no verdict could be read, or nobody gave one."""
+class ScoredRow:
+    """A row with its response and score. `satisfied` is None if there is no verdict, or none that could be parsed."""
 
     row: Row
     response: str | None
@@ -35,7 +36,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """By level, and means over the levels, whose intervals draw groups. Rows without a verdict are left out."""
+    """Figures by level, and means over the levels with intervals over groups. Rows without a verdict are left out."""
 
     hsr: dict[int, Interval]
     ssr: dict[int, Interval]
@@ -44,8 +45,8 @@ class Figures:
     csl: Interval
 
 
-def figures(groups: Sequence[Sequence[Scored]]) -> Figures:
-    """The figures of these groups. A group counts for CSL if the levels up to its first failure have verdicts."""
+def figures(groups: Sequence[Sequence[ScoredRow]]) -> Figures:
+    """Compute the figures. A group counts for CSL if all levels up to its first failure have verdicts."""
     by_level = {level: [one for group in groups for one in group if one.row.level == level] for level in LEVELS}
     lengths = [length for group in groups if (length := _consecutive(group)) is not None]
     return Figures(
@@ -57,8 +58,8 @@ def figures(groups: Sequence[Sequence[Scored]]) -> Figures:
     )
 
 
-def _consecutive(group: Sequence[Scored]) -> int | None:
-    """The levels in a row that are satisfied; None when that cannot be told."""
+def _consecutive(group: Sequence[ScoredRow]) -> int | None:
+    """Count the consecutive satisfied levels; None if a missing verdict leaves that open."""
     for passed, one in enumerate(sorted(group, key=lambda one: one.row.level)):
         if one.hard is None:
             return None
@@ -68,9 +69,9 @@ def _consecutive(group: Sequence[Scored]) -> int | None:
 
 
 def _mean(groups: Sequence[Sequence[float | None]]) -> Interval:
-    """The mean of the levels' means, with an interval over groups."""
+    """Return the mean of the levels' means, with an interval over groups."""
     known = [group for group in groups if any(value is not None for value in group)]
-    return interval_of(known, _mean_of_levels)
+    return statistic_interval(known, _mean_of_levels)
 
 
 def _mean_of_levels(groups: Sequence[Sequence[float | None]]) -> float:

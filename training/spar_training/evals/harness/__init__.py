@@ -1,1 +1,1 @@
-"""GSM8K, TriviaQA, MMLU and HumanEval through lm-evaluation-harness: what a model could do it should still do."""
+"""General ability (GSM8K, TriviaQA, MMLU, HumanEval), measured by lm-evaluation-harness to detect regressions."""

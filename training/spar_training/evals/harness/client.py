@@ -1,4 +1,4 @@
-"""lm-evaluation-harness's chat client; a request that is refused as such is told apart from a server in trouble."""
+"""A chat client for lm-evaluation-harness that distinguishes a refused request from a failing server."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from sqlitedict import SqliteDict
 
 from spar_core.errors import BackendProtocol
 
-# The answer to a refused prompt, which no model gives: it is also found in the answers that were kept.
+# Stands for the answer to a refused prompt, also in the cache; no model gives this answer.
 REFUSED: Final = "\0"
-# What says that the server or the key is wrong, not this one request.
+# Statuses that indicate a wrong server or key rather than a wrong request.
 _GENERAL: Final = frozenset({401, 403, 404, 407, 408, 409, 425, 429})
 
 
 class ChatClient(LocalChatCompletion):  # type: ignore[misc]
-    """Asks its servers in turn. A prompt that is refused, too long for the model for one, has the answer REFUSED.
+    """Chat client that queries its servers in turn.
 
-    `reason` is the first one's.
+    A prompt that a server refuses, e.g. because it is too long, gets the answer REFUSED; `reason` is the reason of the
+    first refusal.
     """
 
     def __init__(self, urls: Sequence[str], **options: Any) -> None:
@@ -34,25 +35,25 @@ class ChatClient(LocalChatCompletion):  # type: ignore[misc]
 
     @property
     def base_url(self) -> str:
-        """The next one's: it is read once for a request."""
+        """The next server's URL; the harness reads it once per request."""
         return next(self._turns)
 
     @base_url.setter
     def base_url(self, url: str) -> None:
         assert url in self._endpoints
 
-    def parse_generations(self, outputs: Any, **named: Any) -> Any:
+    def parse_generations(self, outputs: Any, **kwargs: Any) -> Any:
         try:
             outputs["choices"][0]["message"]["content"]
         except (IndexError, KeyError, TypeError) as error:
             raise BackendProtocol(
                 f"the server's reply has no choices[0].message.content: {str(outputs)[:200]}"
             ) from error
-        return super().parse_generations(outputs, **named)
+        return super().parse_generations(outputs, **kwargs)
 
-    async def amodel_call(self, *given: Any, **named: Any) -> Any:
+    async def amodel_call(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return await super().amodel_call(*given, **named)
+            return await super().amodel_call(*args, **kwargs)
         except aiohttp.ClientResponseError as error:
             if not 400 <= error.status < 500 or error.status in _GENERAL:
                 raise
@@ -60,9 +61,9 @@ class ChatClient(LocalChatCompletion):  # type: ignore[misc]
             return [REFUSED]
 
 
-def forget(cache: Path, answer: str) -> None:
-    """Take the prompts with this answer out of the kept ones: run again, they are asked again."""
+def evict(cache: Path, answer: str) -> None:
+    """Remove the prompts with this answer from the cache, so that the next run repeats them."""
     for file in cache.parent.glob(f"{glob.escape(cache.name)}_rank*.db"):
-        with SqliteDict(str(file), autocommit=True) as kept:
-            for key in [key for key, found in kept.items() if found == answer]:
-                del kept[key]
+        with SqliteDict(str(file), autocommit=True) as answers:
+            for key in [key for key, found in answers.items() if found == answer]:
+                del answers[key]

@@ -1,4 +1,4 @@
-"""Run the tasks of this package by lm-evaluation-harness against a running server."""
+"""Run the package's tasks with lm-evaluation-harness against a running server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FOLDER: Final = Path(__file__).parent / "tasks"
 
 @dataclass(frozen=True, kw_only=True)
 class General:
-    """Which tasks are run: of each the first `limit` items; code that a model wrote only with `allow_code`."""
+    """The tasks to run, each on its first `limit` items. `allow_code` permits running code that the model wrote."""
 
     tasks: tuple[str, ...]
     limit: int | None
@@ -28,38 +28,38 @@ class General:
 
     def __post_init__(self) -> None:
         if not self.tasks:
-            raise ConfigError(f"--tasks: names none; choose of {', '.join(TASKS)}")
+            raise ConfigError(f"--tasks: names no task; choose from {', '.join(TASKS)}")
         if unknown := [task for task in self.tasks if task not in TASKS]:
-            raise ConfigError(f"--tasks {unknown[0]}: there is no such task; choose of {', '.join(TASKS)}")
+            raise ConfigError(f"--tasks {unknown[0]}: there is no such task; choose from {', '.join(TASKS)}")
         if "humaneval" in self.tasks and not self.allow_code:
             raise ConfigError(
-                "humaneval runs code that the model writes: allow it by --allow-code-execution, "
-                "or leave it out of --tasks"
+                "humaneval runs code that the model writes: allow it with --allow-code-execution, "
+                "or leave humaneval out of --tasks"
             )
 
 
-def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> list[Row]:
-    """The items {id, right, response} of all tasks; the response to a prompt that the server refused is None.
+def evaluate(subject: Subject, settings: General, *, data: Path, cache: Path) -> list[Row]:
+    """Return the items {id, right, response} of all tasks; `response` is None for a prompt that the server refused.
 
-    `cache` keeps every answer, so that an interrupted run asks only what is left.
+    Answers are stored in `cache`, so that a run that was interrupted requests only the missing ones.
 
     Raises:
         ConfigError: a data file is missing.
         BackendUnavailable: the server does not answer.
-        BackendRejected: it refused every prompt, or the key.
-        BackendProtocol: a reply is none, or every answer is empty.
+        BackendRejected: the server refused every prompt, or the key.
+        BackendProtocol: a reply is malformed, or every answer is empty.
     """
     if not subject.urls:
-        raise ConfigError("--url is needed: the harness asks a running server")
-    # What fails is told once, below, not once a request and again for each task that nobody awaits any more.
+        raise ConfigError("--url is needed: the harness queries a running server")
+    # Failures are reported once, below, not for every request and every abandoned task.
     for name in ("lm_eval", "lm-eval", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     from lm_eval import evaluator
     from lm_eval.tasks import TaskManager
 
-    from spar_training.evals.harness.client import REFUSED, ChatClient, forget
+    from spar_training.evals.harness.client import REFUSED, ChatClient, evict
 
-    # It asks git of the folder it is started in, which need not be a repository: git would say so on the screen.
+    # The harness runs git in the working directory, which would print an error if that is not a repository.
     evaluator.get_git_commit_hash = lambda: None
     client = ChatClient(
         model=subject.model,
@@ -67,39 +67,39 @@ def evaluate(subject: Subject, asked: General, *, data: Path, cache: Path) -> li
         num_concurrent=max(subject.in_flight, 2),
         seed=subject.seed,
     )
-    found: dict[str, Any] = {"data": str(data)}
+    metadata: dict[str, Any] = {"data": str(data)}
     cache.parent.mkdir(parents=True, exist_ok=True)
     try:
         results = evaluator.simple_evaluate(
             model=client,
-            tasks=list(asked.tasks),
-            task_manager=TaskManager(include_path=str(_FOLDER), include_defaults=False, metadata=found),
-            metadata=found,
+            tasks=list(settings.tasks),
+            task_manager=TaskManager(include_path=str(_FOLDER), include_defaults=False, metadata=metadata),
+            metadata=metadata,
             use_cache=str(cache),
-            limit=asked.limit,
+            limit=settings.limit,
             apply_chat_template=True,
             gen_kwargs={"temperature": subject.sampling.temperature, **subject.sampling.extra},
-            # Our own intervals are drawn from the items.
+            # The intervals are computed from the items instead.
             bootstrap_iters=0,
-            confirm_run_unsafe_code=asked.allow_code,
+            confirm_run_unsafe_code=settings.allow_code,
             random_seed=subject.seed,
         )
     except (aiohttp.ClientError, TimeoutError) as error:
         if isinstance(error, aiohttp.ClientResponseError) and error.status in (401, 403):
             raise BackendRejected(
-                f"the server refuses the key ({error.status} {error.message}): set OPENAI_API_KEY", status=error.status
+                f"the server rejects the key ({error.status} {error.message}): set OPENAI_API_KEY", status=error.status
             ) from error
         raise BackendUnavailable(
-            f"the server does not answer ({type(error).__name__}: {error}); answers are kept, run again"
+            f"the server does not answer ({type(error).__name__}: {error}); finished answers are saved, run again"
         ) from error
     assert results is not None
-    forget(cache, REFUSED)
-    rows = [row for task in asked.tasks for row in _rows(task, results["samples"][task])]
+    evict(cache, REFUSED)
+    rows = [row for task in settings.tasks for row in _rows(task, results["samples"][task])]
     if all(row["response"] is None for row in rows):
-        raise BackendRejected(f"the server refused every prompt: {client.reason}; run again to ask again")
+        raise BackendRejected(f"the server refused every prompt: {client.reason}; run again to retry")
     if not any(row["response"] for row in rows):
-        forget(cache, "")
-        raise BackendProtocol("every answer of the server is empty; mend the server, run again to ask again")
+        evict(cache, "")
+        raise BackendProtocol("every answer of the server is empty; fix the server and run again")
     return rows
 
 

@@ -1,7 +1,7 @@
-"""Run a command and end with it whatever it started, in whatever session: `python reaper.py COMMAND ...`.
+"""Run a command, and kill all processes that it leaves behind, in any session: `python reaper.py COMMAND ...`.
 
-On Linux orphans become children of this process, which ends them when the command has ended or when it is told to end
-itself (SIGTERM).
+On Linux, orphans become children of this process, which kills them when the command has ended or when it receives
+SIGTERM itself.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-_PR_SET_CHILD_SUBREAPER = 36  # of <linux/prctl.h>
+_PR_SET_CHILD_SUBREAPER = 36  # from <linux/prctl.h>
 
 
 def main(command: list[str]) -> int:
-    """Run it; its status."""
+    """Run the command and return its exit status."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit)
     try:
         return subprocess.Popen(command).wait()
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _end_children()
+        _kill_children()
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _exit(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _end_children() -> None:
-    """Until there are none: the children of those that end become this process's."""
+def _kill_children() -> None:
+    """Kill the children until there are none; the children of killed processes become this process's."""
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     with contextlib.suppress(ChildProcessError):
         while True:

@@ -1,11 +1,12 @@
-"""Run a program that a model wrote, in a process of its own, with bounds on time, memory, files and processes.
+"""Run a program that a model wrote in a separate process, with limits on time, memory, files and processes.
 
-Where the system lets it (Linux with namespaces) the program has no network, no sight of other processes, and no files
-but those of the system and of this interpreter, read-only, and a small folder in memory. Elsewhere it is bounded only,
-and may read and write what its user may; where that is root it is nobody, if nobody can read this interpreter.
+Where the system allows it (Linux with namespaces), the program has no network, sees no other processes, and has no
+files except those of the system and this interpreter, read-only, and a small in-memory folder. Elsewhere only the
+limits apply, and it can read and write whatever its user can; if that is root, it runs as nobody, provided that nobody
+can read this interpreter.
 
-The bound on memory is each process's. A program that is out to deceive can find in its own process what says that it
-passed: this keeps wrong programs from harm, it does not prove right ones.
+The memory limit applies to each process. A malicious program can find the token of success in its own process: the
+sandbox keeps faulty programs from doing harm, but does not prove that a program is correct.
 """
 
 from __future__ import annotations
@@ -29,48 +30,48 @@ from spar_training.inference import supervise
 
 _ISOLATED: Final = (sys.executable, "-I", "-S")
 _WALL_S: Final = 15.0
-_OUTPUT: Final = 2000  # characters of it that are told
-# What the reaper has to end them all.
-_END_WITHIN_S: Final = 3.0
+_OUTPUT: Final = 2000  # characters of output to keep
+# Time for the reaper to kill all processes.
+_KILL_WITHIN_S: Final = 3.0
 _NAMESPACES: Final = ("--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child")
-# Whatever else a program needs is there when these are.
+# If these can be imported, so can whatever else a program needs.
 _PROBE: Final = "import ctypes, json"
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """`passed`: the program ran to its end without an error. `told` is the end of what it printed, or why it ended."""
+class ProgramRun:
+    """`passed`: it ran to its end without an error. `output` is the end of its output, or why it was killed."""
 
     passed: bool
-    told: str
+    output: str
 
 
-def run_program(program: str, *, wall_s: float = _WALL_S) -> Ran:
-    """Run it to its end, or to its bounds."""
+def run_program(program: str, *, wall_s: float = _WALL_S) -> ProgramRun:
+    """Run a program until it ends or exceeds a limit."""
     prefix = isolation()
-    return _ran(program, prefix, wall_s, nobody=_is_root() if prefix else _nobody_can())
+    return _run(program, prefix, wall_s, nobody=_is_root() if prefix else _nobody_can_run())
 
 
-def _ran(program: str, prefix: tuple[str, ...], wall_s: float, *, nobody: bool) -> Ran:
-    # Said at the very end: leaving early with status 0 is no pass.
+def _run(program: str, prefix: tuple[str, ...], wall_s: float, *, nobody: bool) -> ProgramRun:
+    # Printed at the very end: exiting early with status 0 does not count as passed.
     token = secrets.token_hex(16)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "work").mkdir()
         (Path(folder) / "program.py").write_text(program, encoding="utf-8", errors="replace")
         (Path(folder) / "token").write_text(token, encoding="utf-8")
-        how = [*(["apart"] if prefix else []), *(["nobody"] if nobody else [])]
-        said = _said([*prefix, sys.executable, "-I", isolate.__file__, folder, *how], wall_s)
-    if said is None:
-        return Ran(False, f"took longer than {wall_s:g} s")
-    return Ran(said.endswith(token), said.removesuffix(token)[-_OUTPUT:])
+        options = [*(["chroot"] if prefix else []), *(["nobody"] if nobody else [])]
+        output = _output([*prefix, sys.executable, "-I", isolate.__file__, folder, *options], wall_s)
+    if output is None:
+        return ProgramRun(False, f"took longer than {wall_s:g} s")
+    return ProgramRun(output.endswith(token), output.removesuffix(token)[-_OUTPUT:])
 
 
-def _said(command: list[str], wall_s: float) -> str | None:
-    """What it wrote, both ways; None when it was stopped for its time."""
+def _output(command: list[str], wall_s: float) -> str | None:
+    """Return the command's stdout and stderr; None if it exceeded the time limit."""
     with (
         tempfile.TemporaryFile() as out,
         subprocess.Popen(
-            # A program that waits for nothing uses no processor time: it must not outlive an evaluation that is killed.
+            # An idle program uses no CPU time, but it must not outlive an evaluation that is killed.
             [*_ISOLATED, supervise.__file__, "0", *_ISOLATED, reaper.__file__, *command],
             cwd="/",
             env={"PATH": os.defpath},
@@ -85,44 +86,45 @@ def _said(command: list[str], wall_s: float) -> str | None:
         except subprocess.TimeoutExpired:
             return None
         finally:
-            _end(process)
+            _kill(process)
         out.seek(0)
         return out.read().decode(errors="replace")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Its children, too."""
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill the process and its children."""
     with contextlib.suppress(ProcessLookupError):
         if process.poll() is None:
-            # The reaper ends those, too, that left the group.
+            # On SIGTERM the reaper also kills the children that left the process group.
             os.killpg(process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_END_WITHIN_S)
+                process.wait(_KILL_WITHIN_S)
         os.killpg(process.pid, signal.SIGKILL)
 
 
 @cache
 def isolation() -> tuple[str, ...]:
-    """The command's prefix that cuts off files, network and other processes; empty where the system has no such thing.
+    """Return the command prefix that isolates files, network and processes; empty where the system does not support it.
 
     Raises:
-        ConfigError: no program runs here in bounds.
+        ConfigError: programs cannot run under limits on this system.
     """
     root = _is_root()
     prefix = ("unshare", *(() if root else ("--user", "--map-root-user")), *_NAMESPACES)
-    if shutil.which(prefix[0]) is not None and _ran(_PROBE, prefix, _WALL_S, nobody=root).passed:
+    if shutil.which(prefix[0]) is not None and _run(_PROBE, prefix, _WALL_S, nobody=root).passed:
         return prefix
-    bounded = _ran(_PROBE, (), _WALL_S, nobody=False)
-    if not bounded.passed:
+    limited = _run(_PROBE, (), _WALL_S, nobody=False)
+    if not limited.passed:
         raise ConfigError(
-            f"no program runs in bounds on this system ({bounded.told.strip()[-200:]}): leave humaneval out of --tasks"
+            f"programs cannot run under limits on this system ({limited.output.strip()[-200:]}): "
+            "leave humaneval out of --tasks"
         )
     return ()
 
 
 @cache
-def _nobody_can() -> bool:
-    return _is_root() and _ran(_PROBE, (), _WALL_S, nobody=True).passed
+def _nobody_can_run() -> bool:
+    return _is_root() and _run(_PROBE, (), _WALL_S, nobody=True).passed
 
 
 def _is_root() -> bool:

@@ -1,6 +1,6 @@
-"""The tasks' items, read from the user's data folder, for lm-evaluation-harness.
+"""Load the tasks' items from the user's data folder for lm-evaluation-harness.
 
-Each function is given the task's metadata, of which `data` is the folder.
+Each function receives the task's metadata, in which `data` is the folder.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NUMBER: Final = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?")
 
 
 def gsm8k(*, data: str, **_: Any) -> dict[str, Dataset]:
-    """{question, answer}: the answer is what stands after `####`."""
+    """Load {question, answer}; the answer is the text after `####`."""
     file = data_file(Path(data), "gsm8k/test.jsonl")
     rows = []
     for line, row in _texts(file, ("question", "answer")):
@@ -41,7 +41,7 @@ def gsm8k(*, data: str, **_: Any) -> dict[str, Dataset]:
 
 
 def triviaqa(*, data: str, **_: Any) -> dict[str, Dataset]:
-    """{question, aliases}."""
+    """Load {question, aliases}."""
     file = data_file(Path(data), "triviaqa/triviaqa_sm_sub.jsonl")
     return _test(
         file,
@@ -56,10 +56,10 @@ def triviaqa(*, data: str, **_: Any) -> dict[str, Dataset]:
 
 
 def mmlu(*, data: str, **_: Any) -> dict[str, Dataset]:
-    """{subject, question, options, answer}, the subjects in turn, so that the first few are of many."""
+    """Load {subject, question, options, answer}; subjects alternate, so that a `limit` covers many of them."""
     files = sorted((Path(data) / "mmlu" / "test").glob("*.csv"))
     if not files:
-        raise ConfigError(f"{data}/mmlu/test: no CSV files; --data is the folder that holds mmlu/test/*.csv")
+        raise ConfigError(f"{data}/mmlu/test: no CSV files; --data must be the folder that holds mmlu/test/*.csv")
     rows = [row for row in chain.from_iterable(zip_longest(*map(_subject, files))) if row is not None]
     return _test(files[0].parent, rows)
 
@@ -72,7 +72,7 @@ def _subject(file: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{file}: not UTF-8 text ({error})") from error
     for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), start=2):
         try:
-            question, *options = (row[key].strip() for key in ("question", *(f"choice{place}" for place in range(4))))
+            question, *options = (row[key].strip() for key in ("question", *(f"choice{index}" for index in range(4))))
             answer = dict(enumerate(LETTERS))[int(row["answer"])]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{file}, line {number}: needs question, choice0 to choice3 and answer 0 to 3") from error
@@ -80,31 +80,31 @@ def _subject(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def humaneval(*, data: str, **_: Any) -> dict[str, Dataset]:
-    """{task_id, prompt, canonical_solution, test, entry_point}."""
+    """Load {task_id, prompt, canonical_solution, test, entry_point}."""
     file = data_file(Path(data), "humaneval/HumanEval.jsonl.gz")
     try:
         with gzip.open(file, "rt", encoding="utf-8") as lines:
             rows = [(number, json.loads(line)) for number, line in enumerate(lines, start=1) if line.strip()]
     except (EOFError, OSError, ValueError, zlib.error) as error:
-        raise DataError(f"{file}: not JSON lines that gzip packed ({error}); fetch the file again") from error
+        raise DataError(f"{file}: not gzipped JSON lines ({error}); download the file again") from error
     for number, row in rows:
         if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in _FUNCTION):
-            raise DataError(f"{file}, line {number}: must be an object with the texts {', '.join(_FUNCTION)}")
+            raise DataError(f"{file}, line {number}: must be an object with the strings {', '.join(_FUNCTION)}")
     return _test(file, [row for _, row in rows])
 
 
 def _texts(file: Path, texts: tuple[str, ...], lists: tuple[str, ...] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows by their lines, of which some keys hold text and some lists."""
+    """Yield the rows with their line numbers, checking which keys hold text and which hold lists."""
     for line, row in numbered_rows(file, needs=(*texts, *lists)):
-        for key, kind, told in (*((key, str, "text") for key in texts), *((key, list, "a list") for key in lists)):
+        for key, kind, name in (*((key, str, "text") for key in texts), *((key, list, "a list") for key in lists)):
             if not isinstance(row[key], kind):
-                raise DataError(f"{file}, line {line}: {key} must be {told}")
+                raise DataError(f"{file}, line {line}: {key} must be {name}")
         yield line, row
 
 
 def _test(file: Path, rows: list[dict[str, Any]]) -> dict[str, Dataset]:
     if not rows:
-        raise DataError(f"{file}: holds no item; fetch it again")
+        raise DataError(f"{file}: has no items; download it again")
     from datasets import Dataset
 
     return {"test": Dataset.from_list(rows)}

@@ -1,1 +1,1 @@
-"""IFEval: scoring and its command."""
+"""IFEval (arXiv 2311.07911): accuracy on verifiable instructions."""

@@ -1,4 +1,4 @@
-"""`spar eval ifeval`: ask a model IFEval's prompts, or read its responses, and score them."""
+"""`spar eval ifeval`: query a model with IFEval's prompts, or read its responses from a file, and score them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spar_core.errors import ConfigError
 from spar_training.evals.datasets import data_file, data_folder
 from spar_training.evals.ifeval import scoring
 from spar_training.evals.ifeval.scoring import Prompt
-from spar_training.evals.run_folder import claim, finish
+from spar_training.evals.run_folder import finish, prepare_folder
 from spar_training.evals.subject import Question, Subject, ask, by_id
 from spar_training.reports.intervals import Interval
 from spar_training.reports.page import Figure, Report, Section, Table, setup_section
@@ -37,34 +37,34 @@ def run(
     limit: int | None,
     out: Path,
 ) -> None:
-    """Measure `subject`, or score the file `responses`; one of them is given.
+    """Measure `subject`, or score the file `responses`; exactly one of them must be given.
 
-    `prompts` is a file of IFEval's form to use in place of the folder's.
+    `prompts` is a file in IFEval's format to use instead of the one in the data folder.
 
     Raises:
-        ConfigError: both or neither is given, a file is missing, or `out` holds another evaluation.
-        DataError: a file's line is wrong.
+        ConfigError: both or neither are given, a file is missing, or `out` holds another evaluation.
+        DataError: a line of a file is malformed.
         BackendError: the model does not answer.
     """
     if (subject is None) == (responses is None):
         raise ConfigError("give either --url and --model (or a --model folder), or --responses")
     file = prompts or data_file(data_folder(data), scoring.FILE)
     known = scoring.read_prompts(file)
-    asked = known[:limit]
-    config: dict[str, Any] = {"benchmark": "ifeval", "prompts": len(asked), "prompts_file": str(file)}
+    used = known[:limit]
+    config: dict[str, Any] = {"benchmark": "ifeval", "prompts": len(used), "prompts_file": str(file)}
     if subject is not None:
         config |= subject.config()
-        claim(out, config)
-        models, rows = asyncio.run(_asked(asked, subject, out / "answers.jsonl"))
-        given = {row["id"]: row["response"] for row in rows.values()}
+        prepare_folder(out, config)
+        models, rows = asyncio.run(_query(used, subject, out / "answers.jsonl"))
+        texts = {row["id"]: row["response"] for row in rows.values()}
     else:
         assert responses is not None
-        # All that are known: with a limit the file has responses to others, too.
-        given = scoring.read_responses(responses, known)
+        # Despite a limit the file may have responses to all known prompts.
+        texts = scoring.read_responses(responses, known)
         config |= {"responses": str(responses)}
-        claim(out, config)
+        prepare_folder(out, config)
         models, rows = {"model": {"responses": str(responses)}}, {}
-    scored = scoring.score(asked, given)
+    scored = scoring.score(used, texts)
     measured, types = scoring.figures(scored), scoring.by_type(scored)
     of_types = {f"{id}/{mode}": value for id, pair in types.items() for mode, value in pair.items()}
     result = Result(
@@ -72,21 +72,21 @@ def run(
         config=config,
         models=models,
         figures={**measured, **of_types},
-        items=[{**one.row(), **_account(rows.get(one.prompt.key))} for one in scored],
+        items=[{**one.row(), **_completion_fields(rows.get(one.prompt.key))} for one in scored],
     )
     finish(out, result, _report(result, measured, types, missing=sum(one.response is None for one in scored)))
 
 
-async def _asked(
+async def _query(
     prompts: Sequence[Prompt], subject: Subject, out: Path
 ) -> tuple[dict[str, dict[str, Any]], Mapping[str, Row]]:
-    async with subject.opened() as backend:
+    async with subject.open() as backend:
         questions = [Question.of(prompt.key, prompt.text) for prompt in prompts]
         rows = await ask(questions, backend, subject, out=out, label="ifeval")
-        return {"model": await subject.about()}, by_id(rows)
+        return {"model": await subject.lineage()}, by_id(rows)
 
 
-def _account(row: Row | None) -> Row:
+def _completion_fields(row: Row | None) -> Row:
     return {name: row[name] for name in ("finish_reason", "completion_tokens")} if row else {}
 
 
@@ -104,8 +104,8 @@ def _report(
     bars = [Bars(mode, [of[mode] for of in types.values()]) for mode in ("strict", "loose")]
     figure = Figure(
         bar_plot(list(types), bars, y_label="followed, percent"),
-        "Share of instructions that are followed, by type; the whiskers are 95% intervals.",
-        "Bars of strict and loose accuracy for each of IFEval's instruction types",
+        "Share of instructions followed, by type; the whiskers are 95% intervals.",
+        "Bars of strict and loose accuracy for each IFEval instruction type",
     )
     by_type = Table(["type", "instructions", "strict", "loose"], rows, "Percent with 95% intervals")
     return Report(

@@ -1,7 +1,8 @@
-"""IFEval (arXiv 2311.07911): four accuracies by verifiable instructions, and their mean, the paper's one figure.
+"""IFEval's four accuracies and their mean, the single figure that the SPaR paper reports.
 
-Prompt level: all instructions of a prompt are followed; instruction level: over all instructions. Strict takes the
-response as it stands, loose forgives first and last lines and asterisks (`spar_core.checks`).
+Prompt level: the share of prompts whose instructions are all followed; instruction level: the share of instructions.
+Strict checks the response as it is; loose also accepts it without its first line, last line or asterisks
+(`spar_core.checks`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 from spar_core.checks import build_check, verify
 from spar_core.checks.base import Check
 from spar_core.errors import DataError, RequestError
-from spar_training.reports.intervals import Interval, clustered, interval, interval_of
+from spar_training.reports.intervals import Interval, cluster_interval, interval, statistic_interval
 from spar_training.storage.files import Row, numbered_rows
 
 FILE: Final = "ifeval/input_data.jsonl"
@@ -24,7 +25,7 @@ METRICS: Final = ("prompt_strict", "instruction_strict", "prompt_loose", "instru
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One prompt with its instructions as checks."""
+    """A prompt with its instructions as checks."""
 
     key: str
     text: str
@@ -32,8 +33,8 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """Which of a prompt's instructions a response follows, in their order. None is a response that is not there."""
+class ScoredPrompt:
+    """Which of a prompt's instructions a response follows, in order. `response` is None if it is missing."""
 
     prompt: Prompt
     response: str | None
@@ -51,10 +52,10 @@ class Scored:
 
 
 def read_prompts(file: Path) -> list[Prompt]:
-    """IFEval's prompts in order.
+    """Read IFEval's prompts in order.
 
     Raises:
-        DataError: a line is no prompt of IFEval, a key stands there twice, or there is no prompt; names file and line.
+        DataError: a line is not an IFEval prompt, a key occurs twice, or there are no prompts; names file and line.
     """
     prompts: dict[str, Prompt] = {}
     for line, row in numbered_rows(file, needs=("key", "prompt", "instruction_id_list", "kwargs")):
@@ -66,7 +67,7 @@ def read_prompts(file: Path) -> list[Prompt]:
             raise DataError(f"{file}, line {line}: a second prompt with the key {prompt.key}; keep one")
         prompts[prompt.key] = prompt
     if not prompts:
-        raise DataError(f"{file}: holds no prompt")
+        raise DataError(f"{file}: has no prompts")
     return list(prompts.values())
 
 
@@ -75,55 +76,55 @@ def _prompt(row: Row) -> Prompt:
     if not isinstance(row["prompt"], str):
         raise ValueError("prompt must be text")
     if not ids or not isinstance(ids, list) or not isinstance(kwargs, list) or len(ids) != len(kwargs):
-        raise ValueError("instruction_id_list and kwargs must be lists of the same length, of at least one")
+        raise ValueError("instruction_id_list and kwargs must be non-empty lists of the same length")
     if not all(isinstance(one, dict) for one in kwargs):
         raise ValueError("kwargs must be a list of objects")
     return Prompt(str(row["key"]), row["prompt"], tuple(map(build_check, ids, kwargs)))
 
 
 def read_responses(file: Path, prompts: Sequence[Prompt]) -> dict[str, str]:
-    """The responses of a file with lines {"prompt", "response"}, by their prompt's key; null is no response.
+    """Read a file of lines {"prompt", "response"} into responses by prompt key; a null response counts as missing.
 
     Raises:
-        DataError: a prompt is none of IFEval's, or stands there twice, or a response is no text; names file and line.
+        DataError: a prompt is not IFEval's or occurs twice, or a response is not text; names file and line.
     """
-    keys = {prompt.text.strip(): prompt.key for prompt in prompts}
+    keys = {known.text.strip(): known.key for known in prompts}
     responses: dict[str, str | None] = {}
     for line, row in numbered_rows(file, needs=("prompt", "response")):
-        asked, response = row["prompt"], row["response"]
-        if not isinstance(asked, str) or (key := keys.get(asked.strip())) is None:
-            raise DataError(f"{file}, line {line}: its prompt is none of the benchmark's: {str(asked)[:60]!r}")
+        prompt, response = row["prompt"], row["response"]
+        if not isinstance(prompt, str) or (key := keys.get(prompt.strip())) is None:
+            raise DataError(f"{file}, line {line}: the prompt is not one of the benchmark's: {str(prompt)[:60]!r}")
         if key in responses:
             raise DataError(f"{file}, line {line}: a second response to the prompt {key}; keep one")
         if not isinstance(response, str | None):
-            raise DataError(f"{file}, line {line}: response must be text, or null for none")
+            raise DataError(f"{file}, line {line}: response must be text, or null if there is none")
         responses[key] = response
     return {key: response for key, response in responses.items() if response is not None}
 
 
-def score(prompts: Sequence[Prompt], responses: Mapping[str, str]) -> list[Scored]:
-    """Every prompt's verdicts. A response that is not there follows nothing, so that leaving out is no way up."""
-    return [_scored(prompt, responses.get(prompt.key)) for prompt in prompts]
+def score(prompts: Sequence[Prompt], responses: Mapping[str, str]) -> list[ScoredPrompt]:
+    """Score every prompt. A missing response follows nothing, so that omitting responses cannot raise the score."""
+    return [_score(prompt, responses.get(prompt.key)) for prompt in prompts]
 
 
-def _scored(prompt: Prompt, response: str | None) -> Scored:
+def _score(prompt: Prompt, response: str | None) -> ScoredPrompt:
     strict = verify(prompt.checks, response or "")
     loose = verify(prompt.checks, response or "", loose=True)
-    return Scored(prompt, response, tuple(f.passed for f in strict), tuple(f.passed for f in loose))
+    return ScoredPrompt(prompt, response, tuple(f.passed for f in strict), tuple(f.passed for f in loose))
 
 
-def figures(scored: Sequence[Scored]) -> dict[str, Interval]:
-    """The four metrics and `mean`, with 95% intervals: prompts are drawn, with all their instructions."""
+def figures(scored: Sequence[ScoredPrompt]) -> dict[str, Interval]:
+    """Return the four metrics and `mean` with 95% intervals, which resample prompts with all their instructions."""
     return {
         "prompt_strict": interval([float(all(one.strict)) for one in scored]),
-        "instruction_strict": clustered([[float(passed) for passed in one.strict] for one in scored]),
+        "instruction_strict": cluster_interval([[float(passed) for passed in one.strict] for one in scored]),
         "prompt_loose": interval([float(all(one.loose)) for one in scored]),
-        "instruction_loose": clustered([[float(passed) for passed in one.loose] for one in scored]),
-        "mean": interval_of([_counts(one) for one in scored], _mean),
+        "instruction_loose": cluster_interval([[float(passed) for passed in one.loose] for one in scored]),
+        "mean": statistic_interval([_counts(one) for one in scored], _mean),
     }
 
 
-def _counts(one: Scored) -> tuple[int, int, int, int, int]:
+def _counts(one: ScoredPrompt) -> tuple[int, int, int, int, int]:
     return all(one.strict), sum(one.strict), all(one.loose), sum(one.loose), len(one.strict)
 
 
@@ -132,8 +133,8 @@ def _mean(counts: Sequence[tuple[int, int, int, int, int]]) -> float:
     return ((prompt_strict + prompt_loose) / len(counts) + (strict + loose) / instructions) / 4
 
 
-def by_type(scored: Sequence[Scored]) -> dict[str, dict[str, Interval]]:
-    """`strict` and `loose` accuracy of each instruction type, sorted by type."""
+def by_type(scored: Sequence[ScoredPrompt]) -> dict[str, dict[str, Interval]]:
+    """Return the `strict` and `loose` accuracy of each instruction type, sorted by type."""
     verdicts: dict[str, dict[str, list[float]]] = defaultdict(lambda: {"strict": [], "loose": []})
     for one in scored:
         for check, strict, loose in zip(one.prompt.checks, one.strict, one.loose, strict=True):

@@ -1,1 +1,1 @@
-"""LLMBar (arXiv 2310.07641): is a judge right about which outputs follow their instruction?"""
+"""LLMBar (arXiv 2310.07641): how often a judge is right about which outputs follow their instruction."""

@@ -1,4 +1,4 @@
-"""`spar eval llmbar`: ask a judge about LLMBar's outputs, and report how often it is right."""
+"""`spar eval llmbar`: let a judge assess LLMBar's outputs, and report how often it is right."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from spar_core.judge import Judge
 from spar_core.prompts import load_templates
 from spar_training.evals.datasets import data_folder
 from spar_training.evals.llmbar import pairs, scoring
-from spar_training.evals.run_folder import claim, finish
-from spar_training.evals.subject import Subject, by_id, run_asked
+from spar_training.evals.run_folder import finish, prepare_folder
+from spar_training.evals.subject import Subject, by_id, run_requests
 from spar_training.reports.intervals import Interval
 from spar_training.reports.page import Figure, Report, Section, Table, setup_section
 from spar_training.reports.plots import Bars, bar_plot
@@ -27,7 +27,10 @@ Item = TypeVar("Item", pairs.Output, pairs.Order)
 
 @dataclass(frozen=True, kw_only=True)
 class LLMBar:
-    """What is asked: of each subset the first `limit` pairs, `votes` times an output, `pairwise` besides or not."""
+    """What is judged: the first `limit` pairs of each subset, each output with `votes` votes.
+
+    With `pairwise`, both outputs of a pair are compared as well.
+    """
 
     votes: int
     templates: str
@@ -39,7 +42,7 @@ class LLMBar:
             raise ConfigError(f"--votes {self.votes}: must be odd, so that votes cannot tie")
 
 
-def run(subject: Subject, asked: LLMBar, *, data: Path | None, out: Path) -> None:
+def run(subject: Subject, settings: LLMBar, *, data: Path | None, out: Path) -> None:
     """Measure `subject` as a judge.
 
     Raises:
@@ -50,15 +53,15 @@ def run(subject: Subject, asked: LLMBar, *, data: Path | None, out: Path) -> Non
     config = {
         "benchmark": "llmbar",
         **subject.config(),
-        "votes": asked.votes,
-        "templates": asked.templates,
-        "pairwise": asked.pairwise,
-        "limit": asked.limit,
+        "votes": settings.votes,
+        "templates": settings.templates,
+        "pairwise": settings.pairwise,
+        "limit": settings.limit,
         "data": str(folder),
     }
-    claim(out, config)
-    about, pointwise, pairwise = asyncio.run(_rows(subject, asked, folder, out))
-    counts = range(1, asked.votes + 1, 2)
+    prepare_folder(out, config)
+    lineage, pointwise, pairwise = asyncio.run(_rows(subject, settings, folder, out))
+    counts = range(1, settings.votes + 1, 2)
     by_votes = {votes: scoring.figures(pointwise, votes) for votes in counts}
     both = scoring.pairwise(pairwise) if pairwise else {}
     figures: dict[str, Interval | float] = {}
@@ -73,30 +76,34 @@ def run(subject: Subject, asked: LLMBar, *, data: Path | None, out: Path) -> Non
     for name, two in both.items():
         figures |= {f"{name}/pairwise": two.accuracy, f"{name}/consistent": two.consistent}
     items = [*pointwise, *({**row, "id": f"pairwise/{row['id']}"} for row in pairwise)]
-    result = Result(name="llmbar", config=config, models={"judge": about}, figures=figures, items=items)
+    result = Result(name="llmbar", config=config, models={"judge": lineage}, figures=figures, items=items)
     finish(out, result, _report(result, by_votes, both))
 
 
-async def _rows(subject: Subject, asked: LLMBar, data: Path, out: Path) -> tuple[dict[str, Any], list[Row], list[Row]]:
-    outputs = pairs.read_outputs(data, asked.limit)
-    orders = pairs.read_orders(data, asked.limit) if asked.pairwise else []
-    async with subject.opened() as backend:
-        judge = _judge(backend, subject, asked)
-        pointwise = await _run(outputs, pairs.judged, judge, subject, out / "pointwise.jsonl")
-        pairwise = await _run(orders, pairs.compared, judge, subject, out / "pairwise.jsonl") if orders else []
-        return await subject.about(), pointwise, pairwise
+async def _rows(
+    subject: Subject, settings: LLMBar, data: Path, out: Path
+) -> tuple[dict[str, Any], list[Row], list[Row]]:
+    outputs = pairs.read_outputs(data, settings.limit)
+    orders = pairs.read_orders(data, settings.limit) if settings.pairwise else []
+    async with subject.open() as backend:
+        judge = _judge(backend, subject, settings)
+        pointwise = await _run(outputs, pairs.judge_output, judge, subject, out / "pointwise.jsonl")
+        pairwise = await _run(orders, pairs.compare_outputs, judge, subject, out / "pairwise.jsonl") if orders else []
+        return await subject.lineage(), pointwise, pairwise
 
 
-def _judge(backend: Backend, subject: Subject, asked: LLMBar) -> Judge:
-    templates = load_templates(asked.templates)
-    return Judge(backend=backend, templates=templates, votes=asked.votes, early_stop=False, sampling=subject.sampling)
+def _judge(backend: Backend, subject: Subject, settings: LLMBar) -> Judge:
+    templates = load_templates(settings.templates)
+    return Judge(
+        backend=backend, templates=templates, votes=settings.votes, early_stop=False, sampling=subject.sampling
+    )
 
 
 async def _run(
     items: Sequence[Item], ask: Callable[[Item, Judge, int], Awaitable[Row]], judge: Judge, subject: Subject, out: Path
 ) -> list[Row]:
-    """The rows of all items; what the judge could not be asked, being too long for one, it abstains from."""
-    rows = await run_asked(
+    """Return the rows of all items; an item that the judge's server refused, e.g. as too long, counts as abstained."""
+    rows = await run_requests(
         items, lambda item: ask(item, judge, subject.seed), out=out, in_flight=subject.in_flight, label=out.stem
     )
     known = by_id(rows)
@@ -109,12 +116,12 @@ def _report(
     most = max(by_votes)
     average = by_votes[most]["Average"]
     summary = (
-        f"Right in {average.accuracy.percent()} percent of the judgements (mean of the five subsets, {most} votes), F1 "
-        f"{100 * average.f1:.1f}. {100 * average.abstained:.1f} percent of the judgements have no verdict; they count "
-        "as not right."
+        f"The judge is right in {average.accuracy.percent()} percent of the judgements (mean of the five subsets, "
+        f"{most} votes), with an F1 of {100 * average.f1:.1f}. {100 * average.abstained:.1f} percent of the judgements "
+        "have no verdict and count as wrong."
     )
     if average.decided.n:
-        summary += f" Over those that have one: {average.decided.percent()}."
+        summary += f" Accuracy of those with a verdict: {average.decided.percent()}."
     sections = [
         Section(
             "Pointwise",
@@ -131,7 +138,7 @@ def _report(
         ]
         header = ["subset", "accuracy", "same choice in both orders", "abstained"]
         sections.append(
-            Section("Pairwise", "Both outputs in one prompt, in both orders.", [Table(header, rows, "Percent")])
+            Section("Pairwise", "Both outputs are in one prompt, in either order.", [Table(header, rows, "Percent")])
         )
     return Report(f"LLMBar: {result.config['model']}", summary, [*sections, setup_section(result)])
 
@@ -142,7 +149,7 @@ def _votes_table(votes: int, found: dict[str, scoring.Figures]) -> Table:
          f"{100 * one.abstained:.1f}"]
         for name, one in found.items()
     ]  # fmt: skip
-    header = ["subset", "judgements", "accuracy", "of those with a verdict", "F1 of Yes", "abstained"]
+    header = ["subset", "judgements", "accuracy", "accuracy with a verdict", "F1 of Yes", "abstained"]
     return Table(header, rows, f"Percent, {votes} vote{'s' if votes > 1 else ''}")
 
 

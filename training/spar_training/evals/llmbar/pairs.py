@@ -1,7 +1,7 @@
-"""LLMBar's pairs, and a judge asked about them.
+"""LLMBar's pairs and their judgement.
 
-Pointwise, as in SPaR's paper: each output of a pair is judged alone; the better one should get Yes, the other No.
-Pairwise: both outputs in one prompt, in both orders.
+Pointwise, as in the SPaR paper: each output of a pair is judged alone; the better one should get Yes, the other No.
+Pairwise: both outputs are in one prompt, in either order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from spar_core.judge import Judge
 from spar_core.seeds import derive_seed
 from spar_core.types import Message
 from spar_training.evals.datasets import data_file, read_list
-from spar_training.evals.subject import REFUSED
+from spar_training.evals.subject import REFUSAL_STATUSES
 from spar_training.storage.files import Row
 
 SUBSETS: Final = ("Natural", "GPTInst", "GPTOut", "Manual", "Neighbor")
@@ -46,7 +46,7 @@ Better Response: 2"""
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output of a pair, to be judged alone; `good` is the better of the two."""
+    """One output of a pair, to be judged alone; `good` if it is the better one."""
 
     id: str
     instruction: str
@@ -56,7 +56,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Both outputs of a pair in one order; `good` is the number of the better one in it, 1 or 2."""
+    """Both outputs of a pair in one order; `good` is the position of the better one, 1 or 2."""
 
     id: str
     instruction: str
@@ -66,7 +66,7 @@ class Order:
 
 
 def read_outputs(data: Path, limit: int | None) -> list[Output]:
-    """All outputs, subset by subset; of each subset the first `limit` pairs."""
+    """Read the outputs of the first `limit` pairs of each subset, subset by subset."""
     return [
         Output(f"{id}/{number}", row["input"], row[f"output_{number}"], row["label"] == number)
         for id, row in _pairs(data, limit)
@@ -75,7 +75,7 @@ def read_outputs(data: Path, limit: int | None) -> list[Output]:
 
 
 def read_orders(data: Path, limit: int | None) -> list[Order]:
-    """Both orders of all pairs."""
+    """Read the first `limit` pairs of each subset, each in both orders."""
     return [
         Order(
             f"{id}/{one}{two}",
@@ -96,7 +96,7 @@ def _pairs(data: Path, limit: int | None) -> list[tuple[str, Row]]:
         file = data_file(data, f"llmbar/{folder}/dataset.json")
         rows = read_list(file, {"input": str, "output_1": str, "output_2": str, "label": int})
         if not rows:
-            raise DataError(f"{file}: holds no pair")
+            raise DataError(f"{file}: has no pairs")
         for number, row in enumerate(rows, start=1):
             if row["label"] not in (1, 2):
                 raise DataError(f"{file}, item {number}: label must be 1 or 2")
@@ -104,25 +104,27 @@ def _pairs(data: Path, limit: int | None) -> list[tuple[str, Row]]:
     return found
 
 
-async def judged(output: Output, judge: Judge, seed: int) -> dict[str, Any]:
-    """The row of one output: every vote with its text; a call that fails is no vote, and no abstention either.
+async def judge_output(output: Output, judge: Judge, seed: int) -> dict[str, Any]:
+    """Judge one output; return its row with the text of every vote.
+
+    A failed call is an error, neither a vote nor an abstention.
 
     Raises:
-        BackendRejected: the prompt was refused as such, being too long for one.
+        BackendRejected: the server refused the prompt, e.g. as too long.
         BackendUnavailable: a call failed.
     """
     conversation = (Message("user", output.instruction),)
     judgement = await judge.judge(conversation, output.text, seed=derive_seed(seed, output.id))
     for vote in judgement.votes:
         if vote.error is not None:
-            kind = BackendRejected if vote.status in REFUSED else BackendUnavailable
+            kind = BackendRejected if vote.status in REFUSAL_STATUSES else BackendUnavailable
             raise kind(vote.error, status=vote.status)
     votes = [{"verdict": vote.verdict, "text": vote.text} for vote in judgement.votes]
     return {"good": output.good, "votes": votes}
 
 
-async def compared(order: Order, judge: Judge, seed: int) -> dict[str, Any]:
-    """The row of one pair in one order: which output each vote prefers, None where it does not say."""
+async def compare_outputs(order: Order, judge: Judge, seed: int) -> dict[str, Any]:
+    """Compare one pair in one order; return its row with the output that each vote prefers, None if it names none."""
     prompt = _PAIRWISE.format(instruction=order.instruction, first=order.first, second=order.second)
     votes = []
     for number in range(judge.votes):
@@ -133,6 +135,6 @@ async def compared(order: Order, judge: Judge, seed: int) -> dict[str, Any]:
 
 
 def choice_of(text: str) -> int | None:
-    """The response that a pairwise judgement prefers: its last choice counts; None when it makes none."""
+    """Parse the response that a pairwise judgement prefers: the last choice counts; None if there is none."""
     found = _BETTER.findall(text)
     return int(found[-1]) if found else None

@@ -1,4 +1,4 @@
-"""What the votes say: accuracy, F1, abstentions, and the consistency of choices over both orders."""
+"""Scores of the votes: accuracy, F1, abstentions, and the consistency of choices over both orders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from spar_core.judge import Judgement, Vote
 from spar_training.evals.llmbar.pairs import SUBSETS
-from spar_training.reports.intervals import Interval, clustered, mean_of_strata
+from spar_training.reports.intervals import Interval, cluster_interval, stratified_interval
 from spar_training.storage.files import Row
 
 ADVERSARIAL = SUBSETS[1:]
@@ -17,10 +17,10 @@ ADVERSARIAL = SUBSETS[1:]
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one subset, or of the mean of several, at one number of votes.
+    """Figures of one subset, or the means of several, at one number of votes.
 
-    `accuracy` counts an abstention as not right, `decided` leaves it out; `abstained` is its share. `f1` is that of the
-    verdict Yes. Intervals draw pairs with both their judgements.
+    `accuracy` counts an abstention as wrong, `decided` leaves it out; `abstained` is the share of abstentions. `f1` is
+    that of the verdict Yes. Intervals resample pairs with both their judgements.
     """
 
     accuracy: Interval
@@ -30,15 +30,18 @@ class Figures:
 
 
 def figures(rows: Sequence[Row], votes: int) -> dict[str, Figures]:
-    """By subset, and the means `Adversarial` (of four) and `Average` (of five); by each row's first `votes` votes."""
+    """Score each row by its first `votes` votes.
+
+    Returns the figures by subset, and the means `Adversarial` (of four subsets) and `Average` (of all five).
+    """
     by_subset: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_subset[row["id"].split("/")[0]].append(row)
     found = {name: _of_subset(by_subset[name], votes) for name in SUBSETS}
     for mean, names in (("Adversarial", ADVERSARIAL), ("Average", SUBSETS)):
         found[mean] = Figures(
-            mean_of_strata([_pairs(by_subset[name], lambda row: _right(row, votes)) for name in names]),
-            mean_of_strata([_pairs(by_subset[name], lambda row: _right_if_decided(row, votes)) for name in names]),
+            stratified_interval([_pairs(by_subset[name], lambda row: _right(row, votes)) for name in names]),
+            stratified_interval([_pairs(by_subset[name], lambda row: _right_if_decided(row, votes)) for name in names]),
             sum(found[name].f1 for name in names) / len(names),
             sum(found[name].abstained for name in names) / len(names),
         )
@@ -48,21 +51,21 @@ def figures(rows: Sequence[Row], votes: int) -> dict[str, Figures]:
 def _of_subset(rows: Sequence[Row], votes: int) -> Figures:
     verdicts = [(verdict_of(row["votes"][:votes]), row["good"]) for row in rows]
     return Figures(
-        clustered(_pairs(rows, lambda row: _right(row, votes))),
-        clustered(_pairs(rows, lambda row: _right_if_decided(row, votes))),
+        cluster_interval(_pairs(rows, lambda row: _right(row, votes))),
+        cluster_interval(_pairs(rows, lambda row: _right_if_decided(row, votes))),
         f1([(verdict is True, good) for verdict, good in verdicts]),
         sum(verdict is None for verdict, _ in verdicts) / len(rows) if rows else 0.0,
     )
 
 
 def verdict_of(votes: Sequence[Row]) -> bool | None:
-    """The strict majority of the votes that have a verdict, by the rule that the server judges by."""
+    """Return the strict majority of the votes with a verdict, by the server's rule; None if the judge abstains."""
     judgement = Judgement(tuple(Vote(vote["text"], vote["verdict"]) for vote in votes))
     return None if judgement.abstained else judgement.accepted
 
 
 def f1(claims: Sequence[tuple[bool, bool]]) -> float:
-    """F1 of (claimed, true) pairs; 0 where nothing true was claimed."""
+    """Return the F1 of (claimed, true) pairs; 0 if nothing true was claimed."""
     hits = sum(claimed and true for claimed, true in claims)
     missed = sum(true and not claimed for claimed, true in claims)
     wrong = sum(claimed and not true for claimed, true in claims)
@@ -79,7 +82,7 @@ def _right_if_decided(row: Row, votes: int) -> float | None:
 
 
 def _pairs(rows: Sequence[Row], value: Callable[[Row], float | None]) -> list[list[float]]:
-    """The rows' values, those of one pair together."""
+    """Group the rows' values by pair."""
     clusters: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         if (number := value(row)) is not None:
@@ -89,7 +92,7 @@ def _pairs(rows: Sequence[Row], value: Callable[[Row], float | None]) -> list[li
 
 @dataclass(frozen=True, slots=True)
 class Pairwise:
-    """`accuracy` over both orders; `consistent`: the share of pairs of which both orders prefer the same output."""
+    """`accuracy` over both orders; `consistent`: the share of pairs where both orders lead to the same choice."""
 
     accuracy: Interval
     consistent: Interval
@@ -97,25 +100,28 @@ class Pairwise:
 
 
 def pairwise(rows: Sequence[Row]) -> dict[str, Pairwise]:
-    """By subset, and the means `Adversarial` and `Average`."""
+    """Return the pairwise figures by subset, and the means `Adversarial` and `Average`."""
     by_subset: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_subset[row["id"].split("/")[0]].append(row)
     right = {name: _pairs(by_subset[name], lambda row: float(_choice(row) == row["good"])) for name in SUBSETS}
     agreeing = {name: _agreeing(by_subset[name]) for name in SUBSETS}
     abstained = {name: _share([_choice(row) is None for row in by_subset[name]]) for name in SUBSETS}
-    found = {name: Pairwise(clustered(right[name]), clustered(agreeing[name]), abstained[name]) for name in SUBSETS}
+    found = {
+        name: Pairwise(cluster_interval(right[name]), cluster_interval(agreeing[name]), abstained[name])
+        for name in SUBSETS
+    }
     for mean, names in (("Adversarial", ADVERSARIAL), ("Average", SUBSETS)):
         found[mean] = Pairwise(
-            mean_of_strata([right[name] for name in names]),
-            mean_of_strata([agreeing[name] for name in names]),
+            stratified_interval([right[name] for name in names]),
+            stratified_interval([agreeing[name] for name in names]),
             sum(abstained[name] for name in names) / len(names),
         )
     return found
 
 
 def _choice(row: Row) -> int | None:
-    """What most votes prefer; None for a tie, or when none says."""
+    """Return the choice of most votes; None if they tie or name none."""
     counts = Counter(vote["choice"] for vote in row["votes"] if vote["choice"] is not None)
     best = counts.most_common(2)
     tied = len(best) == 2 and best[0][1] == best[1][1]
@@ -123,12 +129,12 @@ def _choice(row: Row) -> int | None:
 
 
 def _agreeing(rows: Sequence[Row]) -> list[list[float]]:
-    """For each pair, whether both orders prefer the same output: to be right twice, or wrong twice."""
+    """Return for each pair whether both orders lead to the same choice: right twice, or wrong twice."""
     orders: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         choice = _choice(row)
         orders[row["id"].rpartition("/")[0]].append(None if choice is None else choice == row["good"])
-    return [[float(None not in said and len(set(said)) == 1)] for said in orders.values()]
+    return [[float(None not in choices and len(set(choices)) == 1)] for choices in orders.values()]
 
 
 def _share(values: Sequence[bool]) -> float:

@@ -1,1 +1,1 @@
-"""The small world's evaluation, by verifiers."""
+"""Evaluations of a pair on the synthetic world, scored by verifiers."""

@@ -1,4 +1,4 @@
-"""`spar eval world`: run the evaluation, print its table, keep its result."""
+"""`spar eval world`: run the evaluation, print its table, and write its result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spar_core.model_folder import shipped_pair
 from spar_core.prompts import load_templates
 from spar_training.evals.world.evaluation import Figures, Outcome, WorldEval, figures
 from spar_training.reports.intervals import Interval
-from spar_training.reports.result import Result, of_folder, write_result
+from spar_training.reports.result import Result, model_lineage, write_result
 from spar_training.storage.files import Row
 from spar_training.world.prompt import Split
 
@@ -27,7 +27,7 @@ _ROWS = {
     "judge_on_good": "  on good answers",
     "judge_on_bad": "  on bad answers",
     "parse_failures": "votes without a verdict",
-    "refinement_success": "one refinement of a bad answer judged No makes it right",
+    "refinement_success": "bad answers judged No that one refinement fixes",
     "greedy_strict": "budget 0, temperature 0: all constraints met, strict",
     "draft_strict": "budget 0: all constraints met, strict",
     "draft_loose": "budget 0: all constraints met, loose",
@@ -39,10 +39,10 @@ _ROWS = {
 
 
 def run(*, prompts: int, budget: int, seed: int, pair: Path | None, split: str, out: Path | None) -> None:
-    """Evaluate and print.
+    """Evaluate the pair and print the figures.
 
     Raises:
-        ConfigError: the split is unknown or there is no pair in the folder.
+        ConfigError: the split is unknown, or the folder does not hold a pair.
     """
     if split not in get_args(Split):
         raise ConfigError(f"--split {split}: choose one of {', '.join(get_args(Split))}")
@@ -56,7 +56,7 @@ def run(*, prompts: int, budget: int, seed: int, pair: Path | None, split: str, 
         result = Result(
             name="world",
             config=config,
-            models={role: of_folder(folder / role) for role in ("actor", "refiner")},
+            models={role: model_lineage(folder / role) for role in ("actor", "refiner")},
             figures={field.name: getattr(measured, field.name) for field in fields(measured)},
             items=[_row(number, outcome) for number, outcome in enumerate(outcomes)],
         )
@@ -77,11 +77,11 @@ async def _outcomes(folder: Path, *, prompts: int, budget: int, seed: int, split
         seed=seed,
     )
 
-    def tell(_: int) -> None:
+    def advance(_: int) -> None:
         next(steps, None)
 
     try:
-        outcomes = await evaluation.run(tell)
+        outcomes = await evaluation.run(advance)
     finally:
         actor.close()
         refiner.close()

@@ -1,8 +1,8 @@
-"""Measure a pair in its world, by verifiers: the judge, one refinement, and what a budget buys.
+"""Measure a pair on the synthetic world by verifiers: the judge, one refinement, and what a budget buys.
 
-Every prompt is drafted once (the paper's sampling for actors). The draft is budget 0; the
-search starts from that same draft, so that the comparison is paired and sampling noise of the draft
-cancels out. The judge's opinion is never counted as quality.
+Every prompt is drafted once, with the paper's sampling for actors. The draft is the answer at budget 0, and the search
+starts from the same draft, so that the comparison is paired and the draft's sampling noise cancels out. The judge's
+verdict never counts as quality.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PROMPTS_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One prompt: what was written, what the judge said, and what is true of it."""
+    """The outcome of one prompt: the texts, the judgement, and whether the checks pass."""
 
     prompt: Prompt
     draft: Completion
@@ -49,7 +49,7 @@ class Outcome:
 
 
 def passes(prompt: Prompt, text: str, *, loose: bool = False) -> bool:
-    """Prompt-level accuracy: every check passes."""
+    """Whether every check of the prompt passes, as in prompt-level accuracy."""
     return all(finding.passed for finding in verify(prompt.checks, text, loose=loose))
 
 
@@ -65,21 +65,21 @@ class WorldEval:
     budget: int
     seed: int
 
-    async def run(self, tell: Callable[[int], None]) -> list[Outcome]:
-        """The outcome of every prompt, in order. `tell` hears how many are done."""
-        places = asyncio.Semaphore(_PROMPTS_AT_ONCE)
+    async def run(self, on_progress: Callable[[int], None]) -> list[Outcome]:
+        """Return the outcome of every prompt, in order. `on_progress` receives the number of finished prompts."""
+        slots = asyncio.Semaphore(_PROMPTS_AT_ONCE)
         done = 0
 
-        async def one(index: int) -> Outcome:
+        async def run_prompt(index: int) -> Outcome:
             nonlocal done
-            async with places:
+            async with slots:
                 outcome = await self._outcome(index)
             done += 1
-            tell(done)
+            on_progress(done)
             return outcome
 
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(index)) for index in range(self.prompts)]
+            tasks = [group.create_task(run_prompt(index)) for index in range(self.prompts)]
         return [task.result() for task in tasks]
 
     async def _outcome(self, index: int) -> Outcome:
@@ -104,7 +104,7 @@ class WorldEval:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The evaluation's figures, as shares of 1."""
+    """The evaluation's figures, as fractions of 1."""
 
     judge_balanced: Interval
     judge_on_good: Interval
@@ -123,7 +123,7 @@ class Figures:
 
 
 def figures(outcomes: list[Outcome]) -> Figures:
-    """What the outcomes say, with 95% intervals; `gain_strict` is paired."""
+    """Compute the figures of the outcomes with 95% intervals; the gains are paired."""
     good = [float(o.judgement.accepted) for o in outcomes if o.draft_passed]
     bad = [float(not o.judgement.accepted) for o in outcomes if not o.draft_passed]
     votes = [vote for o in outcomes for vote in o.judgement.votes]
@@ -151,7 +151,7 @@ def figures(outcomes: list[Outcome]) -> Figures:
 
 
 def _balanced(good: list[float], bad: list[float]) -> Interval:
-    """Mean of the accuracies on good and on bad answers, with the interval of their sum."""
+    """Return the mean of the accuracies on good and on bad answers, with the interval of their sum."""
     if not good or not bad:
         return interval([])
     one, two = interval(good), interval(bad)

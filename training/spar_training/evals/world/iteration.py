@@ -1,7 +1,7 @@
-"""Measure a pair of a self-play run in its world: the actor alone, the judge, one refinement, and the search.
+"""Measure a pair of a self-play run by verifiers: the actor alone, the judge, one refinement, and the search.
 
-Judges and refiners of all iterations see the same responses, the first pair's drafts, so that they can be compared;
-the actor and the search are measured on the pair's own. Verifiers decide; the judge's opinion stands beside.
+The judges and refiners of all iterations see the same responses, the first pair's drafts, so that they can be compared;
+the actor and the search are measured on the pair's own drafts. Verifiers decide; the judge's verdict is recorded too.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _VOTES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Drafted:
-    """A prompt with a response to it."""
+class DraftedItem:
+    """A prompt with a draft."""
 
     prompt: PromptRecord
     response: str
@@ -44,88 +44,93 @@ class Drafted:
 
 @dataclass(frozen=True, kw_only=True)
 class PairEval:
-    """Results go to `folder`, an item a row. `reference` is the folder of the first pair's evaluation.
+    """The evaluation of one pair; results go to `folder`, one row per item.
 
-    `answering` samples the actor's answers, `calling` votes and refinements. Drafts of the first `judged` prompts are
-    judged and refined; None is all. With a `budget` of 0 there is no search.
+    `reference` is the folder of the first pair's evaluation. `actor_sampling` is for drafts, `refiner_sampling` for
+    votes and refinements. The drafts of the first `judged_prompts` prompts (None for all) are judged and refined. With
+    a `budget` of 0 there is no search.
     """
 
     folder: Path
     reference: Path
     templates: str
     prompts: Sequence[PromptRecord]
-    judged: int | None
+    judged_prompts: int | None
     budget: int
     seed: int
-    answering: Sampling = ACTOR_SAMPLING
-    calling: Sampling = CALL_SAMPLING
+    actor_sampling: Sampling = ACTOR_SAMPLING
+    refiner_sampling: Sampling = CALL_SAMPLING
     in_flight: int = 192
 
     async def run(self, *, actor: Path, refiner: Path, label: str) -> dict[str, float | None]:
-        """The figures, as shares of 1; None is one of nothing, such as the bad drafts mended where none is bad."""
+        """Run the evaluation; return its figures as fractions of 1, None where there is nothing to average."""
         prompts = self.prompts
         async with AsyncExitStack() as stack:
-            drafts_by = await stack.enter_async_context(open_backend(str(actor), in_flight=self.in_flight))
-            judges_by = await stack.enter_async_context(open_backend(str(refiner), in_flight=self.in_flight))
+            actor_backend = await stack.enter_async_context(open_backend(str(actor), in_flight=self.in_flight))
+            refiner_backend = await stack.enter_async_context(open_backend(str(refiner), in_flight=self.in_flight))
 
             async def draft(item: PromptRecord) -> Row:
-                return await self._draft(item, drafts_by)
+                return await self._draft(item, actor_backend)
 
-            async def judge(item: Drafted) -> Row:
-                return await self._judge(item, judges_by)
+            async def judge(item: DraftedItem) -> Row:
+                return await self._judge(item, refiner_backend)
 
-            async def search(item: Drafted) -> Row:
-                return await self._search(item, drafts_by, judges_by)
+            async def search(item: DraftedItem) -> Row:
+                return await self._search(item, actor_backend, refiner_backend)
 
-            drafted = _drafted(prompts, await self._items(prompts, draft, "drafts", label))
-            first = _drafted(prompts[: self.judged], list(read_rows(self.reference / "drafts.jsonl")))
+            drafted = _drafted_items(prompts, await self._items(prompts, draft, "drafts", label))
+            first_drafts = list(read_rows(self.reference / "drafts.jsonl"))
+            first = _drafted_items(prompts[: self.judged_prompts], first_drafts)
             await self._items(first, judge, "judged", label)
             if self.budget:
                 await self._items(drafted, search, "searched", label)
         return figures(self.folder)
 
     async def _items(self, items: Sequence[Any], work: Any, name: str, label: str) -> list[Row]:
-        with item_progress(f"{label}, evaluation, {name}") as tell:
+        with item_progress(f"{label}, evaluation, {name}") as on_progress:
             out = self.folder / f"{name}.jsonl"
-            return await run_items(items, work, out=out, policy=Policy(in_flight=self.in_flight), on_progress=tell)
+            return await run_items(items, work, out=out, policy=Policy(in_flight=self.in_flight), on_progress=on_progress)
 
     async def _draft(self, prompt: PromptRecord, actor: Backend) -> Row:
         seed = derive_seed(self.seed, "evaluation", prompt.id, "draft")
-        answer = await actor.complete(prompt.conversation, self.answering.seeded(seed))
+        answer = await actor.complete(prompt.conversation, self.actor_sampling.seeded(seed))
         return {"text": answer.text, **outcome(prompt, answer.text)}
 
-    async def _judge(self, item: Drafted, refiner: Backend) -> Row:
-        judge = voting(refiner, self.templates, _VOTES, self.calling)
+    async def _judge(self, item: DraftedItem, refiner: Backend) -> Row:
+        judge = voting(refiner, self.templates, _VOTES, self.refiner_sampling)
         seed = derive_seed(self.seed, "evaluation", item.id)
         judgement = await judge.judge(item.prompt.conversation, item.response, seed=derive_seed(seed, "judge"))
         good = outcome(item.prompt, item.response)["strict"]
         row: Row = {"good": all(good), "accepted": judgement.accepted, "value": judgement.value}
         if not row["good"] and not judgement.accepted and judgement.critique:
-            once = Refiner(backend=refiner, templates=load_templates(self.templates), sampling=self.calling)
-            refined = await once.refine(
-                item.prompt.conversation, item.response, judgement.critique, seed=derive_seed(seed, "refine")
-            )
-            text = refined.text or ""
-            again = await judge.judge(item.prompt.conversation, text, seed=derive_seed(seed, "again"))
-            row |= {"refined": text, "mended": all(outcome(item.prompt, text)["strict"]), "own": again.accepted}
+            refinement = await Refiner(
+                backend=refiner, templates=load_templates(self.templates), sampling=self.refiner_sampling
+            ).refine(item.prompt.conversation, item.response, judgement.critique, seed=derive_seed(seed, "refine"))
+            text = refinement.text or ""
+            second = await judge.judge(item.prompt.conversation, text, seed=derive_seed(seed, "again"))
+            row |= {
+                "refined": text,
+                "refined_good": all(outcome(item.prompt, text)["strict"]),
+                "refined_accepted": second.accepted,
+            }
         return row
 
-    async def _search(self, item: Drafted, actor: Backend, refiner: Backend) -> Row:
+    async def _search(self, item: DraftedItem, actor: Backend, refiner: Backend) -> Row:
         models = Models(
             actor=actor,
-            judge=replace(voting(refiner, self.templates, _VOTES, self.calling), early_stop=True),
-            refiner=Refiner(backend=refiner, templates=load_templates(self.templates), sampling=self.calling),
+            judge=replace(voting(refiner, self.templates, _VOTES, self.refiner_sampling), early_stop=True),
+            refiner=Refiner(backend=refiner, templates=load_templates(self.templates), sampling=self.refiner_sampling),
         )
         seed = derive_seed(self.seed, "evaluation", item.id, "search")
         config = SearchConfig(budget=self.budget, max_depth=PAPER_DEPTH, seed=seed)
         draft = Completion(item.response, "stop", Usage())
-        result = await Searcher(models, config, self.answering).run(item.prompt.conversation, draft=draft)
+        result = await Searcher(models, config, self.actor_sampling).run(item.prompt.conversation, draft=draft)
         text = result.answer.text
         return {"text": text, "accepted": result.accepted, "nodes": result.nodes, **outcome(item.prompt, text)}
 
 
 def outcome(prompt: PromptRecord, text: str) -> dict[str, list[bool]]:
-    """Which of the prompt's checks pass, strictly and loosely."""
+    """Return which of the prompt's checks pass, strictly and loosely."""
     return {
         "strict": [finding.passed for finding in verify(prompt.verifiers(), text)],
         "loose": [finding.passed for finding in verify(prompt.verifiers(), text, loose=True)],
@@ -133,23 +138,39 @@ def outcome(prompt: PromptRecord, text: str) -> dict[str, list[bool]]:
 
 
 def figures(folder: Path) -> dict[str, float | None]:
-    """What an evaluation's files say."""
+    """Compute the figures of an evaluation from its files."""
     found = _accuracies("draft", list(read_rows(folder / "drafts.jsonl")))
     judged = list(read_rows(folder / "judged.jsonl"))
     found["judge_accuracy"] = _mean([row["good"] is row["accepted"] for row in judged])
     found["judge_f1_on_bad"] = f1([not row["good"] for row in judged], [not row["accepted"] for row in judged])
     refined = [row for row in judged if "refined" in row]
-    found["refinement_success"] = _mean([row["mended"] for row in refined])
-    found["refinement_success_by_own_judge"] = _mean([row["own"] for row in refined])
+    found["refinement_success"] = _mean([refined_good(row) for row in refined])
+    found["refinement_success_by_own_judge"] = _mean([refined_accepted(row) for row in refined])
     if (folder / "searched.jsonl").exists():
         found |= _accuracies("searched", list(read_rows(folder / "searched.jsonl")))
     return found
 
 
-def f1(truth: Sequence[bool], said: Sequence[bool]) -> float:
-    """The harmonic mean of precision and recall of what is `True`; 0 where there is nothing to find and none found."""
-    hits = sum(t and s for t, s in zip(truth, said, strict=True))
-    return 2 * hits / max(1, sum(truth) + sum(said))
+def refined_good(row: Row) -> bool:
+    """Return whether the refinement in a judged row passes all checks; False if there is none.
+
+    Older files have the key `mended`.
+    """
+    return bool(row.get("refined_good", row.get("mended", False)))
+
+
+def refined_accepted(row: Row) -> bool:
+    """Return whether the pair's own judge accepts the refinement in a judged row; False if there is none.
+
+    Older files have the key `own`.
+    """
+    return bool(row.get("refined_accepted", row.get("own", False)))
+
+
+def f1(truth: Sequence[bool], predicted: Sequence[bool]) -> float:
+    """Return the F1 of the predictions; 0 if nothing is true and nothing predicted."""
+    hits = sum(t and p for t, p in zip(truth, predicted, strict=True))
+    return 2 * hits / max(1, sum(truth) + sum(predicted))
 
 
 def _accuracies(name: str, rows: Sequence[Row]) -> dict[str, float | None]:
@@ -160,9 +181,9 @@ def _accuracies(name: str, rows: Sequence[Row]) -> dict[str, float | None]:
     return found
 
 
-def _drafted(prompts: Sequence[PromptRecord], rows: Sequence[Row]) -> list[Drafted]:
+def _drafted_items(prompts: Sequence[PromptRecord], rows: Sequence[Row]) -> list[DraftedItem]:
     texts = {row["id"]: row["text"] for row in rows}
-    return [Drafted(prompt, texts[prompt.id]) for prompt in prompts if prompt.id in texts]
+    return [DraftedItem(prompt, texts[prompt.id]) for prompt in prompts if prompt.id in texts]
 
 
 def _mean(values: Sequence[bool]) -> float | None:

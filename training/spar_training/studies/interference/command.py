@@ -11,7 +11,7 @@ from rich.console import Console
 from spar_core.cpu import usable_cores
 from spar_core.errors import ConfigError
 from spar_training.evals.run_folder import claim, finish
-from spar_training.reports.result import Result, of_folder
+from spar_training.reports.result import Result, model_lineage
 from spar_training.runs.start import named_model
 from spar_training.studies.interference.analysis import figures_of, items_of
 from spar_training.studies.interference.recipe import Experiment, TaskName, load_experiment
@@ -45,7 +45,7 @@ def run(*, recipe: str, split: str | None, out: Path, console: Console | None = 
     result = Result(
         name="interference",
         config=config,
-        models={"start from": of_folder(model)},
+        models={"start from": model_lineage(model)},
         figures={name: value for study in studies for name, value in figures_of(study).items()},
         items=[item for study in studies for item in items_of(study)],
     )

@@ -21,7 +21,7 @@ from spar_core.errors import BackendError, BackendRejected, BackendUnavailable, 
 from spar_core.model_folder import shipped_pair
 from spar_core.types import Message
 from spar_training.evals.subject import Subject
-from spar_training.reports.result import of_folder
+from spar_training.reports.result import model_lineage
 from spar_training.studies.scaling.grid import Pair
 
 
@@ -81,7 +81,7 @@ class Embedded:
     @property
     def lineage(self) -> Mapping[str, Mapping[str, Any]]:
         return {
-            role: {**of_folder(self.folder / role), "weights": weights}
+            role: {**model_lineage(self.folder / role), "weights": weights}
             for role, weights in zip(("actor", "refiner"), self.identities, strict=True)
         }
 
@@ -159,7 +159,7 @@ class Served:
         """
         actor = await _reached(self.actor)
         refiner = actor if self.refiner == self.actor else await _reached(self.refiner)
-        lineage = {"actor": await actor.about(), "refiner": await refiner.about()}
+        lineage = {"actor": await actor.lineage(), "refiner": await refiner.lineage()}
         return ServedPair(actor, refiner, lineage)
 
 
@@ -190,7 +190,7 @@ class ServedPair:
 
     @asynccontextmanager
     async def opened(self, *, searches: int | None) -> AsyncIterator[Pair]:
-        async with self.actor.opened() as actor, self.refiner.opened() as refiner:
+        async with self.actor.open() as actor, self.refiner.open() as refiner:
             drafts = DefaultsBackend(actor, self.actor.sampling)
             # An actor that refines its own answers is one pool: its servers' limit is one.
             refines = drafts if self.refiner == self.actor else DefaultsBackend(refiner, self.refiner.sampling)
@@ -231,7 +231,7 @@ async def _reached(subject: Subject) -> Subject:
         )
     what = _named(subject)
     sampling = replace(subject.sampling, temperature=0.0, max_tokens=1)
-    async with subject.opened() as backend:
+    async with subject.open() as backend:
         try:
             completion = await backend.complete((Message("user", "Hi"),), sampling)
         except BackendRejected as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import mean as average
 from typing import Literal, get_args
 
-from spar_training.reports.intervals import Interval, clustered, interval_of
+from spar_training.reports.intervals import Interval, cluster_interval, statistic_interval
 from spar_training.storage.files import Row
 from spar_training.studies.self_play.results import Evaluation, Outcomes, Rows
 from spar_training.studies.self_play.study import Arm
@@ -40,7 +40,7 @@ def met(metric: Metric) -> Callable[[Row], Sequence[float]]:
 
 def mean(values: Values) -> Interval:
     """The mean over everything."""
-    return clustered(list(_clusters(values).values()))
+    return cluster_interval(list(_clusters(values).values()))
 
 
 def difference(ours: Values, base: Values) -> Interval:
@@ -73,7 +73,7 @@ def removed(ours: Values, base: Values) -> Interval:
         # A resample without errors has none to remove.
         return 1 - sum(a for a, _ in drawn) / before if before else 0.0
 
-    return interval_of(both if any(b for _, b in both) else [], share)
+    return statistic_interval(both if any(b for _, b in both) else [], share)
 
 
 def judged_right(row: Row) -> Sequence[float]:
@@ -96,14 +96,14 @@ def mended_of_bad(row: Row) -> Sequence[float]:
 
 def f1(judged: Mapping[int, Rows]) -> Interval:
     """The judge's F1 at finding bad responses."""
-    return interval_of(list(_found(judged).values()), _f1)
+    return statistic_interval(list(_found(judged).values()), _f1)
 
 
 def f1_difference(ours: Mapping[int, Rows], base: Mapping[int, Rows]) -> Interval:
     shared = [seed for seed in ours if seed in base]
     after, before = (_found({seed: rows[seed] for seed in shared}) for rows in (ours, base))
     both = [(after[name], before[name]) for name in after if name in before]
-    return interval_of(both, lambda drawn: _f1([a for a, _ in drawn]) - _f1([b for _, b in drawn]))
+    return statistic_interval(both, lambda drawn: _f1([a for a, _ in drawn]) - _f1([b for _, b in drawn]))
 
 
 def drafts(evaluations: Mapping[int, Evaluation]) -> dict[int, Rows]:

@@ -107,7 +107,7 @@ def _actors_figure(points: Sequence[Point]) -> Figure:
         for label, searched in (("actor alone", False), ("with the search", True))
         if (found := [one for one in points if one.searched is searched])
     ]
-    svg = line_plot(lines, x_label="iteration", y_label="prompts met strictly, %", log2=False, counted=True)
+    svg = line_plot(lines, x_label="iteration", y_label="prompts met strictly, %", log2=False, integer_ticks=True)
     return Figure(
         svg,
         "Prompts of which the verifiers find every constraint met, strictly; the bands are 95% intervals.",
@@ -123,7 +123,7 @@ def _refiners_figure(refiners: Sequence[Refining]) -> Figure:
     ]
     xs = [one.iteration for one in refiners]
     lines = [Line(label, xs, [of(one) for one in refiners]) for label, of in kinds]
-    svg = line_plot(lines, x_label="iteration", y_label="share, %", log2=False, counted=True)
+    svg = line_plot(lines, x_label="iteration", y_label="share, %", log2=False, integer_ticks=True)
     return Figure(
         svg,
         "The refiner on the start's drafts: its judgements, and what became of the bad drafts that it turned down.",
@@ -174,7 +174,7 @@ def _figure(findings: Findings, compared: Sequence[Arm]) -> Figure:
         for arm in compared
         if (found := [one for one in findings.points if one.arm == arm.name and not one.searched])
     ]
-    svg = line_plot(lines, x_label="iteration", y_label="prompts met strictly, %", log2=False, counted=True)
+    svg = line_plot(lines, x_label="iteration", y_label="prompts met strictly, %", log2=False, integer_ticks=True)
     return Figure(
         svg,
         "The actor alone, trained on refined or on sampled pairs; the bands are 95% intervals.",
