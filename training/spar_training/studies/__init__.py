@@ -1,1 +1,1 @@
-"""Experiments with a published report: scaling, self-play and interference."""
+"""Studies with published reports: test-time scaling, self-play and interfering pairs."""

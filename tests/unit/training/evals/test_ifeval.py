@@ -190,7 +190,7 @@ def test_if_all_prompts_are_refused_the_reason_is_reported_and_nothing_is_scored
     with serving(scripted_pair(actor=knowing(ANSWERS))) as url:
         wrong = Sampling(temperature=0, extra={"refine": {"brunch": 2}})
         subject = Subject(model="pair", urls=(f"{url}/v1",), sampling=wrong)
-        with pytest.raises(BackendRejected, match=r"all 3 items failed.*brunch"):
+        with pytest.raises(BackendRejected, match=r"all 3 items failed.*this value of refine"):
             run(subject=subject, responses=None, data=tmp_path, prompts=None, limit=None, out=tmp_path / "out")
         assert not (tmp_path / "out" / "result.json").exists()
         # With the setting corrected, the folder can be used again.

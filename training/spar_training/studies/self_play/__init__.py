@@ -1,1 +1,1 @@
-"""The study of the self-play loop: what it brings, and what each of its parts is worth."""
+"""The study of the self-play loop: what it gains, and what each of its parts contributes."""

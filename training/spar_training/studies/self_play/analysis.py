@@ -1,4 +1,4 @@
-"""All that a study says, computed from what its runs measured."""
+"""The findings of a study, computed from the results of its runs."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from spar_training.reports.intervals import Interval
 from spar_training.studies.self_play import estimates
 from spar_training.studies.self_play.estimates import (
     METRICS,
-    Against,
+    ArmComparison,
     Metric,
     Point,
-    Refining,
-    against,
+    RefinerEstimate,
+    compare_arms,
     gain,
-    met,
+    metric_values,
     point,
-    refining,
+    refiner_estimate,
 )
-from spar_training.studies.self_play.results import Outcomes, PairsMade, pairs_made
+from spar_training.studies.self_play.results import Outcomes, PairStatistics, pair_statistics
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """What the search adds to the last pair, and what self-play adds to the search; strict by prompt for errors."""
+class SearchEffect:
+    """What the search adds to the last pair, and what self-play adds to the search; errors are strict, by prompt."""
 
     over_draft: Mapping[Metric, Interval]
     over_first_search: Mapping[Metric, Interval]
@@ -37,33 +37,33 @@ class Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """`last` is the reference's last iteration that was measured; `search` is None where no search was.
+    """A study's findings. `last` is the reference's last measured iteration; `search` is None if none was measured.
 
-    `contrasts` are the arms with sampled pairs, iteration by iteration; `ablations` the arms that are compared with the
-    reference, after their last one.
+    `contrasts` compares the arms with sampled pairs iteration by iteration; `ablations` compares arms with the
+    reference after their last iteration.
     """
 
     last: int
     points: Sequence[Point]
-    refining: Sequence[Refining]
-    pairs: Sequence[PairsMade]
-    contrasts: Sequence[Against]
-    ablations: Sequence[Against]
-    search: Search | None
+    refiners: Sequence[RefinerEstimate]
+    pairs: Sequence[PairStatistics]
+    contrasts: Sequence[ArmComparison]
+    ablations: Sequence[ArmComparison]
+    search: SearchEffect | None
 
     def point(self, arm: str, iteration: int, *, searched: bool = False) -> Point | None:
         wanted = (arm, iteration, searched)
         return next((one for one in self.points if (one.arm, one.iteration, one.searched) == wanted), None)
 
-    def last_contrast(self, arm: str) -> Against | None:
+    def last_contrast(self, arm: str) -> ArmComparison | None:
         return next((one for one in reversed(self.contrasts) if one.arm == arm), None)
 
-    def refiner(self, arm: str, iteration: int) -> Refining | None:
-        return next((one for one in self.refining if (one.arm, one.iteration) == (arm, iteration)), None)
+    def refiner(self, arm: str, iteration: int) -> RefinerEstimate | None:
+        return next((one for one in self.refiners if (one.arm, one.iteration) == (arm, iteration)), None)
 
 
-def find(outcomes: Outcomes) -> Findings:
-    """The findings of what is there."""
+def analyze(outcomes: Outcomes) -> Findings:
+    """Compute the findings from the results that exist."""
     study = outcomes.study
     measured = outcomes.iterations(study.reference.name)
     last = max(measured, default=0)
@@ -73,17 +73,17 @@ def find(outcomes: Outcomes) -> Findings:
     final = study.reference.recipe.iterations
     return Findings(
         last=last,
-        points=_there(point(outcomes, *one, searched=searched) for one in ours for searched in (False, True)),
-        refining=[refining(outcomes, *one) for one in ours],
-        pairs=[pairs_made(*one, by_seed) for one in made if (by_seed := outcomes.pairs(*one))],
-        contrasts=_there(
-            against(outcomes, arm, number, base_iteration=number)
+        points=_present(point(outcomes, *one, searched=searched) for one in ours for searched in (False, True)),
+        refiners=[refiner_estimate(outcomes, *one) for one in ours],
+        pairs=[pair_statistics(*one, by_seed) for one in made if (by_seed := outcomes.pairs(*one))],
+        contrasts=_present(
+            compare_arms(outcomes, arm, number, base_iteration=number)
             for arm in sampled
             for number in outcomes.iterations(arm.name)
             if number
         ),
-        ablations=_there(
-            against(outcomes, arm, arm.recipe.iterations, base_iteration=final)
+        ablations=_present(
+            compare_arms(outcomes, arm, arm.recipe.iterations, base_iteration=final)
             for arm in study.arms[1:]
             if study.base_of(arm) is study.reference
         ),
@@ -91,21 +91,21 @@ def find(outcomes: Outcomes) -> Findings:
     )
 
 
-def _there(found: Iterable[T | None]) -> list[T]:
+def _present(found: Iterable[T | None]) -> list[T]:
     return [one for one in found if one is not None]
 
 
-def _search(outcomes: Outcomes, last: int) -> Search | None:
+def _search(outcomes: Outcomes, last: int) -> SearchEffect | None:
     reference = outcomes.study.reference.name
     start, end = outcomes.at(reference, 0), outcomes.at(reference, last)
     first, searched = estimates.searches(start), estimates.searches(end)
     if not last or not searched:
         return None
-    strict = met("prompt strict")
+    strict = metric_values("prompt strict")
     drafts = estimates.values_of(estimates.drafts(start), strict)
-    return Search(
+    return SearchEffect(
         over_draft={metric: gain(searched, estimates.drafts(end), metric) for metric in METRICS},
         over_first_search={metric: gain(searched, first, metric) for metric in METRICS},
-        errors_removed=estimates.removed(estimates.values_of(searched, strict), drafts),
-        errors_removed_by_search_alone=estimates.removed(estimates.values_of(first, strict), drafts),
+        errors_removed=estimates.errors_removed(estimates.values_of(searched, strict), drafts),
+        errors_removed_by_search_alone=estimates.errors_removed(estimates.values_of(first, strict), drafts),
     )

@@ -1,4 +1,4 @@
-"""`spar bench self-play`: run what is not finished of a study, and write its result and report from the folders."""
+"""`spar bench self-play`: run the unfinished runs of a study, and write its result and report from their folders."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from spar_training.reports.result import write_result
 from spar_training.runs.folder import Run
 from spar_training.storage.files import write_text
 from spar_training.studies.interference.report import sections
-from spar_training.studies.self_play.analysis import find
+from spar_training.studies.self_play.analysis import analyze
 from spar_training.studies.self_play.report import to_report, to_result
 from spar_training.studies.self_play.results import read_outcomes
-from spar_training.studies.self_play.runner import Playing
+from spar_training.studies.self_play.runner import StudyRunner
 from spar_training.studies.self_play.study import Study, load_study
 
-# Another experiment, whose sections stand in the report too.
+# The interference study, whose sections are included in the report.
 _EXTRA = "interference"
 
 
 def run(*, study: str, out: Path, docs: Path | None, report_only: bool, command: str) -> None:
-    """Run, or resume, the study; `command` is how it was called.
+    """Run or resume the study and report on it; `command` is the command line to show in the report.
 
     Raises:
-        ConfigError: the study is wrong, or a folder holds a run of another recipe.
-        DataError, BackendError, TrainingError: as a run says.
+        ConfigError: the study is invalid, or a folder holds a run of another recipe.
+        DataError, BackendError, TrainingError: a run failed.
     """
     chosen = load_study(study)
     console = Console()
     if not report_only:
-        _play(chosen, out, console)
+        _run(chosen, out, console)
     report_on(chosen, out=out, docs=docs, command=command, console=console)
 
 
-def _play(study: Study, out: Path, console: Console) -> None:
-    async def go(run: Run) -> None:
+def _run(study: Study, out: Path, console: Console) -> None:
+    async def run_loop(run: Run) -> None:
         check_recipe(run.recipe)
         await Loop(run=run, executor=LocalExecutor(), console=console).run_iterations()
 
-    asyncio.run(Playing(study=study, out=out, go=go, console=console).all())
+    asyncio.run(StudyRunner(study=study, out=out, run_loop=run_loop, console=console).run())
 
 
 def report_on(study: Study, *, out: Path, docs: Path | None, command: str, console: Console) -> None:
@@ -55,7 +55,7 @@ def report_on(study: Study, *, out: Path, docs: Path | None, command: str, conso
     """
     outcomes = read_outcomes(study, out)
     console.print("computing intervals")
-    findings = find(outcomes)
+    findings = analyze(outcomes)
     config = {
         "study": study.name,
         "recipe": study.base,

@@ -1,8 +1,7 @@
-"""Figures over the seeds of an arm, with intervals over its prompts.
+"""Estimates over the seeds of an arm, with intervals over its prompts: actors, refiners, and comparisons of arms.
 
-A prompt is drawn with all its seeds, for its outcomes with two seeds are not independent. Differences are between the
-same prompts with the same seeds. Values are numbers by seed and prompt: one for a prompt, or one for each of its
-instructions.
+A prompt is resampled with all its seeds, since its outcomes with different seeds are not independent. Differences are
+paired by prompt and seed. Values are numbers by seed and prompt: one for a prompt, or one for each of its instructions.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from statistics import mean as average
 from typing import Literal, get_args
 
+from spar_training.evals.world.iteration import refined_accepted, refined_good
 from spar_training.reports.intervals import Interval, cluster_interval, statistic_interval
 from spar_training.storage.files import Row
 from spar_training.studies.self_play.results import Evaluation, Outcomes, Rows
@@ -24,14 +24,14 @@ Values = Mapping[int, Mapping[str, Sequence[float]]]
 
 
 def values_of(rows: Mapping[int, Rows], value: Callable[[Row], Sequence[float]]) -> Values:
-    """`value` of each row; rows of which it says nothing are left out."""
+    """Compute the value of each row; rows without one are left out."""
     return {
         seed: {name: found for name, row in of_seed.items() if (found := value(row))} for seed, of_seed in rows.items()
     }
 
 
-def met(metric: Metric) -> Callable[[Row], Sequence[float]]:
-    """IFEval's accuracies: of whole prompts, or of single instructions; strictly or loosely checked."""
+def metric_values(metric: Metric) -> Callable[[Row], Sequence[float]]:
+    """Return the function from a row to its values in one of IFEval's accuracies: by prompt or by instruction."""
     level, mode = metric.split()
     if level == "prompt":
         return lambda row: (float(all(row[mode])),)
@@ -39,12 +39,12 @@ def met(metric: Metric) -> Callable[[Row], Sequence[float]]:
 
 
 def mean(values: Values) -> Interval:
-    """The mean over everything."""
+    """Return the mean over all values."""
     return cluster_interval(list(_clusters(values).values()))
 
 
 def difference(ours: Values, base: Values) -> Interval:
-    """Ours less the base's, over the seeds and prompts that both have."""
+    """Return ours minus the base's, over the seeds and prompts that both have."""
     return mean(
         {
             seed: {
@@ -58,8 +58,8 @@ def difference(ours: Values, base: Values) -> Interval:
     )
 
 
-def removed(ours: Values, base: Values) -> Interval:
-    """The share of the base's errors that ours has fewer; NaN where the base makes none."""
+def errors_removed(ours: Values, base: Values) -> Interval:
+    """Return the share of the base's errors by which ours has fewer; NaN if the base has none."""
     shared = [seed for seed in ours if seed in base]
     ours, base = {seed: ours[seed] for seed in shared}, {seed: base[seed] for seed in shared}
     wrong, wrong_before = (
@@ -76,26 +76,27 @@ def removed(ours: Values, base: Values) -> Interval:
     return statistic_interval(both if any(b for _, b in both) else [], share)
 
 
-def judged_right(row: Row) -> Sequence[float]:
+def judged_correctly(row: Row) -> Sequence[float]:
     return (float(row["good"] is row["accepted"]),)
 
 
-def mended(row: Row) -> Sequence[float]:
-    """By the verifiers, of those refined: bad responses that the judge turned down."""
-    return (float(row["mended"]),) if "refined" in row else ()
+def refinement_success(row: Row) -> Sequence[float]:
+    """Whether the verifiers accept a refinement: of bad responses that the judge rejected."""
+    return (float(refined_good(row)),) if "refined" in row else ()
 
 
-def mended_by_own(row: Row) -> Sequence[float]:
-    return (float(row["own"]),) if "refined" in row else ()
+def success_by_own_judge(row: Row) -> Sequence[float]:
+    """Whether the pair's own judge accepts a refinement."""
+    return (float(refined_accepted(row)),) if "refined" in row else ()
 
 
-def mended_of_bad(row: Row) -> Sequence[float]:
-    """Of all bad responses, the ones that the judge let pass included: the same ones whatever the judge."""
-    return () if row["good"] else (float(row.get("mended", False)),)
+def fixed_of_bad(row: Row) -> Sequence[float]:
+    """Whether a bad response is fixed, counting those that the judge accepted: the same responses for every judge."""
+    return () if row["good"] else (float(refined_good(row)),)
 
 
 def f1(judged: Mapping[int, Rows]) -> Interval:
-    """The judge's F1 at finding bad responses."""
+    """Return the judge's F1 at finding bad responses."""
     return statistic_interval(list(_found(judged).values()), _f1)
 
 
@@ -115,7 +116,7 @@ def judgements(evaluations: Mapping[int, Evaluation]) -> dict[int, Rows]:
 
 
 def searches(evaluations: Mapping[int, Evaluation]) -> dict[int, Rows]:
-    """Of the seeds whose search was measured."""
+    """Return the searched answers of the seeds whose search was measured."""
     return {seed: one.searched for seed, one in evaluations.items() if one.searched}
 
 
@@ -128,28 +129,28 @@ def _clusters(values: Values) -> dict[str, list[float]]:
 
 
 def _found(judged: Mapping[int, Rows]) -> dict[str, tuple[int, int, int]]:
-    """By prompt, over its seeds: bad ones found, bad ones, those called bad."""
+    """Count by prompt, over its seeds: bad responses that were rejected, bad responses, rejected responses."""
     counts: dict[str, tuple[int, int, int]] = {}
     for name, row in ((name, row) for rows in judged.values() for name, row in rows.items()):
-        bad, called = not row["good"], not row["accepted"]
-        hits, truth, said = counts.get(name, (0, 0, 0))
-        counts[name] = (hits + (bad and called), truth + bad, said + called)
+        is_bad, is_rejected = not row["good"], not row["accepted"]
+        hits, bad, rejected = counts.get(name, (0, 0, 0))
+        counts[name] = (hits + (is_bad and is_rejected), bad + is_bad, rejected + is_rejected)
     return counts
 
 
 def _f1(counts: Iterable[tuple[int, int, int]]) -> float:
-    hits, both = 0, 0
-    for found, truth, said in counts:
-        hits, both = hits + found, both + truth + said
-    return 2 * hits / max(1, both)
+    total_hits, total = 0, 0
+    for hits, bad, rejected in counts:
+        total_hits, total = total_hits + hits, total + bad + rejected
+    return 2 * total_hits / max(1, total)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """Over the seeds that have it. `gains` are over the start's actor alone.
+    """The accuracy of an iteration's answers over the seeds that have it; `gains` are over the start's actor alone.
 
-    `by_seed` is the strict accuracy by prompt with each seed: what another seed of sampling and training changes, an
-    interval over prompts does not know. `words` is the mean length of an answer.
+    `by_seed` is the strict accuracy by prompt with each seed, since intervals over prompts do not cover the variation
+    over sampling and training. `words` is the mean length of an answer.
     """
 
     arm: str
@@ -166,7 +167,7 @@ class Point:
 
 
 def point(outcomes: Outcomes, arm: str, iteration: int, *, searched: bool) -> Point | None:
-    """None where no seed has it."""
+    """Compute the point of an iteration; None if no seed has it."""
     evaluations = outcomes.at(arm, iteration)
     answers = searches(evaluations) if searched else drafts(evaluations)
     if not answers:
@@ -176,7 +177,7 @@ def point(outcomes: Outcomes, arm: str, iteration: int, *, searched: bool) -> Po
         arm=arm,
         iteration=iteration,
         searched=searched,
-        accuracy={metric: mean(values_of(answers, met(metric))) for metric in METRICS},
+        accuracy={metric: mean(values_of(answers, metric_values(metric))) for metric in METRICS},
         gains={metric: gain(answers, start, metric) for metric in METRICS},
         by_seed={seed: _strict(rows) for seed, rows in answers.items()},
         words=average(len(str(row["text"]).split()) for rows in answers.values() for row in rows.values()),
@@ -184,8 +185,8 @@ def point(outcomes: Outcomes, arm: str, iteration: int, *, searched: bool) -> Po
 
 
 def gain(ours: Mapping[int, Rows], base: Mapping[int, Rows], metric: Metric) -> Interval:
-    """The paired difference of one metric."""
-    return difference(values_of(ours, met(metric)), values_of(base, met(metric)))
+    """Return the paired difference in one metric."""
+    return difference(values_of(ours, metric_values(metric)), values_of(base, metric_values(metric)))
 
 
 def _strict(rows: Rows) -> float:
@@ -193,11 +194,11 @@ def _strict(rows: Rows) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refining:
-    """On the first pair's drafts, the same ones after each iteration; gains are over the start's refiner.
+class RefinerEstimate:
+    """A refiner's figures on the first pair's drafts, the same for all iterations; gains are over the start's refiner.
 
-    `success` is of the bad drafts that it judged No, which differ from one judge to another; `mended` is of all bad
-    drafts, those that it let pass included.
+    `success` is the share of fixed drafts among the bad drafts judged No, which differ between judges; `fixed` is their
+    share among all bad drafts, including those that the judge accepted.
     """
 
     arm: str
@@ -208,32 +209,35 @@ class Refining:
     f1_gain: Interval
     success: Interval
     success_by_own_judge: Interval
-    mended: Interval
-    mended_gain: Interval
+    fixed: Interval
+    fixed_gain: Interval
 
 
-def refining(outcomes: Outcomes, arm: str, iteration: int) -> Refining:
-    """Of an iteration that was measured."""
+def refiner_estimate(outcomes: Outcomes, arm: str, iteration: int) -> RefinerEstimate:
+    """Compute the refiner's figures after an iteration that was measured."""
     ours = judgements(outcomes.at(arm, iteration))
     start = judgements(outcomes.at(arm, 0))
-    right, of_bad = values_of(ours, judged_right), values_of(ours, mended_of_bad)
-    return Refining(
+    right, of_bad = values_of(ours, judged_correctly), values_of(ours, fixed_of_bad)
+    return RefinerEstimate(
         arm=arm,
         iteration=iteration,
         accuracy=mean(right),
-        accuracy_gain=difference(right, values_of(start, judged_right)),
+        accuracy_gain=difference(right, values_of(start, judged_correctly)),
         f1=f1(ours),
         f1_gain=f1_difference(ours, start),
-        success=mean(values_of(ours, mended)),
-        success_by_own_judge=mean(values_of(ours, mended_by_own)),
-        mended=mean(of_bad),
-        mended_gain=difference(of_bad, values_of(start, mended_of_bad)),
+        success=mean(values_of(ours, refinement_success)),
+        success_by_own_judge=mean(values_of(ours, success_by_own_judge)),
+        fixed=mean(of_bad),
+        fixed_gain=difference(of_bad, values_of(start, fixed_of_bad)),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Against:
-    """Each after its own iteration; `prompt` and `instruction` are the actor's, strict, `mended` as in `Refining`."""
+class ArmComparison:
+    """The differences between two arms, each after its own iteration.
+
+    `prompt` and `instruction` are the actor's strict accuracies; `fixed` is as in `RefinerEstimate`.
+    """
 
     arm: str
     base: str
@@ -242,11 +246,11 @@ class Against:
     prompt: Interval
     instruction: Interval
     judge: Interval
-    mended: Interval
+    fixed: Interval
 
 
-def against(outcomes: Outcomes, arm: Arm, iteration: int, *, base_iteration: int) -> Against | None:
-    """None where no seed has both."""
+def compare_arms(outcomes: Outcomes, arm: Arm, iteration: int, *, base_iteration: int) -> ArmComparison | None:
+    """Compare an arm with its base; None if no seed has both iterations."""
     other = outcomes.study.base_of(arm).name
     ours, base = outcomes.at(arm.name, iteration), outcomes.at(other, base_iteration)
     seeds = tuple(seed for seed in ours if seed in base)
@@ -254,10 +258,11 @@ def against(outcomes: Outcomes, arm: Arm, iteration: int, *, base_iteration: int
         return None
     answers, base_answers = drafts(ours), drafts(base)
     judged, base_judged = judgements(ours), judgements(base)
-    judge, mended = (
-        difference(values_of(judged, value), values_of(base_judged, value)) for value in (judged_right, mended_of_bad)
+    judge, fixed = (
+        difference(values_of(judged, value), values_of(base_judged, value))
+        for value in (judged_correctly, fixed_of_bad)
     )
-    return Against(
+    return ArmComparison(
         arm=arm.name,
         base=other,
         iteration=iteration,
@@ -265,5 +270,5 @@ def against(outcomes: Outcomes, arm: Arm, iteration: int, *, base_iteration: int
         prompt=gain(answers, base_answers, "prompt strict"),
         instruction=gain(answers, base_answers, "instruction strict"),
         judge=judge,
-        mended=mended,
+        fixed=fixed,
     )

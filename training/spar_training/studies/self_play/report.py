@@ -1,4 +1,4 @@
-"""A study's report as plain values."""
+"""A study's report and result as plain values, built from its results and findings."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from spar_training.reports.intervals import Interval
 from spar_training.reports.page import Report, Section, Table
 from spar_training.reports.result import Result
 from spar_training.studies.self_play.analysis import Findings
-from spar_training.studies.self_play.criteria import Bar, bars
-from spar_training.studies.self_play.estimates import Against
-from spar_training.studies.self_play.prose import listed, summary
+from spar_training.studies.self_play.criteria import Criterion, criteria
+from spar_training.studies.self_play.estimates import ArmComparison
+from spar_training.studies.self_play.prose import join_numbers, summary
 from spar_training.studies.self_play.results import Outcomes, Rows
 from spar_training.studies.self_play.sections import ablation_section, contrast_sections, progress_section
 
 
 def method_section(outcomes: Outcomes, config: Mapping[str, Any]) -> Section:
-    """The method in words, times, versions, and the command."""
+    """Describe the method, with times, versions and the command."""
     study = outcomes.study
     recipe = study.reference.recipe
     lines = [
-        f"Recipe `{config['recipe']}`, seeds {listed(study.seeds)}. A seed is that of the run's prompts, samples, "
-        "votes, searches and trainings, and of the evaluation's drafts.",
+        f"Recipe `{config['recipe']}`, seeds {join_numbers(study.seeds)}. A seed determines the run's prompts, "
+        "samples, votes, searches and trainings, and the evaluation's drafts.",
         f"Each iteration: {recipe.prompts.per_iteration} fresh prompts, {recipe.sample.responses} answers to each, "
-        f"{recipe.judge.votes} votes on each answer, and from one answer judged No of each prompt a search "
+        f"{recipe.judge.votes} votes on each answer, and for each prompt a search from one answer judged No "
         f"({recipe.search.algorithm}, branch {recipe.search.branch}, beam {recipe.search.beam}, depth "
         f"{recipe.search.max_depth}).",
-        "The labels of all training data are the refiner's own votes. Verifiers (`spar_core/checks`) measure; they "
-        "choose, sort and weigh no row of it.",
-        f"Evaluation: {_measured_on(outcomes)}. They are of the small world; their seeds and combinations of "
+        "All training data is labelled by the refiner's own votes. Verifiers (`spar_core/checks`) only measure; they "
+        "do not select, order or weight any of it.",
+        f"Evaluation: {_measured_on(outcomes)}. They are from the synthetic world; their seeds and combinations of "
         "constraints occur in no training prompt.",
-        "Intervals: 95%, percentile bootstrap over prompts, a prompt with all its seeds; differences are between the "
-        "same prompts with the same seeds. They tell what other prompts would change, not what other trainings would: "
-        "for that the seeds stand side by side. Each interval is for itself, and of twenty one may miss by chance.",
+        "Intervals: 95%, percentile bootstrap over prompts, each with all its seeds; differences are paired by prompt "
+        "and seed. They cover the variation over prompts, but not over trainings; for that, see the figures by seed. "
+        "Each interval stands alone, and about one in twenty misses by chance.",
         *[f"Arm `{arm.name}` ({arm.label}){_caps(arm.equal_pairs_to)}" for arm in study.arms],
-        *[f"Made with {made}." for made in _once(run.made_with for run in outcomes.runs)],
+        *[f"Made with {made}." for made in _unique(run.made_with for run in outcomes.runs)],
     ]
     command = f"    {config['command']}"
     return Section(
@@ -49,11 +49,11 @@ def _measured_on(outcomes: Outcomes) -> str:
         arms.setdefault(run.measured_on, []).append(f"`{run.arm}`")
     if len(arms) == 1:
         return next(iter(arms))
-    return "; ".join(f"{prompts} for {', '.join(_once(names))}" for prompts, names in arms.items())
+    return "; ".join(f"{prompts} for {', '.join(_unique(names))}" for prompts, names in arms.items())
 
 
-def _once(told: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(told))
+def _unique(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
 
 
 def _caps(other: str | None) -> str:
@@ -62,30 +62,32 @@ def _caps(other: str | None) -> str:
 
 def _times(outcomes: Outcomes) -> Table:
     arms = {arm.name: outcomes.seconds(arm.name) for arm in outcomes.study.arms if outcomes.of(arm.name)}
-    steps = _once(step for of_arm in arms.values() for step in of_arm)
+    steps = _unique(step for of_arm in arms.values() for step in of_arm)
     rows = [
         [arm, *(f"{of_arm.get(step, 0) / 60:.1f}" for step in steps), f"{sum(of_arm.values()) / 60:.1f}"]
         for arm, of_arm in arms.items()
     ]
-    return Table(["arm", *steps, "all"], rows, "Minutes by step, all seeds and iterations; what arms share counts once")
+    return Table(
+        ["arm", *steps, "all"], rows, "Minutes by step, over all seeds and iterations; work that arms share counts once"
+    )
 
 
 def missing_section(outcomes: Outcomes) -> Section | None:
-    """What the study asks for and the folders have not; None where all is there."""
+    """List the parts of the study that have not been measured; None if it is complete."""
     lines = [*outcomes.missing(), *outcomes.differing()]
     if not lines:
         return None
-    text = "The figures are those of what is there; each table says which seeds."
+    text = "The figures cover what has been measured; each table names its seeds."
     return Section("What is missing", text + "\n\n" + "\n".join(f"- {line}" for line in lines))
 
 
 def to_report(
     outcomes: Outcomes, findings: Findings, *, config: Mapping[str, Any], extra: Sequence[Section] = ()
 ) -> Report:
-    """The report; a part that was not run is left out, and said to be missing. `extra` stands before the method."""
-    found = bars(outcomes, findings)
+    """Build the report; parts that were not run are left out and listed as missing. `extra` comes before the method."""
+    found = criteria(outcomes, findings)
     sections = [
-        _bars_section(found),
+        _criteria_section(found),
         progress_section(outcomes, findings),
         *contrast_sections(outcomes, findings),
         ablation_section(outcomes, findings),
@@ -96,26 +98,36 @@ def to_report(
     return Report("Self-play", summary(outcomes, findings), [section for section in sections if section])
 
 
-def _bars_section(found: Sequence[Bar]) -> Section:
+def _criteria_section(found: Sequence[Criterion]) -> Section:
     text = (
-        "Accuracies are strict, by prompt. `not shown` means that the interval holds zero, so that the difference may "
-        "be chance."
+        "Accuracies are strict, by prompt. `not shown` means that the interval contains zero, so the difference may be "
+        "due to chance."
     )
     return Section(
-        "What was to be shown",
+        "Criteria",
         text,
-        [Table(["claim", "measured", "verdict"], [[b.claim, b.measured, b.verdict] for b in found])],
+        [
+            Table(
+                ["claim", "measured", "verdict"],
+                [[criterion.claim, criterion.measured, criterion.verdict] for criterion in found],
+            )
+        ],
     )
 
 
 def to_result(outcomes: Outcomes, findings: Findings, *, config: Mapping[str, Any]) -> Result:
-    """The result. An item is an evaluation: its outcomes as strings of digits, 1 for all constraints met.
+    """Build the result. An item is an evaluation, with its outcomes as strings of digits: 1 if all constraints are met.
 
-    The n-th digit is that of the n-th of `prompts`. `good` and `judged_right` are of the start's drafts.
+    The n-th digit belongs to the n-th of `prompts`. `good` and `judged_right` are about the start's drafts.
     """
     return Result(
         name="self-play",
-        config={**config, "bars": [[bar.claim, bar.measured, bar.verdict] for bar in bars(outcomes, findings)]},
+        config={
+            **config,
+            "bars": [
+                [criterion.claim, criterion.measured, criterion.verdict] for criterion in criteria(outcomes, findings)
+            ],
+        },
         models={},
         figures=_figures(findings),
         items=[
@@ -143,11 +155,11 @@ def _figures(findings: Findings) -> dict[str, Interval | float]:
             figures |= {f"{name}/{metric}": value, f"{name} - start/{metric}": point.gains[metric]}
         figures |= {f"{name}/prompt strict, seed {seed}": value for seed, value in point.by_seed.items()}
         figures[f"{name}/words"] = point.words
-    for refiner in findings.refining:
+    for refiner in findings.refiners:
         name = f"{refiner.arm}@{refiner.iteration}/refiner"
-        for key in ("accuracy", "f1", "success", "success_by_own_judge", "mended"):
+        for key in ("accuracy", "f1", "success", "success_by_own_judge", "fixed"):
             figures[f"{name}/{key}"] = getattr(refiner, key)
-        for key in ("accuracy_gain", "f1_gain", "mended_gain"):
+        for key in ("accuracy_gain", "f1_gain", "fixed_gain"):
             figures[f"{name}/{key}"] = getattr(refiner, key)
     for made in findings.pairs:
         name = f"{made.arm}@{made.iteration}/pairs"
@@ -159,15 +171,15 @@ def _figures(findings: Findings) -> dict[str, Interval | float]:
         figures |= {f"search@{findings.last} - search@0/{metric}": v for metric, v in search.over_first_search.items()}
         figures["errors removed"] = search.errors_removed
         figures["errors removed by the search alone"] = search.errors_removed_by_search_alone
-    figures |= _against("by iteration", findings.contrasts)
-    return figures | _against("ablation", findings.ablations)
+    figures |= _comparison_figures("by iteration", findings.contrasts)
+    return figures | _comparison_figures("ablation", findings.ablations)
 
 
-def _against(kind: str, found: Iterable[Against]) -> dict[str, Interval | float]:
+def _comparison_figures(kind: str, found: Iterable[ArmComparison]) -> dict[str, Interval | float]:
     return {
         f"{kind}: {one.arm}@{one.iteration} - {one.base}/{key}": getattr(one, key)
         for one in found
-        for key in ("prompt", "instruction", "judge", "mended")
+        for key in ("prompt", "instruction", "judge", "fixed")
     }
 
 

@@ -1,4 +1,4 @@
-"""One run of a study as its folder has it: what has been measured, what not, and by which recipe."""
+"""The results of a study's runs, read from their folders: training pairs, evaluations, and what is missing."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from spar_training.data.prompts import read_prompts
 from spar_training.reports.intervals import Interval, interval
 from spar_training.runs.folder import Iteration, Run, read_run
 from spar_training.storage.files import Row, read_rows
-from spar_training.studies.self_play.runner import wanted
-from spar_training.studies.self_play.study import Arm, Study, folder_of
+from spar_training.studies.self_play.runner import recipe_for
+from spar_training.studies.self_play.study import Arm, Study, run_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairRow:
-    """One pair. `chosen_right` and `rejected_wrong` are None where the prompt has no checks."""
+class PreferencePair:
+    """A preference pair. `chosen_right` and `rejected_wrong` are None if the prompt has no checks."""
 
     prompt: str
     similarity: float
@@ -31,8 +31,8 @@ class PairRow:
     rejected_wrong: bool | None
 
 
-def read_pairs(iteration: Iteration) -> list[PairRow]:
-    """The pairs of an iteration whose data step is finished.
+def read_pairs(iteration: Iteration) -> list[PreferencePair]:
+    """Read the preference pairs of an iteration whose data step is finished.
 
     Raises:
         DataError: a file is missing or damaged; names it.
@@ -42,9 +42,9 @@ def read_pairs(iteration: Iteration) -> list[PairRow]:
     return [_pair(row, verifiers.get(str(row["id"]), ())) for row in rows]
 
 
-def _pair(row: Row, checks: tuple[Check, ...]) -> PairRow:
+def _pair(row: Row, checks: tuple[Check, ...]) -> PreferencePair:
     chosen, rejected = (str(row[side][-1]["content"]) for side in ("chosen", "rejected"))
-    return PairRow(
+    return PreferencePair(
         prompt=str(row["id"]),
         similarity=float(row["provenance"]["similarity"]),
         chosen_words=len(chosen.split()),
@@ -59,10 +59,11 @@ def _passes(checks: tuple[Check, ...], text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairsMade:
-    """The pairs of an iteration, of all its seeds: means with intervals, lengths in words.
+class PairStatistics:
+    """Statistics of an iteration's preference pairs over all seeds: means with intervals, lengths in words.
 
-    `counts` is how many each seed has. `both` is the share whose chosen side is right and whose rejected one is wrong.
+    `counts` is the number of pairs by seed. `both` is the share of pairs whose chosen side is right and whose rejected
+    side is wrong.
     """
 
     arm: str
@@ -76,18 +77,21 @@ class PairsMade:
     rejected_words: float
 
 
-def pairs_made(arm: str, iteration: int, by_seed: Mapping[int, Sequence[PairRow]]) -> PairsMade:
-    """Of an iteration that has at least one pair. Seeds have prompts of their own, so each pair stands for itself."""
+def pair_statistics(arm: str, iteration: int, by_seed: Mapping[int, Sequence[PreferencePair]]) -> PairStatistics:
+    """Compute the statistics of an iteration with at least one pair.
+
+    Each seed has its own prompts, so the pairs are independent.
+    """
     pairs = [pair for rows in by_seed.values() for pair in rows]
-    told = [pair for pair in pairs if pair.chosen_right is not None and pair.rejected_wrong is not None]
-    return PairsMade(
+    checked = [pair for pair in pairs if pair.chosen_right is not None and pair.rejected_wrong is not None]
+    return PairStatistics(
         arm=arm,
         iteration=iteration,
         counts={seed: len(rows) for seed, rows in by_seed.items()},
         similarity=interval([pair.similarity for pair in pairs]),
-        chosen_right=interval([float(bool(pair.chosen_right)) for pair in told]),
-        rejected_wrong=interval([float(bool(pair.rejected_wrong)) for pair in told]),
-        both=interval([float(bool(pair.chosen_right and pair.rejected_wrong)) for pair in told]),
+        chosen_right=interval([float(bool(pair.chosen_right)) for pair in checked]),
+        rejected_wrong=interval([float(bool(pair.rejected_wrong)) for pair in checked]),
+        both=interval([float(bool(pair.chosen_right and pair.rejected_wrong)) for pair in checked]),
         chosen_words=mean(pair.chosen_words for pair in pairs),
         rejected_words=mean(pair.rejected_words for pair in pairs),
     )
@@ -98,7 +102,7 @@ Rows = Mapping[str, Row]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """One pair's evaluation, rows by prompt. `searched` is empty where the search was not measured."""
+    """The evaluation of one model pair, as rows by prompt. `searched` is empty if the search was not measured."""
 
     drafts: Rows
     judged: Rows
@@ -106,29 +110,30 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
-    """`evaluations` and `pairs` are by iteration; what is not finished is not there.
+class RunResults:
+    """The results of one run; `evaluations` and `pairs` are by iteration, as far as they are finished.
 
-    `differing` are sentences: where the recipe is not the study's. `seconds` are by step, of all iterations.
+    `differing` lists in sentences where the run's recipe differs from the study's. `seconds` are by step, over all
+    iterations.
     """
 
     arm: str
     seed: int
     evaluations: Mapping[int, Evaluation]
-    pairs: Mapping[int, Sequence[PairRow]]
+    pairs: Mapping[int, Sequence[PreferencePair]]
     differing: Sequence[str]
     seconds: Mapping[str, float]
     made_with: str
     measured_on: str
 
 
-def read_played(study: Study, arm: Arm, seed: int, *, out: Path) -> Played | None:
-    """None where no run was begun.
+def read_run_results(study: Study, arm: Arm, seed: int, *, out: Path) -> RunResults | None:
+    """Read the results of a run; None if it was not started.
 
     Raises:
         DataError: a file is damaged; names it.
     """
-    folder = folder_of(out, arm, seed)
+    folder = run_folder(out, arm, seed)
     if not (folder / "run.json").exists():
         return None
     run = read_run(folder)
@@ -136,7 +141,7 @@ def read_played(study: Study, arm: Arm, seed: int, *, out: Path) -> Played | Non
     seconds: dict[str, float] = {}
     for step, counts in ((step, counts) for one in iterations for step, counts in one.steps().items()):
         seconds[step] = seconds.get(step, 0.0) + counts["seconds"]
-    return Played(
+    return RunResults(
         arm=arm.name,
         seed=seed,
         evaluations={one.number: _evaluation(one) for one in iterations if "evaluation" in one.steps()},
@@ -163,73 +168,73 @@ def _by_id(path: Path, *needs: str) -> dict[str, Row]:
 
 
 def _made_with(folder: Path) -> str:
-    begun = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    versions = ", ".join(f"{name} {version}" for name, version in begun["versions"].items())
-    code = begun["code"]
-    shown = f"commit {code[:12]}{'+' if code.endswith('+') else ''}" if code else "no checkout"
-    return f"{shown}, {versions}"
+    manifest = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    versions = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
+    code = manifest["code"]
+    commit = f"commit {code[:12]}{'+' if code.endswith('+') else ''}" if code else "no checkout"
+    return f"{commit}, {versions}"
 
 
 def _differing(study: Study, arm: Arm, seed: int, run: Run, out: Path) -> list[str]:
-    """Only what changes something that is made."""
+    """Compare the recipes, ignoring keys that do not affect the results."""
     try:
-        ours = wanted(study, arm, seed, out=out)
+        ours = recipe_for(study, arm, seed, out=out)
     except ConfigError:
-        # Its caps are not known yet, so the rest is compared.
+        # The caps of its pairs are not known yet, so only the rest is compared.
         ours = arm.recipe.model_copy(update={"seed": seed, "actor_data": run.recipe.actor_data})
     ignored = {"name", "in_flight", "paper", "resources", "serving", "iterations"}
-    told = dict(_flat(run.recipe.model_dump(mode="json", exclude=ignored)))
+    used = dict(_flatten(run.recipe.model_dump(mode="json", exclude=ignored)))
     return [
-        f"{run.folder.name} was run with {key}: {told.get(key)}, the study says {value}"
-        for key, value in _flat(ours.model_dump(mode="json", exclude=ignored))
-        if told.get(key) != value
+        f"{run.folder.name} was run with {key}: {used.get(key)}, the study says {value}"
+        for key, value in _flatten(ours.model_dump(mode="json", exclude=ignored))
+        if used.get(key) != value
     ]
 
 
-def _flat(values: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{under}{key}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
-            yield f"{under}{key}", value
+            yield f"{prefix}{key}", value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """The runs that were begun, in the study's order."""
+    """The results of the runs that were started, in the study's order."""
 
     study: Study
-    runs: Sequence[Played]
+    runs: Sequence[RunResults]
 
-    def of(self, arm: str) -> list[Played]:
+    def of(self, arm: str) -> list[RunResults]:
         return [run for run in self.runs if run.arm == arm]
 
     def at(self, arm: str, iteration: int) -> dict[int, Evaluation]:
-        """By seed, where measured."""
+        """Return the evaluations after an iteration by seed, as far as they were measured."""
         return {run.seed: run.evaluations[iteration] for run in self.of(arm) if iteration in run.evaluations}
 
-    def pairs(self, arm: str, iteration: int) -> dict[int, Sequence[PairRow]]:
-        """The actor's training pairs by seed, where made."""
+    def pairs(self, arm: str, iteration: int) -> dict[int, Sequence[PreferencePair]]:
+        """Return the actor's training pairs by seed, as far as they were collected."""
         return {run.seed: run.pairs[iteration] for run in self.of(arm) if iteration in run.pairs}
 
     def iterations(self, arm: str) -> list[int]:
-        """Those that have been measured with any seed."""
+        """Return the iterations that were measured with any seed."""
         return sorted({number for run in self.of(arm) for number in run.evaluations})
 
     def seconds(self, arm: str) -> Mapping[str, float]:
-        """By step, of all seeds together."""
+        """Return the seconds by step, summed over the seeds."""
         total: dict[str, float] = {}
         for step, seconds in ((step, seconds) for run in self.of(arm) for step, seconds in run.seconds.items()):
             total[step] = total.get(step, 0.0) + seconds
         return total
 
     def missing(self) -> list[str]:
-        """A sentence for each arm and piece that is not there."""
+        """Return a line for each part of the study that has not been measured."""
         return [line for arm in self.study.arms for line in self._missing(arm)]
 
     def _missing(self, arm: Arm) -> list[str]:
         runs = {run.seed: run for run in self.of(arm.name)}
-        lacking = {"not begun": [seed for seed in self.study.seeds if seed not in runs]}
+        lacking = {"not started": [seed for seed in self.study.seeds if seed not in runs]}
         for number in range(arm.recipe.iterations + 1):
             lacking[f"iteration {number} is not finished"] = [
                 seed for seed, run in runs.items() if number not in run.evaluations
@@ -237,18 +242,18 @@ class Outcomes:
         return [f"{arm.name}, seed {', '.join(map(str, seeds))}: {what}" for what, seeds in lacking.items() if seeds]
 
     def differing(self) -> list[str]:
-        """A sentence for each thing that a run did not do as the study says."""
+        """Return a line for each key in which a run's recipe differs from the study's."""
         return [line for run in self.runs for line in run.differing]
 
 
 def read_outcomes(study: Study, out: Path) -> Outcomes:
-    """Read everything that is there.
+    """Read the results of all runs that were started.
 
     Raises:
         ConfigError: nothing of the study has been measured under `out`.
         DataError: a file is damaged; names it.
     """
-    read = [read_played(study, arm, seed, out=out) for arm in study.arms for seed in study.seeds]
+    read = [read_run_results(study, arm, seed, out=out) for arm in study.arms for seed in study.seeds]
     runs = [run for run in read if run]
     if not any(run.evaluations for run in runs):
         raise ConfigError(f"{out}: nothing of the study {study.name} has been measured here; leave out --report-only")

@@ -1,4 +1,4 @@
-"""Run what is not finished of a study, one run after another; a run that is finished is only read."""
+"""Run the unfinished runs of a study one after another, sharing work between arms; finished runs are only read."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from spar_training.pipeline.runner import failed_file
 from spar_training.runs.folder import Iteration, Run, open_run, read_run
 from spar_training.runs.recipe import Recipe
 from spar_training.storage.files import write_json
-from spar_training.studies.self_play.study import Arm, Study, folder_of
+from spar_training.studies.self_play.study import Arm, Study, run_folder
 
 _FIRST_STEPS = {"prompts": "prompts.jsonl", "sample": "samples.jsonl", "judge": "judgements.jsonl"}
 
 
-def share(donor: Run, run: Run) -> list[str]:
-    """Take over from `donor` what is the same in `run` and not there yet; the names of what was taken."""
+def copy_shared_work(donor: Run, run: Run) -> list[str]:
+    """Copy from `donor` the files that would be the same in `run` and are missing; return their names."""
     taken = _share_evaluation(donor, run) if _same_start(donor.recipe, run.recipe) else []
     if _same_beginning(donor.recipe, run.recipe):
         taken += _share_first_steps(donor.iteration(1), run.iteration(1))
@@ -31,7 +31,7 @@ def share(donor: Run, run: Run) -> list[str]:
 
 
 def _same_start(one: Recipe, other: Recipe) -> bool:
-    """Whether the start pair's drafts and their judgements in the evaluation are the same."""
+    """Whether the start's drafts and their judgements in the evaluation are the same."""
     keys = ("start", "seed", "templates")
     measured = ("benchmark", "split", "prompts", "judged_prompts")
     return all(getattr(one, key) == getattr(other, key) for key in keys) and all(
@@ -71,7 +71,7 @@ def _share_first_steps(theirs: Iteration, ours: Iteration) -> list[str]:
 
 
 def _take(theirs: Iteration, ours: Iteration, names: Sequence[str]) -> None:
-    """Link or copy the files, with what was set aside; a half-done piece of the same work is no longer needed."""
+    """Link or copy the files with their failed items, and delete the journals of the same work."""
     for name in names:
         for part in (failed_file(Path(name)), Path(name)):
             if (source := theirs.folder / part).exists():
@@ -80,61 +80,61 @@ def _take(theirs: Iteration, ours: Iteration, names: Sequence[str]) -> None:
     write_json(ours.file("shared.json"), {"from": str(theirs.folder), "files": list(names)})
 
 
-def _link(source: Path, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    scratch = place.with_name(f"{place.name}.{os.getpid()}.tmp")
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
-        # Files are replaced, never changed, so two names for one are safe.
+        # Files are replaced and never modified, so that hard links are safe.
         os.link(source, scratch)
     except OSError:
         shutil.copyfile(source, scratch)
-    os.replace(scratch, place)
+    os.replace(scratch, target)
 
 
-class Go(Protocol):
-    """Runs a run to its end."""
+class RunLoop(Protocol):
+    """Executes a run to its end."""
 
     async def __call__(self, run: Run) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Playing:
-    """The runs of a study under `out`."""
+class StudyRunner:
+    """Runs a study in the folder `out`."""
 
     study: Study
     out: Path
-    go: Go
+    run_loop: RunLoop
     console: Console
 
-    async def all(self) -> None:
-        """Every arm with every seed, the reference first: the others take over from it, and are given as many pairs.
+    async def run(self) -> None:
+        """Run every arm with every seed, the reference first, since the others share its work and its number of pairs.
 
         Raises:
-            ConfigError: a folder holds a run that is not finished and was begun with another recipe.
-            DataError, BackendError, TrainingError: as a run says.
+            ConfigError: a folder holds an unfinished run with another recipe.
+            DataError, BackendError, TrainingError: a run failed.
         """
         for seed in self.study.seeds:
             for arm in self.study.arms:
-                await self._one(arm, seed)
+                await self._run_arm(arm, seed)
 
-    async def _one(self, arm: Arm, seed: int) -> None:
-        folder = folder_of(self.out, arm, seed)
+    async def _run_arm(self, arm: Arm, seed: int) -> None:
+        folder = run_folder(self.out, arm, seed)
         if is_finished(folder, arm):
             self.console.print(f"{folder.name}: finished before", soft_wrap=True, markup=False)
             return
-        run = open_run(folder, wanted(self.study, arm, seed, out=self.out))
+        run = open_run(folder, recipe_for(self.study, arm, seed, out=self.out))
         for donor in self._donors(arm, seed):
-            if taken := share(donor, run):
+            if copied := copy_shared_work(donor, run):
                 self.console.print(
-                    f"{folder.name}: takes over {', '.join(taken)} from {donor.folder.name}",
+                    f"{folder.name}: shares {', '.join(copied)} with {donor.folder.name}",
                     soft_wrap=True,
                     markup=False,
                 )
         self.console.print(f"{folder.name}: {arm.label}, seed {seed}", soft_wrap=True, markup=False)
-        await self.go(run)
+        await self.run_loop(run)
 
     def _donors(self, arm: Arm, seed: int) -> list[Run]:
-        folders = [folder_of(self.out, other, seed) for other in self.study.arms if other is not arm]
+        folders = [run_folder(self.out, other, seed) for other in self.study.arms if other is not arm]
         return [read_run(folder) for folder in folders if (folder / "run.json").exists()]
 
 
@@ -146,32 +146,32 @@ def is_finished(folder: Path, arm: Arm) -> bool:
     return all("evaluation" in run.iteration(number).steps() for number in range(arm.recipe.iterations + 1))
 
 
-def wanted(study: Study, arm: Arm, seed: int, *, out: Path) -> Recipe:
-    """The recipe of an arm's run with a seed, with its caps.
+def recipe_for(study: Study, arm: Arm, seed: int, *, out: Path) -> Recipe:
+    """Return the recipe of an arm's run with a seed, including the caps of its pairs.
 
     Raises:
-        ConfigError: the arm whose number of pairs it is to have has not made them.
+        ConfigError: the arm that it is to have as many pairs as has not collected them.
     """
     values = {**arm.recipe.model_dump(), "seed": seed}
     if arm.equal_pairs_to is not None:
-        values["actor_data"] |= {"max_pairs": caps(study, arm, seed, out=out)}
+        values["actor_data"] |= {"max_pairs": pair_caps(study, arm, seed, out=out)}
     return Recipe.model_validate(values)
 
 
-def caps(study: Study, arm: Arm, seed: int, *, out: Path) -> list[int]:
-    """How many pairs the arm may have in each iteration, by what `equal_pairs_to` had.
+def pair_caps(study: Study, arm: Arm, seed: int, *, out: Path) -> list[int]:
+    """Return how many pairs the arm may have in each iteration, from the arm that `equal_pairs_to` names.
 
     Raises:
-        ConfigError: that arm has not made them.
+        ConfigError: that arm has not collected them.
     """
     other = study.arm(str(arm.equal_pairs_to))
-    folder = folder_of(out, other, seed)
+    folder = run_folder(out, other, seed)
     pairs: list[int] = []
     for number in range(1, other.recipe.iterations + 1):
         made = Run(folder, other.recipe).iteration(number).steps().get("data")
         if made is None:
             raise ConfigError(
-                f"{folder}: iteration {number} has no pairs yet, and {arm.name} is to have as many; finish it first"
+                f"{folder}: iteration {number} has no pairs yet, but {arm.name} needs their number; finish it first"
             )
         pairs.append(int(made["pairs"]))
     return [sum(pairs)] if arm.recipe.iterations == 1 else pairs

@@ -1,4 +1,4 @@
-"""What each iteration of the reference brings, alone and with the search."""
+"""The report's sections: progress by iteration, refined against sampled pairs, and ablations."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from spar_training.reports.intervals import Interval
 from spar_training.reports.page import Figure, Section, Table
 from spar_training.reports.plots import Bars, Line, bar_plot, line_plot
 from spar_training.studies.self_play.analysis import Findings
-from spar_training.studies.self_play.estimates import METRICS, Against, Point, Refining
-from spar_training.studies.self_play.prose import contrast, listed, most, place, told
-from spar_training.studies.self_play.results import Outcomes, PairsMade
+from spar_training.studies.self_play.estimates import METRICS, ArmComparison, Point, RefinerEstimate
+from spar_training.studies.self_play.prose import cap_suffix, contrast_sentence, format_gain, join_numbers, row_label
+from spar_training.studies.self_play.results import Outcomes, PairStatistics
 from spar_training.studies.self_play.study import Arm
 
 
 def progress_section(outcomes: Outcomes, findings: Findings) -> Section:
-    """Figures and tables along the iterations; a part that was not measured is left out."""
+    """Build the figures and tables by iteration; parts that were not measured are left out."""
     reference = outcomes.study.reference
     points = sorted(
         (one for one in findings.points if one.arm == reference.name), key=lambda one: (one.searched, one.iteration)
     )
-    refiners = [one for one in findings.refining if one.arm == reference.name]
+    refiners = [one for one in findings.refiners if one.arm == reference.name]
     budget = reference.recipe.evaluation.budget
     text = (
-        "The actor answers each prompt once, at the paper's temperature of 0.9; the search starts from that very "
-        f"answer with a budget of {budget}. Judges and refiners of all iterations see the same answers, those of the "
-        "start's actor. Verifiers decide what is right; what a refiner's own judge thinks of its refinements stands "
-        "beside, and counts for nothing. `of all bad drafts` counts by the verifiers, with the drafts that the judge "
-        "let pass as not mended."
+        "The actor answers each prompt once, at the paper's temperature of 0.9; the search starts from the same "
+        f"answer with a budget of {budget}. The judges and refiners of all iterations see the same answers, those of "
+        "the start's actor. Verifiers decide what is right; the verdict of a refiner's own judge on its refinements is "
+        "shown for comparison only. `of all bad drafts` is by the verifiers, and counts drafts that the judge accepted "
+        "as not fixed."
     )
     return Section(
         "Iteration by iteration",
@@ -40,29 +40,29 @@ def progress_section(outcomes: Outcomes, findings: Findings) -> Section:
 def _accuracies(points: Sequence[Point]) -> Table:
     rows = [
         [
-            place(one.iteration, searched=one.searched),
+            row_label(one.iteration, searched=one.searched),
             *(one.accuracy[metric].percent() for metric in METRICS),
             f"{one.words:.1f}",
-            listed(one.seeds),
+            join_numbers(one.seeds),
         ]
         for one in points
     ]
-    return Table(["pair", *METRICS, "words", "seeds"], rows, "Percent met, with 95% intervals; mean words of an answer")
+    return Table(["pair", *METRICS, "words", "seeds"], rows, "Percent met, with 95% intervals; mean words per answer")
 
 
 def _gains(points: Sequence[Point]) -> Table:
     rows = [
-        [place(one.iteration, searched=one.searched), *(one.gains[metric].signed() for metric in METRICS)]
+        [row_label(one.iteration, searched=one.searched), *(one.gains[metric].signed() for metric in METRICS)]
         for one in points
         if one.iteration or one.searched
     ]
     return Table(["pair", *METRICS], rows, "Points above the start's actor alone, paired, with 95% intervals")
 
 
-def _judges(refiners: Sequence[Refining]) -> Table:
+def _judges(refiners: Sequence[RefinerEstimate]) -> Table:
     rows = [
         [
-            place(one.iteration),
+            row_label(one.iteration),
             one.accuracy.percent(),
             one.accuracy_gain.signed() if one.iteration else "–",
             one.f1.percent(),
@@ -70,18 +70,18 @@ def _judges(refiners: Sequence[Refining]) -> Table:
         ]
         for one in refiners
     ]
-    header = ["judge", "accuracy", "change", "F1 on bad ones", "change"]
+    header = ["judge", "accuracy", "change", "F1 on bad drafts", "change"]
     return Table(header, rows, "Judging the start's drafts; percent and points with 95% intervals")
 
 
-def _refiners(refiners: Sequence[Refining]) -> Table:
+def _refiners(refiners: Sequence[RefinerEstimate]) -> Table:
     rows = [
         [
-            place(one.iteration),
+            row_label(one.iteration),
             one.success.percent(),
             one.success_by_own_judge.percent(),
-            one.mended.percent(),
-            one.mended_gain.signed() if one.iteration else "–",
+            one.fixed.percent(),
+            one.fixed_gain.signed() if one.iteration else "–",
         ]
         for one in refiners
     ]
@@ -93,7 +93,7 @@ def _by_seed(points: Sequence[Point]) -> Table:
     seeds = sorted({seed for one in points for seed in one.seeds})
     rows = [
         [
-            place(one.iteration, searched=one.searched),
+            row_label(one.iteration, searched=one.searched),
             *(f"{100 * one.by_seed[seed]:.1f}" if seed in one.by_seed else "–" for seed in seeds),
         ]
         for one in points
@@ -110,13 +110,13 @@ def _actors_figure(points: Sequence[Point]) -> Figure:
     svg = line_plot(lines, x_label="iteration", y_label="prompts met strictly, %", log2=False, integer_ticks=True)
     return Figure(
         svg,
-        "Prompts of which the verifiers find every constraint met, strictly; the bands are 95% intervals.",
+        "Prompts with all constraints met according to the verifiers, strictly; the bands are 95% intervals.",
         "Strict accuracy by iteration, of the actor alone and with the search",
     )
 
 
-def _refiners_figure(refiners: Sequence[Refining]) -> Figure:
-    kinds: list[tuple[str, Callable[[Refining], Interval]]] = [
+def _refiners_figure(refiners: Sequence[RefinerEstimate]) -> Figure:
+    kinds: list[tuple[str, Callable[[RefinerEstimate], Interval]]] = [
         ("judge right", lambda one: one.accuracy),
         ("refined right, by verifiers", lambda one: one.success),
         ("by its own judge", lambda one: one.success_by_own_judge),
@@ -126,13 +126,13 @@ def _refiners_figure(refiners: Sequence[Refining]) -> Figure:
     svg = line_plot(lines, x_label="iteration", y_label="share, %", log2=False, integer_ticks=True)
     return Figure(
         svg,
-        "The refiner on the start's drafts: its judgements, and what became of the bad drafts that it turned down.",
+        "The refiner on the start's drafts: its judgements, and its refinements of the bad drafts that it rejected.",
         "Judge accuracy and refinement success by iteration",
     )
 
 
 def contrast_sections(outcomes: Outcomes, findings: Findings) -> list[Section]:
-    """One for each arm that sampled ones have been measured beside."""
+    """Build a section for each arm that an arm with sampled pairs is compared with."""
     bases = {one.base for one in findings.contrasts}
     return [_section(outcomes, findings, arm) for arm in outcomes.study.arms if arm.name in bases]
 
@@ -142,13 +142,13 @@ def _section(outcomes: Outcomes, findings: Findings, base: Arm) -> Section:
     arms = {base.name, *(one.arm for one in contrasts)}
     compared = [arm for arm in outcomes.study.arms if arm.name in arms]
     text = (
-        f"{contrast(contrasts)} A refined pair is a response judged No and its own "
-        "accepted refinement; a sampled one is a response judged Yes and one judged No to the same prompt. "
-        "Similarity, within a pair, is the share of words in common and in order."
+        f"{contrast_sentence(contrasts)} A refined pair consists of a response judged No and its "
+        "accepted refinement, a sampled pair of a response judged Yes and one judged No to the same prompt. "
+        "Similarity is the share of words that the two sides of a pair have in common, in the same order."
         f"{_budget(compared)}"
     )
     return Section(
-        f"Refined against sampled pairs{most(base)}",
+        f"Refined against sampled pairs{cap_suffix(base)}",
         text,
         [
             _contrast_accuracies(findings, contrasts),
@@ -182,7 +182,7 @@ def _figure(findings: Findings, compared: Sequence[Arm]) -> Figure:
     )
 
 
-def _contrast_accuracies(findings: Findings, contrasts: Sequence[Against]) -> Table:
+def _contrast_accuracies(findings: Findings, contrasts: Sequence[ArmComparison]) -> Table:
     rows = []
     for one in contrasts:
         ours, other = findings.point(one.base, one.iteration), findings.point(one.arm, one.iteration)
@@ -203,7 +203,8 @@ def _contrast_accuracies(findings: Findings, contrasts: Sequence[Against]) -> Ta
     return Table(
         header,
         rows,
-        "Strict accuracy, percent, and paired differences, with 95% intervals; refined / sampled: words, and by seed",
+        "Strict accuracy, percent, and paired differences, with 95% intervals; words and accuracy by seed are "
+        "refined / sampled",
     )
 
 
@@ -211,8 +212,8 @@ def _both(ours: Point, other: Point, seed: int) -> str:
     return f"{100 * ours.by_seed[seed]:.1f} / {100 * other.by_seed[seed]:.1f}"
 
 
-def pairs_table(outcomes: Outcomes, pairs: Sequence[PairsMade], arms: Sequence[str]) -> Table:
-    """What the verifiers find in the training pairs."""
+def pairs_table(outcomes: Outcomes, pairs: Sequence[PairStatistics], arms: Sequence[str]) -> Table:
+    """Build the table of the verifiers' findings on the training pairs."""
     labels = {arm.name: arm.label for arm in outcomes.study.arms}
     rows = [
         [
@@ -229,23 +230,24 @@ def pairs_table(outcomes: Outcomes, pairs: Sequence[PairsMade], arms: Sequence[s
     ]
     header = ["arm", "iteration", "pairs, by seed", "similarity", "chosen right", "rejected wrong", "words"]
     caption = (
-        "The training pairs, by verifiers that chose none of them: percent; words of the chosen / the rejected side"
+        "The training pairs according to verifiers, which did not select them: percent; words of the chosen / "
+        "rejected side"
     )
     return Table(header, rows, caption)
 
 
 def ablation_section(outcomes: Outcomes, findings: Findings) -> Section | None:
-    """None where no arm has been measured to its end beside the reference."""
+    """Build the section of ablations; None if no arm has been measured to its end as well as the reference."""
     if not findings.ablations:
         return None
     study = outcomes.study
-    sentences = [f"- {study.arm(one.arm).label}: {told(one.prompt)} by prompt" for one in findings.ablations]
+    sentences = [f"- {study.arm(one.arm).label}: {format_gain(one.prompt)} by prompt" for one in findings.ablations]
     text = (
-        f"Each arm is {study.reference.label} without one of its parts, after its last iteration, less "
-        f"{study.reference.label} after iteration {study.reference.recipe.iterations}; below zero, the part is worth "
-        "something.\n\n" + "\n".join(sentences) + "\n\n"
-        "Accuracies are strict; `judge` is the judge's accuracy, `mended` the bad drafts that one refinement mends. In "
-        "the paper: LLaMA3-8B on IFEval, by prompt / by instruction."
+        f"Each arm is {study.reference.label} without one of its parts. Differences are between the arm after its last "
+        f"iteration and {study.reference.label} after iteration {study.reference.recipe.iterations}; below zero, the "
+        "part contributes.\n\n" + "\n".join(sentences) + "\n\n"
+        "Accuracies are strict; `judge` is the judge's accuracy, `fixed` the share of bad drafts that one refinement "
+        "fixes. The paper's figures are for LLaMA3-8B on IFEval, by prompt / by instruction."
     )
     arms = [one.arm for one in findings.ablations]
     tables = [_table(outcomes, findings), pairs_table(outcomes, findings.pairs, [study.reference.name, *arms])]
@@ -253,20 +255,20 @@ def ablation_section(outcomes: Outcomes, findings: Findings) -> Section | None:
 
 
 def _table(outcomes: Outcomes, findings: Findings) -> Table:
-    header = ["arm", "by prompt", "by instruction", "judge", "mended", "in the paper", "seeds"]
+    header = ["arm", "by prompt", "by instruction", "judge", "fixed", "in the paper", "seeds"]
     rows = [
         [
             outcomes.study.arm(one.arm).label,
             one.prompt.signed(),
             one.instruction.signed(),
             one.judge.signed(),
-            one.mended.signed(),
+            one.fixed.signed(),
             outcomes.study.arm(one.arm).paper or "–",
-            listed(one.seeds),
+            join_numbers(one.seeds),
         ]
         for one in findings.ablations
     ]
-    caption = "Points against the whole method, paired, with 95% intervals"
+    caption = "Points compared with the whole method, paired, with 95% intervals"
     return Table(header, rows, caption)
 
 
@@ -281,5 +283,5 @@ def _ablation_figure(outcomes: Outcomes, findings: Findings) -> Figure:
     return Figure(
         svg,
         "What is lost (below zero) or gained without each part; the whiskers are 95% intervals.",
-        "Differences to the whole method, one group a part",
+        "Differences from the whole method, one group per part",
     )
