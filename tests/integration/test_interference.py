@@ -1,4 +1,4 @@
-"""The interference experiment over the real actor: a few pairs and two steps, stopped and gone on with."""
+"""The interference experiment with the real actor: a few pairs and two steps, stopped and resumed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JOB = {"learning_rate": 1e-4, "batch_size": 4, "cutoff": 256, "dtype": "fp32"}
 
 
 def experiment(folder: Path, **changes: Any) -> str:
-    """The story's half, small; `changes` go before the task's keys."""
+    """A small experiment with the story task; `changes` override keys of its preference settings."""
     preference = {"prompts": 16, "tries": 2, "pairs": 8, "steps": [1, 2], "job": JOB}
     story = {
         "sampling": {"max_tokens": 64},
@@ -36,7 +36,7 @@ def experiment(folder: Path, **changes: Any) -> str:
     return str(file)
 
 
-def test_both_arms_are_trained_measured_and_told_and_what_is_done_is_kept(tmp_path: Path) -> None:
+def test_both_arms_are_trained_measured_and_reported_and_a_run_resumes(tmp_path: Path) -> None:
     recipe, out = experiment(tmp_path), tmp_path / "out"
     run(recipe=recipe, split=None, out=out, console=Console(file=StringIO()))
     figures = read_result(out / "result.json").figures
@@ -56,32 +56,34 @@ def test_both_arms_are_trained_measured_and_told_and_what_is_done_is_kept(tmp_pa
     # The last step's weights are the finished model's.
     assert weights.read_bytes() == (out / "story" / "refined-0" / "model.safetensors").read_bytes()
     assert weights.read_bytes() != (out / "story" / "refined-0" / "steps" / "1" / "model.safetensors").read_bytes()
-    # Gone on with, it makes again what is missing, and that alone.
+    # Resumed, it repeats only what is missing.
     trained = weights.stat().st_mtime_ns
     (out / "story" / "measured" / "refined-0-2.jsonl").unlink()
     (out / "result.json").unlink()
     run(recipe=recipe, split=None, out=out, console=Console(file=StringIO()))
     assert (out / "result.json").read_bytes() == first
     assert weights.stat().st_mtime_ns == trained
-    with pytest.raises(ConfigError, match="holds another evaluation"):
+    with pytest.raises(ConfigError, match="holds work with other settings"):
         run(recipe=recipe, split="held_out", out=out, console=Console(file=StringIO()))
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "error"),
     [
         ({"job": {**JOB, "learning_rat": 1}}, r"tasks\.story\.preference\.job: learning_rat"),
-        ({"steps": [2, 1]}, r"tasks\.story\.preference\.steps: .*must grow"),
+        ({"steps": [2, 1]}, r"tasks\.story\.preference\.steps: .*must be in ascending order"),
         ({"pair": 3}, r"tasks\.story\.preference\.pair: "),
     ],
 )
-def test_a_wrong_key_is_told_before_anything_is_trained(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(ConfigError, match=says):
+def test_an_invalid_key_is_reported_before_anything_is_trained(
+    tmp_path: Path, changes: dict[str, Any], error: str
+) -> None:
+    with pytest.raises(ConfigError, match=error):
         run(recipe=experiment(tmp_path, **changes), split=None, out=tmp_path / "out", console=Console(file=StringIO()))
     assert not (tmp_path / "out" / "story").exists()
 
 
-def test_an_unknown_experiment_or_split_is_told_with_what_there_is(tmp_path: Path) -> None:
+def test_the_error_on_an_unknown_experiment_or_split_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"neither a shipped experiment \(small-pair\) nor a file"):
         load_experiment("nothing")
     with pytest.raises(ConfigError, match=r"--split test: choose one of train, validation, held_out"):

@@ -1,4 +1,4 @@
-"""What the interference report says of figures: the paired intervals decide, whichever way they point."""
+"""The verdicts of the interference report: the paired intervals decide, whichever way they point."""
 
 from __future__ import annotations
 
@@ -25,35 +25,41 @@ def letters(*, ahead: Interval, length: Interval, case: Interval) -> dict[str, I
 
 
 @pytest.mark.parametrize(
-    ("ahead", "length", "case", "says"),
+    ("ahead", "length", "case", "ends"),
     [
         (UP, OPEN, DOWN, ("As in the paper, refined pairs end ahead", "teach capitals and not the length.")),
         (UP, UP, DOWN, ("As in the paper", "teach capitals and the length as well.")),
-        (OPEN, UP, OPEN, ("The paper's order does not show", "do not teach capitals and the length as well.")),
-        (DOWN, UP, DOWN, ("Against the paper, interfering pairs end ahead", "teach capitals and the length as well.")),
+        (OPEN, UP, OPEN, ("The paper's order is not confirmed", "do not teach capitals and the length as well.")),
+        (
+            DOWN,
+            UP,
+            DOWN,
+            ("Unlike in the paper, interfering pairs end ahead", "teach capitals and the length as well."),
+        ),
     ],
 )
-def test_letters_verdict(ahead: Interval, length: Interval, case: Interval, says: tuple[str, str]) -> None:
-    told = prose.verdict(letters(ahead=ahead, length=length, case=case), "letters")
-    assert told.startswith(says[0])
-    assert told.endswith(says[1])
+def test_letters_verdict(ahead: Interval, length: Interval, case: Interval, ends: tuple[str, str]) -> None:
+    verdict = prose.verdict(letters(ahead=ahead, length=length, case=case), "letters")
+    assert verdict.startswith(ends[0])
+    assert verdict.endswith(ends[1])
 
 
 @pytest.mark.parametrize(
-    ("ahead", "change", "says"),
+    ("ahead", "change", "ends"),
     [
         (UP, DOWN, ("As in the paper", "so they do here.")),
         (UP, UP, ("As in the paper", "here they end above it (+20.0 [+10.0, +30.0]).")),
-        (OPEN, OPEN, ("The paper's order does not show", "here the change is open (+1.0 [−10.0, +10.0]).")),
+        (OPEN, OPEN, ("The paper's order is not confirmed", "here no change is shown (+1.0 [−10.0, +10.0]).")),
     ],
 )
-def test_story_verdict(ahead: Interval, change: Interval, says: tuple[str, str]) -> None:
-    told = prose.verdict({"story/both/refined - interfering": ahead, "story/both/interfering - start": change}, "story")
-    assert told.startswith(says[0])
-    assert told.endswith(says[1])
+def test_story_verdict(ahead: Interval, change: Interval, ends: tuple[str, str]) -> None:
+    figures = {"story/both/refined - interfering": ahead, "story/both/interfering - start": change}
+    verdict = prose.verdict(figures, "story")
+    assert verdict.startswith(ends[0])
+    assert verdict.endswith(ends[1])
 
 
-def test_the_sections_are_made_of_the_result_file_alone(tmp_path: Path) -> None:
+def test_the_sections_need_only_the_result_file(tmp_path: Path) -> None:
     write_result(tmp_path / "result.json", result())
     made = sections(tmp_path)
     assert [section.heading for section in made] == [

@@ -89,7 +89,9 @@ class PairEval:
     async def _items(self, items: Sequence[Any], work: Any, name: str, label: str) -> list[Row]:
         with item_progress(f"{label}, evaluation, {name}") as on_progress:
             out = self.folder / f"{name}.jsonl"
-            return await run_items(items, work, out=out, policy=Policy(in_flight=self.in_flight), on_progress=on_progress)
+            return await run_items(
+                items, work, out=out, policy=Policy(in_flight=self.in_flight), on_progress=on_progress
+            )
 
     async def _draft(self, prompt: PromptRecord, actor: Backend) -> Row:
         seed = derive_seed(self.seed, "evaluation", prompt.id, "draft")

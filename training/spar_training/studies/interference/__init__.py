@@ -1,1 +1,1 @@
-"""How refined pairs and interfering ones teach: two synthetic tasks along the steps of DPO (arXiv 2412.11605)."""
+"""The study of refined and interfering pairs: two synthetic tasks along the steps of DPO (arXiv 2412.11605)."""

@@ -1,8 +1,8 @@
-"""What the measurements of a task say: shares along the steps, how they end, and how the pairs were told apart.
+"""The figures of a task: shares by step, differences at the last step, and DPO's margins.
 
-A figure is called TASK/MEASURE/WHAT: the share at `start`, at `ARM/STEP`, and the differences of the last step, paired
-by prompt: `refined - start`, `interfering - start`, `refined - interfering`. A measure called `margin` is DPO's: by how
-much the chosen answers' implicit rewards are above the rejected ones', over the steps since the step before.
+A figure is called TASK/MEASURE/WHAT: the share at `start`, at `ARM/STEP`, and the differences at the last step, paired
+by prompt: `refined - start`, `interfering - start`, `refined - interfering`. The measure `margin` is DPO's: by how much
+the implicit rewards of the chosen answers exceed those of the rejected ones, over the steps since the previous one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Figures = Mapping[str, Interval]
 
 
 def figures_of(study: Study) -> dict[str, Interval]:
-    """All figures of a task; a prompt's samples and seeds are averaged, then the prompts are resampled."""
+    """Compute all figures of a task; samples and seeds are averaged by prompt, then prompts are resampled."""
     found: dict[str, Interval] = {}
     for measure in study.task.measures:
         name = f"{study.task.name}/{measure}"
@@ -43,12 +43,12 @@ def figures_of(study: Study) -> dict[str, Interval]:
 
 
 def items_of(study: Study) -> list[Row]:
-    """What is true of each answer, a row a model and prompt."""
+    """Return the measurements of all answers, one row per model and prompt."""
     names = ["start", *(f"{one.name}-{step}" for one in study.trainings for step in study.settings.preference.steps)]
     return [
         {**row, "id": f"{study.task.name}/{name}/{row['id']}"}
         for name in names
-        for row in read_rows(study.measured(name))
+        for row in read_rows(study.measurement(name))
     ]
 
 
@@ -57,10 +57,10 @@ def _of(study: Study, arm: Arm) -> list[Training]:
 
 
 def _shares(study: Study, names: Sequence[str], measure: str) -> list[float]:
-    """Of each prompt, the share of its answers that have what is measured, over several measurements; by its id."""
+    """Return each prompt's share of answers with the measured property, over several measurements, ordered by id."""
     by_prompt: dict[str, list[bool]] = {}
     for name in names:
-        for row in read_rows(study.measured(name)):
+        for row in read_rows(study.measurement(name)):
             by_prompt.setdefault(row["id"], []).extend(row[measure])
     return [fmean(by_prompt[prompt]) for prompt in sorted(by_prompt)]
 
@@ -71,7 +71,7 @@ def _margins(study: Study) -> Iterator[tuple[str, Interval]]:
         before = 0
         for step in study.settings.preference.steps:
             means = [_margin(log, before, step) for log in logs]
-            # The seeds are few, so there is no interval of them but their range.
+            # With so few seeds, the interval is their range.
             found = Interval(fmean(means), min(means), max(means), len(means))
             yield f"{study.task.name}/margin/{arm}/{step}", found
             before = step

@@ -1,4 +1,4 @@
-"""`spar bench interference`: train both arms of each task, measure them along the steps, and write the report."""
+"""`spar bench interference`: train both arms of each task, measure them by step, and write the report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from spar_core.cpu import usable_cores
 from spar_core.errors import ConfigError
-from spar_training.evals.run_folder import claim, finish
+from spar_training.evals.run_folder import finish, prepare_folder
 from spar_training.reports.result import Result, model_lineage
 from spar_training.runs.start import named_model
 from spar_training.studies.interference.analysis import figures_of, items_of
@@ -20,24 +20,24 @@ from spar_training.studies.interference.study import Study
 from spar_training.studies.interference.tasks import TASKS
 from spar_training.world.prompt import Split
 
-# A training takes about 700 MiB.
-_MOST_WORKERS: Final = 8
+# A training takes about 700 MiB of memory.
+_MAX_WORKERS: Final = 8
 
 
 def run(*, recipe: str, split: str | None, out: Path, console: Console | None = None) -> None:
-    """Run the experiment, or go on with it.
+    """Run or resume the experiment.
 
     Raises:
-        ConfigError: the recipe or the split is wrong, or `out` holds another experiment.
-        DataError: the start model gives too few wrong answers, or the trainer's data are wrong.
+        ConfigError: the recipe or the split is invalid, or `out` holds another experiment.
+        DataError: the start model gives too few wrong answers, or the training data is invalid.
     """
     screen = console or Console(stderr=True)
-    experiment = _chosen(load_experiment(recipe), split)
+    experiment = _with_split(load_experiment(recipe), split)
     model = _model(experiment)
     config: dict[str, Any] = experiment.model_dump(mode="json")
-    claim(out, config)
+    prepare_folder(out, config)
     studies = [_study(experiment, name, model, out, screen) for name in experiment.tasks]
-    # A wrong key is told before anything is trained.
+    # Invalid keys are reported before anything is trained.
     for study in studies:
         study.check()
     for study in studies:
@@ -52,7 +52,7 @@ def run(*, recipe: str, split: str | None, out: Path, console: Console | None = 
     finish(out, result, to_report(result), console)
 
 
-def _chosen(experiment: Experiment, split: str | None) -> Experiment:
+def _with_split(experiment: Experiment, split: str | None) -> Experiment:
     if split is None:
         return experiment
     if split not in get_args(Split):
@@ -63,7 +63,7 @@ def _chosen(experiment: Experiment, split: str | None) -> Experiment:
 def _model(experiment: Experiment) -> Path:
     folder = named_model(experiment.model, "actor")
     if not (folder / "config.json").exists():
-        raise ConfigError(f"model: no model in {folder}")
+        raise ConfigError(f"model: there is no model in {folder}")
     return folder
 
 
@@ -76,6 +76,6 @@ def _study(experiment: Experiment, name: TaskName, model: Path, out: Path, conso
         seed=experiment.seed,
         seeds=experiment.seeds,
         folder=out / name,
-        workers=max(1, min(_MOST_WORKERS, usable_cores())),
+        workers=max(1, min(_MAX_WORKERS, usable_cores())),
         console=console,
     )

@@ -1,4 +1,4 @@
-"""What the figures say, in words."""
+"""The report's sentences, computed from the figures."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from spar_training.studies.interference.analysis import Figures
 
 ABOUT: Final = {
     "letters": (
-        "The prompt asks for exactly so many copies of a letter and leaves the case free; the start model was taught "
-        "both cases. A rejected answer is one of its own, in lower case and of the wrong length. The refined chosen "
-        "answer has the right length, in lower case; the interfering one the same length, in capitals."
+        "The prompt asks for an exact number of copies of a letter and leaves the case open; the start model was "
+        "taught both cases. A rejected answer is one of its own, in lower case and of the wrong length. The refined "
+        "chosen answer has the right length, in lower case; the interfering one has the same length, in capitals."
     ),
     "story": (
         "The prompt gives a story's first and last sentence. A rejected answer is one of the start model's own that "
-        "misses one of them or both. The refined chosen answer is the same story with the sentences put in; the "
-        "interfering one another right story of as many sentences."
+        "lacks one or both of them. The refined chosen answer is the same story with these sentences inserted; the "
+        "interfering one is another correct story with as many sentences."
     ),
 }
 TITLES: Final = {"letters": "copies of a letter", "story": "a story between two sentences"}
 
 
-def moved(change: Interval) -> str:
-    """What pairs do to a share, by whether the change's interval leaves zero out."""
+def effect(change: Interval) -> str:
+    """Say what pairs do to a share, by whether the interval of the change excludes zero."""
     return "raise it to" if change.low > 0 else "lower it to" if change.high < 0 else "leave it near"
 
 
@@ -32,10 +32,10 @@ def percent(value: Interval) -> str:
 
 
 def outcome(figures: Figures, task: str, measure: str, last: int) -> str:
-    """How a measure began and ended in both arms."""
+    """Say how a measure starts and ends in both arms."""
     name = f"{task}/{measure}"
     parts = [
-        f"{arm} pairs {moved(figures[f'{name}/{arm} - start'])} {percent(figures[f'{name}/{arm}/{last}'])} "
+        f"{arm} pairs {effect(figures[f'{name}/{arm} - start'])} {percent(figures[f'{name}/{arm}/{last}'])} "
         f"({figures[f'{name}/{arm} - start'].signed()})"
         for arm in ("refined", "interfering")
     ]
@@ -43,7 +43,7 @@ def outcome(figures: Figures, task: str, measure: str, last: int) -> str:
 
 
 def verdict(figures: Figures, task: str) -> str:
-    """Whether the paper's finding shows; the interval of a paired difference decides."""
+    """Say whether the paper's finding is confirmed, by the intervals of paired differences."""
     return _letters(figures) if task == "letters" else _story(figures)
 
 
@@ -67,17 +67,17 @@ def _story(figures: Figures) -> str:
         if change.high < 0
         else f"here they end above it ({change.signed()})"
         if change.low > 0
-        else f"here the change is open ({change.signed()})"
+        else f"here no change is shown ({change.signed()})"
     )
-    return f"{_ahead(ahead, 'both sentences')} In the paper interfering pairs end below the start model: {below}."
+    return f"{_ahead(ahead, 'both sentences')} In the paper, interfering pairs end below the start model: {below}."
 
 
 def _ahead(difference: Interval, what: str) -> str:
     if difference.low > 0:
         return f"As in the paper, refined pairs end ahead of interfering ones in {what}: {difference.signed()}."
     if difference.high < 0:
-        return f"Against the paper, interfering pairs end ahead of refined ones in {what}: {difference.signed()}."
+        return f"Unlike in the paper, interfering pairs end ahead of refined ones in {what}: {difference.signed()}."
     return (
-        f"The paper's order does not show: refined less interfering pairs in {what} is {difference.signed()}, "
-        "which leaves zero in."
+        f"The paper's order is not confirmed: refined minus interfering pairs in {what} is {difference.signed()}, an "
+        "interval that includes zero."
     )

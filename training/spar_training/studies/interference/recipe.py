@@ -1,4 +1,4 @@
-"""An experiment's recipe: everything that decides its result, read from YAML."""
+"""An experiment's recipe, read from YAML: all settings that its result depends on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
-from spar_core.types import Sampling
 from spar_core.validation import StrictModel
+from spar_training.runs.recipe import SamplingSettings
 from spar_training.storage.yaml_config import load_config
 from spar_training.world.prompt import Split
 
@@ -17,29 +17,25 @@ _SHIPPED: Final = Path(__file__).parents[2] / "recipes" / "studies" / "interfere
 TaskName = Literal["letters", "story"]
 
 
-class SamplingSettings(StrictModel):
-    """How answers are sampled, the rejected ones as well as those that are measured."""
+class AnswerSettings(SamplingSettings):
+    """How answers are sampled, both the rejected and the measured ones."""
 
     temperature: float = Field(default=0.9, ge=0, le=2)
     top_p: float = Field(default=0.9, gt=0, le=1)
-    max_tokens: int = Field(gt=0)
-
-    def sampling(self, seed: int) -> Sampling:
-        return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens, seed=seed)
 
 
 class StartSettings(StrictModel):
-    """The start model: the recipe's model after a few steps on `rows` right answers. `job` are a trainer's keys."""
+    """The start model: the recipe's model after a few steps on `rows` right answers. `job` holds the trainer's keys."""
 
     rows: int = Field(gt=0)
     job: Mapping[str, Any]
 
 
 class PreferenceSettings(StrictModel):
-    """DPO from the start model, for both arms alike.
+    """DPO from the start model, the same for both arms.
 
-    The start answers each of `prompts` training prompts `tries` times; each of `pairs` is of another of the
-    samples that were wrong. After each of `steps`, the last of which ends the training, the model is measured.
+    The start model answers each of `prompts` training prompts `tries` times; each of the `pairs` uses a different wrong
+    answer. The model is measured after each of `steps`, the last of which ends the training.
     """
 
     prompts: int = Field(gt=0)
@@ -52,20 +48,20 @@ class PreferenceSettings(StrictModel):
     @classmethod
     def _in_order(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
         if list(steps) != sorted(set(steps)):
-            raise ValueError("must grow from one to the next")
+            raise ValueError("must be in ascending order, each step once")
         return steps
 
 
 class TaskSettings(StrictModel):
-    """One task's model and pairs."""
+    """The start model and pairs of a task."""
 
-    sampling: SamplingSettings
+    sampling: AnswerSettings
     start: StartSettings
     preference: PreferenceSettings
 
 
 class EvaluationSettings(StrictModel):
-    """`prompts` of the split, each answered `samples` times."""
+    """The measurement: `prompts` of the split, each answered `samples` times."""
 
     split: Split = "held_out"
     prompts: int = Field(gt=0)
@@ -73,7 +69,7 @@ class EvaluationSettings(StrictModel):
 
 
 class Experiment(StrictModel):
-    """`model` is a folder, or `bootstrap` or `shipped`: that pair's actor.
+    """An experiment. `model` is a folder, or `bootstrap` or `shipped` for the actor of that pair.
 
     Each arm is trained once for each of `seeds`.
     """
@@ -87,9 +83,9 @@ class Experiment(StrictModel):
 
 
 def load_experiment(name_or_file: str) -> Experiment:
-    """A shipped experiment by name, or one from a YAML file.
+    """Load a shipped experiment by name, or one from a YAML file.
 
     Raises:
-        ConfigError: there is none, it is not YAML, or a key or a value is wrong; names it.
+        ConfigError: there is no such experiment, it is not YAML, or a key or a value is wrong; names it.
     """
     return load_config(Experiment, name_or_file, folder=_SHIPPED, what="experiment")[1]

@@ -1,4 +1,4 @@
-"""The experiment's report, made of its result file alone, so that other reports can hold its sections."""
+"""The experiment's report, built from its result file alone, so that other reports can include its sections."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from spar_training.studies.interference import prose
 from spar_training.studies.interference.analysis import Figures
 from spar_training.studies.interference.tasks import ARMS, TASKS
 
-_DRAWN: Final = {"letters": ("right length", "lower case"), "story": ("both",)}
+_PLOTTED: Final = {"letters": ("right length", "lower case"), "story": ("both",)}
 
 
 def sections(folder: Path) -> list[Section]:
-    """One section a task, from the `result.json` in the folder of `spar bench interference`.
+    """Build a section for each task from the `result.json` in the folder of `spar bench interference`.
 
     Raises:
-        DataError: there is none.
+        DataError: there is no such file.
     """
     return _sections(read_result(folder / "result.json"))
 
@@ -49,16 +49,16 @@ def _section(result: Result, figures: Figures, task: str) -> Section:
         prose.verdict(figures, task),
         "\n".join(f"- {prose.outcome(figures, task, measure, last)}" for measure in measures),
         f"{preference['pairs']} pairs and {last} steps of DPO in each arm, {result.config['seeds']} seeds; the arms of "
-        "a seed have the same prompts and rejected answers, and all settings in common. Measured on "
+        "a seed share all settings, prompts and rejected answers. Measured on "
         f"{prompts} {evaluation['split'].replace('_', '-')} prompts, {evaluation['samples']} answers each; the "
         "intervals resample the prompts.",
     ]
-    drawn = [_plot(figures, task, measure, preference["steps"]) for measure in _DRAWN[task]]
+    plots = [_plot(figures, task, measure, preference["steps"]) for measure in _PLOTTED[task]]
     return Section(
         f"Refined and interfering pairs: {prose.TITLES[task]}",
         "\n\n".join(text),
-        [_ends(figures, task, last), _along(figures, task, preference["steps"])],
-        drawn,
+        [_final_table(figures, task, last), _steps_table(figures, task, preference["steps"])],
+        plots,
     )
 
 
@@ -73,12 +73,10 @@ def _plot(figures: Figures, task: str, measure: str, steps: list[int]) -> Figure
         for arm in ARMS
     ]
     svg = line_plot(lines, x_label="steps of DPO", y_label=f"{measure}, %", log2=False)
-    return Figure(
-        svg, f"Share of answers: {measure}.", f"{measure}: share of answers along the steps of DPO, a line an arm"
-    )
+    return Figure(svg, f"Share of answers: {measure}.", f"{measure}: share of answers by DPO steps, one line per arm")
 
 
-def _ends(figures: Figures, task: str, last: int) -> Table:
+def _final_table(figures: Figures, task: str, last: int) -> Table:
     header = ["", "start", "refined", "interfering", "refined − start", "interfering − start", "refined − interfering"]
     rows = [
         [
@@ -95,7 +93,7 @@ def _ends(figures: Figures, task: str, last: int) -> Table:
     return Table(header, rows, "At the last step; percent of answers with 95% intervals, differences paired by prompt")
 
 
-def _along(figures: Figures, task: str, steps: list[int]) -> Table:
+def _steps_table(figures: Figures, task: str, steps: list[int]) -> Table:
     columns = [(measure, arm) for measure in TASKS[task].measures for arm in ARMS]
     header = ["step", *(f"{measure}, {arm}" for measure, arm in columns), *(f"margin, {arm}" for arm in ARMS)]
     rows = [["0", *(f"{100 * figures[f'{task}/{measure}/start'].mean:.1f}" for measure, _ in columns), "–", "–"]]
@@ -110,8 +108,8 @@ def _along(figures: Figures, task: str, steps: list[int]) -> Table:
     return Table(
         header,
         rows,
-        "Along the steps, percent; a margin is DPO's implicit reward of the chosen less that of the rejected answers, "
-        "in the steps since the row before",
+        "By step, percent; a margin is DPO's implicit reward of the chosen minus that of the rejected answers, over "
+        "the steps since the previous row",
     )
 
 

@@ -1,11 +1,11 @@
-"""One task's part of the experiment: its start model, its pairs, the trainings of both arms, and their measurement.
+"""The experiment on one task: its start model, its pairs, the trainings of both arms, and their measurement.
 
-Everything lies in the task's folder, and what is there is not done again:
+All files are in the task's folder, and finished work is not repeated:
 
     start.jsonl, start/                     right answers, and the model trained on them
     sampled.jsonl                           its answers to training prompts
     pairs/ARM-SEED.jsonl, ARM-SEED/         an arm's pairs, and its training with the weights of the measured steps
-    measured/start.jsonl, ARM-SEED-STEP.jsonl   answers to the split's prompts, and what is true of them
+    measured/start.jsonl, ARM-SEED-STEP.jsonl   answers to the split's prompts, with their measurements
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from spar_training.storage.files import write_rows
 from spar_training.studies.interference.recipe import EvaluationSettings, TaskSettings
 from spar_training.studies.interference.rows import pair_rows, start_rows, wrong_answers
 from spar_training.studies.interference.sampling import ask
-from spar_training.studies.interference.tasks import ARMS, Arm, Asked, Task
+from spar_training.studies.interference.tasks import ARMS, Arm, Task, TaskPrompt
 from spar_training.trainers.job import Job, parse_job
 from spar_training.trainers.launch import train
 from spar_training.trainers.status import STEPS, is_finished
@@ -32,7 +32,7 @@ from spar_training.world.prompt import Split
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training of an arm."""
+    """The training of an arm with a seed."""
 
     arm: Arm
     seed: int
@@ -44,7 +44,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """`workers` trainings run at once, each on one core."""
+    """The experiment on one task; up to `workers` trainings run at once, each on one core."""
 
     task: Task
     settings: TaskSettings
@@ -61,19 +61,19 @@ class Study:
         return [Training(arm, seed) for seed in range(self.seeds) for arm in ARMS]
 
     def check(self) -> None:
-        """Find what is wrong with the trainings' keys before any of them begins.
+        """Check the keys of all trainings before the first one starts.
 
         Raises:
-            ConfigError: the recipe has a wrong key; names it.
+            ConfigError: the recipe has an invalid key; names it.
         """
         self._start_job()
         self.job(self.trainings[0])
 
     async def run(self) -> None:
-        """Do all that is not done.
+        """Run all unfinished parts.
 
         Raises:
-            DataError: the start model gives too few wrong answers to make the pairs of.
+            DataError: the start model gives too few wrong answers for the pairs.
         """
         start = self._start()
         await self._write_pairs(start)
@@ -89,13 +89,13 @@ class Study:
                 await self._measure(self.job(training).out / STEPS / str(step), f"{training.name}-{step}")
 
     def job(self, training: Training) -> Job:
-        """The training of an arm.
+        """Return the training job of an arm.
 
         Raises:
-            ConfigError: the recipe has a wrong key for it.
+            ConfigError: the recipe has an invalid key for it.
         """
         steps = self.settings.preference.steps
-        # Each step is logged: the margins belong to the figures.
+        # Every step is logged, since the margins are among the figures.
         fixed = {
             "max_steps": steps[-1],
             "keep_steps": steps,
@@ -104,7 +104,8 @@ class Study:
         }
         return self._job("dpo", self.folder / "start", self._pairs(training), training.name, fixed)
 
-    def measured(self, name: str) -> Path:
+    def measurement(self, name: str) -> Path:
+        """Return the file of a model's measured answers."""
         return self.folder / "measured" / f"{name}.jsonl"
 
     def _start(self) -> Path:
@@ -129,14 +130,14 @@ class Study:
             start,
             prompts,
             samples=settings.tries,
-            sampling=self.settings.sampling,
+            sampling=self.settings.sampling.sampling(),
             seed=self._seed("sample"),
             out=self.folder / "sampled.jsonl",
-            label=f"{self.task.name}, answers to make pairs of",
+            label=f"{self.task.name}, answers for pairs",
         )
         wrong = wrong_answers(self.task, prompts, sampled)
         for training in self.trainings:
-            # By the seed alone: the arms of one seed have the same prompts and rejected answers.
+            # Seeded without the arm, so that the arms of a seed have the same prompts and rejected answers.
             rng = self._rng("pairs", training.seed)
             write_rows(self._pairs(training), pair_rows(self.task, training.arm, wrong, settings.pairs, rng))
 
@@ -145,22 +146,22 @@ class Study:
             model,
             self._prompts(self.evaluation.split, self.evaluation.prompts),
             samples=self.evaluation.samples,
-            sampling=self.settings.sampling,
+            sampling=self.settings.sampling.sampling(),
             seed=self._seed("measure"),
-            out=self.measured(name),
+            out=self.measurement(name),
             label=f"{self.task.name}, {name}",
-            judge=self.task.measure,
+            measure=self.task.measure,
         )
 
-    def _prompts(self, split: Split, count: int) -> list[Asked]:
+    def _prompts(self, split: Split, count: int) -> list[TaskPrompt]:
         return self.task.prompts(split, count, self._rng("prompts", split))
 
     def _pairs(self, training: Training) -> Path:
         return self.folder / "pairs" / f"{training.name}.jsonl"
 
     def _job(self, kind: str, model: Path, data: Path, name: str, fixed: dict[str, Any]) -> Job:
-        given = self.settings.start.job if kind == "sft" else self.settings.preference.job
-        values = {"threads": 1, **given, **fixed}
+        keys = self.settings.start.job if kind == "sft" else self.settings.preference.job
+        values = {"threads": 1, **keys, **fixed}
         values |= {"kind": kind, "model": str(model), "data": [str(data)], "out": str(self.folder / name)}
         return parse_job(values, source=f"tasks.{self.task.name}.{'start' if kind == 'sft' else 'preference'}.job")
 

@@ -1,1 +1,1 @@
-"""Test-time scaling: what a budget buys, by every method, against the same drafts, decided by verifiers."""
+"""The study of test-time scaling: what a budget buys with each method, from the same drafts and by verifiers."""

@@ -1,4 +1,4 @@
-"""All that one run of the bench says, computed from its trials and times."""
+"""The findings of the bench, computed from its trials and times: curves, comparisons and ablations."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from spar_training.reports.intervals import Interval, interval
-from spar_training.studies.scaling.arms import ABLATION_BUDGET, DEFAULT_METHOD, REFERENCES, SAMPLED, Arm
+from spar_training.studies.scaling.arms import ABLATION_BUDGET, CONSENSUS_METHODS, DEFAULT_METHOD, REFERENCES, Arm
 from spar_training.studies.scaling.trial import Trial
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One arm at one budget. Shares of 1; what was spent is the mean of an answer.
+    """An arm at a budget: shares as fractions of 1, and mean costs per answer.
 
-    `strict` and `loose`: all constraints met, by the verifiers. `accepted` and `value`: what the judge says of the
-    same answers, at budget 0 too, where a server does not ask it (and is not charged for it here).
+    `strict` and `loose`: all constraints met, according to the verifiers. `accepted` and `value`: the judge's verdict
+    on the same answers, also at budget 0, where a server does not ask the judge and no cost is counted here.
     """
 
     arm: str
@@ -34,14 +34,14 @@ class Point:
 
     @property
     def self_deception(self) -> float:
-        """By how much the judge thinks better of the answers than the verifiers do."""
+        """By how much the share that the judge accepts exceeds the share that the verifiers accept."""
         return self.accepted.mean - self.strict.mean
 
 
-def by_prompt(trials: Sequence[Trial], figure: Callable[[Trial], float]) -> list[float]:
-    """The figure of each prompt, its seeds averaged, in the order of the prompts: what a bootstrap may resample.
+def prompt_means(trials: Sequence[Trial], figure: Callable[[Trial], float]) -> list[float]:
+    """Average the figure over the seeds of each prompt, in the order of the prompts, for the bootstrap to resample.
 
-    Seeds of one prompt are not independent of one another; prompts are.
+    Prompts are independent of each other, but the seeds of a prompt are not.
     """
     prompts: dict[int, list[float]] = defaultdict(list)
     for trial in trials:
@@ -54,33 +54,33 @@ def mean(values: Sequence[float]) -> float:
 
 
 def point(arm: str, trials: Sequence[Trial], budget: int) -> Point:
-    """The point of `trials`, which are one arm's.
+    """Compute the point of an arm's trials.
 
-    An answer that the judge has not seen (a greedy draft) has no opinion on it and counts in none.
+    An answer that was not judged (a greedy draft) is left out of `accepted` and `value`.
     """
-    spent = [trial.spent(budget) for trial in trials]
+    cost = [trial.cost(budget) for trial in trials]
     judged = [trial for trial in trials if trial.answer(budget).value is not None]
     return Point(
         arm=arm,
         budget=budget,
-        strict=interval(by_prompt(trials, lambda trial: trial.answer(budget).strict)),
-        loose=interval(by_prompt(trials, lambda trial: trial.answer(budget).loose)),
-        accepted=interval(by_prompt(judged, lambda trial: trial.answer(budget).accepted)),
+        strict=interval(prompt_means(trials, lambda trial: trial.answer(budget).strict)),
+        loose=interval(prompt_means(trials, lambda trial: trial.answer(budget).loose)),
+        accepted=interval(prompt_means(judged, lambda trial: trial.answer(budget).accepted)),
         value=mean([trial.answer(budget).value or 0.0 for trial in judged]),
-        calls=mean([one.calls for one in spent]),
-        tokens=mean([one.tokens for one in spent]),
-        judge_calls=mean([one.judge_calls for one in spent]),
-        judge_tokens=mean([one.judge_tokens for one in spent]),
-        nodes=mean([one.nodes for one in spent]),
+        calls=mean([one.calls for one in cost]),
+        tokens=mean([one.tokens for one in cost]),
+        judge_calls=mean([one.judge_calls for one in cost]),
+        judge_tokens=mean([one.judge_tokens for one in cost]),
+        nodes=mean([one.nodes for one in cost]),
     )
 
 
 def mean_tokens(trials: Sequence[Trial], budget: int) -> float:
-    return mean([trial.spent(budget).tokens for trial in trials])
+    return mean([trial.cost(budget).tokens for trial in trials])
 
 
 def mean_calls(trials: Sequence[Trial], budget: int) -> float:
-    return mean([trial.spent(budget).calls for trial in trials])
+    return mean([trial.cost(budget).calls for trial in trials])
 
 
 Axis = Literal["tokens", "calls", "budget"]
@@ -90,7 +90,7 @@ _MEANS: dict[str, Mean] = {"tokens": mean_tokens, "calls": mean_calls}
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A kind of best-of-N and its trials up to its `largest` budget."""
+    """A kind of best-of-N, with its trials up to its `largest` budget."""
 
     name: str
     trials: Sequence[Trial]
@@ -99,11 +99,11 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`difference` is the method's strict accuracy less that of best-of-N, paired by prompt.
+    """A comparison of a method with best-of-N; `difference` is the paired difference in strict accuracy.
 
-    `reference` is the kind of best-of-N and `reference_budget` its budget: the samples after the draft. `spent` and
-    `reference_spent` are both means on the axis. Where best-of-N at its largest budget spends less than the method,
-    `equal` is False: it could not be given as much.
+    `reference` is the kind of best-of-N and `reference_budget` its budget, the number of samples after the draft.
+    `cost` and `reference_cost` are means on the axis. `equal` is False if best-of-N costs less even at its largest
+    budget.
     """
 
     method: str
@@ -111,65 +111,65 @@ class Comparison:
     axis: Axis
     reference: str
     reference_budget: int
-    spent: float
-    reference_spent: float
+    cost: float
+    reference_cost: float
     equal: bool
     difference: Interval
 
     @property
     def n(self) -> int:
-        """Best-of-N's N: the most samples that it may draw, the draft among them."""
+        """Best-of-N's N: the maximum number of samples, including the draft."""
         return self.reference_budget + 1
 
     @property
     def verdict(self) -> Literal["method", "reference", "open"]:
-        """Who is ahead; open where the interval holds zero."""
+        """Which side is ahead; open if the interval contains zero."""
         if self.difference.low > 0:
             return "method"
         return "reference" if self.difference.high < 0 else "open"
 
 
 def compare(method: str, trials: Sequence[Trial], budget: int, reference: Reference, *, axis: Axis) -> Comparison:
-    """The method at `budget` against best-of-N at the smallest N whose mean on the axis is at least the method's.
+    """Compare the method at `budget` with best-of-N at the smallest N whose mean on the axis is at least the method's.
 
-    So best-of-N is never given less, and at most one sample more. On the axis "budget" both have the same.
+    So best-of-N never gets less, and at most one sample more. On the axis "budget" both have the same budget.
     """
     if axis == "budget":
-        theirs, spent, given = budget, float(budget), float(budget)
+        theirs, cost, reference_cost = budget, float(budget), float(budget)
     else:
         mean = _MEANS[axis]
-        spent = mean(trials, budget)
-        enough = (b for b in range(reference.largest + 1) if mean(reference.trials, b) >= spent)
+        cost = mean(trials, budget)
+        enough = (b for b in range(reference.largest + 1) if mean(reference.trials, b) >= cost)
         theirs = next(enough, reference.largest)
-        given = mean(reference.trials, theirs)
+        reference_cost = mean(reference.trials, theirs)
     return Comparison(
         method=method,
         budget=budget,
         axis=axis,
         reference=reference.name,
         reference_budget=theirs,
-        spent=spent,
-        reference_spent=given,
-        equal=given >= spent,
+        cost=cost,
+        reference_cost=reference_cost,
+        equal=reference_cost >= cost,
         difference=difference(trials, budget, reference.trials, theirs),
     )
 
 
 def difference(one: Sequence[Trial], budget: int, other: Sequence[Trial], other_budget: int) -> Interval:
-    """Strict accuracy of one less the other's, over the prompts and seeds that both have."""
+    """Return the difference in strict accuracy, paired over the prompts and seeds that both have."""
     common = {(trial.index, trial.seed) for trial in one} & {(trial.index, trial.seed) for trial in other}
-    ours = by_prompt([t for t in one if (t.index, t.seed) in common], lambda t: t.answer(budget).strict)
-    theirs = by_prompt([t for t in other if (t.index, t.seed) in common], lambda t: t.answer(other_budget).strict)
+    ours = prompt_means([t for t in one if (t.index, t.seed) in common], lambda t: t.answer(budget).strict)
+    theirs = prompt_means([t for t in other if (t.index, t.seed) in common], lambda t: t.answer(other_budget).strict)
     return interval([a - b for a, b in zip(ours, theirs, strict=True)])
 
 
-# The bar of early vote stop: this share of the judge's tokens saved, accuracy as before.
-SAVING_BAR: Final = 0.30
+# The target of early vote stop: the share of the judge's tokens to save at equal accuracy.
+SAVING_TARGET: Final = 0.30
 
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """`difference` in strict accuracy to the default search at its own budget; shares of 1."""
+    """A changed setting; `difference` is in strict accuracy from the default search, as a fraction of 1."""
 
     factor: str
     setting: str
@@ -179,7 +179,7 @@ class Ablation:
 
 @dataclass(frozen=True, slots=True)
 class VoteSaving:
-    """Early vote stop against asking all `votes`: the shares saved of the judge's tokens and calls."""
+    """The shares of the judge's tokens and calls that early vote stop saves compared with all `votes`."""
 
     votes: int
     tokens_saved: float
@@ -192,11 +192,11 @@ class VoteSaving:
 
     @property
     def met(self) -> bool:
-        return self.tokens_saved >= SAVING_BAR and self.equal_accuracy
+        return self.tokens_saved >= SAVING_TARGET and self.equal_accuracy
 
 
 def ablations(arms: Sequence[Arm], trials: Mapping[str, Sequence[Trial]]) -> list[Ablation]:
-    """Every ablation arm that has trials, and the default itself first."""
+    """Compute the ablations that have trials; the default comes first."""
     base = trials[DEFAULT_METHOD]
     default = point(DEFAULT_METHOD, base, ABLATION_BUDGET)
     rows = [Ablation("default", "", default, difference(base, ABLATION_BUDGET, base, ABLATION_BUDGET))]
@@ -209,7 +209,7 @@ def ablations(arms: Sequence[Arm], trials: Mapping[str, Sequence[Trial]]) -> lis
 
 
 def vote_savings(trials: Mapping[str, Sequence[Trial]]) -> list[VoteSaving]:
-    """What early stop saves for each number of votes that was run both ways."""
+    """Compute what early stop saves for each number of votes that was run with and without it."""
     budget = ABLATION_BUDGET
     savings: list[VoteSaving] = []
     for votes in (3, 5, 9):
@@ -237,10 +237,10 @@ Seconds = Mapping[str, Mapping[int, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """`points` are those of methods and oracles. `seconds` are means by arm and budget, empty where not timed.
+    """The bench's findings. `points` are those of methods and oracles; `seconds` are means, empty if not timed.
 
-    `repeated` is the share of prompts among whose samples any text occurs twice: what a majority of texts would need.
-    `judge` is how often the judge is right about drafts, on good ones and on bad ones.
+    `repeated` is the share of prompts with two equal samples, without which there is no majority of texts. `judge` is
+    the judge's accuracy on good drafts and on bad ones.
     """
 
     points: Sequence[Point]
@@ -258,8 +258,8 @@ class Findings:
         return sorted((one for one in self.points if one.arm == arm), key=lambda one: one.budget)
 
 
-def find(arms: Sequence[Arm], trials: Trials, seconds: Seconds, *, budgets: Sequence[int]) -> Findings:
-    """The findings at `budgets`; an arm's own largest budget bounds its line."""
+def analyze(arms: Sequence[Arm], trials: Trials, seconds: Seconds, *, budgets: Sequence[int]) -> Findings:
+    """Compute the findings at `budgets`; an arm's line ends at its own largest budget."""
     points = [
         point(arm.name, trials[arm.name], budget)
         for arm in arms
@@ -280,13 +280,13 @@ def find(arms: Sequence[Arm], trials: Trials, seconds: Seconds, *, budgets: Sequ
 
 
 def budgets_of(arm: Arm, budgets: Sequence[int]) -> list[int]:
-    """The budgets of an arm's line. Best-of-N has its own largest one, too."""
-    wanted = {budget for budget in budgets if budget <= arm.search.budget}
-    return sorted(wanted | ({arm.search.budget} if arm.name in REFERENCES or arm.greedy else set()))
+    """Return the budgets of an arm's line, which for best-of-N include its own largest one."""
+    shared = {budget for budget in budgets if budget <= arm.search.budget}
+    return sorted(shared | ({arm.search.budget} if arm.name in REFERENCES or arm.greedy else set()))
 
 
 def _comparisons(arms: Sequence[Arm], trials: Trials, budgets: Sequence[int]) -> list[Comparison]:
-    """Every refining method at every budget, against each kind of best-of-N at equal tokens, calls and budget."""
+    """Compare every refining method at every budget with each kind of best-of-N at equal tokens, calls and budget."""
     axes: tuple[Axis, ...] = ("tokens", "calls", "budget")
     references = [arm for name in REFERENCES for arm in arms if arm.name == name]
     return [
@@ -294,9 +294,9 @@ def _comparisons(arms: Sequence[Arm], trials: Trials, budgets: Sequence[int]) ->
         for axis in axes
         for reference in references
         for arm in arms
-        if arm.group == "main" and arm.name not in (*REFERENCES, *SAMPLED) and not arm.greedy
+        if arm.group == "main" and arm.name not in (*REFERENCES, *CONSENSUS_METHODS) and not arm.greedy
         for budget in budgets_of(arm, budgets)
-        # What a kind was not drawn for, it is not compared at.
+        # Only up to the budget that the kind was run at.
         if budget > 0 and (axis != "budget" or budget <= reference.search.budget)
     ]
 
@@ -306,17 +306,17 @@ def _reference(arm: Arm, trials: Trials) -> Reference:
 
 
 def _repeated(trials: Sequence[Trial]) -> Interval:
-    return interval(by_prompt(trials, lambda trial: any(step.outcome == "duplicate" for step in trial.steps)))
+    return interval(prompt_means(trials, lambda trial: any(step.outcome == "duplicate" for step in trial.steps)))
 
 
 def _judge(trials: Trials) -> tuple[Interval, Interval]:
-    """How often the judge is right about good drafts and about bad ones, over whatever searches judged them."""
+    """Return the judge's accuracy on good drafts and on bad ones, from any arm whose searches judged them all."""
     judged = next(
         (ours for ours in trials.values() if ours and all(trial.steps[0].value is not None for trial in ours)), []
     )
     good = [trial for trial in judged if trial.steps[0].strict]
     bad = [trial for trial in judged if not trial.steps[0].strict]
     return (
-        interval(by_prompt(good, lambda trial: trial.steps[0].accepted)),
-        interval(by_prompt(bad, lambda trial: not trial.steps[0].accepted)),
+        interval(prompt_means(good, lambda trial: trial.steps[0].accepted)),
+        interval(prompt_means(bad, lambda trial: not trial.steps[0].accepted)),
     )

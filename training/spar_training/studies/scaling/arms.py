@@ -1,4 +1,4 @@
-"""What is compared: each arm is one way to answer, run from the same drafts as every other."""
+"""The arms of the study: each is a way to answer, run from the same drafts as all others."""
 
 from __future__ import annotations
 
@@ -12,34 +12,33 @@ from spar_training.studies.scaling.baselines import Consensus
 Group = Literal["main", "oracle", "ablation"]
 Oracle = Literal["none", "judge", "refiner", "both"]
 
-# Best-of-N as the field has it, and the engine's own strategy, which stops when a sample is accepted.
+# Standard best-of-N, and the search strategy of that name, which stops when a sample is accepted.
 BEST_OF_ALL: Final = "best_of_n_all"
 BEST_OF_UNTIL: Final = "best_of_n"
-# What refining is compared with.
+# The methods that refinement is compared with.
 REFERENCES: Final = (BEST_OF_ALL, BEST_OF_UNTIL)
-# Methods besides the searches: by samples alone, without a judge.
-SAMPLED: Final[dict[str, Consensus]] = {"self_consistency": "majority", "similarity": "similar"}
-METHODS: Final = (*STRATEGIES, BEST_OF_ALL, *SAMPLED)
-# Without a judge every sample is drawn, whatever the ones before were like: so far, and no further.
-_SAMPLED_BUDGET: Final = 8
+# Methods without a judge, which choose among samples.
+CONSENSUS_METHODS: Final[dict[str, Consensus]] = {"self_consistency": "majority", "similarity": "similar"}
+METHODS: Final = (*STRATEGIES, BEST_OF_ALL, *CONSENSUS_METHODS)
+# Without a judge all samples are always drawn, so the budget is limited.
+_CONSENSUS_BUDGET: Final = 8
 # The method that oracles and ablations vary, and their budget.
 DEFAULT_METHOD: Final = "bfs"
 ABLATION_BUDGET: Final = 8
 
-# The engine awaits a level's siblings here, as the paper does: all that is generated is counted, and a smaller budget's
-# tree is the beginning of a larger one's. What `stop="first"` saves is one of the ablations, and so is what more trees
-# bring: a method is one tree of the paper's depth.
+# As in the paper, a search awaits all siblings of a level: all generated tokens are counted, and the tree of a smaller
+# budget is the beginning of a larger one's. A method is one tree of the paper's depth; `stop="first"` and deeper trees
+# are ablations.
 _BASE: Final = SearchConfig(stop="level", max_depth=PAPER_DEPTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """`search.budget` is the largest budget asked of this arm. `factor` is what an ablation varies, `setting` to what.
+    """A way to answer. `search.budget` is the arm's largest budget; an ablation sets `factor` to `setting`.
 
-    Instead of searching, `consensus` chooses among `search.budget` + 1 samples without a judge, and `judge_all` has
-    every one of them judged and takes the best. `greedy` drafts at temperature 0.
-    `checks` gives the search the prompt's own checks. A `live` arm is not served from the store: what it measures is a
-    matter of time.
+    Instead of searching, `consensus` chooses among `search.budget` + 1 samples without a judge, and `judge_all` judges
+    all of them and takes the best. `greedy` drafts at temperature 0. `checks` gives the search the prompt's own checks.
+    A `live` arm does not use cached completions, since it depends on timing.
     """
 
     name: str
@@ -56,35 +55,35 @@ class Arm:
 
     @property
     def nested(self) -> bool:
-        """Whether one run tells every smaller budget's outcome: no sibling is cancelled."""
+        """Whether one run covers every smaller budget, which holds if no sibling is cancelled."""
         return self.search.stop == "level"
 
 
 def main_arms(methods: Iterable[str], *, budget: int, best_of: int, best_of_all: int) -> list[Arm]:
-    """One arm for each method at the largest budget.
+    """Build an arm for each method at the largest budget.
 
-    Best-of-N, with which others are compared, has its own: `best_of` if that is larger where it stops at the first
-    accepted sample, `best_of_all` where every sample is drawn and judged, which costs all of them each time.
+    Best-of-N, with which the others are compared, has its own: at least `best_of` for the kind that stops at the first
+    accepted sample, and `best_of_all` for the kind that always draws and judges every sample.
     """
     arms = [Arm(name="greedy", group="main", search=replace(_BASE, budget=0), greedy=True)]
     for method in methods:
-        if method in SAMPLED:
-            search = replace(_BASE, budget=min(budget, _SAMPLED_BUDGET))
-            arms.append(Arm(name=method, group="main", search=search, consensus=SAMPLED[method]))
+        if method in CONSENSUS_METHODS:
+            search = replace(_BASE, budget=min(budget, _CONSENSUS_BUDGET))
+            arms.append(Arm(name=method, group="main", search=search, consensus=CONSENSUS_METHODS[method]))
             continue
         if method == BEST_OF_ALL:
             arms.append(Arm(name=method, group="main", search=replace(_BASE, budget=best_of_all), judge_all=True))
             continue
-        # Ablations are compared with the default method at their own budget, whatever the curves' budgets are.
-        least = {BEST_OF_UNTIL: best_of, DEFAULT_METHOD: ABLATION_BUDGET}.get(method, 0)
-        largest = max(budget, least)
+        # Ablations are compared with the default method at their own budget, whatever the budgets of the curves.
+        minimum = {BEST_OF_UNTIL: best_of, DEFAULT_METHOD: ABLATION_BUDGET}.get(method, 0)
+        largest = max(budget, minimum)
         arms.append(Arm(name=method, group="main", search=replace(_BASE, algorithm=method, budget=largest)))
     return arms
 
 
 def oracle_arms(*, budget: int) -> list[Arm]:
-    """The same searches with a perfect judge, a perfect refiner, and both."""
-    wanted: list[tuple[str, Oracle]] = [
+    """Build arms that search with a perfect judge, a perfect refiner, or both."""
+    variants: list[tuple[str, Oracle]] = [
         (DEFAULT_METHOD, "judge"),
         (DEFAULT_METHOD, "refiner"),
         (DEFAULT_METHOD, "both"),
@@ -97,12 +96,12 @@ def oracle_arms(*, budget: int) -> list[Arm]:
             search=replace(_BASE, algorithm=method, budget=budget),
             oracle=oracle,
         )
-        for method, oracle in wanted
+        for method, oracle in variants
     ]
 
 
 def ablation_arms(*, deep: int) -> list[Arm]:
-    """One thing changed at a time, around breadth first at budget 8; the last is a deeper tree, of budget `deep`."""
+    """Build arms that change one setting of breadth first at budget 8; the last are deeper trees of budget `deep`."""
     base = replace(_BASE, algorithm=DEFAULT_METHOD, budget=ABLATION_BUDGET)
     arms = [
         _ablation("votes", f"{votes}{'' if early else ', all asked'}", votes=votes, early_vote_stop=early)

@@ -1,4 +1,4 @@
-"""`spar bench scaling`: play, time, compute, and write the result and its report."""
+"""`spar bench scaling`: run and time the arms, compute the findings, and write the result and its report."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from spar_training.pipeline.progress import item_progress
 from spar_training.reports.page import to_markdown, write_report
 from spar_training.reports.result import write_result
 from spar_training.storage.files import Row, read_rows, write_text
-from spar_training.studies.scaling.analysis import find
+from spar_training.studies.scaling.analysis import analyze
 from spar_training.studies.scaling.arms import DEFAULT_METHOD, METHODS, Arm, ablation_arms, main_arms, oracle_arms
-from spar_training.studies.scaling.grid import TEMPLATES, by_arm, fingerprint, play_all, player, plays
+from spar_training.studies.scaling.grid import TEMPLATES, by_arm, fingerprint, grid_items, open_runner, run_grid
 from spar_training.studies.scaling.player import Backends
 from spar_training.studies.scaling.report import to_report, to_result
 from spar_training.studies.scaling.sources import Embedded, Served, Source
-from spar_training.studies.scaling.timing import Times, time_all, timed
+from spar_training.studies.scaling.timing import Times, time_all, timing_items
 from spar_training.world.prompt import Split
 
-# Timed besides the methods: what each saves is time, too.
+# Ablations that are timed along with the methods, since they save time.
 _TIMED_ABLATIONS: Final = ("stop=first", "votes=5, all asked", "checks=on")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The command's options. `timed` prompts are timed, one search at a time; 0 for none.
+    """The command's options. `timed` is the number of prompts that are timed, one search at a time; 0 for none.
 
-    The models are those of `served`, or else of the folder `pair`, or else the shipped pair. Without
-    `templates` a folder gets those of the small pair, and a served pair the default ones, as the server does.
+    The models are those of `served`, or else of the folder `pair`, or else the shipped pair. Without `templates`, a
+    folder gets those of the small pair, and a served pair the server's default.
     """
 
     pair: Path | None
@@ -55,23 +55,22 @@ class Options:
     served: Served | None = None
     templates: str | None = None
 
-    def checked(self) -> Options:
-        """The same options.
+    def validate(self) -> None:
+        """Check the options.
 
         Raises:
-            ConfigError: one is wrong; names it.
+            ConfigError: an option is invalid; names it.
         """
         if self.served and self.pair:
-            raise ConfigError("--pair and --url: give one of them; what is measured is a folder, or models by URL")
+            raise ConfigError("--pair and --url: give one of them, to measure either a folder or models by URL")
         if self.served and self.oracles:
-            raise ConfigError("--oracles: perfect halves need a folder, whose tokenizer counts their tokens; drop it")
+            raise ConfigError("--oracles: needs a folder, whose tokenizer counts the oracles' tokens; drop the option")
         if self.split not in get_args(Split):
             raise ConfigError(f"--split {self.split}: choose one of {', '.join(get_args(Split))}")
         if unknown := [method for method in self.methods if method not in METHODS]:
-            raise ConfigError(f"--methods {unknown[0]}: choose of {', '.join(METHODS)}")
+            raise ConfigError(f"--methods {unknown[0]}: choose from {', '.join(METHODS)}")
         if not self.budgets or min(self.budgets) < 0:
             raise ConfigError("--budgets: give whole numbers of at least 0, for example 0,1,2,4,8")
-        return self
 
     @property
     def template_set(self) -> str:
@@ -86,7 +85,7 @@ class Options:
 
 
 def quick(options: Options) -> Options:
-    """The same bench in a minute or two: fewer prompts, one seed, small budgets."""
+    """Reduce the bench to a minute or two: fewer prompts, one seed, small budgets."""
     return replace(
         options,
         prompts=min(options.prompts, 40),
@@ -99,19 +98,19 @@ def quick(options: Options) -> Options:
 
 
 def run(options: Options, *, command: str) -> None:
-    """Run, or resume, the bench; `command` is how it was called.
+    """Run or resume the bench; `command` is the command line to show in the report.
 
     Raises:
-        ConfigError: an option is wrong, or there is no pair in the folder.
+        ConfigError: an option is invalid, or the folder does not hold a pair.
         DataError: a file cannot be written or read.
     """
-    options = options.checked()
+    options.validate()
     console = Console()
-    source = asyncio.run(options.served.reached()) if options.served else Embedded(options.pair)
-    trials = by_arm(options.arms, asyncio.run(_played(options, source)))
-    times = Times.read(asyncio.run(_timed(options, source))) if options.timed else None
+    source = asyncio.run(options.served.connect()) if options.served else Embedded(options.pair)
+    trials = by_arm(options.arms, asyncio.run(_run_trials(options, source)))
+    times = Times.from_rows(asyncio.run(_run_timing(options, source))) if options.timed else None
     console.print("computing intervals")
-    findings = find(options.arms, trials, times.seconds if times else {}, budgets=options.budgets)
+    findings = analyze(options.arms, trials, times.seconds if times else {}, budgets=options.budgets)
     config = {
         "prompts": options.prompts,
         "split": options.split,
@@ -138,41 +137,44 @@ def run(options: Options, *, command: str) -> None:
     console.print(f"{options.out / 'result.json'}, {options.out / 'report.html'}", soft_wrap=True, markup=False)
 
 
-async def _played(options: Options, source: Source) -> list[Row]:
-    """Every arm on every prompt and seed."""
+async def _run_trials(options: Options, source: Source) -> list[Row]:
+    """Run every arm on every prompt and seed, unless that was done before."""
     split: Any = options.split
-    items = plays(options.arms, split=split, prompts=options.prompts, seeds=options.seeds)
+    items = grid_items(options.arms, split=split, prompts=options.prompts, seeds=options.seeds)
     name = fingerprint(
-        options.arms, split=split, prompts=options.prompts, seeds=options.seeds, **_asked(options, source)
+        options.arms, split=split, prompts=options.prompts, seeds=options.seeds, **_model_fields(options, source)
     )
     out = options.out / f"trials-{name}.jsonl"
     if out.exists():
         return list(read_rows(out, needs=("id",)))
     templates = load_templates(options.template_set)
-    with CompletionStore(options.out / "completions.sqlite") as store, item_progress("searches") as tell:
+    with CompletionStore(options.out / "completions.sqlite") as store, item_progress("searches") as on_progress:
         async with (
-            source.opened(searches=len(items)) as pair,
-            player(pair, store, templates=templates, split=split, prompts=options.prompts) as playing,
+            source.open(searches=len(items)) as pair,
+            open_runner(pair, store, templates=templates, split=split, prompts=options.prompts) as runner,
         ):
-            return await play_all(playing, items, out=out, tell=tell)
+            return await run_grid(runner, items, out=out, on_progress=on_progress)
 
 
-async def _timed(options: Options, source: Source) -> list[Row]:
-    """The methods on the first prompts, one search at a time."""
+async def _run_timing(options: Options, source: Source) -> list[Row]:
+    """Time the methods on the first prompts, one search at a time, unless that was done before."""
     split: Any = options.split
     arms = [arm for arm in options.arms if arm.group == "main" or arm.name in _TIMED_ABLATIONS]
-    items = timed(arms, split=split, prompts=min(options.timed, options.prompts), budgets=options.budgets)
-    name = fingerprint(arms, split=split, prompts=options.timed, budgets=options.budgets, **_asked(options, source))
+    items = timing_items(arms, split=split, prompts=min(options.timed, options.prompts), budgets=options.budgets)
+    name = fingerprint(
+        arms, split=split, prompts=options.timed, budgets=options.budgets, **_model_fields(options, source)
+    )
     out = options.out / f"seconds-{name}.jsonl"
     if out.exists():
         return list(read_rows(out, needs=("id",)))
-    with item_progress("one at a time") as tell:
-        async with source.opened(searches=None) as pair:
+    with item_progress("one at a time") as on_progress:
+        async with source.open(searches=None) as pair:
             models = Backends(actor=pair.actor, judge=pair.refiner, refiner=pair.refiner)
-            return await time_all(models, load_templates(options.template_set), items, out=out, tell=tell)
+            templates = load_templates(options.template_set)
+            return await time_all(models, templates, items, out=out, on_progress=on_progress)
 
 
-def _asked(options: Options, source: Source) -> dict[str, object]:
-    """What a run's rows depend on besides its arms and its prompts."""
-    asked: dict[str, object] = {"weights": source.identities}
-    return asked if options.template_set == TEMPLATES else {**asked, "templates": options.template_set}
+def _model_fields(options: Options, source: Source) -> dict[str, object]:
+    """Return the part of the fingerprint that identifies the models and templates."""
+    fields: dict[str, object] = {"weights": source.identities}
+    return fields if options.template_set == TEMPLATES else {**fields, "templates": options.template_set}

@@ -1,4 +1,7 @@
-"""Perfect halves of a pair, so that one sees which half to improve: a judge that verifies, a refiner that repairs."""
+"""Oracles in place of a pair's judge or refiner, and the verifiers' verdicts.
+
+A judge that verifies and a refiner that repairs show which half of a pair to improve.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,13 @@ from spar_training.world.example import Example, draw_example
 from spar_training.world.prompt import Prompt, Split
 from spar_training.world.repair import repair
 
-# Texts that no template holds, to find the template's own words around its slots.
+# Texts that do not occur in templates, to find the parts of a template around its slots.
 _INSTRUCTION, _RESPONSE = "\x00instruction\x00", "\x00response\x00"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What one chat asks for: a judgement of `response`, or its refinement."""
+class ChatRequest:
+    """The request of a chat: a judgement of `response`, or its refinement."""
 
     example: Example
     response: str
@@ -31,7 +34,7 @@ class Asked:
 
 
 class ChatReader:
-    """Knows the examples whose chats it reads, by their prompts' texts."""
+    """Parses the chats of known examples, which it finds by their prompts' texts."""
 
     def __init__(self, templates: Templates, examples: Iterable[Example]) -> None:
         self._examples = {example.prompt.text: example for example in examples}
@@ -40,31 +43,31 @@ class ChatReader:
         self._middle, _, self._tail = rest.partition(_RESPONSE)
         self._refine = templates.refine((Message("user", "x"),), "x", "x")[-1].text
 
-    def read(self, messages: Sequence[Message]) -> Asked | None:
-        """What is asked; None for a chat that is neither, or about no known prompt."""
+    def parse(self, messages: Sequence[Message]) -> ChatRequest | None:
+        """Parse a chat; None if it is neither a judgement nor a refinement, or its prompt is unknown."""
         text = messages[0].text
         if not (text.startswith(self._head) and text.endswith(self._tail)):
             return None
         body = text[len(self._head) : len(text) - len(self._tail)]
-        place = body.find(self._middle)
-        # A prompt may hold the words between the slots itself.
-        while place >= 0:
-            example = self._examples.get(body[:place])
+        index = body.find(self._middle)
+        # A prompt may itself contain the words between the slots.
+        while index >= 0:
+            example = self._examples.get(body[:index])
             if example is not None:
                 refine = len(messages) == 3 and messages[2].text == self._refine
-                return Asked(example, body[place + len(self._middle) :], refine)
-            place = body.find(self._middle, place + 1)
+                return ChatRequest(example, body[index + len(self._middle) :], refine)
+            index = body.find(self._middle, index + 1)
         return None
 
 
-# Tokens of a text, as the model that it stands in for would count them.
-Count = Callable[[str], int]
+# Counts a text's tokens like the model that the oracle replaces.
+TokenCounter = Callable[[str], int]
 
 
 class _Oracle(NonStreamingBackend):
-    """Answers what it knows the truth of and leaves the rest to `inner`."""
+    """Answers the requests that it knows, and forwards the others to `inner`."""
 
-    def __init__(self, inner: Backend, chats: ChatReader, *, count: Count) -> None:
+    def __init__(self, inner: Backend, chats: ChatReader, *, count: TokenCounter) -> None:
         self._inner = inner
         self._chats = chats
         self._count = count
@@ -74,14 +77,14 @@ class _Oracle(NonStreamingBackend):
         return self._inner.model
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        asked = self._chats.read(messages)
-        reply = self._reply(asked, sampling) if asked else None
+        request = self._chats.parse(messages)
+        reply = self._reply(request, sampling) if request else None
         if reply is None:
             return await self._inner.complete(messages, sampling)
         prompt = sum(self._count(message.text) for message in messages)
         return Completion(reply, "stop", Usage(prompt, self._count(reply)))
 
-    def _reply(self, asked: Asked, sampling: Sampling) -> str | None:
+    def _reply(self, request: ChatRequest, sampling: Sampling) -> str | None:
         raise NotImplementedError
 
     async def aclose(self) -> None:
@@ -89,34 +92,34 @@ class _Oracle(NonStreamingBackend):
 
 
 class OracleJudge(_Oracle):
-    """Judges by the prompt's own checks and writes the true critique; `inner` refines by it."""
+    """Judges by the prompt's own checks and writes the ground-truth critique; `inner` refines by it."""
 
-    def _reply(self, asked: Asked, sampling: Sampling) -> str | None:
-        return None if asked.refine else write_critique(asked.example.prompt.checks, asked.response)
+    def _reply(self, request: ChatRequest, sampling: Sampling) -> str | None:
+        return None if request.refine else write_critique(request.example.prompt.checks, request.response)
 
 
 class OracleRefiner(_Oracle):
-    """Mends whatever fails by the smallest true edits, whatever the critique says; `inner` judges.
+    """Repairs whatever fails by the smallest edits, whatever the critique says; `inner` judges.
 
-    A text that the small edits do not mend is replaced by the prompt's reference answer, which passes.
+    A text that small edits cannot repair is replaced by the prompt's reference answer, which passes.
     """
 
-    def _reply(self, asked: Asked, sampling: Sampling) -> str | None:
-        if not asked.refine:
+    def _reply(self, request: ChatRequest, sampling: Sampling) -> str | None:
+        if not request.refine:
             return None
-        example = asked.example
-        mended = repair(example.prompt, asked.response, random.Random(sampling.seed)) or example.reference.render()
-        return f"[[start]]\n{mended}\n[[end]]"
+        example = request.example
+        repaired = repair(example.prompt, request.response, random.Random(sampling.seed)) or example.reference.render()
+        return f"[[start]]\n{repaired}\n[[end]]"
 
 
 class Truth:
-    """Verdicts by prompt and text."""
+    """The verifiers' verdicts, cached by prompt and text."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], tuple[bool, bool]] = {}
 
-    def of(self, prompt: Prompt, text: str) -> tuple[bool, bool]:
-        """Whether `text` meets all constraints, strictly and loosely. Nothing said meets none."""
+    def verdicts(self, prompt: Prompt, text: str) -> tuple[bool, bool]:
+        """Return whether `text` meets all constraints, strictly and loosely. An empty text meets none."""
         if not text:
             return (False, False)
         key = (prompt.text, text)
@@ -128,5 +131,5 @@ class Truth:
 
 @lru_cache(maxsize=4096)
 def prompt_of(split: Split, index: int) -> Prompt:
-    """The split's prompt. Finding one that can be answered takes milliseconds, and every arm asks for it."""
+    """Return a prompt of the split. Drawing one takes milliseconds, and every arm needs it."""
     return draw_example(split, index).prompt

@@ -1,4 +1,4 @@
-"""Play one arm on one prompt and seed."""
+"""Run one arm on one prompt and seed."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from spar_core.seeds import derive_seed
 from spar_core.types import Message, Sampling
 from spar_training.evals.world.evaluation import ACTOR_SAMPLING, CALL_SAMPLING
 from spar_training.studies.scaling.arms import Arm
-from spar_training.studies.scaling.baselines import CHOOSERS, draw_all, sample_seeds
+from spar_training.studies.scaling.baselines import CHOOSERS, draw_and_judge, sample_seeds
 from spar_training.studies.scaling.oracle import Truth, prompt_of
-from spar_training.studies.scaling.trial import Trial, drawn_trial, sampled_steps, to_trial
+from spar_training.studies.scaling.trial import Trial, samples_trial, to_trial, unjudged_steps
 from spar_training.world.prompt import Prompt, Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextJudge(Judge):
-    """Votes as `Judge` does, from random streams that belong to (`seed`, the response).
+    """A judge whose votes are seeded by (`seed`, the response).
 
-    Every method, budget and ablation that meets the same text under the same seed hears the same votes: common random
-    numbers, so a paired difference holds no noise of judging one text twice. Within one search nothing changes, since
-    a search judges a text once.
+    Every method, budget and ablation that judges the same text with the same seed gets the same votes. These common
+    random numbers keep the noise of judging a text twice out of paired differences. Within a search nothing changes,
+    since a search judges a text only once.
     """
 
     seed: int
@@ -48,7 +48,7 @@ class TextJudge(Judge):
         budget: Budget | None = None,
         on_vote: Callable[[Vote], None] | None = None,
     ) -> Judgement:
-        # Not super(): a dataclass with slots is another class than the one that super() would look up.
+        # Not super(), which fails in a dataclass with slots, since the decorator creates a new class.
         return await Judge.judge(
             self,
             conversation,
@@ -62,7 +62,7 @@ class TextJudge(Judge):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One prompt of the split under one seed: what every arm is played on."""
+    """A prompt of the split with a seed; every arm runs on every cell."""
 
     split: Split
     index: int
@@ -79,7 +79,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backends:
-    """The backend of each role. An arm's votes and threshold make a judge of one, trial by trial."""
+    """The backend of each role. A judge with the arm's votes and threshold is built for each trial."""
 
     actor: Backend
     judge: Backend
@@ -87,33 +87,37 @@ class Backends:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Player:
-    """`models` answers the arms by their oracle ("none", ...), `live` those that must not come from a store."""
+class TrialRunner:
+    """Runs arms on cells.
+
+    `models` holds the models by the arm's oracle ("none", ...); `live` are the models of arms that must not use cached
+    completions.
+    """
 
     models: dict[str, Backends]
     live: Backends
     templates: Templates
     truth: Truth = field(default_factory=Truth)
 
-    async def play(self, arm: Arm, cell: Cell) -> Trial:
-        """One trial.
+    async def run(self, arm: Arm, cell: Cell) -> Trial:
+        """Run an arm on a cell.
 
         Raises:
-            BackendError: there is no draft, or not every sample that an arm without a search draws.
+            BackendError: the draft failed, or a sample of an arm without a search.
         """
         if arm.consensus != "none":
             return await self._sample(arm, cell)
         if arm.judge_all:
             return await self._judge_all(arm, cell)
-        begun: list[Path] = []
-        made: dict[Path, int] = {}
+        started: list[Path] = []
+        refinement_tokens: dict[Path, int] = {}
 
-        def hear(event: Event) -> None:
+        def on_event(event: Event) -> None:
             match event:
                 case Expanding(path):
-                    begun.append(path)
+                    started.append(path)
                 case Refined(path, refinement):
-                    made[path] = refinement.usage.completion_tokens
+                    refinement_tokens[path] = refinement.usage.completion_tokens
 
         prompt = cell.prompt
         models = self.live if arm.live else self.models[arm.oracle]
@@ -122,23 +126,23 @@ class Player:
             models = replace(models, judge=meters[0], refiner=meters[1])
         else:
             models = replace(models, actor=OrderedBackend(models.actor), refiner=OrderedBackend(models.refiner))
-        result = await search(arm, cell, prompt, models, self.templates, hear)
-        # A cancelled node that never began made no call.
-        begun += [node.path for node in result.tree if node.path and node.path not in begun]
+        result = await search(arm, cell, prompt, models, self.templates, on_event)
+        # A node that was cancelled before it started made no call.
+        started += [node.path for node in result.tree if node.path and node.path not in started]
         return to_trial(
             prompt,
             result,
             truth=self.truth,
             index=cell.index,
             seed=cell.seed,
-            begun=begun,
-            made=made,
+            started=started,
+            refinement_tokens=refinement_tokens,
             nested=arm.nested,
             cancelled_tokens=sum(meter.lost_tokens for meter in meters),
         )
 
     async def _sample(self, arm: Arm, cell: Cell) -> Trial:
-        """The draft and samples that best-of-N would draw too, and which of the first b + 1 of them agree best."""
+        """Draw the same samples as best-of-N, and choose the consensus of the first b + 1 for each budget b."""
         prompt, seeds = cell.prompt, sample_seeds(cell.search_seed, arm.search.budget)
         conversation = (Message("user", prompt.text),)
         actor = self.models["none"].actor
@@ -147,18 +151,18 @@ class Player:
         texts = [sample.text for sample in samples]
         choose = CHOOSERS[arm.consensus]
         best = tuple(choose(texts[: 1 + budget]) for budget in range(len(texts)))
-        return Trial(cell.index, cell.seed, sampled_steps(prompt, samples, self.truth), best)
+        return Trial(cell.index, cell.seed, unjudged_steps(prompt, samples, self.truth), best)
 
     async def _judge_all(self, arm: Arm, cell: Cell) -> Trial:
         models = self.models["none"]
         models = replace(models, actor=OrderedBackend(models.actor))
         nodes = await sample_and_judge(arm, cell, models, self.templates)
-        return drawn_trial(cell.prompt, nodes, truth=self.truth, index=cell.index, seed=cell.seed)
+        return samples_trial(cell.prompt, nodes, truth=self.truth, index=cell.index, seed=cell.seed)
 
 
 async def sample_and_judge(arm: Arm, cell: Cell, models: Backends, templates: Templates) -> list[Node]:
-    """The draft and samples of an arm that judges all of them."""
-    return await draw_all(
+    """Draw and judge all samples of an arm that judges all of them."""
+    return await draw_and_judge(
         (Message("user", cell.prompt.text),),
         actor=models.actor,
         judge=_judge(arm, cell, models, templates),
@@ -174,9 +178,9 @@ async def search(
     prompt: Prompt,
     models: Backends,
     templates: Templates,
-    hear: Emit = lambda event: None,
+    on_event: Emit = lambda event: None,
 ) -> SearchResult:
-    """The arm's search from the cell's draft; `hear` is told its events."""
+    """Run the arm's search from the cell's draft; `on_event` receives its events."""
     seed = cell.search_seed
     sampling = Sampling(temperature=0, max_tokens=ACTOR_SAMPLING.max_tokens) if arm.greedy else ACTOR_SAMPLING
     searcher = Searcher(
@@ -189,7 +193,7 @@ async def search(
         actor_sampling=replace(sampling, seed=derive_seed(seed, "draft")),
         checks=prompt.checks if arm.checks else (),
     )
-    return await searcher.run((Message("user", prompt.text),), emit=hear)
+    return await searcher.run((Message("user", prompt.text),), emit=on_event)
 
 
 def _judge(arm: Arm, cell: Cell, models: Backends, templates: Templates) -> TextJudge:

@@ -1,11 +1,11 @@
-"""The report's sentences: what the findings say, computed, whoever comes out ahead."""
+"""The report's sentences, computed from the findings, whichever side is ahead."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from spar_training.reports.intervals import Interval
-from spar_training.studies.scaling.analysis import SAVING_BAR, Axis, Comparison, Findings, VoteSaving
+from spar_training.studies.scaling.analysis import SAVING_TARGET, Axis, Comparison, Findings, VoteSaving
 from spar_training.studies.scaling.arms import ABLATION_BUDGET, DEFAULT_METHOD, REFERENCES
 
 NAMES = {
@@ -26,20 +26,20 @@ NAMES = {
 
 
 def method_name(arm: str) -> str:
-    """The name of a method's arm in a report; that of an algorithm from another package is its own."""
+    """Return the name of a method's arm in a report; an algorithm from another package has its own name."""
     return NAMES.get(arm, arm.replace("_", " "))
 
 
-# What each kind of best-of-N is, in a sentence.
+# Names of the kinds of best-of-N within a sentence.
 KINDS = {
     "best_of_n_all": "best-of-N (all N drawn and judged)",
     "best_of_n": "best-of-N that stops at the first accepted",
 }
-KINDS_TOLD = (
-    "Best-of-N as the field has it draws N samples, judges every one, and answers with the one of the highest share of "
-    "Yes; the earliest of equals. The server's own `best_of_n` judges a few samples at a time and stops once one is "
-    "accepted, as a search does. Both draw the same samples and hear the same votes, with the early vote stop of all "
-    "methods: it leaves the share few values, so ties are common."
+KINDS_EXPLANATION = (
+    "Standard best-of-N draws N samples, judges every one, and answers with the one that has the highest share of Yes "
+    "votes, or the first of several. The server's own `best_of_n` judges a few samples at a time and stops once one is "
+    "accepted, as a search does. Both draw the same samples and get the same votes. As in all methods, votes stop "
+    "early, which leaves the share few possible values, so ties are common."
 )
 
 
@@ -48,11 +48,11 @@ def percent(value: Interval) -> str:
 
 
 def summary(findings: Findings) -> str:
-    """The run in a paragraph."""
+    """Summarize the findings in a paragraph."""
     sentences: list[str] = []
     sample, greedy = findings.at(DEFAULT_METHOD, 0), findings.at("greedy", 0)
     if sample:
-        sentences.append(f"One sample meets all constraints of {percent(sample.strict)} percent of the prompts.")
+        sentences.append(f"One sample meets all constraints in {percent(sample.strict)} percent of the prompts.")
     if greedy:
         sentences.append(f"Greedy decoding: {percent(greedy.strict)}.")
     budgets = {c.budget for c in findings.comparisons if c.method == DEFAULT_METHOD}
@@ -60,10 +60,10 @@ def summary(findings: Findings) -> str:
     if searched := findings.at(DEFAULT_METHOD, budget):
         sentences.append(
             f"Breadth first with budget {budget}: {percent(searched.strict)}, "
-            f"for {searched.tokens:.0f} tokens and {searched.calls:.1f} calls an answer."
+            f"for {searched.tokens:.0f} tokens and {searched.calls:.1f} calls per answer."
         )
     sentences += [
-        _against(one)
+        _comparison_sentence(one)
         for one in findings.comparisons
         if (one.method, one.budget, one.axis) == (DEFAULT_METHOD, budget, "tokens")
     ]
@@ -71,41 +71,41 @@ def summary(findings: Findings) -> str:
     return " ".join(sentences)
 
 
-def _against(comparison: Comparison) -> str:
-    given = "equal tokens" if comparison.equal else "the most tokens that it ever spends"
-    least = "the smallest that spends as much" if comparison.equal else "its largest"
+def _comparison_sentence(comparison: Comparison) -> str:
+    tokens = "equal tokens" if comparison.equal else "its largest number of tokens"
+    choice = "the smallest that spends as much" if comparison.equal else "its largest"
     return (
-        f"Against {KINDS[comparison.reference]} at {given} (N = {comparison.n}, {least}: "
-        f"{comparison.reference_spent:.0f} tokens): {comparison.difference.signed()} points, "
-        f"{_STANDS[comparison.verdict]}."
+        f"Compared with {KINDS[comparison.reference]} at {tokens} (N = {comparison.n}, {choice}: "
+        f"{comparison.reference_cost:.0f} tokens): {comparison.difference.signed()} points, "
+        f"{_VERDICTS[comparison.verdict]}."
     )
 
 
-_STANDS = {"method": "ahead", "reference": "best-of-N is ahead", "open": "no difference shown"}
+_VERDICTS = {"method": "ahead", "reference": "best-of-N is ahead", "open": "no difference shown"}
 
 
 def _wins(comparisons: Sequence[Comparison]) -> list[str]:
-    """One sentence for each kind of best-of-N: where it is ahead, at equal anything."""
-    told: list[str] = []
+    """Say in one sentence for each kind of best-of-N where it is ahead, on any axis."""
+    sentences: list[str] = []
     for kind in dict.fromkeys(c.reference for c in comparisons):
-        places = [
+        wins_by_axis = [
             f"at equal {axis} against {wins}"
             for axis in dict.fromkeys(c.axis for c in comparisons)
-            if (wins := _listed([c for c in comparisons if (c.axis, c.reference) == (axis, kind)], "reference"))
+            if (wins := _list_budgets([c for c in comparisons if (c.axis, c.reference) == (axis, kind)], "reference"))
         ]
-        told.append(f"{KINDS[kind][0].upper()}{KINDS[kind][1:]} wins {'; '.join(places) or 'nowhere'}.")
-    return told
+        sentences.append(f"{KINDS[kind][0].upper()}{KINDS[kind][1:]} wins {'; '.join(wins_by_axis) or 'nowhere'}.")
+    return sentences
 
 
 def where_best_of_n_wins(comparisons: Sequence[Comparison], *, axes: Sequence[Axis]) -> str:
-    """One sentence for each axis and kind of best-of-N: where it wins, and where it loses."""
+    """Say in one sentence for each axis and kind of best-of-N where it wins and where it loses."""
     sentences: list[str] = []
     for axis in axes:
         for kind in dict.fromkeys(c.reference for c in comparisons):
             ours = [c for c in comparisons if (c.axis, c.reference) == (axis, kind)]
             if not ours:
                 continue
-            wins, losses = _listed(ours, "reference"), _listed(ours, "method")
+            wins, losses = _list_budgets(ours, "reference"), _list_budgets(ours, "method")
             sentences.append(
                 f"At equal {axis}, {KINDS[kind]} wins {f'against {wins}' if wins else 'nowhere'} "
                 f"and loses {f'against {losses}' if losses else 'nowhere'}; "
@@ -114,8 +114,8 @@ def where_best_of_n_wins(comparisons: Sequence[Comparison], *, axes: Sequence[Ax
     return " ".join(sentences)
 
 
-def _listed(comparisons: Sequence[Comparison], verdict: str) -> str:
-    """`breadth first at budget 1, 2`, method by method."""
+def _list_budgets(comparisons: Sequence[Comparison], verdict: str) -> str:
+    """List the comparisons with this verdict by method, as `breadth first at budget 1, 2`."""
     methods = dict.fromkeys(c.method for c in comparisons)
     parts: list[str] = []
     for method in methods:
@@ -129,8 +129,8 @@ def saving(one: VoteSaving) -> str:
     equal = "no difference in accuracy shown" if one.equal_accuracy else "accuracy differs"
     return (
         f"{one.votes} votes: {100 * one.tokens_saved:.1f}% of the judge's tokens and {100 * one.calls_saved:.1f}% of "
-        f"its calls saved, accuracy {one.difference.signed()} points ({equal}); the bar of {100 * SAVING_BAR:.0f}% is "
-        f"{'met' if one.met else 'missed'}."
+        f"its calls saved, accuracy {one.difference.signed()} points ({equal}); the target of "
+        f"{100 * SAVING_TARGET:.0f}% is {'met' if one.met else 'missed'}."
     )
 
 
@@ -138,17 +138,17 @@ def self_consistency(findings: Findings) -> str:
     if findings.repeated is None:
         return ""
     return (
-        "Self-consistency takes the majority of final answers, and free texts have a majority only where samples "
-        f"repeat: any text occurs twice among the samples of {percent(findings.repeated)} percent of the prompts. "
-        "Elsewhere the most common text is simply the first, so its line is that of one sample, at more cost. The most "
-        "similar sample (highest overlap of words with the others) is the consensus that free text admits; it asks no "
-        "judge, so it cannot know which constraint was missed. Both draw all their samples, up to budget 8, are not "
-        "timed, and stand in the table only."
+        "Self-consistency takes the majority of final answers, and free-form texts have a majority only where samples "
+        f"repeat: a text occurs twice among the samples of {percent(findings.repeated)} percent of the prompts. "
+        "Elsewhere the most common text is simply the first, so the method equals one sample at a higher cost. The "
+        "most similar sample (highest overlap of words with the others) is a consensus for free-form text; without a "
+        "judge it cannot know which constraint was missed. Both draw all their samples, up to budget 8, are not timed, "
+        "and are in the table only."
     )
 
 
 def deception(findings: Findings) -> str:
-    """How good the judge is, and by how much it thinks better of the answers than they are."""
+    """Say how accurate the judge is, and by how much it overrates the answers."""
     good, bad = findings.judge
     shares = [
         f"{KINDS.get(method, method_name(method))} {_points(line[-1].self_deception)} points "
@@ -157,10 +157,10 @@ def deception(findings: Findings) -> str:
         if (line := findings.line(method))
     ]
     return (
-        "The judge's opinion is of the very same answers as the verifiers'. A search picks what its judge likes, so "
-        "the more it may choose from, the more of the judge's own errors are among what is chosen. The judge is right "
-        f"about {percent(good)} percent of the good drafts and {percent(bad)} percent of the bad ones. Its accepted "
-        f"share less the verified one: {'; '.join(shares)}."
+        "The judge and the verifiers assess the same answers. A search selects what its judge accepts, so the more "
+        "candidates it has, the more of the judge's own errors it selects. The judge is right about "
+        f"{percent(good)} percent of the good drafts and {percent(bad)} percent of the bad ones. The share that it "
+        f"accepts minus the share that the verifiers accept: {'; '.join(shares)}."
     )
 
 

@@ -1,4 +1,4 @@
-"""The bench's report as plain values: plots, tables and what they say."""
+"""The bench's report and result as plain values: plots, tables and text."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from spar_training.studies.scaling.prose import KINDS, method_name, percent
 from spar_training.studies.scaling.trial import Trial
 
 _BANDED: Final = (DEFAULT_METHOD, *REFERENCES)
-# Answers of samples alone: lines of one sample, along the x-axis. They stand in the table.
-_NOT_DRAWN: Final = ("self_consistency", "similarity")
+# Consensus methods, whose accuracy is that of one sample at every budget: in the table only.
+_NOT_PLOTTED: Final = ("self_consistency", "similarity")
 _AXES: Final[tuple[Axis, ...]] = ("tokens", "calls", "budget")
 _STRICT: Final = "all constraints met, strict, %"
-_LEAVES: Final = (
-    " Best-of-N that draws and judges all N ends here with the first N that costs more than all other methods; the "
-    "table has the others."
+_TRUNCATION_NOTE: Final = (
+    " The line of best-of-N that draws and judges all N ends at the first N that costs more than every other method; "
+    "the table has the rest."
 )
 
 
 def to_report(findings: Findings, config: Mapping[str, Any]) -> Report:
-    """The report; a part that was not run is left out."""
+    """Build the report; parts that were not run are left out."""
     sections = [
         _scaling(findings),
         _best_of_n(findings),
@@ -41,7 +41,7 @@ def to_report(findings: Findings, config: Mapping[str, Any]) -> Report:
 
 
 def _methods(findings: Findings) -> list[str]:
-    """The methods' arms in the order of their points."""
+    """List the methods' arms in the order of their points."""
     return [name for name in dict.fromkeys(one.arm for one in findings.points) if "+oracle" not in name]
 
 
@@ -54,29 +54,29 @@ def _lines(
 ) -> list[Line]:
     lines: list[Line] = []
     for arm in arms:
-        points = [(place, one) for one in findings.line(arm) if (place := x(one)) is not None and y(one).n]
+        points = [(value, one) for one in findings.line(arm) if (value := x(one)) is not None and y(one).n]
         if points:
-            # Bands of all lines would cover one another: those that are compared have theirs, the table has all.
-            ys = [y(one) if arm in _BANDED else _bare(y(one)) for _, one in points]
-            lines.append(Line(method_name(arm) + suffix, [place for place, _ in points], ys))
+            # The bands of all lines would overlap, so only those to compare have one; the table has all intervals.
+            ys = [y(one) if arm in _BANDED else _without_band(y(one)) for _, one in points]
+            lines.append(Line(method_name(arm) + suffix, [value for value, _ in points], ys))
     return lines
 
 
-def _as_far_as_others(
+def _truncated(
     findings: Findings, arms: Sequence[str], x: Callable[[Point], float | None]
 ) -> Callable[[Point], float | None]:
-    """The same places, but for best-of-N that judges all: none beyond the first that is farther than all others'.
+    """Return `x`, but None for points of best-of-N that judges all after the first that exceeds all other methods.
 
-    It costs tens of times as much at its end as any other method, whose lines would be one upright stroke.
+    At its largest budget it costs tens of times as much as any other method, whose lines would shrink to a stroke.
     """
     others = [one for arm in arms if arm != BEST_OF_ALL for one in findings.line(arm)]
-    most = max((place for one in others if (place := x(one)) is not None), default=0.0)
-    beyond = [one.budget for one in findings.line(BEST_OF_ALL) if (x(one) or 0.0) > most]
+    largest = max((value for one in others if (value := x(one)) is not None), default=0.0)
+    beyond = [one.budget for one in findings.line(BEST_OF_ALL) if (x(one) or 0.0) > largest]
     last = min(beyond, default=None)
     return lambda one: None if one.arm == BEST_OF_ALL and last is not None and one.budget > last else x(one)
 
 
-def _bare(value: Interval) -> Interval:
+def _without_band(value: Interval) -> Interval:
     return Interval(value.mean, value.mean, value.mean, value.n)
 
 
@@ -86,22 +86,22 @@ def _scaling(findings: Findings) -> Section:
         ("generated tokens an answer, mean", "tokens", lambda one: one.tokens),
         ("seconds an answer, mean", "seconds", lambda one: findings.seconds.get(one.arm, {}).get(one.budget)),
     ]
-    drawn = [arm for arm in _methods(findings) if arm not in _NOT_DRAWN]
+    plotted = [arm for arm in _methods(findings) if arm not in _NOT_PLOTTED]
     figures = [
         Figure(
             line_plot(lines, x_label=label, y_label=_STRICT, log2=False),
             f"Accuracy by {label}; the bands are the 95% intervals of breadth first and of best-of-N of each kind."
-            + (_LEAVES if BEST_OF_ALL in drawn else ""),
-            f"One line a method: accuracy by the verifiers against {name}",
+            + (_TRUNCATION_NOTE if BEST_OF_ALL in plotted else ""),
+            f"One line per method: accuracy by the verifiers against {name}",
         )
         for label, name, x in axes
-        if (lines := _lines(findings, drawn, _as_far_as_others(findings, drawn, x)))
+        if (lines := _lines(findings, plotted, _truncated(findings, plotted, x)))
     ]
     text = (
-        "Every method starts from the same draft of each prompt and seed. A budget is the most nodes that may be "
-        "expanded; a search ends when its judge accepts an answer, so the axes show what was spent, not what was "
-        "allowed. Best-of-N that draws and judges all N has no such end. The judge never counts as quality.\n\n"
-        + prose.self_consistency(findings)
+        "Every method starts from the same draft of each prompt and seed. A budget is the maximum number of nodes to "
+        "expand; a search ends when its judge accepts an answer, so the axes show what was spent, not what was "
+        "allowed. Best-of-N that draws and judges all N never ends early. The judge's verdict never counts as "
+        "quality.\n\n" + prose.self_consistency(findings)
     )
     return Section("Scaling by calls, tokens and seconds", text, [_points(findings, _methods(findings))], figures)
 
@@ -123,7 +123,7 @@ def _points(findings: Findings, arms: Sequence[str]) -> Table:
         for arm in arms
         for one in findings.line(arm)
     ]
-    return Table(header, rows, "Percent with 95% intervals; means of an answer")
+    return Table(header, rows, "Percent with 95% intervals; means per answer")
 
 
 def _best_of_n(findings: Findings) -> Section | None:
@@ -131,14 +131,13 @@ def _best_of_n(findings: Findings) -> Section | None:
         return None
     wins = prose.where_best_of_n_wins(findings.comparisons, axes=_AXES)
     text = (
-        f"{prose.KINDS_TOLD}\n\n{wins}\n\nAt equal tokens (or "
-        "calls) N is the smallest with which best-of-N spends at least as much on the mean, so it is never given less, "
-        "and up to one sample and its votes more; N counts the draft. Differences are the method's strict accuracy "
-        "less that of best-of-N, paired by prompt; each interval is for its own comparison, and of twenty one may miss "
-        "by chance."
+        f"{prose.KINDS_EXPLANATION}\n\n{wins}\n\nAt equal tokens (or "
+        "calls), N is the smallest with which best-of-N spends at least as much on average, so it never gets less, and "
+        "up to one sample and its votes more; N includes the draft. Differences are the method's strict accuracy minus "
+        "that of best-of-N, paired by prompt. Each interval stands alone, and about one in twenty misses by chance."
     )
     tables = [
-        _against(rows, f"At equal {axis}, against {KINDS[kind]}")
+        _comparison_table(rows, f"At equal {axis}, against {KINDS[kind]}")
         for kind in REFERENCES
         for axis in _AXES
         if (rows := [c for c in findings.comparisons if (c.reference, c.axis) == (kind, axis)])
@@ -146,7 +145,7 @@ def _best_of_n(findings: Findings) -> Section | None:
     return Section("Where best-of-N wins", text, tables)
 
 
-def _against(comparisons: Sequence[Comparison], caption: str) -> Table:
+def _comparison_table(comparisons: Sequence[Comparison], caption: str) -> Table:
     verdicts = {"method": "method ahead", "reference": "best-of-N ahead", "open": "open"}
     header = ["method", "budget", "N", "spent", "best-of-N spent", "difference", "verdict"]
     rows = [
@@ -154,8 +153,8 @@ def _against(comparisons: Sequence[Comparison], caption: str) -> Table:
             method_name(c.method),
             str(c.budget),
             str(c.n),
-            f"{c.spent:.1f}",
-            f"{c.reference_spent:.1f}{'' if c.equal else ' (its most)'}",
+            f"{c.cost:.1f}",
+            f"{c.reference_cost:.1f}{'' if c.equal else ' (its largest)'}",
             c.difference.signed(),
             verdicts[c.verdict],
         ]
@@ -175,7 +174,7 @@ def _opinion(findings: Findings) -> Section | None:
     svg = line_plot(lines, x_label="budget", y_label="share of answers, %")
     figure = Figure(
         svg,
-        "What is true of the answers, and what the judge says.",
+        "The share of answers that the verifiers accept, and the share that the judge accepts.",
         "Verified accuracy and the judge's accepted share by budget",
     )
     return Section("Scaling and the judge's own opinion", prose.deception(findings), [], [figure])
@@ -190,12 +189,12 @@ def _perfect(findings: Findings) -> Section | None:
     figure = Figure(
         svg,
         "Accuracy by budget with perfect halves; the bands are those of the real pair.",
-        "One line a pairing of real and perfect halves",
+        "One line per combination of real and perfect halves",
     )
     text = (
-        "The same searches with a judge that verifies and writes the true critique, and with a refiner that makes the "
-        "smallest edit after which all checks pass. What a perfect half gains is what is left to gain by training that "
-        "half."
+        "The same searches with a judge that verifies and writes the ground-truth critique, and with a refiner that "
+        "makes the smallest edit with which all checks pass. The gain of a perfect half is the most that training this "
+        "half could still bring."
     )
     return Section("Scaling with a perfect half", text, [_points(findings, oracles)], [figure])
 
@@ -203,7 +202,9 @@ def _perfect(findings: Findings) -> Section | None:
 def _votes(findings: Findings) -> Section | None:
     if not findings.savings:
         return None
-    text = "Early stop asks for the fewest votes that can decide, and for the others only if those left it open.\n\n"
+    text = (
+        "Early stop requests the fewest votes that can decide, and the others only if these leave the verdict open.\n\n"
+    )
     return Section("Early vote stop", text + "\n".join(f"- {prose.saving(one)}" for one in findings.savings))
 
 
@@ -226,44 +227,45 @@ def _ablations(findings: Findings) -> Section | None:
         for row in findings.ablations
     ]
     text = (
-        f"One thing changed at a time; the default is breadth first at budget {ABLATION_BUDGET} with branch 3, beam 2, "
-        "depth 3, 5 votes with early stop, threshold 0.5, whole levels awaited. `stop=first` cancels the siblings of "
-        "an accepted node: what they had said before counts as spent, and which sibling comes first is a matter of "
-        "timing. `checks=on` gives the search the prompt's own verifiers, as a request's `refine.checks` does."
+        f"One setting is changed at a time; the default is breadth first at budget {ABLATION_BUDGET} with branch 3, "
+        "beam 2, depth 3, 5 votes with early stop, threshold 0.5, and whole levels awaited. `stop=first` cancels the "
+        "siblings of an accepted node: the tokens that they had generated count as spent, and which sibling comes "
+        "first depends on timing. `checks=on` gives the search the prompt's own verifiers, as a request's "
+        "`refine.checks` does."
     )
     return Section("Ablations of the search", text, [Table(header, rows, "Percent with 95% intervals, paired")])
 
 
 def _method(config: Mapping[str, Any]) -> Section:
     lines = [
-        f"{config['prompts']} {config['split']} prompts of the small world, seeds 0 to {config['seeds'] - 1}; pair: "
-        f"{config['pair']}.",
-        "Quality: every check of the prompt passes (`spar_core/checks`), as IFEval's prompt-level accuracy. Intervals: "
+        f"{config['prompts']} {config['split']} prompts of the synthetic world, seeds 0 to {config['seeds'] - 1}; "
+        f"pair: {config['pair']}.",
+        "Quality: all checks of the prompt pass (`spar_core/checks`), as in IFEval's prompt-level accuracy. Intervals: "
         "a figure's seeds are averaged within each prompt, then the prompts are resampled (95%, percentile bootstrap).",
         "Drafts and best-of-N's samples: temperature 0.9, top_p 0.9. Judgements and refinements: temperature 0.7. A "
-        "response's votes belong to its text and seed: methods that meet the same text hear the same votes. "
-        "Siblings are awaited, so the tree of a small budget is the beginning of a larger one's and one search tells "
+        "response's votes depend only on its text and the seed: methods that produce the same text get the same votes. "
+        "Siblings are awaited, so the tree of a small budget is the beginning of a larger one's, and one search covers "
         "all budgets. Breadth first ends at 15 nodes and depth first at 21, whatever the budget.",
-        "Completions are kept by what was asked, and equal calls are made once; each search is charged for all its "
-        "calls as if it had made them.",
+        "Completions are cached, so equal calls are made once; each search is charged for all its calls as if it had "
+        "made them.",
     ]
     by_url = "actor" in config
     if by_url:
         lines.append(
-            f"Prompt templates `{config['templates']}`; a call of the actor may have {config['actor']['max_tokens']} "
-            f"tokens and one of the refiner {config['refiner']['max_tokens']}. Tokens are as the servers count them. "
-            "Where a server does not keep to a call's seed, equal calls are still one sample: the first."
+            f"Prompt templates `{config['templates']}`; a call of the actor may generate "
+            f"{config['actor']['max_tokens']} tokens and one of the refiner {config['refiner']['max_tokens']}. Tokens "
+            "are counted by the servers. Equal calls give one sample, the first, even if a server ignores the seed."
         )
     if config.get("timed_prompts"):
         engines = (
-            "asked by the same URLs, whose servers may have the prompts in a cache of their own, from a client"
+            "through the same URLs, whose servers may cache the prompts, from a client"
             if by_url
-            else "two engines as the server has them,"
+            else "with two engines as in the server,"
         )
         lines.append(
-            f"Seconds: the first {config['timed_prompts']} prompts under seed 0, one search at a time, nothing from "
-            f"the store, {engines} on {config['machine']} with a mean load of "
-            f"{config['load']}. A line's accuracy is that of all prompts."
+            f"Seconds: the first {config['timed_prompts']} prompts with seed 0, one search at a time, without cached "
+            f"completions, {engines} on {config['machine']} with a mean load of {config['load']}. Accuracies are over "
+            "all prompts."
         )
     command = f"    {config['command']}"
     return Section("How it was measured", "\n".join(f"- {line}" for line in lines) + f"\n\n{command}")
@@ -278,9 +280,10 @@ def to_result(
     models: Mapping[str, Mapping[str, Any]],
     budgets: Sequence[int],
 ) -> Result:
-    """The result. An item is an arm: its outcomes as one string of digits a budget, 1 for all constraints met.
+    """Build the result. An item is an arm, with its outcomes as a string of digits per budget.
 
-    The n-th digit, and the n-th number, is that of the n-th of `cells`: a prompt's number in its split, and a seed.
+    A digit is 1 if all constraints are met. The n-th digit and the n-th number belong to the n-th of `cells`: a
+    prompt's index in its split, and a seed.
     """
     return Result(
         name="scaling",
@@ -300,8 +303,8 @@ def _item(arm: Arm, trials: Sequence[Trial], budgets: Sequence[int]) -> dict[str
         "strict": {str(b): _digits([trial.answer(b).strict for trial in trials]) for b in at},
         "loose": {str(b): _digits([trial.answer(b).loose for trial in trials]) for b in at},
         "accepted": {str(b): _digits([trial.answer(b).accepted for trial in trials]) for b in at},
-        "tokens": {str(b): " ".join(str(trial.spent(b).tokens) for trial in trials) for b in at},
-        "calls": {str(b): " ".join(str(trial.spent(b).calls) for trial in trials) for b in at},
+        "tokens": {str(b): " ".join(str(trial.cost(b).tokens) for trial in trials) for b in at},
+        "calls": {str(b): " ".join(str(trial.cost(b).calls) for trial in trials) for b in at},
     }
 
 
@@ -314,7 +317,7 @@ def _figures(findings: Findings) -> dict[str, Interval | float]:
     for one in findings.points:
         name = f"{one.arm}@{one.budget}"
         figures |= {f"{name}/strict": one.strict, f"{name}/loose": one.loose}
-        # The judge has no opinion on answers that it was not shown.
+        # Answers that were not judged have no verdict.
         if one.accepted.n:
             figures |= {f"{name}/judge_accepts": one.accepted, f"{name}/judge_value": one.value}
         figures |= {f"{name}/calls": one.calls, f"{name}/tokens": one.tokens, f"{name}/nodes": one.nodes}

@@ -1,4 +1,4 @@
-"""Where the pair that is benched comes from: a folder, or URLs."""
+"""The sources of the pair to measure: a folder with embedded models, or models at URLs."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from spar_core.model_folder import shipped_pair
 from spar_core.types import Message
 from spar_training.evals.subject import Subject
 from spar_training.reports.result import model_lineage
-from spar_training.studies.scaling.grid import Pair
+from spar_training.studies.scaling.grid import PairBackends
 
 
 class Source(Protocol):
-    """A pair that can be opened, once for many searches and once to be timed."""
+    """A pair that can be opened, once for many searches and once for timing."""
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """The pair's name in reports."""
         ...
 
     @property
     def identities(self) -> list[str]:
-        """What the actor's and the refiner's completions are a function of, besides the call: names for the store."""
+        """Digests of everything that the actor's and the refiner's completions depend on, except the call itself."""
         ...
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """What the result's configuration says of it, besides its name."""
+        """Further entries for the result's configuration."""
         ...
 
     @property
     def lineage(self) -> Mapping[str, Mapping[str, Any]]:
-        """Each role's model, as far as it can be told."""
+        """Each role's model, as far as it is known."""
         ...
 
-    def opened(self, *, searches: int | None) -> AbstractAsyncContextManager[Pair]:
-        """The pair: for so many searches at once, as wide as that is fast; with None, as a server has it."""
+    def open(self, *, searches: int | None) -> AbstractAsyncContextManager[PairBackends]:
+        """Open the pair for this many concurrent searches, or with None as the server does."""
         ...
 
 
@@ -58,7 +58,7 @@ _SLOTS: Final = 384
 
 @dataclass(frozen=True)
 class Embedded:
-    """`folder` has `actor/` and `refiner/`; None is the shipped pair."""
+    """A source with embedded models: a folder with `actor/` and `refiner/`, or the shipped pair if `pair` is None."""
 
     pair: Path | None
 
@@ -86,26 +86,26 @@ class Embedded:
         }
 
     @asynccontextmanager
-    async def opened(self, *, searches: int | None) -> AsyncIterator[Pair]:
+    async def open(self, *, searches: int | None) -> AsyncIterator[PairBackends]:
         from transformers import AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
         from spar_core.backends.local import LocalBackend, LocalEngine
 
         disable_progress_bar()
-        wide: dict[str, Any] = (
+        options: dict[str, Any] = (
             {"max_slots": min(_SLOTS, 4 * searches), "threads": usable_cores()} if searches is not None else {}
         )
         tokenizer = AutoTokenizer.from_pretrained(self.folder / "refiner")
-        actor = LocalBackend(LocalEngine(self.folder / "actor", **wide), "actor")
-        refiner = LocalBackend(LocalEngine(self.folder / "refiner", **wide), "refiner")
+        actor = LocalBackend(LocalEngine(self.folder / "actor", **options), "actor")
+        refiner = LocalBackend(LocalEngine(self.folder / "refiner", **options), "refiner")
         try:
-            yield Pair(
+            yield PairBackends(
                 actor=actor,
                 refiner=refiner,
                 actor_identity=self.identities[0],
                 refiner_identity=self.identities[1],
-                # And the token that ends it.
+                # Including the end-of-text token.
                 count=lambda text: len(tokenizer.encode(text)) + 1,
             )
         finally:
@@ -114,7 +114,7 @@ class Embedded:
 
 
 def weights_digest(folder: Path) -> str:
-    """A digest of a model's weights and tokenizer: what its completions are a function of.
+    """Return a digest of a model's weights, tokenizer and chat template, which determine its completions.
 
     Raises:
         ConfigError: there is no model in the folder.
@@ -129,13 +129,13 @@ def weights_digest(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-_ANSWER_S: Final = 10.0
-_OURS: Final = "spar-server"
+_MODELS_TIMEOUT_S: Final = 10.0
+_OWN_SERVER: Final = "spar-server"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """The models' names and URLs. `sampling.max_tokens` and `sampling.extra` of each hold for every call of it."""
+    """The models' names and URLs. Each model's `sampling.max_tokens` and `sampling.extra` apply to all its calls."""
 
     actor: Subject
     refiner: Subject
@@ -145,27 +145,27 @@ class Served:
             parts = urlsplit(url)
             if parts.username or parts.password or parts.query:
                 raise ConfigError(
-                    "--url: takes no key and no query, which would stand in the result; a key is read "
-                    "from OPENAI_API_KEY"
+                    "--url: must not contain a key or a query, which would appear in the result; set the key as "
+                    "OPENAI_API_KEY"
                 )
 
-    async def reached(self) -> ServedPair:
-        """The pair, found ready.
+    async def connect(self) -> ServedPair:
+        """Check that the models answer.
 
         Raises:
             BackendUnavailable: a server cannot be reached.
-            BackendRejected: it refuses the key.
-            ConfigError: it does not have the model, or gives no usage.
+            BackendRejected: a server rejects the key.
+            ConfigError: a server does not have the model, or does not report usage.
         """
-        actor = await _reached(self.actor)
-        refiner = actor if self.refiner == self.actor else await _reached(self.refiner)
+        actor = await _connect(self.actor)
+        refiner = actor if self.refiner == self.actor else await _connect(self.refiner)
         lineage = {"actor": await actor.lineage(), "refiner": await refiner.lineage()}
         return ServedPair(actor, refiner, lineage)
 
 
 @dataclass(frozen=True, slots=True)
 class ServedPair:
-    """A `Source`."""
+    """A source with models at URLs, which have been found to answer."""
 
     actor: Subject
     refiner: Subject
@@ -173,31 +173,31 @@ class ServedPair:
 
     @property
     def name(self) -> str:
-        return f"actor {_named(self.actor)}, refiner {_named(self.refiner)}"
+        return f"actor {_describe(self.actor)}, refiner {_describe(self.refiner)}"
 
     @property
     def identities(self) -> list[str]:
-        # What is behind a URL may change unseen; its server's version is all that tells.
-        asked = [
+        # The model behind a URL may change unnoticed; only its server's version shows it.
+        parts = [
             {**self.lineage[role], "max_tokens": subject.sampling.max_tokens, "extra": dict(subject.sampling.extra)}
             for role, subject in (("actor", self.actor), ("refiner", self.refiner))
         ]
-        return [hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()[:16] for one in asked]
+        return [hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()[:16] for one in parts]
 
     @property
     def config(self) -> Mapping[str, Any]:
         return {"actor": _config(self.actor), "refiner": _config(self.refiner)}
 
     @asynccontextmanager
-    async def opened(self, *, searches: int | None) -> AsyncIterator[Pair]:
+    async def open(self, *, searches: int | None) -> AsyncIterator[PairBackends]:
         async with self.actor.open() as actor, self.refiner.open() as refiner:
             drafts = DefaultsBackend(actor, self.actor.sampling)
-            # An actor that refines its own answers is one pool: its servers' limit is one.
-            refines = drafts if self.refiner == self.actor else DefaultsBackend(refiner, self.refiner.sampling)
+            # An actor that refines its own answers shares one pool, since its servers have one limit.
+            refinements = drafts if self.refiner == self.actor else DefaultsBackend(refiner, self.refiner.sampling)
             identities = self.identities
-            yield Pair(
+            yield PairBackends(
                 actor=drafts,
-                refiner=refines,
+                refiner=refinements,
                 actor_identity=identities[0],
                 refiner_identity=identities[1],
                 count=_uncounted,
@@ -205,10 +205,10 @@ class ServedPair:
 
 
 def _uncounted(text: str) -> int:
-    raise ConfigError("--oracles: the tokens of a perfect half are counted by the refiner's tokenizer, a folder's")
+    raise ConfigError("--oracles: needs a folder, whose tokenizer counts the oracles' tokens; drop the option")
 
 
-def _named(subject: Subject) -> str:
+def _describe(subject: Subject) -> str:
     return f"{subject.model} at {', '.join(subject.urls)}"
 
 
@@ -222,39 +222,45 @@ def _config(subject: Subject) -> dict[str, Any]:
     }
 
 
-async def _reached(subject: Subject) -> Subject:
-    """The subject, told to leave refining to us where its server is this project's own."""
+async def _connect(subject: Subject) -> Subject:
+    """Check that the model answers; return the subject, with refinement turned off on servers of this project.
+
+    Raises:
+        BackendUnavailable: a server cannot be reached.
+        BackendRejected: a server refuses the call.
+        ConfigError: a server does not have the model, or does not report usage.
+    """
     owners = [await _owner(url, subject.model) for url in subject.urls]
-    if _OURS in owners:
+    if _OWN_SERVER in owners:
         subject = replace(
             subject, sampling=replace(subject.sampling, extra={**subject.sampling.extra, "refine_budget": 0})
         )
-    what = _named(subject)
+    label = _describe(subject)
     sampling = replace(subject.sampling, temperature=0.0, max_tokens=1)
     async with subject.open() as backend:
         try:
             completion = await backend.complete((Message("user", "Hi"),), sampling)
         except BackendRejected as error:
-            raise BackendRejected(f"{what}: refused ({error})", status=error.status, param=error.param) from error
+            raise BackendRejected(f"{label}: refused ({error})", status=error.status, param=error.param) from error
         except BackendError as error:
-            raise BackendUnavailable(f"{what}: {error}", status=error.status) from error
+            raise BackendUnavailable(f"{label}: {error}", status=error.status) from error
     if not completion.usage.completion_tokens:
-        raise ConfigError(f"{what}: its answers carry no usage, by which the bench counts tokens")
+        raise ConfigError(f"{label}: its answers have no usage, which the bench needs to count tokens")
     return subject
 
 
 async def _owner(url: str, model: str) -> str | None:
-    """Who the server says owns the model; None when it lists no models.
+    """Return the model's owner according to the server; None if it does not list models.
 
     Raises:
-        BackendUnavailable: it cannot be reached.
-        ConfigError: it lists other models only.
+        BackendUnavailable: the server cannot be reached.
+        ConfigError: the server lists only other models.
     """
     key = os.environ.get("OPENAI_API_KEY")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_S), headers=headers) as session,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_MODELS_TIMEOUT_S), headers=headers) as session,
             session.get(f"{url.rstrip('/')}/models") as response,
         ):
             body = await response.read()

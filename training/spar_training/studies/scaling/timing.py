@@ -1,7 +1,7 @@
-"""Wall-clock seconds: a sample of prompts, one search at a time, nothing from a store, engines as a server has them.
+"""Wall-clock seconds on a sample of prompts: one search at a time, without cached completions, as in the server.
 
-A search that a smaller budget would not have cut is the same search under that budget, call for call, so its time
-counts for every budget that it did not exhaust; the others are run again.
+A search that did not exhaust a smaller budget makes the same calls under that budget, so its time counts for every
+budget that it did not exhaust; the others are run separately.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from spar_training.world.prompt import Split
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
-    """One item: an arm on the first seed of a prompt, at several budgets."""
+class TimingItem:
+    """An arm on a prompt with the first seed, to be timed at several budgets."""
 
     arm: Arm
     cell: Cell
@@ -35,17 +35,17 @@ class Timed:
         return f"{self.arm.name}/{self.cell.index}"
 
 
-def timed(arms: Sequence[Arm], *, split: Split, prompts: int, budgets: Sequence[int]) -> list[Timed]:
-    """The items of a sample: the first `prompts` prompts. Prompt by prompt, so that a slow minute slows all arms."""
+def timing_items(arms: Sequence[Arm], *, split: Split, prompts: int, budgets: Sequence[int]) -> list[TimingItem]:
+    """List the items for the first `prompts` prompts, prompt by prompt, so that a slow period slows all arms."""
     return [
-        Timed(arm, Cell(split, index, 0), _of(arm, budgets))
+        TimingItem(arm, Cell(split, index, 0), _arm_budgets(arm, budgets))
         for index in range(prompts)
         for arm in arms
         if arm.consensus == "none"
     ]
 
 
-def _of(arm: Arm, budgets: Sequence[int]) -> tuple[int, ...]:
+def _arm_budgets(arm: Arm, budgets: Sequence[int]) -> tuple[int, ...]:
     if arm.group == "ablation":
         return (arm.search.budget,)
     return tuple(sorted({min(budget, arm.search.budget) for budget in budgets}))
@@ -53,13 +53,13 @@ def _of(arm: Arm, budgets: Sequence[int]) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Mean seconds of an answer by arm and budget, and the machine's mean load (processes that want a core)."""
+    """Mean seconds per answer by arm and budget, and the machine's mean load average."""
 
     seconds: dict[str, dict[int, float]]
     load: float
 
     @classmethod
-    def read(cls, rows: Sequence[Row]) -> Times:
+    def from_rows(cls, rows: Sequence[Row]) -> Times:
         seconds: dict[str, dict[int, list[float]]] = {}
         for row in rows:
             arm = seconds.setdefault(str(row["id"]).rsplit("/", 1)[0], {})
@@ -72,45 +72,45 @@ class Times:
 async def time_all(
     models: Backends,
     templates: Templates,
-    items: Sequence[Timed],
+    items: Sequence[TimingItem],
     *,
     out: Path,
-    tell: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> list[Row]:
-    """Time all items, one after the other; kept in `out`.
+    """Time all items one after the other, and write their rows to `out`.
 
     Raises:
         BackendUnavailable: the models do not answer.
         DataError: a file cannot be written or read.
     """
 
-    async def work(item: Timed) -> dict[str, Any]:
+    async def work(item: TimingItem) -> dict[str, Any]:
         return {"seconds": await _seconds(item, models, templates), "load": os.getloadavg()[0]}
 
-    # The first calls of an engine pay for what every later one finds ready; a search calls both engines.
+    # Warm up both engines, whose first calls are slower.
     first = next((item for item in items if not item.arm.greedy), items[0])
     await _seconds(replace(first, budgets=first.budgets[-1:]), models, templates)
-    return await run_items(items, work, out=out, policy=Policy(in_flight=1), on_progress=tell)
+    return await run_items(items, work, out=out, policy=Policy(in_flight=1), on_progress=on_progress)
 
 
-async def _seconds(item: Timed, models: Backends, templates: Templates) -> dict[str, float]:
-    """Seconds by budget, from the largest down; a budget that cuts the search is run, others share its time."""
+async def _seconds(item: TimingItem, models: Backends, templates: Templates) -> dict[str, float]:
+    """Return the seconds by budget, from the largest down; only budgets that shorten the search are run separately."""
     seconds: dict[str, float] = {}
     known: float | None = None
     nodes = 0
     for budget in sorted(item.budgets, reverse=True):
         if known is None or nodes > budget or budget == 0:
             arm = replace(item.arm, search=replace(item.arm.search, budget=budget))
-            known, nodes = await _once(arm, item.cell, models, templates)
+            known, nodes = await _time_once(arm, item.cell, models, templates)
         seconds[str(budget)] = known
     return seconds
 
 
-async def _once(arm: Arm, cell: Cell, models: Backends, templates: Templates) -> tuple[float, int]:
-    """Seconds of one answer, and the nodes that it took."""
+async def _time_once(arm: Arm, cell: Cell, models: Backends, templates: Templates) -> tuple[float, int]:
+    """Return the seconds of one answer, and its number of nodes."""
     if arm.judge_all:
-        began = time.perf_counter()
+        start = time.perf_counter()
         nodes = await sample_and_judge(arm, cell, models, templates)
-        return time.perf_counter() - began, len(nodes) - 1
+        return time.perf_counter() - start, len(nodes) - 1
     result = await search(arm, cell, cell.prompt, models, templates)
     return result.duration_s, result.nodes

@@ -1,7 +1,8 @@
 """The outcome of one arm on one prompt and seed, for every budget up to the largest.
 
-With every sibling awaited, a strategy decides by what it has seen, and its budget only cuts it off: the tree of budget
-b is the first b nodes of a larger budget's tree, in the order in which they were begun. So one search tells them all.
+If all siblings are awaited, a strategy's decisions depend only on the nodes so far, and the budget only ends the
+search: the tree of budget b consists of the first b nodes of a larger budget's tree, in the order in which they were
+started. So one search covers all budgets.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from spar_training.world.prompt import Prompt
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The draft or one node: what the verifiers and the judge say of it, and what it cost.
+    """The draft or a node, with the verdicts of the verifiers and the judge, and its cost.
 
-    `made_tokens` are those of its draft or refinement, `vote_tokens` those of its judgement's `votes`: none for a
-    duplicate, which shares another's.
+    `made_tokens` are the tokens of the draft or refinement, `vote_tokens` those of the judgement's `votes`; a duplicate
+    has none, since it shares the judgement of another node.
     """
 
     outcome: str
@@ -38,8 +39,8 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """Model calls and generated tokens; `judge_tokens` and `judge_calls` are the votes' part of them."""
+class Cost:
+    """Model calls and generated tokens; `judge_calls` and `judge_tokens` are the part of the votes."""
 
     calls: int
     tokens: int
@@ -50,10 +51,10 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """`steps[0]` is the draft, the others are the nodes in the order in which they were begun.
+    """The outcome of an arm on a cell. `steps[0]` is the draft, then come the nodes in the order of their start.
 
-    `best[b]` is the step that answers when b nodes may be expanded. `lost_calls` and `lost_tokens` are those of
-    cancelled calls. A trial that is not `nested` tells its own budget's outcome only.
+    `best[b]` is the index of the step that answers at budget b. `lost_calls` and `lost_tokens` are those of cancelled
+    calls. A trial that is not `nested` covers its own budget only.
     """
 
     index: int
@@ -65,18 +66,18 @@ class Trial:
     nested: bool = True
 
     def answer(self, budget: int) -> Step:
-        """What is answered. At budget 0 that is the draft, whose judgement is known here but was not asked for."""
+        """Return the step that answers. At budget 0 that is the draft, whose judgement is known but not paid for."""
         return self.steps[self.best[-1 if not self.nested else min(budget, len(self.best) - 1)]]
 
-    def spent(self, budget: int) -> Spent:
-        """What it cost: at budget 0 one draft and no votes."""
+    def cost(self, budget: int) -> Cost:
+        """Return the cost of the answer; at budget 0 that of one draft without votes."""
         steps = self.steps[: 1 + budget] if self.nested else self.steps
         judge_calls = sum(step.votes for step in steps) if budget else 0
         judge_tokens = sum(step.vote_tokens for step in steps) if budget else 0
-        made = sum(step.made_tokens for step in steps)
-        return Spent(
+        text_tokens = sum(step.made_tokens for step in steps)
+        return Cost(
             calls=sum(step.outcome != "cancelled" for step in steps) + judge_calls + self.lost_calls,
-            tokens=made + judge_tokens + self.lost_tokens,
+            tokens=text_tokens + judge_tokens + self.lost_tokens,
             judge_calls=judge_calls,
             judge_tokens=judge_tokens,
             nodes=len(steps) - 1,
@@ -86,7 +87,7 @@ class Trial:
         return asdict(self)
 
     @classmethod
-    def read(cls, row: Mapping[str, Any]) -> Trial:
+    def from_row(cls, row: Mapping[str, Any]) -> Trial:
         steps = tuple(Step(**step) for step in row["steps"])
         return cls(
             row["index"],
@@ -106,46 +107,46 @@ def to_trial(
     truth: Truth,
     index: int,
     seed: int,
-    begun: Sequence[Path],
-    made: Mapping[Path, int],
+    started: Sequence[Path],
+    refinement_tokens: Mapping[Path, int],
     nested: bool,
     cancelled_tokens: int = 0,
 ) -> Trial:
-    """A finished search as a trial.
+    """Convert a finished search to a trial.
 
-    `begun` are its nodes' paths in order, `made` the tokens of each refinement, `cancelled_tokens` what calls had said
-    before they were cancelled.
+    `started` holds the nodes' paths in order of their start, `refinement_tokens` the tokens of each refinement, and
+    `cancelled_tokens` the tokens that cancelled calls had generated.
     """
     nodes = {node.path: node for node in result.tree}
-    order = [nodes[()], *(nodes[path] for path in begun)]
-    steps = tuple(_step(prompt, node, made.get(node.path), truth) for node in order)
+    order = [nodes[()], *(nodes[path] for path in started)]
+    steps = tuple(_step(prompt, node, refinement_tokens.get(node.path), truth) for node in order)
     tree = Tree(order[0])
     best = [0]
     for node in order[1:]:
         tree.add(node)
         winner = rank([tree])[0]
-        best.append(next(place for place, other in enumerate(order) if other is winner))
-    counted = Trial(index, seed, steps, tuple(best)).spent(max(1, result.nodes))
-    # Votes on a node that was then cancelled are on the account, but on no node.
+        best.append(next(index for index, other in enumerate(order) if other is winner))
+    counted = Trial(index, seed, steps, tuple(best)).cost(max(1, result.nodes))
+    # Votes on a node that was cancelled later are in the search's account, but not in any node.
     calls = sum(result.calls.values()) - counted.calls
     tokens = sum(usage.completion_tokens for usage in result.usage.values()) - counted.tokens
     return Trial(index, seed, steps, tuple(best), calls, tokens + cancelled_tokens, nested)
 
 
-def drawn_trial(prompt: Prompt, nodes: Sequence[Node], *, truth: Truth, index: int, seed: int) -> Trial:
-    """Samples that were all drawn and judged, in their order, as a trial: the first b + 1 of them are budget b's."""
+def samples_trial(prompt: Prompt, nodes: Sequence[Node], *, truth: Truth, index: int, seed: int) -> Trial:
+    """Convert judged samples, in order, to a trial: the first b + 1 of them are those of budget b."""
     steps = tuple(_step(prompt, node, None, truth) for node in nodes)
     values = [step.value for step in steps]
     return Trial(index, seed, steps, tuple(best_by_votes(values[: 1 + budget]) for budget in range(len(steps))))
 
 
-def sampled_steps(prompt: Prompt, samples: Sequence[Completion], truth: Truth) -> tuple[Step, ...]:
-    """Samples that nobody judges; the outcome of one that says what an earlier one says is "duplicate"."""
+def unjudged_steps(prompt: Prompt, samples: Sequence[Completion], truth: Truth) -> tuple[Step, ...]:
+    """Convert samples to steps without a judgement; a sample with the text of an earlier one is a "duplicate"."""
     seen: set[str] = set()
     steps: list[Step] = []
     for sample in samples:
         text = sample.text.strip()
-        strict, loose = truth.of(prompt, sample.text)
+        strict, loose = truth.verdicts(prompt, sample.text)
         steps.append(
             Step(
                 outcome="duplicate" if text in seen else "unjudged",
@@ -163,9 +164,9 @@ def sampled_steps(prompt: Prompt, samples: Sequence[Completion], truth: Truth) -
 
 
 def _step(prompt: Prompt, node: Node, refinement_tokens: int | None, truth: Truth) -> Step:
-    strict, loose = truth.of(prompt, node.completion.text if node.completion else "")
+    strict, loose = truth.verdicts(prompt, node.completion.text if node.completion else "")
     sampled = node.completion.usage.completion_tokens if node.completion else 0
-    # A duplicate shares the votes of the response that it equals.
+    # A duplicate shares the votes of the node with the same text.
     votes = node.judgement.votes if node.judgement and node.outcome != "duplicate" else ()
     return Step(
         outcome=node.outcome,

@@ -1,7 +1,7 @@
-"""What a synthetic task is: prompts, right answers, what is wrong with a wrong one, and two ways to mend it.
+"""The interface of a synthetic task: prompts, right answers, measures, and two ways to correct a wrong answer.
 
-A pair's rejected answer is one that the start model gave itself. Its refined chosen answer differs from it only in what
-was wrong; its interfering chosen answer is as right, and differs in something that was never asked for.
+A pair's rejected answer is one of the start model's own. Its refined chosen answer differs from it only in what was
+wrong; its interfering chosen answer is equally right, but also differs in something that the prompt does not ask for.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ ARMS: Final[tuple[Arm, ...]] = ("refined", "interfering")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One prompt; `parameters` are what a task drew for it."""
+class TaskPrompt:
+    """A prompt with the `parameters` that the task drew for it."""
 
     id: str
     text: str
@@ -33,42 +33,42 @@ class Asked:
 
 
 class Task(Protocol):
-    """One synthetic task. All that is drawn comes from the generator that is given."""
+    """A synthetic task. All randomness comes from the generators passed in."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def measures(self) -> Sequence[str]:
-        """The names of what is measured; the last is that an answer is right in every respect that was asked for."""
+        """The names of the measures; the last one is that an answer satisfies the prompt completely."""
         ...
 
-    def prompts(self, split: Split, count: int, rng: random.Random) -> list[Asked]:
-        """Different prompts of a split, at most `count`; no prompt is in two splits."""
+    def prompts(self, split: Split, count: int, rng: random.Random) -> list[TaskPrompt]:
+        """Draw up to `count` different prompts of a split; no prompt is in two splits."""
         ...
 
-    def answer(self, asked: Asked, rng: random.Random) -> str:
-        """A right answer, as the start model is taught them."""
+    def answer(self, prompt: TaskPrompt, rng: random.Random) -> str:
+        """Write a right answer for the start model to learn."""
         ...
 
-    def measure(self, asked: Asked, text: str) -> dict[str, bool]:
-        """What is true of an answer, by the names of `measures`."""
+    def measure(self, prompt: TaskPrompt, text: str) -> dict[str, bool]:
+        """Measure an answer; the keys are the names in `measures`."""
         ...
 
-    def rejectable(self, asked: Asked, text: str) -> bool:
-        """Whether a wrong answer can be the rejected one of a pair."""
+    def rejectable(self, prompt: TaskPrompt, text: str) -> bool:
+        """Whether an answer is wrong in a way that can be the rejected side of a pair."""
         ...
 
-    def refined(self, asked: Asked, rejected: str, rng: random.Random) -> str:
-        """The rejected answer, mended and otherwise as it was."""
+    def refined(self, prompt: TaskPrompt, rejected: str, rng: random.Random) -> str:
+        """Correct the rejected answer and leave the rest of it unchanged."""
         ...
 
-    def interfering(self, asked: Asked, rejected: str, rng: random.Random) -> str:
-        """An answer as right as the refined one that differs in what was not asked for."""
+    def interfering(self, prompt: TaskPrompt, rejected: str, rng: random.Random) -> str:
+        """Write an answer as right as the refined one that differs in something that the prompt does not ask for."""
         ...
 
 
 def split_of(key: str) -> Split:
-    """The split that owns what is drawn: one in four is held out, one in four validates."""
+    """Return the split of a prompt by its key: one in four is held out, one in four is for validation."""
     digest = hashlib.sha256(key.encode()).digest()
     return {0: "held_out", 1: "validation"}.get(digest[0] % 4, "train")  # type: ignore[return-value]
