@@ -132,5 +132,5 @@ def test_a_story_in_another_format_is_not_rejectable() -> None:
 
 
 def test_the_error_on_too_few_wrong_answers_says_what_helps() -> None:
-    with pytest.raises(DataError, match=r"letters: the start model gave 0 wrong answers .* lower pairs"):
+    with pytest.raises(DataError, match=r"letters: the start model gave 0 wrong answers, .* lower pairs"):
         pair_rows(LETTERS_TASK, "refined", [], 3, random.Random(0))
