@@ -143,7 +143,7 @@ async def test_real_seed_prompts_go_through_every_filter(tmp_path: Path) -> None
     settings = EvolveSettings(
         seeds=(data_set("seed_prompts") / "vicuna_question.jsonl",),
         out=tmp_path / "out",
-        against=(data_set("ifeval"), data_set("followbench"), data_set("llmbar")),
+        benchmarks=(data_set("ifeval"), data_set("followbench"), data_set("llmbar")),
         drop_leaks=True,
     )
     with FaultyUpstream(say=lambda call: grow(call.messages[0]["content"])).serving() as upstream:

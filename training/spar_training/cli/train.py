@@ -7,10 +7,12 @@ from typing import Annotated, cast
 
 import typer
 
+from spar_training.cli.renamed_options import RenamedOptions
+
 app = typer.Typer(no_args_is_help=True, help="Train pairs of actor and refiner.")
 
 
-@app.command()
+@app.command(cls=RenamedOptions)
 def bootstrap(
     base: Annotated[
         str | None,
@@ -23,9 +25,9 @@ def bootstrap(
     seeds: Annotated[
         list[Path] | None, typer.Option(help="With --base: a file or folder of seed prompts; may be repeated")
     ] = None,
-    against: Annotated[
+    benchmark: Annotated[
         list[Path] | None,
-        typer.Option(help="With --base: a benchmark's file or folder that no prompt may be in; may be repeated"),
+        typer.Option(help="With --base: file or folder of a benchmark, whose prompts are left out; may be repeated"),
     ] = None,
     ship: Annotated[
         Path | None, typer.Option(help="Folder for the finished pair (default OUT/pair); with --base for its adapters")
@@ -38,8 +40,8 @@ def bootstrap(
 
     require("training")
     if base is None:
-        if seeds or against:
-            raise ConfigError("--seeds and --against go with --base: a pair from nothing has prompts of its own world")
+        if seeds or benchmark:
+            raise ConfigError("--seeds and --benchmark need --base: without it, prompts come from the synthetic world")
         from spar_training.bootstrap.command import run
 
         run(recipe=recipe or "small-pair", out=out, ship=ship, threads=threads)
@@ -51,7 +53,7 @@ def bootstrap(
         recipe=recipe or "smollm2-135m",
         out=out,
         seeds=seeds or (),
-        against=against or (),
+        against=benchmark or (),
         ship=ship,
         threads=threads,
     )
@@ -80,7 +82,7 @@ def run(
     go(recipe=recipe, changes=set or (), out=out, executor=executor, ray_address=ray_address, workers=workers)
 
 
-@app.command()
+@app.command(cls=RenamedOptions)
 def evolve(
     seeds: Annotated[list[Path], typer.Argument(help="JSONL files of seed prompts")],
     model: Annotated[str, typer.Option(help="The model's name at the URL, or its folder")],
@@ -88,29 +90,36 @@ def evolve(
     url: Annotated[
         list[str] | None, typer.Option(help="OpenAI-compatible URL, ending in /v1; once for each server")
     ] = None,
-    key_env: Annotated[str, typer.Option(help="Environment variable with the API key")] = "OPENAI_API_KEY",
-    against: Annotated[
-        list[Path] | None, typer.Option(help="A benchmark's file or folder that no prompt may be in; may be repeated")
+    api_key_env: Annotated[str, typer.Option(help="Environment variable with the API key")] = "OPENAI_API_KEY",
+    benchmark: Annotated[
+        list[Path] | None,
+        typer.Option(help="File or folder of a benchmark that must not contain the prompts; may be repeated"),
     ] = None,
     drop_leaks: Annotated[bool, typer.Option("--drop-leaks", help="Remove prompts that are in a benchmark")] = False,
     per_seed: Annotated[int, typer.Option(min=1, help="Prompts to grow from each seed prompt")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="Draw so many seed prompts (default all)")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of seed prompts to draw (default all)")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every choice and call")] = 0,
-    language: Annotated[str, typer.Option(help="Code of the language that prompts must be in")] = "en",
-    min_words: Annotated[int, typer.Option(min=1, help="Fewest words of a prompt")] = 3,
-    max_words: Annotated[int, typer.Option(min=1, help="Most words of a prompt")] = 600,
-    near: Annotated[float, typer.Option(min=0.1, max=1, help="Jaccard similarity of near duplicates")] = 0.7,
-    self_bleu: Annotated[float, typer.Option(min=0, max=1, help="Highest BLEU of a seed prompt with a kept one")] = 0.5,
-    leak: Annotated[float, typer.Option(min=0.1, max=1, help="Containment that counts as a benchmark's")] = 0.6,
+    language: Annotated[str, typer.Option(help="Language code that prompts must have")] = "en",
+    min_words: Annotated[int, typer.Option(min=1, help="Minimum number of words in a prompt")] = 3,
+    max_words: Annotated[int, typer.Option(min=1, help="Maximum number of words in a prompt")] = 600,
+    near_duplicate_threshold: Annotated[
+        float, typer.Option(min=0.1, max=1, help="Jaccard similarity from which prompts are near duplicates")
+    ] = 0.7,
+    self_bleu: Annotated[
+        float, typer.Option(min=0, max=1, help="Maximum BLEU of a seed prompt with an accepted one")
+    ] = 0.5,
+    contamination_threshold: Annotated[
+        float, typer.Option(min=0.1, max=1, help="Containment from which a prompt counts as a benchmark's")
+    ] = 0.6,
     temperature: Annotated[float, typer.Option(min=0)] = 0.9,
     top_p: Annotated[float, typer.Option(min=0, max=1)] = 0.9,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest reply in tokens")] = 1024,
-    in_flight: Annotated[int, typer.Option(min=1, help="Calls at once")] = 64,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of a reply in tokens")] = 1024,
+    in_flight: Annotated[int, typer.Option(min=1, help="Maximum number of concurrent calls")] = 64,
     answer_timeout: Annotated[
         float | None, typer.Option(min=1, help="Seconds that a server may take for an answer (default 240)")
     ] = None,
 ) -> None:
-    """Grow seed prompts by constraints, filter them, and keep them apart from the benchmarks."""
+    """Evolve seed prompts by adding constraints, filter them, and keep benchmark prompts out."""
     from spar_core.types import Sampling
     from spar_training.prompt_evolution.command import run
     from spar_training.prompt_evolution.filters.quality import Bounds
@@ -119,7 +128,7 @@ def evolve(
     settings = EvolveSettings(
         seeds=tuple(seeds),
         out=out,
-        against=tuple(against or ()),
+        benchmarks=tuple(benchmark or ()),
         drop_leaks=drop_leaks,
         seed=seed,
         per_seed=per_seed,
@@ -127,31 +136,33 @@ def evolve(
         filters=FilterSettings(
             bounds=Bounds(min_words=min_words, max_words=max_words),
             language=language,
-            near=near,
+            near_duplicate_threshold=near_duplicate_threshold,
             self_bleu=self_bleu,
-            leak=leak,
+            contamination_threshold=contamination_threshold,
         ),
         sampling=Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens),
     )
-    run(settings, model=model, urls=url or (), key_env=key_env, in_flight=in_flight, answer_s=answer_timeout)
+    run(settings, model=model, urls=url or (), key_env=api_key_env, in_flight=in_flight, answer_s=answer_timeout)
 
 
-@app.command("check-leaks")
+@app.command("check-leaks", cls=RenamedOptions)
 def check_leaks(
     file: Annotated[Path, typer.Argument(help="JSON, JSONL or CSV file of prompts or conversations")],
-    against: Annotated[list[Path], typer.Option(help="A benchmark's file or folder; may be repeated")],
-    leak: Annotated[float, typer.Option(min=0.1, max=1, help="Containment that counts as a benchmark's")] = 0.6,
+    benchmark: Annotated[list[Path], typer.Option(help="File or folder of a benchmark; may be repeated")],
+    contamination_threshold: Annotated[
+        float, typer.Option(min=0.1, max=1, help="Containment from which a prompt counts as a benchmark's")
+    ] = 0.6,
     drop_to: Annotated[
         Path | None, typer.Option(help="Write the rows that are in no benchmark to this .jsonl or .json")
     ] = None,
 ) -> None:
-    """Fail if prompts that are to be trained on are in a benchmark, or nearly."""
+    """Fail if training prompts are in a benchmark, or nearly the same as one of its prompts."""
     from spar_training.prompt_evolution.command import check
 
-    check(file, against=against, least=leak, drop_to=drop_to)
+    check(file, benchmarks=benchmark, threshold=contamination_threshold, drop_to=drop_to)
 
 
-@app.command()
+@app.command(cls=RenamedOptions)
 def distill(
     prompts: Annotated[Path, typer.Argument(help="JSONL file of prompts, e.g. those of `spar train evolve`")],
     model: Annotated[str, typer.Option(help="The strong model's name at the URL, or its folder")],
@@ -166,7 +177,7 @@ def distill(
         list[str] | None, typer.Option(help="URL of the drafting model (default: it is a folder)")
     ] = None,
     drafts: Annotated[int, typer.Option(min=1, help="Answers of the drafting model to each prompt")] = 1,
-    key_env: Annotated[str, typer.Option(help="Environment variable with the API key")] = "OPENAI_API_KEY",
+    api_key_env: Annotated[str, typer.Option(help="Environment variable with the API key")] = "OPENAI_API_KEY",
     templates: Annotated[str, typer.Option(help="Prompt templates that the pair will be served with")] = "default",
     balance: Annotated[
         float | None, typer.Option(min=1, help="Most judgements of the more frequent verdict for each other one")
@@ -197,7 +208,7 @@ def distill(
     )
     drafter = Place(draft_model, draft_url or ()) if draft_model else None
     teacher = Place(model, url or ())
-    run(settings, teacher=teacher, drafter=drafter, key_env=key_env, in_flight=in_flight, answer_s=answer_timeout)
+    run(settings, teacher=teacher, drafter=drafter, key_env=api_key_env, in_flight=in_flight, answer_s=answer_timeout)
 
 
 @app.command()

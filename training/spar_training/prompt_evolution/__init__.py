@@ -1,1 +1,1 @@
-"""Prompts for training: seed prompts grown by constraints, filtered, and kept apart from the benchmarks."""
+"""Prompt evolution: seed prompts with added constraints, filtered, and without the prompts of benchmarks."""

@@ -24,7 +24,7 @@ def write_card(evolving: Evolving, prompts: Sequence[Row], model: str) -> dict[s
         "version": version("spar-server"),
         "model": model,
         "seeds": [path.name for path in settings.seeds],
-        "benchmarks": [path.name for path in settings.against],
+        "benchmarks": [path.name for path in settings.benchmarks],
         "settings": {
             "seed": settings.seed,
             "per_seed": settings.per_seed,
@@ -79,9 +79,10 @@ def _markdown(card: dict[str, Any]) -> str:
             "",
             markdown_table(Table(("stage", "in", "kept", "removed"), [_stage(stage) for stage in card["funnel"]])),
             "",
-            f"Near duplicates: Jaccard of 3-word shingles from {filters['near']}. Diversity: BLEU-4 with a kept prompt "
-            f"above {filters['self_bleu']}. Benchmarks: containment of 3-word shingles from {filters['leak']}. "
-            "Every removed row is in `filtered.jsonl` with its reason.",
+            "Near duplicates: Jaccard similarity of 3-word shingles of at least "
+            f"{filters['near_duplicate_threshold']}. Diversity: BLEU-4 with an accepted prompt above "
+            f"{filters['self_bleu']}. Benchmarks: containment of 3-word shingles of at least "
+            f"{filters['contamination_threshold']}. Every removed row is in `filtered.jsonl` with its reason.",
             "",
             "## Constraints",
             "",

@@ -82,26 +82,26 @@ class _Usable:
         return f"{self._usable / self._read:.0%} usable"
 
 
-def check(file: Path, *, against: Sequence[Path], least: float, drop_to: Path | None) -> None:
-    """Hold a file's prompts against benchmarks; with `drop_to`, write there the rows that are in none.
+def check(file: Path, *, benchmarks: Sequence[Path], threshold: float, drop_to: Path | None) -> None:
+    """Compare a file's prompts with benchmarks; with `drop_to`, write the rows that are in none to that file.
 
     Raises:
-        ConfigError: the name of `drop_to` does not say how it is to be written.
+        ConfigError: the suffix of `drop_to` is not a known format.
         DataError: prompts are in a benchmark and there is no `drop_to`, or a file cannot be used.
     """
     if drop_to is not None and drop_to.suffix not in (".json", ".jsonl"):
         raise ConfigError(f"--drop-to {drop_to}: must end in .json (an array) or .jsonl (one object a line)")
     prompts = read_turns(file)
-    benchmarks = read_benchmarks(against)
-    found = [benchmarks.worst(turns, least=least) for turns in prompts]
+    items = read_benchmarks(benchmarks)
+    found = [items.worst(turns, threshold=threshold) for turns in prompts]
     leaks = [leak for leak in found if leak]
     console = Console()
     if drop_to is None:
         refuse(leaks, len(prompts), fix="--drop-to FILE writes the other rows there")
     else:
-        # All rows are read by now, and the file is replaced as a whole: it may be the one that is checked.
+        # All rows have been read, and the file is replaced atomically, so it may be the one that is checked.
         rows = [row for (_, row), leak in zip(placed_rows(file), found, strict=True) if leak is None]
         write_json(drop_to, rows) if drop_to.suffix == ".json" else write_rows(drop_to, rows)
         for leak in leaks:
             console.print(str(leak), soft_wrap=True, markup=False)
-    console.print(f"{len(leaks)} of {len(prompts):,} prompts are among the {len(benchmarks):,} of the benchmarks.")
+    console.print(f"{len(leaks)} of {len(prompts):,} prompts are among the {len(items):,} of the benchmarks.")

@@ -1,4 +1,4 @@
-"""Prompts that a benchmark holds too: what is measured must not be trained on."""
+"""Contamination: find prompts that are also in a benchmark, so that models are not trained on what is measured."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from spar_training.prompt_evolution.file_formats import data_files, placed_rows
 from spar_training.prompt_evolution.load import SeedPrompt, turns_of
 from spar_training.prompt_evolution.shingles import ShingleIndex, shingles, words
 
-# The containment from which on a prompt counts as a benchmark's.
-NEAR: Final = 0.6
+# The default containment from which a prompt counts as a benchmark's.
+CONTAMINATION_THRESHOLD: Final = 0.6
 _SHINGLE: Final = 3
-# Fewer shared runs than these are a phrase ("what is the best way to"), not a text.
-_LEAST_SHARED: Final = 4
+# Fewer shared shingles are a phrase ("what is the best way to"), not a text.
+_MIN_SHARED: Final = 4
 
 
 class Named(Protocol):
-    """A prompt with a name of its own."""
+    """A prompt with an id."""
 
     @property
     def id(self) -> str: ...
@@ -31,10 +31,10 @@ class Named(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """A prompt and the benchmark's item that it is nearest to; `others` is how many items more it is near to.
+    """A prompt and the nearest item of a benchmark; `others` is the number of further items that are near.
 
-    `containment` is the share of the smaller text's shingles that the other has too, `jaccard` the share of both
-    texts' shingles that both have.
+    `containment` is the share of the smaller text's shingles that the other text also has, `jaccard` the share of all
+    shingles that both texts have.
     """
 
     prompt: str
@@ -47,9 +47,9 @@ class Leak:
     others: int
 
     def __str__(self) -> str:
-        how = "the same as" if self.exact else f"near ({self.containment:.2f})"
+        relation = "the same as" if self.exact else f"near ({self.containment:.2f})"
         more = f" and {self.others} more" if self.others else ""
-        return f"{self.prompt} is {how} {self.item}{more}: {_short(self.text)}"
+        return f"{self.prompt} is {relation} {self.item}{more}: {_short(self.text)}"
 
 
 def _short(text: str) -> str:
@@ -58,7 +58,7 @@ def _short(text: str) -> str:
 
 
 class Benchmarks:
-    """The prompts of benchmarks, to hold others against."""
+    """The prompts of benchmarks, to compare others with."""
 
     def __init__(self, items: Sequence[SeedPrompt]) -> None:
         self._items = items
@@ -72,55 +72,56 @@ class Benchmarks:
     def __len__(self) -> int:
         return len(self._items)
 
-    def leaks(self, prompts: Iterable[Named], *, least: float = NEAR) -> list[Leak | None]:
-        """For each prompt the item that it equals but for case and punctuation, or else the nearest; None for most.
+    def leaks(self, prompts: Iterable[Named], *, threshold: float = CONTAMINATION_THRESHOLD) -> list[Leak | None]:
+        """Return each prompt's leak, or None if it is not in a benchmark.
 
-        Near is a containment of `least` or more, either way: a prompt that was grown from an item holds it, and an item
-        that was grown from a prompt holds that. So that stock phrases are none, four shared 3-word shingles are needed.
+        A prompt leaks if it equals an item except for case and punctuation, or if their containment is at least
+        `threshold` in either direction, since an evolved prompt contains its original. At least four shared 3-word
+        shingles are needed, so that stock phrases do not count.
         """
-        return [self._leak(prompt, least) for prompt in prompts]
+        return [self._leak(prompt, threshold) for prompt in prompts]
 
-    def worst(self, turns: Sequence[Named], *, least: float = NEAR) -> Leak | None:
-        """The leak of a conversation's turns that is most like an item; None when no turn is one."""
-        found = [leak for leak in self.leaks(turns, least=least) if leak]
+    def worst(self, turns: Sequence[Named], *, threshold: float = CONTAMINATION_THRESHOLD) -> Leak | None:
+        """Return the leak among a conversation's turns that is most similar to an item; None if there is none."""
+        found = [leak for leak in self.leaks(turns, threshold=threshold) if leak]
         return max(found, key=lambda leak: (leak.exact, leak.containment, leak.jaccard), default=None)
 
-    def _leak(self, prompt: Named, least: float) -> Leak | None:
-        near = self._near(shingles(prompt.text, _SHINGLE), least)
+    def _leak(self, prompt: Named, threshold: float) -> Leak | None:
+        near = self._near(shingles(prompt.text, _SHINGLE), threshold)
         same = self._exact.get(_plain(prompt.text))
         if same is not None:
             near[same] = (1.0, 1.0)
         if not near:
             return None
-        # Of items that hold it whole the one which is most like it, and the first of those.
+        # Among items with the same containment the most similar one, and the first of those.
         nearest = same if same is not None else max(near, key=lambda number: (*near[number], -number))
         item = self._items[nearest]
         return Leak(prompt.id, prompt.text, item.id, item.text, nearest == same, *near[nearest], others=len(near) - 1)
 
-    def _near(self, found: frozenset[int], least: float) -> dict[int, tuple[float, float]]:
-        """Containment and Jaccard similarity of the items that are near, by their number."""
+    def _near(self, found: frozenset[int], threshold: float) -> dict[int, tuple[float, float]]:
+        """Return the containment and Jaccard similarity of the items that are near, by their number."""
         near = {}
         for number, shared in self._index.shared(found).items():
             size, known = len(found), len(self._shingles[number])
             containment = shared / min(size, known)
-            if shared >= _LEAST_SHARED and containment >= least:
+            if shared >= _MIN_SHARED and containment >= threshold:
                 near[number] = (containment, shared / (size + known - shared))
         return near
 
 
 def _plain(text: str) -> str:
-    # A text of symbols only has no words to go by.
+    # A text of symbols has no words to compare.
     return " ".join(words(text)) or text.strip()
 
 
 def read_benchmarks(paths: Sequence[Path]) -> Benchmarks:
-    """The prompts of benchmark files, or of all files in a folder and below it that can be read (`prompt_files`).
+    """Read the prompts of benchmark files, or of all data files in and below a folder.
 
     Reads IFEval's and HumanEval's `prompt`, FollowBench's `instruction`, MMLU's `question`, LLMBar's `input` and the
-    other shapes of `turns_of`; of a conversation every turn of the user.
+    other shapes of `turns_of`; of a conversation, every user turn.
 
     Raises:
-        DataError: a path is not there, holds no such file or data of other forms, or a file has no prompts.
+        DataError: a path is missing, has no data files or data in other formats, or a file has no prompts.
     """
     items = [
         item
@@ -132,19 +133,19 @@ def read_benchmarks(paths: Sequence[Path]) -> Benchmarks:
 
 
 def _items(root: Path, file: Path) -> list[SeedPrompt]:
-    # LLMBar's files have one name each in several folders.
+    # LLMBar's files have the same name in several folders.
     name = str(file.relative_to(root.parent)) if root != file else f"{file.parent.name}/{file.name}"
     items = [SeedPrompt(f"{name}:{place}", text, name) for place, row in placed_rows(file) for text in turns_of(row)]
     if not items:
-        raise DataError(f"{file}: no prompts found in it; --against takes a benchmark's JSON, JSONL or CSV files")
+        raise DataError(f"{file}: no prompts found; --benchmark takes a benchmark's JSON, JSONL or CSV files")
     return items
 
 
 def refuse(leaks: Sequence[Leak], checked: int, *, fix: str = "--drop-leaks removes and counts them") -> None:
-    """Stop for these leaks.
+    """Refuse to continue if there are leaks.
 
     Raises:
-        DataError: there are any; lists them, and says what to do.
+        DataError: there are leaks; lists them, and says what to do.
     """
     if leaks:
         listed = "\n".join(f"  {leak}" for leak in leaks)

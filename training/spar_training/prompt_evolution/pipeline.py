@@ -53,7 +53,7 @@ class Evolving:
             ConfigError: two files have one name.
         """
         settings = self.settings
-        self._benchmarks = read_benchmarks(settings.against)
+        self._benchmarks = read_benchmarks(settings.benchmarks)
         seeds = read_prompts(settings.seeds)
         seeds = self._plain_filters("seeds", seeds)
         seeds = self.funnel.sift(
@@ -136,13 +136,17 @@ class Evolving:
         filters, sift = self.settings.filters, self.funnel.sift
         left = sift(f"{name}: length", prompts, [length(one.text, filters.bounds) for one in prompts])
         left = sift(f"{name}: duplicates", left, duplicates(_texts(left), _ids(left)))
-        left = sift(f"{name}: near duplicates", left, near_duplicates(_texts(left), _ids(left), least=filters.near))
+        left = sift(
+            f"{name}: near duplicates",
+            left,
+            near_duplicates(_texts(left), _ids(left), least=filters.near_duplicate_threshold),
+        )
         return sift(f"{name}: language", left, [language(one.text, filters.language) for one in left])
 
     def _without_leaks(self, name: str, prompts: Sequence[C]) -> list[C]:
         if not self._benchmarks:
             return list(prompts)
-        found = self._benchmarks.leaks(prompts, least=self.settings.filters.leak)
+        found = self._benchmarks.leaks(prompts, threshold=self.settings.filters.contamination_threshold)
         leaks = [leak for leak in found if leak]
         if not self.settings.drop_leaks:
             refuse(leaks, len(prompts))

@@ -1,4 +1,4 @@
-"""What an evolution of prompts is run with."""
+"""The settings of a prompt evolution."""
 
 from __future__ import annotations
 
@@ -6,28 +6,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spar_core.types import Sampling
-from spar_training.prompt_evolution.contamination import NEAR
+from spar_training.prompt_evolution.contamination import CONTAMINATION_THRESHOLD
 from spar_training.prompt_evolution.filters.quality import Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterSettings:
-    """`near` is a Jaccard similarity, `self_bleu` a BLEU and `leak` a containment, each in [0, 1]."""
+    """The filters' thresholds, each in [0, 1].
+
+    `near_duplicate_threshold` is a Jaccard similarity, `self_bleu` a BLEU and `contamination_threshold` a containment.
+    """
 
     bounds: Bounds = field(default_factory=Bounds)
     language: str = "en"
-    near: float = 0.7
+    near_duplicate_threshold: float = 0.7
     self_bleu: float = 0.5
-    leak: float = NEAR
+    contamination_threshold: float = CONTAMINATION_THRESHOLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvolveSettings:
-    """Each of at most `limit` seed prompts is grown `per_seed` times; all of them where it is None."""
+    """The inputs of an evolution; each of up to `limit` seed prompts (None for all) is evolved `per_seed` times."""
 
     seeds: tuple[Path, ...]
     out: Path
-    against: tuple[Path, ...] = ()
+    benchmarks: tuple[Path, ...] = ()
     drop_leaks: bool = False
     seed: int = 0
     per_seed: int = 1

@@ -190,7 +190,7 @@ def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_what_goes_with_a_base_is_refused_without_one(tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["train", "bootstrap", "--out", str(tmp_path), "--seeds", "seeds.jsonl"])
     assert told.exit_code != 0
-    assert "--seeds and --against go with --base" in str(told.exception or told.output)
+    assert "--seeds and --benchmark need --base" in str(told.exception or told.output)
 
 
 def test_a_base_that_is_no_model_is_named(tmp_path: Path) -> None:

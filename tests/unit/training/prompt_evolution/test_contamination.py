@@ -153,7 +153,7 @@ def test_the_known_leaks_of_the_seed_collections_are_found() -> None:
 def check(folder: Path, mine: Path, *options: str) -> Result:
     bench = folder / "bench.jsonl"
     bench.write_text(json.dumps({"prompt": ITEM}) + "\n")
-    return CliRunner().invoke(app, ["train", "check-leaks", str(mine), "--against", str(bench), *options])
+    return CliRunner().invoke(app, ["train", "check-leaks", str(mine), "--benchmark", str(bench), *options])
 
 
 @pytest.mark.parametrize("place", range(4))
@@ -198,7 +198,7 @@ def test_the_command_fails_for_leaks_and_can_write_the_other_rows(tmp_path: Path
     rows = [{"id": "a", "messages": [{"role": "user", "content": text}]} for text in (ITEM, "Name a river, please.")]
     mine = tmp_path / "mine.jsonl"
     mine.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = ["train", "check-leaks", str(mine), "--against", str(tmp_path / "bench.jsonl")]
+    command = ["train", "check-leaks", str(mine), "--benchmark", str(tmp_path / "bench.jsonl")]
 
     refused = CliRunner().invoke(app, command)
     assert isinstance(refused.exception, DataError)

@@ -148,7 +148,7 @@ async def test_a_reply_that_repeats_the_seed_or_lists_its_constraints_is_filtere
 async def test_a_seed_in_a_benchmark_stops_the_work_before_a_call_and_nothing_is_written(tmp_path: Path) -> None:
     bench = tmp_path / "bench.jsonl"
     bench.write_text(json.dumps({"prompt": SEEDS[1]}) + "\n")
-    settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out", against=(bench,))
+    settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out", benchmarks=(bench,))
     with pytest.raises(DataError, match="seeds:2 is the same as"):
         Evolving(settings).prepare()
     assert not (tmp_path / "out").exists()
@@ -157,7 +157,7 @@ async def test_a_seed_in_a_benchmark_stops_the_work_before_a_call_and_nothing_is
 async def test_dropped_leaks_are_counted(tmp_path: Path) -> None:
     bench = tmp_path / "bench.jsonl"
     bench.write_text(json.dumps({"prompt": SEEDS[1]}) + "\n")
-    settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out", against=(bench,), drop_leaks=True)
+    settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out", benchmarks=(bench,), drop_leaks=True)
     prompts, evolving, _ = await run(settings)
     assert "seeds:2" not in {row["seed_id"] for row in prompts}
     assert [leak.prompt for leak in evolving.leaks] == ["seeds:2"]
@@ -168,12 +168,12 @@ async def test_a_grown_prompt_in_a_benchmark_stops_the_work_and_the_replies_are_
     bench.write_text(
         json.dumps({"prompt": "Answer as a sailor would, and close with a question about the sea."}) + "\n"
     )
-    settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out", against=(bench,))
+    settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out", benchmarks=(bench,))
     with pytest.raises(DataError, match="4 of 4 prompts are in the benchmarks"):
         await run(settings)
     assert not (tmp_path / "out" / "prompts.jsonl").exists()
     # Checked again with the leaks dropped, nothing is asked again.
-    dropping = EvolveSettings(seeds=settings.seeds, out=settings.out, against=(bench,), drop_leaks=True)
+    dropping = EvolveSettings(seeds=settings.seeds, out=settings.out, benchmarks=(bench,), drop_leaks=True)
     prompts, _, backend = await run(dropping)
     assert prompts == []
     assert backend.calls == []
