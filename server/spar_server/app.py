@@ -19,16 +19,16 @@ from spar_server.api import chat, docs, health, judge, models, passthrough, refi
 from spar_server.api.openapi import with_keys
 from spar_server.api.responses import route as responses
 from spar_server.auth.keyring import is_loopback, load_keyring
-from spar_server.http.hosts import AllowedHosts
-from spar_server.http.metrics_access import MetricsAccess
-from spar_server.logs import AccessLog
 from spar_server.metrics.metrics import Metrics
+from spar_server.middleware.access_log import AccessLogMiddleware
 from spar_server.middleware.auth import AuthMiddleware
-from spar_server.middleware.body_limit import BodyLimit
+from spar_server.middleware.body_limit import BodyLimitMiddleware
 from spar_server.middleware.drain import DrainMiddleware
-from spar_server.middleware.errors import KNOWN, ErrorAnswers, ServerErrorMiddleware
+from spar_server.middleware.errors import KNOWN, ErrorResponses, ServerErrorMiddleware
 from spar_server.middleware.fast_path import FastPathMiddleware
-from spar_server.middleware.request_id import RequestId
+from spar_server.middleware.hosts import AllowedHostsMiddleware
+from spar_server.middleware.metrics_access import MetricsAccessMiddleware
+from spar_server.middleware.request_id import RequestIdMiddleware
 from spar_server.models.pair import Pair
 from spar_server.serving.gate import build_gate
 from spar_server.settings import Settings
@@ -85,7 +85,7 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     keyring = load_keyring(settings)
     share = settings.admission.key_share if keyring and len(keyring) > 1 else 1.0
     gate = app.state.gate = build_gate(settings, app.state.metrics.load, key_share=share)
-    errors = ErrorAnswers(app.state.metrics)
+    errors = ErrorResponses(app.state.metrics)
     modules = (chat, responses, judge, refine, passthrough, models, health, docs)
     for module in modules:
         app.include_router(module.router)
@@ -93,7 +93,7 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     # From the innermost to the outermost.
     routes = [route for module in modules for route in module.router.routes]
     front: ASGIApp = FastPathMiddleware(app.framework, app=app, routes=routes, errors=errors)
-    front = BodyLimit(front, settings.limits, max_wait_s=settings.admission.max_wait_s, key_share=share)
+    front = BodyLimitMiddleware(front, settings.limits, max_wait_s=settings.admission.max_wait_s, key_share=share)
     app.needs_key = keyring is not None
     front = AuthMiddleware(front, keyring=keyring, quotas=gate.quotas, share=share, off_loop=gate.long_work)
     front = DrainMiddleware(front, draining=gate.draining)
@@ -107,7 +107,7 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
             allow_headers=("*",),
             expose_headers=("x-request-id", "retry-after"),
         )
-    app.front = RequestId(AccessLog(front))
+    app.front = RequestIdMiddleware(AccessLogMiddleware(front))
     return app
 
 
@@ -116,13 +116,13 @@ def _guarded(front: ASGIApp, settings: Settings, *, keyed: bool) -> ASGIApp:
     own = settings.metrics
     if not keyed and is_loopback(settings.host):
         reached_by_others = own.port is not None and not is_loopback(own.host or settings.host)
-        front = AllowedHosts(front, settings.allowed_hosts, open_port=own.port if reached_by_others else None)
+        front = AllowedHostsMiddleware(front, settings.allowed_hosts, open_port=own.port if reached_by_others else None)
     if own.port is not None or own.key_sha256 is not None:
-        front = MetricsAccess(front, own)
+        front = MetricsAccessMiddleware(front, own)
     return front
 
 
-def _handle_errors(app: FastAPI, errors: ErrorAnswers) -> None:
+def _handle_errors(app: FastAPI, errors: ErrorResponses) -> None:
     async def answer(request: Request, error: Exception) -> Response:
         return errors.answer(error, request.scope)
 

@@ -9,9 +9,9 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Container, Mapping, Sized
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -36,10 +36,9 @@ from pydantic_settings import (
 
 from spar_core.backends.openai import Timeouts
 from spar_core.backends.registry import BACKENDS
-from spar_core.errors import ConfigError, RequestError
+from spar_core.errors import ConfigError
 from spar_core.search.config import StopPolicy
 from spar_core.validation import AlgorithmName
-from spar_server.http.settings import ConnectionLimits, MetricsSettings
 
 
 class AdmissionSettings(BaseModel):
@@ -76,13 +75,6 @@ class BrownoutSettings(BaseModel):
         return self
 
 
-# Fields of a body, and entries of a field that is no conversation and no list of prompts.
-_MOST_FIELDS: Final = 1000
-
-
-_MOST_ENTRIES: Final = 10_000
-
-
 class Limits(BaseModel):
     """Images and audio come inside the body, which is why it may be so much larger than a text.
 
@@ -105,47 +97,34 @@ class Limits(BaseModel):
     max_inputs: int = Field(default=2048, ge=1, description="texts of one embeddings request")
     max_calls: int = Field(default=2048, ge=1, description="model calls that one request can make")
 
-    def check_messages(self, messages: Sized) -> None:
-        """Raises RequestError when there are too many."""
-        if len(messages) > self.max_messages:
-            raise RequestError(
-                f"messages: {len(messages)} are over this server's limit of {self.max_messages}", param="messages"
-            )
 
-    def check_counts(self, body: Any, fields: Container[str]) -> None:
-        """Whether a body's `fields` hold few enough entries to look at each of them.
+class ConnectionLimits(BaseModel):
+    """Limits of connections and request heads; they hold before a key is known. Times are in seconds.
 
-        Raises:
-            RequestError: one has too many; names it.
-        """
-        if not isinstance(body, dict):
-            return
-        if len(body) > _MOST_FIELDS:
-            raise RequestError(f"the body has {len(body)} fields; the most is {_MOST_FIELDS}")
-        for name, value in body.items():
-            if not isinstance(value, list | dict) or name not in fields:
-                continue
-            if name == "messages":
-                self.check_messages(value)
-                self._check_parts(value)
-            elif name == "input" and value and isinstance(value, list) and isinstance(value[0], dict):
-                self._check(name, len(value), self.max_messages)
-            elif name not in ("input", "prompt"):
-                self._check(name, len(value), _MOST_ENTRIES)
+    Behind a reverse proxy all connections have the proxy's address: raise `max_per_address` to `max_connections`.
+    """
 
-    def _check_parts(self, messages: Any) -> None:
-        contents = [message.get("content") for message in messages if isinstance(message, dict)]
-        parts = sum(len(content) for content in contents if isinstance(content, list))
-        if parts > self.max_messages:
-            raise RequestError(
-                f"messages: the {parts} parts of their content are over this server's limit of {self.max_messages}",
-                param="messages",
-            )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @staticmethod
-    def _check(name: str, entries: int, most: int) -> None:
-        if entries > most:
-            raise RequestError(f"{name}: {entries} entries are over this server's limit of {most}", param=name)
+    max_connections: int = Field(default=4096, ge=1)
+    max_per_address: int = Field(default=512, ge=1, description="of one IPv4 address or IPv6 /64 network")
+    max_head_bytes: int = Field(default=64 * 2**10, ge=1024, description="request line and headers together")
+    max_header_fields: int = Field(default=200, ge=1)
+    max_pipelined: int = Field(default=8, ge=0, description="requests that wait for the one before them to be answered")
+    head_s: float = Field(default=10.0, gt=0, description="for a request's head, from the connection's start")
+    body_s: float = Field(default=20.0, gt=0, description="of silence in a request's body")
+    idle_s: float = Field(default=20.0, gt=0, description="between two requests")
+    send_s: float = Field(default=20.0, gt=0, description="in which a client takes none of what it is sent")
+
+
+class MetricsSettings(BaseModel):
+    """Where /metrics is answered, and to whom. By default on the server's own port, to everyone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    port: int | None = Field(default=None, ge=1, le=65535, description="a port of its own, which answers nothing else")
+    host: str | None = Field(default=None, description="address of that port; the server's own by default")
+    key_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$", description="hash of a key; `spar keys new`")
 
 
 class ApiKey(BaseModel):

@@ -65,3 +65,8 @@ def imports_of(file: Path) -> set[str]:
 def test_arrows_point_down_only(package: str, forbidden: tuple[str, ...]) -> None:
     for file in (ROOT / package).rglob("*.py"):
         assert not {name for name in imports_of(file) if name.startswith(forbidden)}, file
+
+
+def test_the_settings_import_nothing_else_of_the_server() -> None:
+    names = imports_of(ROOT / "server/spar_server/settings.py")
+    assert not {name for name in names if name.startswith("spar_server")}

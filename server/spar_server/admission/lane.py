@@ -1,12 +1,11 @@
-"""Admission by cost: how much may run at once, whose turn it is, and when to say that the server is full."""
+"""Admission by cost: how much runs at once, who is next, and when a request is refused."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from spar_server.admission.fair_queue import FairQueue, Ticket
@@ -15,14 +14,14 @@ from spar_server.errors import ApiError
 
 @dataclass(eq=False, slots=True)
 class _Waiter(Ticket):
-    # An event and not a future, which a cancelled request would take with it before it has left the queue.
+    # An event rather than a future: cancelling a request would cancel its future before it has left the queue.
     turn: asyncio.Event = field(default_factory=asyncio.Event)
     refused: ApiError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """A place in a lane: whose it is, what it costs, since when it is held and how long it was waited for."""
+    """Room in a lane for one request: its key, its cost, when it was granted, and how long the request waited."""
 
     key: str
     cost: int
@@ -31,12 +30,18 @@ class Permit:
 
 
 class Lane:
-    """What runs and waits of one kind. The cost of what runs is never more than `capacity`.
+    """A semaphore with a fair queue: the running requests of one kind never cost more than `capacity` together.
 
-    A key has at most the part `key_share` of it, so that another finds room at once; a request that costs more than
-    that is let in when nothing else of its key runs. When the queue is full its places go to the keys that have fewer
-    of them: the newest of the key with the most gives way (McKenney, "Stochastic Fairness Queueing", INFOCOM 1990).
-    `changed` is told the load whenever it changes.
+        permit = await lane.acquire("team-a", 12, weight=1.0, wait_s=30)
+        try:
+            ...
+        finally:
+            lane.release(permit)
+
+    Each key can use at most the fraction `key_share`, so that other keys find room at once; a request that costs more
+    is admitted when nothing else of its key runs. When the queue is full, a key with fewer waiting requests displaces
+    the newest request of the key with the most (McKenney, "Stochastic Fairness Queueing", INFOCOM 1990). `on_load` is
+    called with the load whenever it changes.
     """
 
     def __init__(
@@ -45,152 +50,141 @@ class Lane:
         capacity: int,
         max_queue: int,
         key_share: float = 1.0,
-        changed: Callable[[float], None] = lambda load: None,
+        on_load: Callable[[float], None] = lambda load: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.capacity = capacity
         self.running = 0
-        self._most_of_key = max(1, int(capacity * key_share))
-        self._of_key: Counter[str] = Counter()
+        self._key_capacity = max(1, int(capacity * key_share))
+        self._key_cost: Counter[str] = Counter()
         self._max_queue = max_queue
-        self._changed = changed
+        self._on_load = on_load
         self._clock = clock
         self._queue = FairQueue()
         self._hold = _Hold()
 
     @property
     def waiting(self) -> int:
-        """Requests."""
+        """The number of waiting requests."""
         return len(self._queue)
 
     @property
     def load(self) -> float:
-        """The cost of what runs and waits, as a part of the capacity."""
+        """The cost of all running and waiting requests as a fraction of the capacity."""
         return (self.running + self._queue.cost) / self.capacity
 
     @property
     def expected_hold_s(self) -> float:
-        """How long a request runs, as those that ended last did; 0 before the first has ended."""
+        """How long a request runs, estimated from the latest ones; 0 before the first has ended."""
         return self._hold.seconds
 
     def expected_wait_s(self, ticket: Ticket) -> float:
-        """How long one that came now would wait.
+        """How long a request that arrived now would wait.
 
-        Those before it must end first, at the rate of the capacity over the time for which each holds its part; its own
-        key's at the rate of what the key may have.
+        The requests before it must end first, at a rate of the capacity per expected hold; those of its own key at a
+        rate of the key's capacity.
         """
         excess = self.running + self._queue.cost_before(ticket) + ticket.cost - self.capacity
-        own = self._of_key[ticket.key] + self._queue.cost_of(ticket.key) + ticket.cost - self._most_of_key
-        return max(0.0, excess / self.capacity, own / self._most_of_key) * self.expected_hold_s
-
-    @asynccontextmanager
-    async def slot(self, key: str, cost: int, *, weight: float, wait_s: float) -> AsyncIterator[float]:
-        """A place in the lane from when it is this request's turn; the value is how long it waited.
-
-        Raises:
-            ApiError: 503; the queue is full, or the wait would be longer than `wait_s`, or was.
-        """
-        held = self.try_acquire(key, cost, weight=weight) or await self.enter(key, cost, weight=weight, wait_s=wait_s)
-        try:
-            yield held.waited_s
-        finally:
-            self.leave(held)
+        own = self._key_cost[ticket.key] + self._queue.cost_of(ticket.key) + ticket.cost - self._key_capacity
+        return max(0.0, excess / self.capacity, own / self._key_capacity) * self.expected_hold_s
 
     def try_acquire(self, key: str, cost: int, *, weight: float) -> Permit | None:
-        """A place, if nobody waits and there is one; to be given back by `leave`."""
-        ticket = Ticket(key, min(cost, self._most_of_key), weight)
-        if not self._has_room(ticket) or (self._queue and self._queue.head(self._within_share) is not None):
+        """A permit if nobody is waiting and there is room, else None."""
+        ticket = Ticket(key, min(cost, self._key_capacity), weight)
+        if not self._fits(ticket) or (self._queue and self._queue.head(self._within_share) is not None):
             return None
         self._queue.serve(ticket)
-        self._begin(ticket)
-        self._changed(self.load)
+        self._admit(ticket)
+        self._on_load(self.load)
         return Permit(key, ticket.cost, self._clock())
 
-    async def enter(self, key: str, cost: int, *, weight: float, wait_s: float) -> Permit:
-        """A place when it is this request's turn, to be given back by `leave`.
+    async def acquire(self, key: str, cost: int, *, weight: float, wait_s: float) -> Permit:
+        """Wait up to `wait_s` seconds for a permit. Whoever gets one must `release` it.
 
         Raises:
-            ApiError: as `slot` does.
+            ApiError: 503; the queue is full, or the wait was or would be longer than `wait_s`.
         """
-        came, cost = self._clock(), min(cost, self._most_of_key)
+        if permit := self.try_acquire(key, cost, weight=weight):
+            return permit
+        arrived, cost = self._clock(), min(cost, self._key_capacity)
         await self._wait(Ticket(key, cost, weight), wait_s)
-        began = self._clock()
-        return Permit(key, cost, began, began - came)
+        admitted = self._clock()
+        return Permit(key, cost, admitted, admitted - arrived)
 
-    def leave(self, held: Permit) -> None:
-        """The request has ended."""
-        self._hold.add(self._clock() - held.since, held.cost / self.capacity)
-        self._free(held.key, held.cost)
+    def release(self, permit: Permit) -> None:
+        """Return a permit at the end of its request."""
+        self._hold.add(self._clock() - permit.since, permit.cost / self.capacity)
+        self._free(permit.key, permit.cost)
 
     async def _wait(self, ticket: Ticket, wait_s: float) -> None:
         if (expected := self.expected_wait_s(ticket)) > wait_s:
-            raise full("the wait would be longer than this request may wait", expected)
+            raise overloaded("the wait would be longer than this request can wait", expected)
         waiter = _Waiter(ticket.key, ticket.cost, ticket.weight)
-        self._queue_up(waiter, expected)
+        self._enqueue(waiter, expected)
         try:
             async with asyncio.timeout(wait_s):
                 await waiter.turn.wait()
         except BaseException as error:
             self._withdraw(waiter)
             if isinstance(error, TimeoutError):
-                raise full("this request has waited for as long as it may", self.expected_wait_s(ticket)) from error
+                raise overloaded("this request has waited as long as it can", self.expected_wait_s(ticket)) from error
             raise
         if waiter.refused:
             raise waiter.refused
 
-    def _queue_up(self, waiter: _Waiter, expected_s: float) -> None:
+    def _enqueue(self, waiter: _Waiter, expected_s: float) -> None:
         if len(self._queue) >= self._max_queue:
             last = self._queue.last_of_longest()
             if last is None or self._queue.waiting(last.key) <= self._queue.waiting(waiter.key) + 1:
-                raise full("the queue is full", expected_s)
+                raise overloaded("the queue is full", expected_s)
             assert isinstance(last, _Waiter)
             self._queue.remove(last)
-            last.refused = full("the queue is full", self.expected_wait_s(last))
+            last.refused = overloaded("the queue is full", self.expected_wait_s(last))
             last.turn.set()
         self._queue.push(waiter)
-        self._changed(self.load)
+        self._on_load(self.load)
 
     def _withdraw(self, waiter: _Waiter) -> None:
-        """Give back what a request that will not run has: its place in the queue, or its turn if that has come."""
+        """Remove a request that will not run from the queue, or return its room if it was just admitted."""
         if not waiter.turn.is_set():
             self._queue.remove(waiter)
-            self._let_in()
-            self._changed(self.load)
+            self._admit_waiting()
+            self._on_load(self.load)
         elif not waiter.refused:
             self._free(waiter.key, waiter.cost)
 
     def _free(self, key: str, cost: int) -> None:
         self.running -= cost
-        self._of_key[key] -= cost
-        self._let_in()
+        self._key_cost[key] -= cost
+        self._admit_waiting()
         if not self.running:
-            self._of_key.clear()
+            self._key_cost.clear()
             self._queue.rest()
-        self._changed(self.load)
+        self._on_load(self.load)
 
-    def _let_in(self) -> None:
+    def _admit_waiting(self) -> None:
         while (waiter := self._queue.head(self._within_share)) and self.running + waiter.cost <= self.capacity:
             assert isinstance(waiter, _Waiter)
             self._queue.pop(waiter)
-            self._begin(waiter)
+            self._admit(waiter)
             waiter.turn.set()
 
-    def _begin(self, ticket: Ticket) -> None:
+    def _admit(self, ticket: Ticket) -> None:
         self.running += ticket.cost
-        self._of_key[ticket.key] += ticket.cost
+        self._key_cost[ticket.key] += ticket.cost
 
-    def _has_room(self, ticket: Ticket) -> bool:
+    def _fits(self, ticket: Ticket) -> bool:
         return self.running + ticket.cost <= self.capacity and self._within_share(ticket)
 
     def _within_share(self, ticket: Ticket) -> bool:
-        """Whether it must wait for no more than its turn; with the whole lane for its share a key need not look."""
-        most = self._most_of_key
-        return most >= self.capacity or self._of_key[ticket.key] + ticket.cost <= most
+        """Whether its key's share has room for it. A key whose share is the whole lane needs no check."""
+        limit = self._key_capacity
+        return limit >= self.capacity or self._key_cost[ticket.key] + ticket.cost <= limit
 
 
 @dataclass(slots=True)
 class _Hold:
-    """How long requests run: a mean by cost that follows the last few lanes' worth of them."""
+    """How long requests run: an exponential mean, weighted by cost, over the last few capacities' worth of them."""
 
     _sum: float = 0.0
     _weight: float = 0.0
@@ -204,5 +198,5 @@ class _Hold:
         self._weight += (1 - self._weight) * share
 
 
-def full(message: str, retry_after: float) -> ApiError:
+def overloaded(message: str, retry_after: float) -> ApiError:
     return ApiError(503, message, "overloaded_error", code="server_overloaded", retry_after=retry_after)

@@ -30,7 +30,7 @@ from spar_server.auth.keyring import load_keyring
 from spar_server.cli.models import pull_shown
 from spar_server.cli.probe import upstream_problems
 from spar_server.http.server import server_config
-from spar_server.logs import set_up_logging
+from spar_server.metrics.logs import set_up_logging
 from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import Pair, build_pair
 from spar_server.settings import Settings, load_settings

@@ -7,7 +7,7 @@ import ipaddress
 from collections import Counter
 from typing import Final, Protocol
 
-from spar_server.http.settings import ConnectionLimits
+from spar_server.settings import ConnectionLimits
 
 # All heads and pipelines that are not whole yet may together hold as much as so many of the largest heads.
 _LARGEST_HEADS: Final = 256

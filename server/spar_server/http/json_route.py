@@ -25,7 +25,7 @@ from spar_core.off_loop import SHORT
 from spar_server.auth.access import key_of
 from spar_server.errors import ApiError, ClientGoneError
 from spar_server.http.headers import header_of
-from spar_server.http.json_work import check_work
+from spar_server.http.json_limits import check_counts, check_work
 from spar_server.serving.gate import Gate
 from spar_server.settings import Limits
 
@@ -96,7 +96,7 @@ class JsonRoute(APIRoute):
         value = read_json(raw)
         # A shorter body cannot hold too many of anything.
         if len(raw) > min(limits.max_messages, _FEW):
-            limits.check_counts(value, self._model.model_fields)
+            check_counts(value, self._model.model_fields, limits)
         try:
             return value, self._model.model_validate(value)
         except ValidationError as error:

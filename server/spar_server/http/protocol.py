@@ -15,8 +15,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from spar_server.errors import ApiError
 from spar_server.http.connections import ConnectionTable, network_of
-from spar_server.http.settings import ConnectionLimits
-from spar_server.logs import log_access
+from spar_server.metrics.logs import log_access
+from spar_server.settings import ConnectionLimits
 
 # A body that has passed its first `body_s` must have come at this rate: bytes a second on the whole.
 _MIN_BODY_RATE: Final = 8192

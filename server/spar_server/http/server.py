@@ -19,7 +19,7 @@ def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         # Nothing here asks who sent a request to a proxy before.
         proxy_headers=False,
         server_header=False,
-        # Everything is logged as `spar_server.logs` says, and the accesses by a layer of the app.
+        # Everything is logged as `spar_server.metrics.logs` says, and the accesses by a layer of the app.
         log_config=None,
         access_log=False,
         log_level=settings.log_level,

@@ -17,7 +17,7 @@ _SHORT: Final = 64 * 1024
 _MOST_WAITING: Final = 1_000_000
 
 
-class BodyLimit:
+class BodyLimitMiddleware:
     """ASGI middleware: a body that grows over the limit is a 413, whether its length was announced or not.
 
     It counts what comes, so that the limit holds for chunked bodies and for a length that lies. Long bodies are read
@@ -59,7 +59,7 @@ class BodyLimit:
             await self._app(scope, counted, send)
         finally:
             if permit is not None:
-                self._lane.leave(permit)
+                self._lane.release(permit)
 
     async def _room(self, key: ApiKey, size: int) -> Permit:
         """Wait until there is room for so many bytes, which are held until the request has ended.
@@ -68,5 +68,4 @@ class BodyLimit:
             ApiError: 503; the wait would be longer than a request may wait, or was.
         """
         cost = 1 + size // _SHORT
-        permit = self._lane.try_acquire(key.name, cost, weight=key.weight)
-        return permit or await self._lane.enter(key.name, cost, weight=key.weight, wait_s=self._max_wait_s)
+        return await self._lane.acquire(key.name, cost, weight=key.weight, wait_s=self._max_wait_s)

@@ -18,7 +18,7 @@ from spar_server.metrics.metrics import Metrics
 KNOWN: Final = (ApiError, RequestError, BackendError, RequestValidationError, HTTPException, ClientGoneError)
 
 
-class ErrorAnswers:
+class ErrorResponses:
     """Turns errors into answers, and counts them."""
 
     def __init__(self, metrics: Metrics) -> None:

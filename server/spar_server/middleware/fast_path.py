@@ -14,13 +14,15 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spar_server.http.json_route import JsonRequest, JsonRoute
-from spar_server.middleware.errors import KNOWN, ErrorAnswers
+from spar_server.middleware.errors import KNOWN, ErrorResponses
 
 
 class FastPathMiddleware:
     """ASGI middleware before the `framework`; `app` is what its endpoints ask for what they share."""
 
-    def __init__(self, framework: ASGIApp, *, app: FastAPI, routes: Iterable[BaseRoute], errors: ErrorAnswers) -> None:
+    def __init__(
+        self, framework: ASGIApp, *, app: FastAPI, routes: Iterable[BaseRoute], errors: ErrorResponses
+    ) -> None:
         self._framework = framework
         self._app = app
         self._errors = errors

@@ -18,7 +18,7 @@ _NAME: Final = b"x-request-id"
 _SAFE: Final = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
-class RequestId:
+class RequestIdMiddleware:
     """ASGI middleware."""
 
     def __init__(self, app: ASGIApp) -> None:

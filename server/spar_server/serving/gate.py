@@ -1,4 +1,4 @@
-"""The gate that every request to a model passes: quotas, brown-out, the queue, and what is left of its time."""
+"""The gate that every request to a model passes: quotas, brown-out, the queue and the deadline."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from spar_server.settings import ApiKey, Settings
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What all requests share. `max_wait_s` is the longest that one waits for its turn."""
+    """Admission control, shared by all requests. `max_wait_s` is the longest that a request waits in the queue."""
 
     searches: Lane
     passed_through: Lane
@@ -63,34 +63,34 @@ class Gate:
         key, lane = key_of(request), self.searches if search else self.passed_through
         several = search or cost > 1
         with self.quotas.search(key, lambda: lane.expected_hold_s) if several else nullcontext():
-            held = lane.try_acquire(key.name, cost, weight=key.weight)
-            if held is None:
+            permit = lane.try_acquire(key.name, cost, weight=key.weight)
+            if permit is None:
                 hint = header_of(request.scope, READ_TIMEOUT_HEADER)
-                held = await self._wait(lane, key, cost, min(deadline_s, first_byte_within(hint), self.max_wait_s))
-            self.metrics.admitted(key.name, "search" if search else "pass_through", held.waited_s)
+                permit = await self._wait(lane, key, cost, min(deadline_s, first_byte_within(hint), self.max_wait_s))
+            self.metrics.admitted(key.name, "search" if search else "pass_through", permit.waited_s)
             try:
-                yield max(0.0, deadline_s - held.waited_s)
+                yield max(0.0, deadline_s - permit.waited_s)
             except BackendTimeout as error:
-                # Not the upstream's doing: another server may well have the time.
+                # A stopping server causes this too; another server can still answer in time.
                 raise (leaving() if self.draining.cutoff.reached else error) from error
             finally:
-                lane.leave(held)
+                lane.release(permit)
 
     async def _wait(self, lane: Lane, key: ApiKey, cost: int, wait_s: float) -> Permit:
         try:
             async with self.draining.cutoff.timeout(None):
-                return await lane.enter(key.name, cost, weight=key.weight, wait_s=wait_s)
+                return await lane.acquire(key.name, cost, weight=key.weight, wait_s=wait_s)
         except TimeoutError as error:
             raise leaving() from error
 
 
 def build_gate(settings: Settings, metrics: LoadMetrics, *, key_share: float = 1.0) -> Gate:
-    """An idle gate, watched by the metrics. No key has more than `key_share` of a lane."""
+    """Build an idle gate that `metrics` reports on. No key gets more than `key_share` of a lane."""
     bounds = settings.admission
     brownout = Brownout(settings.brownout)
     lane = partial(Lane, max_queue=bounds.max_queue, key_share=key_share)
     gate = Gate(
-        searches=lane(capacity=bounds.search_capacity, changed=brownout.observe),
+        searches=lane(capacity=bounds.search_capacity, on_load=brownout.observe),
         passed_through=lane(capacity=bounds.pass_through_capacity),
         max_wait_s=bounds.max_wait_s,
         quotas=Quotas(),

@@ -48,5 +48,8 @@ class LongWork:
         return await self._do(work, caller.name, caller.weight, 1 + size // _WORK, _FOREVER_S)
 
     async def _do(self, work: Callable[[], T], key: str, weight: float, cost: int, wait_s: float) -> T:
-        async with self._lane.slot(key, cost, weight=weight, wait_s=wait_s):
+        permit = await self._lane.acquire(key, cost, weight=weight, wait_s=wait_s)
+        try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        finally:
+            self._lane.release(permit)

@@ -28,6 +28,7 @@ from spar_server.errors import ApiError
 from spar_server.http.disconnect import until_disconnect
 from spar_server.http.event_stream import EventStream
 from spar_server.http.headers import header_of
+from spar_server.http.json_limits import check_messages
 from spar_server.http.json_route import JsonRequest
 from spar_server.http.streams import side_by_side
 from spar_server.metrics.metrics import Metrics
@@ -297,7 +298,7 @@ async def plan_request(
     """
     settings: Settings = request.app.state.settings
     pair: Pair = request.app.state.pair
-    settings.limits.check_messages(chat.messages)
+    check_messages(chat.messages, settings.limits)
     check_fields(chat.model_extra or {}, CHAT_FIELDS, settings.client_fields, ours=type(chat).model_fields)
     build = partial(
         build_plan,

@@ -42,15 +42,17 @@ class Office:
 
         async def stay() -> None:
             try:
-                async with self.lane.slot(name[0], cost, weight=weight, wait_s=wait_s):
-                    self.running.append(name)
-                    self.started.append(name)
-                    try:
-                        await door.wait()
-                    finally:
-                        self.running.remove(name)
+                permit = await self.lane.acquire(name[0], cost, weight=weight, wait_s=wait_s)
             except ApiError as error:
                 self.refused[name] = error
+                return
+            self.running.append(name)
+            self.started.append(name)
+            try:
+                await door.wait()
+            finally:
+                self.running.remove(name)
+                self.lane.release(permit)
 
         self.tasks[name] = asyncio.create_task(stay())
         await settle()
@@ -240,7 +242,7 @@ async def test_a_wait_that_turns_out_too_long_is_a_503_and_leaves_the_queue() ->
 
 async def test_the_load_counts_what_runs_and_what_waits() -> None:
     loads: list[float] = []
-    lane = Lane(capacity=4, max_queue=9, changed=loads.append)
+    lane = Lane(capacity=4, max_queue=9, on_load=loads.append)
     place = Office(lane)
     for name in ("a1", "a2"):
         await place.come(name, 4)
@@ -293,3 +295,17 @@ def test_the_capacity_holds_every_place_is_given_back_and_everyone_gets_a_turn(
             assert set(place.started) | set(place.refused) | left == set(place.tasks)
 
     asyncio.run(run())
+
+
+async def test_without_waiting_a_permit_is_granted_only_if_there_is_room_and_no_queue() -> None:
+    async with office(10) as place:
+        permit = place.lane.try_acquire("a", 8, weight=1.0)
+        assert permit is not None
+        assert place.lane.running == 8
+        assert place.lane.try_acquire("b", 3, weight=1.0) is None
+        await place.come("c1", 3)
+        # There is room for it, but another is before it.
+        assert place.lane.try_acquire("b", 2, weight=1.0) is None
+        place.lane.release(permit)
+        await settle()
+        assert place.running == ["c1"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from spar_server.errors import ApiError
-from spar_server.middleware.body_limit import BodyLimit
+from spar_server.middleware.body_limit import BodyLimitMiddleware
 from spar_server.settings import ApiKey, Limits
 
 MIB = 2**20
@@ -31,12 +31,12 @@ class Work:
         await self.end.wait()
 
 
-def limit(work: Work, *, together: int, max_wait_s: float = 30.0, **more: Any) -> BodyLimit:
+def limit(work: Work, *, together: int, max_wait_s: float = 30.0, **more: Any) -> BodyLimitMiddleware:
     limits = Limits(max_body_bytes=MIB, max_bodies_bytes=together)
-    return BodyLimit(work, limits, max_wait_s=max_wait_s, **more)
+    return BodyLimitMiddleware(work, limits, max_wait_s=max_wait_s, **more)
 
 
-def request(server: BodyLimit, size: int, *, key: ApiKey = ANN, announced: bool = True) -> asyncio.Task[None]:
+def request(server: BodyLimitMiddleware, size: int, *, key: ApiKey = ANN, announced: bool = True) -> asyncio.Task[None]:
     headers = [(b"content-length", str(size).encode())] if announced else []
     scope = {"type": "http", "headers": headers, "state": {"key": key}}
     pieces = [b"x" * 65536] * (size // 65536) + [b"x" * (size % 65536)]

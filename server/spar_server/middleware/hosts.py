@@ -18,7 +18,7 @@ from spar_server.http.headers import header_of
 _LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-class AllowedHosts:
+class AllowedHostsMiddleware:
     """ASGI middleware: a request for another name than this machine's own or one of `names` is a 403.
 
     Connections to `open_port` are not looked at. What names no host comes from no browser and is let through.

@@ -10,12 +10,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from spar_server.auth.keyring import sha256_of
 from spar_server.errors import ApiError
 from spar_server.http.headers import header_of
-from spar_server.http.settings import MetricsSettings
+from spar_server.settings import MetricsSettings
 
 _PATH: Final = "/metrics"
 
 
-class MetricsAccess:
+class MetricsAccessMiddleware:
     """ASGI middleware. On the port of its own nothing else is answered, and elsewhere /metrics is a 404."""
 
     def __init__(self, app: ASGIApp, settings: MetricsSettings) -> None:

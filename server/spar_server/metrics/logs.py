@@ -1,7 +1,7 @@
-"""The server's log: a line a record on stderr, with time, level and request id, for people or as JSON.
+"""The server's log: one line per record on stderr, with time, level and request id, as plain text or JSON.
 
-Nothing that a client or a model wrote is logged but a request's path, and no key; control characters are escaped, so
-that no text can forge a line or steer a terminal.
+Of what clients and models write, only a request's path is logged, and never a key. Control characters are escaped, so
+no text can forge a line or control a terminal.
 """
 
 from __future__ import annotations
@@ -14,56 +14,22 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 from spar_core.backends.context import call_context
-from spar_server.auth.access import key_name
 
 ACCESS: Final = "spar_server.access"
 access_logger = logging.getLogger(ACCESS)
 
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {ord("\n"): "\\n"}
-# A traceback has lines.
+# A traceback keeps its line breaks.
 _CONTROLS_IN_LINES: Final = {code: shown for code, shown in _CONTROLS.items() if code != ord("\n")}
-_MOST_PATH: Final = 200
-
-
-class AccessLog:
-    """ASGI middleware: one line for each request, once it is answered. 499 is a client that left before."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not access_logger.isEnabledFor(logging.INFO):
-            await self._app(scope, receive, send)
-            return
-        began, status = time.perf_counter(), 499
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noted)
-        finally:
-            log_access(
-                method=scope["method"],
-                path=scope["raw_path"][:_MOST_PATH].decode("latin-1"),
-                status=status,
-                ms=round(1000 * (time.perf_counter() - began), 1),
-                key=key_name(scope),
-            )
 
 
 def log_access(**fields: Any) -> None:
-    """Log a request's fields, in this order."""
+    """Log one line with these fields, in this order."""
     if not access_logger.isEnabledFor(logging.INFO):
         return
     text = " ".join(f"{name}={value}" for name, value in fields.items())
-    # Made here, because `info` would look for the caller in the stack first.
+    # Built here because `info` would first search the stack for its caller.
     record = access_logger.makeRecord(ACCESS, logging.INFO, __file__, 0, text, (), None, extra={"fields": fields})
     access_logger.handle(record)
 
@@ -81,7 +47,7 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """An object a line: time, level, logger, request_id, message, and the fields of a request."""
+    """One JSON object per line: time, level, logger, request_id, then a message or the fields of a request."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields: Mapping[str, Any] | None = getattr(record, "fields", None)
@@ -111,8 +77,8 @@ def _second(seconds: int) -> str:
 
 
 def set_up_logging(*, level: str, style: Literal["console", "json"], access: bool) -> None:
-    """Log to stderr from `level` on; the lines of requests are there or not whatever the level."""
-    # No line names thread, process or task, and finding them out costs each request a microsecond.
+    """Log to stderr from `level` on. `access` switches the lines of requests, whatever the level."""
+    # No line names thread, process or task, and looking them up costs each request a microsecond.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     if hasattr(logging, "logAsyncioTasks"):
         logging.logAsyncioTasks = False
