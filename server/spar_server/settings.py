@@ -42,24 +42,27 @@ from spar_core.validation import AlgorithmName
 
 
 class AdmissionSettings(BaseModel):
-    """Searches and passed-through requests have a lane each, so that neither waits for the other.
+    """Limits on concurrent work. Searches and passed-through requests have separate lanes, so neither delays the other.
 
-    A request costs the model calls that it can make. Where there are several API keys, `key_share` is the part of each
-    lane, and of each upstream's calls at once, that one of them may have.
+    A request costs as much as the model calls that it can make. With several API keys, `key_share` is the largest
+    fraction of a lane, and of an upstream's concurrent calls, that one key can use.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    search_capacity: int = Field(default=6144, ge=1, description="cost of the searches that run at once")
-    pass_through_capacity: int = Field(default=512, ge=1, description="cost of the other requests that run at once")
-    max_queue: int = Field(default=1024, ge=0, description="requests that wait, in each lane")
+    search_capacity: int = Field(default=6144, ge=1, description="maximum total cost of running searches")
+    pass_through_capacity: int = Field(default=512, ge=1, description="maximum total cost of other running requests")
+    max_queue: int = Field(default=1024, ge=0, description="maximum number of waiting requests per lane")
     # A load balancer drops a silent connection after 60 s, and nothing is sent while a request waits.
     max_wait_s: float = Field(default=30.0, ge=0, le=55)
-    key_share: float = Field(default=0.5, gt=0, le=1, description="the most that one key may have, where others are")
+    key_share: float = Field(default=0.5, gt=0, le=1, description="largest fraction for one of several keys")
 
 
 class BrownoutSettings(BaseModel):
-    """`above` and `below` are loads: the cost of the searches that run and wait, as a part of `search_capacity`."""
+    """Lower refinement budgets under load, step by step.
+
+    `above` and `below` are loads: the cost of all running and waiting searches divided by `search_capacity`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -69,16 +72,16 @@ class BrownoutSettings(BaseModel):
     step_s: float = Field(default=5.0, gt=0)
 
     @model_validator(mode="after")
-    def _apart(self) -> BrownoutSettings:
+    def _check_order(self) -> BrownoutSettings:
         if self.below >= self.above:
-            raise ValueError("below must be less than above, or the level would never rest")
+            raise ValueError("below must be less than above, or the level would never settle")
         return self
 
 
 class Limits(BaseModel):
-    """Images and audio come inside the body, which is why it may be so much larger than a text.
+    """Limits on one request. Bodies contain images and audio, so they can be much larger than texts.
 
-    `max_calls` bounds what a request can make the models do, whichever of its fields ask for it.
+    `max_calls` limits the model calls that a request can cause, whichever of its fields ask for them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -87,66 +90,76 @@ class Limits(BaseModel):
     max_bodies_bytes: int = Field(
         default=256 * 2**20, ge=1024, description="all bodies over 64 KiB of requests under way; others wait unread"
     )
-    max_messages: int = Field(default=4096, ge=1, description="and parts of all messages together")
-    max_judged_text: int = Field(default=4_000_000, ge=1000, description="characters of a conversation and its answer")
+    max_messages: int = Field(default=4096, ge=1, description="also limits the content parts of all messages together")
+    max_judged_text: int = Field(
+        default=4_000_000, ge=1000, description="characters of a judged conversation with its answer"
+    )
     max_response: int = Field(default=1_000_000, ge=1000, description="characters of an answer to judge or refine")
-    max_body_values: int = Field(default=600_000, ge=1000, description="numbers and texts; a list, object or key is 5")
-    max_n: int = Field(default=128, ge=1, description="answers of one request")
-    max_votes: int = Field(default=25, ge=1, description="judgements of one answer")
-    max_prompts: int = Field(default=128, ge=1, description="of one completions request")
-    max_inputs: int = Field(default=2048, ge=1, description="texts of one embeddings request")
-    max_calls: int = Field(default=2048, ge=1, description="model calls that one request can make")
+    max_body_values: int = Field(
+        default=600_000, ge=1000, description="values in a body; a list, object or key counts as 5"
+    )
+    max_n: int = Field(default=128, ge=1, description="answers per request")
+    max_votes: int = Field(default=25, ge=1, description="votes per answer")
+    max_prompts: int = Field(default=128, ge=1, description="prompts per completions request")
+    max_inputs: int = Field(default=2048, ge=1, description="texts per embeddings request")
+    max_calls: int = Field(default=2048, ge=1, description="model calls per request")
 
 
 class ConnectionLimits(BaseModel):
-    """Limits of connections and request heads; they hold before a key is known. Times are in seconds.
+    """Limits on connections and request heads, which apply before the API key is known. Times are in seconds.
 
-    Behind a reverse proxy all connections have the proxy's address: raise `max_per_address` to `max_connections`.
+    Behind a reverse proxy all connections have the proxy's address, so raise `max_per_address` to `max_connections`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_connections: int = Field(default=4096, ge=1)
-    max_per_address: int = Field(default=512, ge=1, description="of one IPv4 address or IPv6 /64 network")
+    max_per_address: int = Field(default=512, ge=1, description="connections per IPv4 address or IPv6 /64 network")
     max_head_bytes: int = Field(default=64 * 2**10, ge=1024, description="request line and headers together")
     max_header_fields: int = Field(default=200, ge=1)
-    max_pipelined: int = Field(default=8, ge=0, description="requests that wait for the one before them to be answered")
-    head_s: float = Field(default=10.0, gt=0, description="for a request's head, from the connection's start")
-    body_s: float = Field(default=20.0, gt=0, description="of silence in a request's body")
-    idle_s: float = Field(default=20.0, gt=0, description="between two requests")
-    send_s: float = Field(default=20.0, gt=0, description="in which a client takes none of what it is sent")
+    max_pipelined: int = Field(default=8, ge=0, description="requests queued behind an unanswered one on a connection")
+    head_s: float = Field(default=10.0, gt=0, description="maximum time to send a request's head")
+    body_s: float = Field(default=20.0, gt=0, description="maximum pause within a request's body")
+    idle_s: float = Field(default=20.0, gt=0, description="maximum idle time between two requests")
+    send_s: float = Field(default=20.0, gt=0, description="maximum time in which a client reads nothing")
 
 
 class MetricsSettings(BaseModel):
-    """Where /metrics is answered, and to whom. By default on the server's own port, to everyone."""
+    """Where /metrics is served and who can read it. By default on the server's own port, without a key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    port: int | None = Field(default=None, ge=1, le=65535, description="a port of its own, which answers nothing else")
-    host: str | None = Field(default=None, description="address of that port; the server's own by default")
-    key_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$", description="hash of a key; `spar keys new`")
+    port: int | None = Field(default=None, ge=1, le=65535, description="separate port that serves only /metrics")
+    host: str | None = Field(default=None, description="address of that port; defaults to the server's host")
+    key_sha256: str | None = Field(
+        default=None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the key for /metrics; see `spar keys new`"
+    )
 
 
 class ApiKey(BaseModel):
-    """What is left out is not bounded by the key; the server's own bounds hold for everyone."""
+    """An API key and its limits. A limit that is not set is the server's own, which applies to every key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[\w.-]{1,64}$", description="in the log and the metrics")
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the key, in hexadecimal")
-    refine_budget: int | None = Field(default=None, ge=0, description="of a request that names none")
+    name: str = Field(pattern=r"^[\w.-]{1,64}$", description="shown in logs and metrics")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the key, in hexadecimal")
+    refine_budget: int | None = Field(default=None, ge=0, description="budget of requests that set none")
     max_refine_budget: int | None = Field(default=None, ge=0)
     requests_per_minute: int | None = Field(default=None, ge=1)
     concurrent_searches: int | None = Field(
-        default=None, ge=1, description="requests of more than one model call, running and waiting"
+        default=None, ge=1, description="running and waiting requests of more than one model call"
     )
-    concurrent_calls: int | None = Field(default=None, ge=1, description="model calls at once of each role; more wait")
-    max_n: int | None = Field(default=None, ge=1, description="answers of one request")
-    max_votes: int | None = Field(default=None, ge=1, description="judgements of one answer")
-    max_prompts: int | None = Field(default=None, ge=1, description="of one completions request")
-    max_calls: int | None = Field(default=None, ge=1, description="model calls that one request can make")
+    concurrent_calls: int | None = Field(
+        default=None, ge=1, description="concurrent model calls per role; further calls wait"
+    )
+    max_n: int | None = Field(default=None, ge=1, description="answers per request")
+    max_votes: int | None = Field(default=None, ge=1, description="votes per answer")
+    max_prompts: int | None = Field(default=None, ge=1, description="prompts per completions request")
+    max_calls: int | None = Field(default=None, ge=1, description="model calls per request")
     models: tuple[str, ...] | None = None
-    weight: float = Field(default=1.0, gt=0, le=1000, description="of its turn where requests have to wait")
+    weight: float = Field(
+        default=1.0, gt=0, le=1000, description="share of the capacity, relative to other keys, while requests wait"
+    )
 
     def may_use(self, model: str) -> bool:
         return self.models is None or model in self.models
@@ -156,28 +169,28 @@ DEFAULT_FILE = Path("spar.toml")
 
 
 def _split(value: Any) -> Any:
-    """Several in one text with commas or blanks between them, or a list."""
+    """Split a string at commas and spaces; leave a list as it is."""
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-_USUAL = Timeouts()
+_DEFAULT_TIMEOUTS = Timeouts()
 
 
 class UpstreamTimeouts(BaseModel):
-    """Seconds; `spar_core.backends.openai.Timeouts` says what each bounds."""
+    """Timeouts in seconds, as documented in `spar_core.backends.openai.Timeouts`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    connect: float = Field(default=_USUAL.connect, gt=0)
-    first_token: float = Field(default=_USUAL.first_token, gt=0)
-    between_tokens: float = Field(default=_USUAL.between_tokens, gt=0)
-    answer: float = Field(default=_USUAL.answer, gt=0)
-    total: float = Field(default=_USUAL.total, gt=0)
+    connect: float = Field(default=_DEFAULT_TIMEOUTS.connect, gt=0)
+    first_token: float = Field(default=_DEFAULT_TIMEOUTS.first_token, gt=0)
+    between_tokens: float = Field(default=_DEFAULT_TIMEOUTS.between_tokens, gt=0)
+    answer: float = Field(default=_DEFAULT_TIMEOUTS.answer, gt=0)
+    total: float = Field(default=_DEFAULT_TIMEOUTS.total, gt=0)
 
 
 class Upstream(BaseModel):
-    """One model on one or several OpenAI-compatible servers. Each `url` ends in `/v1` or the like."""
+    """A model served by one or more OpenAI-compatible replicas. Each `url` usually ends in `/v1`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -186,30 +199,29 @@ class Upstream(BaseModel):
     api_key: SecretStr | None = None
     max_concurrency: int = Field(default=256, ge=1)
     retries: int = Field(default=2, ge=0, le=10)
-    reasons: bool = Field(default=False, description="of an actor: reasoning_effort is sent to it")
+    reasons: bool = Field(default=False, description="the actor is a reasoning model: forward reasoning_effort to it")
     timeouts: UpstreamTimeouts = UpstreamTimeouts()
 
     @field_validator("url", mode="before")
     @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        """One URL, several in one text with commas or blanks between them, or a list."""
-        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+    def _split_urls(cls, value: Any) -> Any:
+        return _split(value)
 
     @field_validator("url")
     @classmethod
-    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len({url.rstrip("/") for url in value}) < len(value):
-            raise ValueError("names a server twice; name each once")
+            raise ValueError("lists a server twice; list each once")
         return value
 
 
 class VllmModel(BaseModel):
-    """One model that vLLM runs in this process, with a LoRA adapter or as it is."""
+    """A model that vLLM runs in this process, with or without a LoRA adapter."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    vllm: str = Field(min_length=1, description="a folder, or a name at Hugging Face")
-    adapter: str | None = Field(default=None, min_length=1, description="a folder")
+    vllm: str = Field(min_length=1, description="a folder or a Hugging Face model name")
+    adapter: str | None = Field(default=None, min_length=1, description="folder of a LoRA adapter")
 
 
 class PluginModel(BaseModel):
@@ -235,25 +247,28 @@ def _kind(value: Any) -> str:
     return "vllm" if isinstance(value, VllmModel) else "backend" if isinstance(value, PluginModel) else "url"
 
 
-Served = Annotated[
+ServedModel = Annotated[
     Annotated[Upstream, Tag("url")] | Annotated[VllmModel, Tag("vllm")] | Annotated[PluginModel, Tag("backend")],
     Discriminator(_kind),
 ]
 
 
 class RefineDefaults(BaseModel):
-    """What a request gets that does not say otherwise, and the most that it may ask for."""
+    """Defaults for requests, and upper limits on what they can ask for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     refine_budget: int = Field(default=0, ge=0)
     max_refine_budget: int = Field(default=64, ge=0)
-    effort_budgets: bool = Field(default=True, description="reasoning_effort buys refinement")
+    effort_budgets: bool = Field(default=True, description="reasoning_effort sets the refinement budget")
     algorithm: AlgorithmName = "bfs"
     branch: int = Field(default=3, ge=1, le=16)
     beam: int = Field(default=2, ge=1, le=16)
     max_depth: int | None = Field(
-        default=None, ge=1, le=16, description="one tree of this depth; none: trees until the budget ends"
+        default=None,
+        ge=1,
+        le=16,
+        description="depth of a single tree; by default, new trees are started until the budget is spent",
     )
     votes: int = Field(default=5, ge=1, le=25)
     threshold: float = Field(default=0.5, ge=0, lt=1)
@@ -263,84 +278,98 @@ class RefineDefaults(BaseModel):
     refine_max_tokens: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
-    def _within_the_ceiling(self) -> Self:
+    def _check_budget(self) -> Self:
         if self.refine_budget > self.max_refine_budget:
             raise ValueError(
                 f"refine_budget is {self.refine_budget}, over max_refine_budget, which is {self.max_refine_budget}; "
-                "lower the one or raise the other"
+                "lower one or raise the other"
             )
         return self
 
 
 class Settings(BaseSettings):
-    """Everything that `spar serve` can be told. Without `actor` it serves the embedded pair."""
+    """All settings of `spar serve`. Without `actor` it serves the embedded pair."""
 
     model_config = SettingsConfigDict(env_prefix="SPAR_", env_nested_delimiter="__", extra="forbid", frozen=True)
     _file: ClassVar[Path | None] = None
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
-    model: str | None = Field(default=None, description="name under which the pair is served")
+    model: str | None = Field(default=None, description="model name that clients use for the pair")
     pair: Path | None = Field(
         default=None, description="folder with actor/ and refiner/; or spar-135m, the default, or tiny"
     )
     cache_mib: int = Field(
-        default=512, ge=1, description="most memory for keys and values of models in this process, taken as needed"
+        default=512,
+        ge=1,
+        description="maximum memory in MiB for the KV cache of models in this process, allocated as needed",
     )
-    actor: Served | None = None
-    refiner: Served | None = None
-    vllm: dict[str, Any] = Field(default={}, description="engine arguments of models in this process")
+    actor: ServedModel | None = None
+    refiner: ServedModel | None = None
+    vllm: dict[str, Any] = Field(default={}, description="vLLM engine arguments for models in this process")
     templates: str | None = None
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
     refine: RefineDefaults = RefineDefaults()
-    auth: Literal["on", "off"] = Field(default="on", description="off serves everyone who can reach the server")
+    auth: Literal["on", "off"] = Field(
+        default="on", description="off: serve anyone who can reach the server, without keys"
+    )
     keys: tuple[ApiKey, ...] = ()
     keys_file: Path | None = None
-    client_fields: tuple[str, ...] = Field(default=(), description="fields that clients may send upstream besides")
+    client_fields: tuple[str, ...] = Field(
+        default=(), description="additional request fields that clients can send upstream"
+    )
     limits: Limits = Limits()
     connections: ConnectionLimits = ConnectionLimits()
     metrics: MetricsSettings = MetricsSettings()
-    allowed_hosts: Words = Field(default=(), description="more names for a server without keys on a loopback address")
-    cors_origins: Words = Field(default=(), description="of web pages that may call this server; * for all")
+    allowed_hosts: Words = Field(
+        default=(), description="additional host names for a server without keys on a loopback address"
+    )
+    cors_origins: Words = Field(default=(), description="origins of web pages that can call this server; * for all")
     admission: AdmissionSettings = AdmissionSettings()
     brownout: BrownoutSettings = BrownoutSettings()
     log_level: str = Field(default="warning", pattern="^(critical|error|warning|info|debug)$")
     log_format: Literal["console", "json"] = "console"
-    access_log: bool = Field(default=True, description="a line for each request, whatever the log's level")
+    access_log: bool = Field(default=True, description="log one line per request, whatever the log level")
     shutdown_grace_s: float = Field(default=30.0, ge=0)
-    shutdown_delay_s: float = Field(default=0.0, ge=0, description="the port stays open for at least this long")
+    shutdown_delay_s: float = Field(
+        default=0.0, ge=0, description="minimum time that the port stays open after a stop signal"
+    )
 
     @property
     def forwards_effort(self) -> bool:
-        """Whether `reasoning_effort` goes to the actor: it reasons, or the effort stands for nothing else."""
+        """Whether `reasoning_effort` goes to the actor: it reasons, or the effort does not set the budget."""
         return not self.refine.effort_budgets or (isinstance(self.actor, Upstream) and self.actor.reasons)
 
     @field_validator("allowed_hosts")
     @classmethod
-    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             if not re.fullmatch(r"[\w.-]+", name):
-                raise ValueError(f"{name!r} is no host name; give it without scheme and port, such as spar.example.com")
+                raise ValueError(
+                    f"{name!r} is not a host name; write it without scheme and port, such as spar.example.com"
+                )
         return value
 
     @field_validator("cors_origins")
     @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", origin):
-                raise ValueError(f"{origin!r} is no origin; give scheme and host, such as https://chat.example.com")
+                raise ValueError(
+                    f"{origin!r} is not an origin; write scheme and host, such as https://chat.example.com"
+                )
         return value
 
     @model_validator(mode="after")
-    def _two_ports(self) -> Self:
+    def _check_ports(self) -> Self:
         if self.metrics.port is not None and self.metrics.port == self.port:
             raise ValueError("metrics.port is the server's own port; choose another")
         return self
 
     @field_validator("vllm", mode="before")
     @classmethod
-    def _numbers_from_text(cls, value: Any) -> Any:
-        """A variable's value is text; vLLM wants its numbers and switches."""
+    def _decode_variables(cls, value: Any) -> Any:
+        """Environment variables are strings; vLLM needs numbers and booleans."""
         if not isinstance(value, Mapping):
             return value
         return {name: _decoded(one) if isinstance(one, str) else one for name, one in value.items()}
@@ -351,7 +380,7 @@ class Settings(BaseSettings):
         env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
-        """Flags, then the environment, then the file."""
+        """Flags take precedence over the environment, and that over the file."""
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=cls._file))
 
 
@@ -363,10 +392,10 @@ def _decoded(text: str) -> Any:
 
 
 def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Settings:
-    """Settings from all sources; `file` defaults to ./spar.toml where there is one.
+    """Load the settings from all sources. `file` defaults to ./spar.toml if it exists.
 
     Raises:
-        ConfigError: the file is missing or no TOML, or a key or a value is wrong; names each and the fix.
+        ConfigError: the file is missing or not valid TOML, or a key or value is wrong; names each and its fix.
     """
     if file is not None and not file.is_file():
         raise ConfigError(f"--config {file}: no such file")
@@ -386,13 +415,13 @@ def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Setting
 
 def _explain(item: Any) -> str:
     of_role = item["loc"][0] in ("actor", "refiner")
-    # After the role stands which kind of model it was read as: no key of the user's.
+    # The part after the role is the discriminator's tag, not a key that the user wrote.
     loc = (item["loc"][0], *item["loc"][2:]) if of_role else item["loc"]
     key = ".".join(map(str, loc))
     if item["type"] == "extra_forbidden" and of_role and item["loc"][1] == "vllm" and loc[-1] in Upstream.model_fields:
-        return f"{key}: not beside {loc[0]}.vllm; set the one or the other"
+        return f"{key}: not allowed with {loc[0]}.vllm; set only one of them"
     if item["type"] == "extra_forbidden":
-        return f"{key}: there is no such setting; remove it or see `spar serve --help` and docs/serving.md"
+        return f"{key}: there is no such setting; remove it, or see `spar serve --help` and docs/serving.md"
     if item["type"] == "missing":
         flag = f"give --{key.replace('.', '-')}, or " if of_role else ""
         return f"{key}: is needed; {flag}set it in the file or as SPAR_{key.upper().replace('.', '__')}"
@@ -400,9 +429,9 @@ def _explain(item: Any) -> str:
 
 
 def _refuse_unknown_variables() -> None:
-    """A mistyped variable is an error, not a setting that silently does nothing."""
+    """Raise ConfigError for a mistyped variable, which would otherwise be ignored."""
     known = {f"SPAR_{name.upper()}" for name in Settings.model_fields}
     for variable in os.environ:
-        # SPAR_CACHE is where models are kept; SPAR_DATA is the tests': where public data sets lie.
+        # SPAR_CACHE is the folder of downloaded models; SPAR_DATA, that of public data sets, belongs to the tests.
         if variable.startswith("SPAR_") and variable.split("__")[0] not in known | {"SPAR_CACHE", "SPAR_DATA"}:
             raise ConfigError(f"{variable}: there is no such setting; known: {', '.join(sorted(known))}")

@@ -1,1 +1,1 @@
-"""Which request runs when: lanes, fair queues, brown-out, draining, deadlines."""
+"""Admission control: lanes, fair queues, brown-out, draining, deadlines, and limits on model calls."""

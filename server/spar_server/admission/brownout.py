@@ -1,4 +1,4 @@
-"""Smaller budgets under load, step by step, and back."""
+"""Brown-out: lower refinement budgets step by step under load, and restore them afterwards."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Final
 
 from spar_server.settings import BrownoutSettings
 
-# What each level leaves of a budget.
+# The fraction of a budget that each level leaves.
 SHARES: Final = (1.0, 0.5, 0.25, 0.0)
 
 
 class Brownout:
-    """A level that goes up by one for each `step_s` of a load over `above`, and down for each of one under `below`.
+    """A level that rises by one per `step_s` of a load above `above`, and falls by one per `step_s` below `below`.
 
-    Between the two it rests. It is told of every change of the load; between two changes the load is what it was, so
-    that no clock needs to tick, and a server that nobody asks has recovered when it is asked again.
+    In between it stays. `observe` must be called with every change of the load. The load is constant between two
+    calls, so no timer is needed, and an idle server has recovered by its next request.
     """
 
     def __init__(self, settings: BrownoutSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -28,19 +28,19 @@ class Brownout:
 
     @property
     def level(self) -> int:
-        """From 0, every budget as it was asked for, to 3, none."""
+        """From 0, full budgets, to 3, no budget."""
         self._advance()
         return self._level
 
     def observe(self, load: float) -> None:
-        """The load is this from now on."""
+        """Record the new load."""
         self._advance()
         direction = (load > self._settings.above) - (load < self._settings.below)
         if direction != self._direction:
             self._direction, self._since = direction, self._clock()
 
     def lowered(self, budget: int) -> int:
-        """What is left of a budget now; at least one node until the last level takes all."""
+        """The budget at the current level: at least one node, except at the last level."""
         if not self._settings.enabled or budget == 0:
             return budget
         share = SHARES[self.level]

@@ -1,30 +1,30 @@
-"""How long a request may take."""
+"""When a client gives up waiting, and so how long a request can take."""
 
 from __future__ import annotations
 
 import math
 from typing import Final
 
-# Node clients give up on an answer whose headers take 300 s.
+# Node.js clients give up if a response's headers take 300 s.
 NON_STREAM_S: Final = 285.0
-# OpenAI's Python client says here for how many seconds it waits for anything to read.
+# In this header OpenAI's Python client sends its read timeout in seconds.
 READ_TIMEOUT_HEADER: Final = b"x-stainless-read-timeout"
-# The client's clock starts before ours, and the answer has a way to go: it leaves a tenth of the time early.
+# The client's clock starts before ours and the answer needs time to travel, so answers leave a tenth early.
 _MARGIN: Final = 0.1
-_LEAST_MARGIN_S: Final = 0.25
-_MOST_MARGIN_S: Final = 2.0
+_MIN_MARGIN_S: Final = 0.25
+_MAX_MARGIN_S: Final = 2.0
 
 
 def answer_within(hint: str | None) -> float:
-    """Seconds after which the client of an answer that is not streamed has given up.
+    """Seconds within which a client that does not stream needs the whole answer.
 
-    `hint` is the header's value; what is no number says nothing.
+    `hint` is the value of the timeout header; it is ignored if it is not a positive number.
     """
     return min(NON_STREAM_S, first_byte_within(hint))
 
 
 def first_byte_within(hint: str | None) -> float:
-    """Seconds in which something has to reach the client."""
+    """Seconds within which a first byte has to reach the client."""
     if not hint:
         return math.inf
     try:
@@ -33,5 +33,5 @@ def first_byte_within(hint: str | None) -> float:
         return math.inf
     if not seconds > 0:
         return math.inf
-    margin = min(_MOST_MARGIN_S, max(_LEAST_MARGIN_S, seconds * _MARGIN))
+    margin = min(_MAX_MARGIN_S, max(_MIN_MARGIN_S, seconds * _MARGIN))
     return seconds - min(margin, seconds / 2)

@@ -1,12 +1,12 @@
-"""Whose turn it is among those who wait: start-time fair queueing.
+"""Start-time fair queueing: which waiting request is next.
 
-Goyal, Vin and Cheng, "Start-time Fair Queueing" (SIGCOMM 1996): each key's requests form a flow. The first of a flow
-carries a start tag, the later of the queue's virtual time when it came and the finish tag of its flow's last request;
-its finish tag is its start tag plus its cost over the key's weight. The lowest start tag goes next, and the virtual
-time is that tag. So every key gets cost in proportion to its weight however much the others ask for, and one who asked
-for nothing has neither credit nor debt.
+Goyal, Vin and Cheng, "Start-time Fair Queueing" (SIGCOMM 1996): each key's requests form a flow. The first request of
+a flow has a start tag, the maximum of the queue's virtual time at its arrival and the finish tag of the flow's previous
+request; its finish tag is the start tag plus its cost over the key's weight. The request with the lowest start tag is
+served next, and the virtual time becomes that tag. Every key is thus served in proportion to its weight, whatever the
+others request, and an idle key gathers neither credit nor debt.
 
-Tags are given when a request becomes the first of its flow, so that one who leaves the queue costs its key nothing.
+Tags are assigned when a request becomes the first of its flow, so one that leaves the queue costs its key nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """A place in the queue: of whom, how much it costs, and how heavily the key weighs."""
+    """A queued request: its key, its cost, and the weight of the key."""
 
     key: str
     cost: int
@@ -30,14 +30,14 @@ class Ticket:
 
 @dataclass(slots=True)
 class _Flow:
-    # With each one's number in order of arrival. A dict keeps its order, and lets go of any one at once.
+    # Maps each ticket to its arrival number. A dict keeps the order and removes any entry in constant time.
     waiting: dict[Ticket, int] = field(default_factory=dict)
     start: float = 0.0
     finish: float = 0.0
 
 
 class FairQueue:
-    """It keeps a flow's last finish tag for each key it has seen; keys are bounded by configuration."""
+    """Keeps the last finish tag of every key that it has seen; the configuration bounds the number of keys."""
 
     def __init__(self) -> None:
         self._flows: dict[str, _Flow] = {}
@@ -52,7 +52,7 @@ class FairQueue:
 
     @property
     def cost(self) -> int:
-        """Of all that wait."""
+        """The total cost of all waiting requests."""
         return self._cost
 
     def push(self, ticket: Ticket) -> None:
@@ -64,17 +64,17 @@ class FairQueue:
         if len(flow.waiting) == 1:
             self._head(flow)
 
-    def head(self, may: Callable[[Ticket], bool] = lambda ticket: True) -> Ticket | None:
-        """Whose turn it is among the keys whose next request `may` go; among equals, who came first."""
+    def head(self, eligible: Callable[[Ticket], bool] = lambda ticket: True) -> Ticket | None:
+        """The next request among those that are first of their key and `eligible`; of equals, the oldest."""
         first, best = None, None
         for flow in self._backlogged():
             ticket, number = next(iter(flow.waiting.items()))
-            if may(ticket) and (best is None or (flow.start, number) < best):
+            if eligible(ticket) and (best is None or (flow.start, number) < best):
                 first, best = ticket, (flow.start, number)
         return first
 
     def pop(self, ticket: Ticket | None = None) -> Ticket:
-        """Serve the head, or the first of a key that goes before it because the head may not."""
+        """Serve the head, or `ticket`, the first request of another key, if the head is not eligible."""
         ticket = ticket or self.head()
         assert ticket is not None
         flow = self._flows[ticket.key]
@@ -87,22 +87,22 @@ class FairQueue:
         return ticket
 
     def serve(self, ticket: Ticket) -> None:
-        """Push it and pop it again, of a queue in which nobody waits who may go."""
+        """Serve a request at once, without queueing it: no waiting request is eligible."""
         flow = self._flows.setdefault(ticket.key, _Flow())
         self._time = flow.start = max(self._time, flow.finish)
         flow.finish = flow.start + ticket.span
         self._last_finish = max(self._last_finish, flow.finish)
 
     def rest(self) -> None:
-        """Forget who had how much: nobody waits, and all that was served has ended."""
+        """Reset the shares: nothing is waiting, and everything that was served has ended."""
         self._time = self._last_finish
 
     def remove(self, ticket: Ticket) -> None:
-        """Let one go that was not served. Whoever comes up for it has the place that its key has waited for."""
+        """Remove a request that was not served. The next one of its key inherits its position."""
         self._take(self._flows[ticket.key], ticket)
 
     def last_of_longest(self) -> Ticket | None:
-        """The newest ticket of the key that waits with the most."""
+        """The newest request of the key with the most waiting requests."""
         flow = max(self._backlogged(), key=lambda flow: len(flow.waiting), default=None)
         return next(reversed(flow.waiting)) if flow else None
 
@@ -110,11 +110,11 @@ class FairQueue:
         return len(self._flows[key].waiting) if key in self._flows else 0
 
     def cost_of(self, key: str) -> int:
-        """What waits of one key."""
+        """The cost of the waiting requests of one key."""
         return sum(ticket.cost for ticket in self._flows[key].waiting) if key in self._flows else 0
 
     def cost_before(self, ticket: Ticket) -> int:
-        """The cost of those who would be served before `ticket`, if it came now and nobody after it."""
+        """The cost of the requests that would be served before `ticket` if it arrived now."""
         flow = self._flows.get(ticket.key, _Flow())
         start = flow.start if flow.waiting else max(self._time, flow.finish)
         before = 0

@@ -31,7 +31,7 @@ async def ready(request: Request) -> JSONResponse:
     """
     gate: Gate = request.app.state.gate
     pair: Pair = request.app.state.pair
-    is_ready = not gate.draining.begun and await pair.ready()
+    is_ready = not gate.draining.started and await pair.ready()
     return JSONResponse({"ready": is_ready}, status_code=200 if is_ready else 503)
 
 

@@ -1,6 +1,6 @@
-"""`spar chat`: a conversation in the terminal that shows how each answer was made.
+"""`spar chat`: a conversation in the terminal that shows the search behind each answer.
 
-Where stdout is no terminal only answers go there, as they are, and everything else to stderr.
+If stdout is not a terminal, only the answers are written there, verbatim, and everything else to stderr.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from yarl import URL
 from spar_core.backends.openai.streaming import data_lines
 from spar_core.errors import BackendError, BackendRejected, BackendUnavailable, ConfigError
 
-# Bytes; the last one holds the whole tree.
-_LONGEST_EVENT: Final = 2**26
+# In bytes; the last event contains the whole tree.
+_MAX_EVENT: Final = 2**26
 
 
-# What could steer a terminal: control characters, which begin every escape sequence, and those that turn text around.
-_STEERING: Final = {
+# Characters that can control a terminal: control characters, which start escape sequences, and bidi overrides.
+_TERMINAL_CONTROLS: Final = {
     code: None
     for code in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
     if chr(code) not in "\n\t"
@@ -36,47 +36,47 @@ _STEERING: Final = {
 
 
 def printable(text: str) -> str:
-    """`text` without what could steer a terminal, for what a server or a model wrote.
+    """Remove what can control a terminal from text that a server or a model wrote.
 
     >>> printable("a\\x1b[31m b")
     'a[31m b'
     """
-    return text.translate(_STEERING)
+    return text.translate(_TERMINAL_CONTROLS)
 
 
 @dataclass(frozen=True)
 class Screen:
-    """Where answers go, and where everything else does."""
+    """Output of the command: one console for answers and one for everything else."""
 
     answers: Console
     progress: Console
 
     @property
     def shows_changes(self) -> bool:
-        """Whether what was struck out of a draft can be told from what stands."""
+        """Whether the terminal can show struck-through text."""
         return self.answers.is_terminal and self.answers.color_system is not None
 
     def answer(self, text: str) -> None:
-        """Show a piece of an answer. Into a pipe it goes as it is: a `Console` would expand its tabs."""
+        """Show a piece of an answer. Into a pipe it is written verbatim, because a `Console` expands tabs."""
         if self.answers.is_terminal:
             self.answers.print(Text(printable(text)), end="")
         else:
             self.answers.file.write(printable(text))
             self.answers.file.flush()
 
-    def complain(self, error: Exception) -> None:
+    def print_error(self, error: Exception) -> None:
         self.progress.print(Text(str(error), style="red"))
 
 
 def screen() -> Screen:
-    """That of this process."""
+    """The screen of this process."""
     answers = Console(highlight=False, soft_wrap=True)
     return Screen(answers, answers if answers.is_terminal else Console(stderr=True, highlight=False, soft_wrap=True))
 
 
 @dataclass
 class Chat:
-    """One conversation with one server."""
+    """A conversation with a server."""
 
     session: aiohttp.ClientSession
     model: str
@@ -86,10 +86,10 @@ class Chat:
     turns: list[dict[str, str]] = field(default_factory=list)
 
     async def ask(self, question: str) -> None:
-        """Ask, show the search as it runs and the answer with what it changed in the draft.
+        """Ask a question; show the search as it runs, then the answer with its changes to the draft.
 
         Raises:
-            BackendError: there is no answer; the question is no part of the conversation then.
+            BackendError: there is no answer; the question is then left out of the conversation.
         """
         turns = [*self.turns, {"role": "user", "content": question}]
         answer, usage, draft = "", None, None
@@ -105,7 +105,7 @@ class Chat:
             self._show_answer(answer, draft)
         self.screen.answers.print()
         if usage:
-            self.screen.progress.print(Text(_account(usage), style="dim"))
+            self.screen.progress.print(Text(_format_usage(usage), style="dim"))
         self.turns = [*turns, {"role": "assistant", "content": answer}]
 
     def _show_answer(self, answer: str, draft: str | None) -> None:
@@ -115,9 +115,9 @@ class Chat:
             self.screen.answers.print(word_diff(printable(draft), printable(answer)), end="")
 
     def _show(self, delta: dict[str, Any]) -> str:
-        """Print what can be told already; the answer's part of it."""
-        if thought := delta.get("reasoning_content"):
-            self.screen.progress.print(Text(printable(thought), style="dim"), end="")
+        """Print the reasoning, and the content unless a search is running; return the content."""
+        if reasoning := delta.get("reasoning_content"):
+            self.screen.progress.print(Text(printable(reasoning), style="dim"), end="")
         text: str = delta.get("content") or ""
         if self.budget == 0:
             self.screen.answer(text)
@@ -136,15 +136,15 @@ class Chat:
             body["seed"] = self.seed
         async with self.session.post("/v1/chat/completions", json=body) as response:
             if response.status != 200:
-                raise BackendError(printable(_complaint(await response.text())))
-            async for data in data_lines(response.content.iter_any(), _LONGEST_EVENT):
+                raise BackendError(printable(_error_message(await response.text())))
+            async for data in data_lines(response.content.iter_any(), _MAX_EVENT):
                 if data == b"[DONE]":
                     return
                 chunk: dict[str, Any] = json.loads(data)
                 if "error" in chunk:
                     raise BackendError(printable(chunk["error"]["message"]))
                 yield chunk
-        raise BackendUnavailable("the server ended its stream too early")
+        raise BackendUnavailable("the server closed its stream before the end")
 
 
 def word_diff(draft: str, answer: str) -> Text:
@@ -168,7 +168,7 @@ def _split_words(text: str) -> list[str]:
     return re.findall(r"\S+\s*|\s+", text)
 
 
-def _account(usage: dict[str, Any]) -> str:
+def _format_usage(usage: dict[str, Any]) -> str:
     refinement, tokens = usage.get("refinement", {}), usage["completion_tokens"]
     return printable(
         f"{refinement.get('stop_reason')} · {refinement.get('nodes')} of {refinement.get('budget')} nodes · "
@@ -176,7 +176,7 @@ def _account(usage: dict[str, Any]) -> str:
     )
 
 
-def _complaint(body: str) -> str:
+def _error_message(body: str) -> str:
     try:
         return str(json.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
@@ -185,12 +185,12 @@ def _complaint(body: str) -> str:
 
 async def _open(url: str, api_key: str | None) -> aiohttp.ClientSession:
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    # Elsewhere such an address ends in /v1.
+    # Other clients take the address with /v1.
     base = url.rstrip("/").removesuffix("/v1")
     try:
         address = URL(base)
         if address.scheme not in ("http", "https") or not address.host:
-            raise ValueError("it has no http:// or no host")
+            raise ValueError("it lacks http:// or a host")
     except ValueError as error:
         raise ConfigError(f"--url {url}: must be an address such as http://127.0.0.1:8000 ({error})") from error
     return aiohttp.ClientSession(address, headers=headers, timeout=aiohttp.ClientTimeout(total=None, sock_connect=5))
@@ -200,17 +200,17 @@ async def _first_model(session: aiohttp.ClientSession, url: str) -> str:
     async with session.get("/v1/models") as response:
         body = printable(await response.text())
         if response.status in (401, 403):
-            raise BackendRejected(f"{url}: {_complaint(body)}; give --api-key, or set OPENAI_API_KEY")
+            raise BackendRejected(f"{url}: {_error_message(body)}; give --api-key, or set OPENAI_API_KEY")
         try:
             return str(json.loads(body)["data"][0]["id"])
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise BackendError(f"{url} is no SPaR Server: {_complaint(body)}") from error
+            raise BackendError(f"{url} is not a SPaR Server: {_error_message(body)}") from error
 
 
 def _converse(runner: asyncio.Runner, chat: Chat) -> None:
-    """Questions from the terminal until an empty one. What goes wrong with one of them ends only that one.
+    """Ask questions from the terminal until an empty one. An error ends only its own question.
 
-    The terminal is read outside the event loop, so that Ctrl-C ends the reading at once.
+    The terminal is read outside the event loop, so that Ctrl-C interrupts the reading at once.
     """
     while question := chat.screen.progress.input("[bold]> [/bold]").strip():
         try:
@@ -218,14 +218,14 @@ def _converse(runner: asyncio.Runner, chat: Chat) -> None:
         except KeyboardInterrupt:
             chat.screen.progress.print("\n[dim]stopped[/dim]")
         except BackendError as error:
-            chat.screen.complain(error)
+            chat.screen.print_error(error)
 
 
 def run(*, url: str, budget: int, once: str | None, model: str | None, seed: int | None, api_key: str | None) -> None:
     """Run the conversation.
 
     Raises:
-        ConfigError: `url` is no address.
+        ConfigError: `url` is not a valid address.
         BackendError: the server cannot be reached, or refuses the one question.
     """
     shown = screen()

@@ -15,16 +15,16 @@ app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
-    help="SPaR Server: answers that get better the more compute a request is given.",
+    help="SPaR Server: better answers the more compute a request is given.",
 )
-keys = typer.Typer(no_args_is_help=True, help="API keys of a server.")
+keys = typer.Typer(no_args_is_help=True, help="Manage the API keys of a server.")
 app.add_typer(keys, name="keys")
 app.add_typer(models.app, name="models")
 
 
-def _tell_version(wanted: bool) -> None:
-    if wanted:
-        # A third of this module's own import time, for an option that few give.
+def _print_version(requested: bool) -> None:
+    if requested:
+        # Imported here because it would add a third to this module's import time.
         from importlib.metadata import version
 
         typer.echo(f"spar {version('spar-server')}")
@@ -33,44 +33,52 @@ def _tell_version(wanted: bool) -> None:
 
 @app.callback()
 def spar(
-    told: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say the version and leave")
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit")
     ] = False,
 ) -> None:
-    """Options of every command."""
+    """Options that apply to every command."""
 
 
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1)")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on, 0 for a free one (default 8000)")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, or 0 for any free port (default 8000)")] = None,
     pair: Annotated[
         str | None, typer.Option(help="Folder with actor/ and refiner/; or spar-135m (the default), or tiny")
     ] = None,
     actor_url: Annotated[
         list[str] | None,
-        typer.Option(help="OpenAI-compatible URL of the actor, ending in /v1; once for each of its servers"),
+        typer.Option(help="OpenAI-compatible URL of the actor, ending in /v1; repeat it for each replica"),
     ] = None,
-    actor_model: Annotated[str | None, typer.Option(help="The actor's model name there")] = None,
+    actor_model: Annotated[str | None, typer.Option(help="Model name of the actor at that URL")] = None,
     refiner_url: Annotated[
-        list[str] | None, typer.Option(help="URL of the refiner, likewise (default the actor's)")
+        list[str] | None, typer.Option(help="URL of the refiner; repeat it for each replica (default the actor)")
     ] = None,
-    refiner_model: Annotated[str | None, typer.Option(help="The refiner's model name there")] = None,
+    refiner_model: Annotated[str | None, typer.Option(help="Model name of the refiner at that URL")] = None,
     actor_vllm: Annotated[
-        str | None, typer.Option(help="Run the actor in this process by vLLM: a folder, or a name at Hugging Face")
+        str | None, typer.Option(help="Run the actor in this process with vLLM: a folder or a Hugging Face model name")
     ] = None,
     actor_adapter: Annotated[str | None, typer.Option(help="Folder of the actor's LoRA adapter")] = None,
-    refiner_vllm: Annotated[str | None, typer.Option(help="The refiner, likewise (default the actor)")] = None,
+    refiner_vllm: Annotated[
+        str | None, typer.Option(help="Run the refiner in this process with vLLM (default the actor)")
+    ] = None,
     refiner_adapter: Annotated[str | None, typer.Option(help="Folder of the refiner's LoRA adapter")] = None,
-    model: Annotated[str | None, typer.Option(help="Name under which the pair is served")] = None,
-    templates: Annotated[str | None, typer.Option(help="Prompt templates: default, brief, compact or a folder")] = None,
-    refine_budget: Annotated[int | None, typer.Option(help="Budget of requests that name none (default 0)")] = None,
-    keys_file: Annotated[str | None, typer.Option(help="TOML file of API keys; see `spar keys new`")] = None,
-    no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve everyone who can reach the server")] = False,
-    config: Annotated[str | None, typer.Option(help="TOML file (default ./spar.toml where there is one)")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Only check the settings and the upstreams")] = False,
+    model: Annotated[str | None, typer.Option(help="Model name that clients use for the pair")] = None,
+    templates: Annotated[
+        str | None, typer.Option(help="Prompt template set: default, brief, compact or a folder")
+    ] = None,
+    refine_budget: Annotated[int | None, typer.Option(help="Budget of requests that set none (default 0)")] = None,
+    keys_file: Annotated[str | None, typer.Option(help="TOML file with API keys; see `spar keys new`")] = None,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Serve anyone who can reach the server, without API keys")
+    ] = False,
+    config: Annotated[
+        str | None, typer.Option(help="TOML file with settings (default ./spar.toml if it exists)")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Check the settings and the upstreams, then exit")] = False,
 ) -> None:
-    """Serve the embedded pair, or front OpenAI-compatible upstreams."""
+    """Serve the embedded pair, or act as a gateway to OpenAI-compatible upstreams."""
     from spar_server.cli.serve import Flags, run
 
     run(
@@ -99,29 +107,31 @@ def serve(
 
 @app.command()
 def chat(
-    url: Annotated[str, typer.Option(help="The server")] = "http://127.0.0.1:8000",
-    budget: Annotated[int, typer.Option(min=0, help="Refinement budget of each question")] = 8,
-    once: Annotated[str | None, typer.Option(help="Ask this one question and leave")] = None,
-    model: Annotated[str | None, typer.Option(help="Model name (default the server's first)")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every question")] = None,
-    api_key: Annotated[str | None, typer.Option(envvar="OPENAI_API_KEY", help="API key, if needed")] = None,
+    url: Annotated[str, typer.Option(help="URL of the server")] = "http://127.0.0.1:8000",
+    budget: Annotated[int, typer.Option(min=0, help="Refinement budget per question")] = 8,
+    once: Annotated[str | None, typer.Option(help="Ask this one question and exit")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name (default the first one of the server)")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed for every question")] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="OPENAI_API_KEY", help="API key, if the server needs one")
+    ] = None,
 ) -> None:
-    """Talk to a server: watch draft, critiques and refinements, then the answer with its changes."""
+    """Chat with a server: watch the draft, critiques and refinements, then see what changed in the answer."""
     from spar_server.cli.chat import run
 
     run(url=url, budget=budget, once=once, model=model, seed=seed, api_key=api_key)
 
 
 @keys.command()
-def new(name: Annotated[str, typer.Argument(help="Whose key it is; it stands in the metrics")]) -> None:
-    """Make a key: it is shown this once, and only its hash is stored."""
+def new(name: Annotated[str, typer.Argument(help="Name of the key's owner, for logs and metrics")]) -> None:
+    """Create an API key. The key is shown once; only its hash is stored."""
     from spar_server.cli.keys import run
 
     run(name)
 
 
 def main() -> None:
-    """Run the command; an error of this project's own, or a full disk, is one line and not a traceback."""
+    """Run the command. Expected errors and a full disk are reported in one line instead of a traceback."""
     try:
         app()
     except SparError as error:
@@ -131,5 +141,7 @@ def main() -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         where = error.filename or "a file"
-        typer.secho(f"spar: {where}: cannot be written ({error.strerror}); make room and run again", fg="red", err=True)
+        typer.secho(
+            f"spar: {where}: cannot be written ({error.strerror}); free some space and run again", fg="red", err=True
+        )
         raise SystemExit(2) from None

@@ -1,4 +1,4 @@
-"""What is wrong with the upstreams that a server is to front, found before its first request is."""
+"""Check the configured upstreams before the first request."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from spar_server.settings import Settings, Upstream
 
 
 async def upstream_problems(settings: Settings) -> list[str]:
-    """A sentence for each server that cannot be asked as it is configured, with the fix; all are asked at once."""
-    asked = [
+    """One sentence, with the fix, for each replica that is unusable as configured. All are probed concurrently."""
+    replicas = [
         (role, url, upstream)
         for role, upstream in (("actor", settings.actor), ("refiner", settings.refiner))
         if isinstance(upstream, Upstream)
         for url in upstream.url
     ]
-    found = await asyncio.gather(*(_problem(url, upstream) for _, url, upstream in asked))
+    found = await asyncio.gather(*(_problem(url, upstream) for _, url, upstream in replicas))
     return [
         f"{role}: {without_password(url)}: {problem}"
-        for (role, url, _), problem in zip(asked, found, strict=True)
+        for (role, url, _), problem in zip(replicas, found, strict=True)
         if problem is not None
     ]
 

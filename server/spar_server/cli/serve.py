@@ -1,4 +1,4 @@
-"""`spar serve`: settings, models, server."""
+"""`spar serve`: load the settings and the models, run the server, and stop it gracefully."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """The command line; None is a flag that was not given."""
+    """Values of the command line's flags; None for a flag that was not used."""
 
     host: str | None = None
     port: int | None = None
@@ -60,29 +60,31 @@ class Flags:
     no_auth: bool = False
 
     def settings(self) -> dict[str, Any]:
-        """As settings keys, without what was not given."""
-        return _given(
+        """The flags as settings, without the unused ones."""
+        return _drop_unset(
             host=self.host,
             port=self.port,
             pair=self.pair,
             model=self.model,
             templates=self.templates,
-            actor=_given(url=self.actor_url, model=self.actor_model, vllm=self.actor_vllm, adapter=self.actor_adapter),
-            refiner=_given(
+            actor=_drop_unset(
+                url=self.actor_url, model=self.actor_model, vllm=self.actor_vllm, adapter=self.actor_adapter
+            ),
+            refiner=_drop_unset(
                 url=self.refiner_url, model=self.refiner_model, vllm=self.refiner_vllm, adapter=self.refiner_adapter
             ),
-            refine=_given(refine_budget=self.refine_budget),
+            refine=_drop_unset(refine_budget=self.refine_budget),
             keys_file=self.keys_file,
             auth="off" if self.no_auth else None,
         )
 
 
-def _given(**values: Any) -> dict[str, Any]:
+def _drop_unset(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, {}, [])}
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and on which port; closes the port only when what runs has ended."""
+    """Prints a greeting when it is ready, and drains before it closes the port."""
 
     def __init__(
         self, config: uvicorn.Config, settings: Settings, pair: Pair, draining: Draining, *, keyed: bool
@@ -93,47 +95,47 @@ class _Server(uvicorn.Server):
         self._keyed = keyed
         self._draining = draining
         self._reload_due = False
-        self._says_why = self._said = False
+        self._interrupted = self._reported = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        told_before = self._draining.begun
+        second_signal = self._draining.started
         super().handle_exit(sig, frame)
-        self._draining.begin()
-        self._says_why = sig == signal.SIGINT
-        # The first time it is not yet the end.
-        self.should_exit = told_before
+        self._draining.start()
+        self._interrupted = sig == signal.SIGINT
+        # The first signal starts draining; only the second one exits at once.
+        self.should_exit = second_signal
 
     def handle_hangup(self, sig: int, frame: FrameType | None) -> None:
-        """SIGHUP asks for `reload`, at the next tick: a signal handler can do little."""
+        """On SIGHUP, reload at the next tick: a signal handler can do little."""
         self._reload_due = True
 
     def reload(self) -> None:
-        """What SIGHUP asks for. Settings are read at the start only, so nothing changes."""
-        logger.warning("SIGHUP: nothing was reloaded; settings and keys are read at the start")
+        """Warn that nothing is reloaded: settings are read only at startup."""
+        logger.warning("SIGHUP: nothing was reloaded; settings and keys are read only at startup")
 
     async def on_tick(self, counter: int) -> bool:
         if self._reload_due:
             self._reload_due = False
             self.reload()
-        # Asked first: what is due is due even when it is the end.
+        # Called before super(), so that work that is due is done even in the last tick.
         over = self._draining.tick()
-        if not over and (why := self._draining.waiting_for()):
-            self._say(why)
+        if not over and (reason := self._draining.waiting_for()):
+            self._report(reason)
         return await super().on_tick(counter) or over
 
-    def _say(self, why: str) -> None:
-        """Say once what the server waits for: to who pressed Ctrl-C, else in the log."""
-        if self._said:
+    def _report(self, reason: str) -> None:
+        """Report once what the server waits for: on the terminal after Ctrl-C, else in the log."""
+        if self._reported:
             return
-        self._said = True
-        if self._says_why:
-            typer.echo(f"Stopping: {why}. Press Ctrl-C again to stop at once.", err=True)
+        self._reported = True
+        if self._interrupted:
+            typer.echo(f"Stopping: {reason}. Press Ctrl-C again to stop at once.", err=True)
         else:
-            logger.info("stopping: %s; a second signal stops at once", why)
+            logger.info("stopping: %s; a second signal stops at once", reason)
 
     def _warn(self, problem: str) -> None:
         if self._settings.log_format == "json":
-            # Whoever reads objects wants no other lines.
+            # In this format every line must be an object.
             logger.warning("%s", problem)
         else:
             typer.secho(f"warning: {problem}", fg="yellow", err=True)
@@ -141,7 +143,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         _on_hangup(self.handle_hangup)
-        _spare_the_collector()
+        _freeze_startup_objects()
         if self.started:
             for problem in await upstream_problems(self._settings):
                 self._warn(problem)
@@ -150,24 +152,24 @@ class _Server(uvicorn.Server):
 
 
 def _on_hangup(handle: Callable[[int, FrameType | None], None]) -> None:
-    """Have `handle` called on SIGHUP, where there is such a signal and nobody said to ignore it (`nohup`)."""
+    """Call `handle` on SIGHUP, unless the signal does not exist here or is ignored (`nohup`)."""
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         return
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, handle)
 
 
-def _spare_the_collector() -> None:
-    """What is there at the start stays; to look through it again and again would cost every request."""
+def _freeze_startup_objects() -> None:
+    """Keep the garbage collector from scanning the objects of startup, which are never freed, again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
 
 
 def _url(host: str, port: int) -> str:
-    """Where a client on this machine finds the server."""
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
+    """The server's URL for a client on this machine."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"
 
 
 def _greeting(url: str, model: str, *, keyed: bool) -> str:
@@ -177,12 +179,12 @@ def _greeting(url: str, model: str, *, keyed: bool) -> str:
         'Write at least 4 sentences."}]}'
     )
     key = ' -H "Authorization: Bearer $OPENAI_API_KEY"' if keyed else ""
-    # In an environment that is not active the command is not found by its name.
+    # In an inactive virtual environment the command is not on the PATH.
     command = "spar" if shutil.which("spar") else sys.argv[0]
     return (
         f"SPaR Server is ready on {url} with the model {model}.\nTry:\n\n"
         f"curl -s {url}/v1/chat/completions -H 'Content-Type: application/json'{key} -d '{request}'\n\n"
-        f"or, to watch it think: {command} chat" + ("" if url == "http://127.0.0.1:8000" else f" --url {url}")
+        f"or, to watch it search: {command} chat" + ("" if url == "http://127.0.0.1:8000" else f" --url {url}")
     )
 
 
@@ -195,10 +197,10 @@ class _Address:
     fix: str
 
     def bind(self) -> socket.socket:
-        """The socket, bound before any model is loaded but not listening yet.
+        """Bind a socket before any model is loaded, without listening yet.
 
         Raises:
-            ConfigError: the address is taken, or not this machine's.
+            ConfigError: the address is in use or does not belong to this machine.
         """
         bound = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -210,14 +212,14 @@ class _Address:
         return bound
 
     def refused(self, error: Exception) -> ConfigError:
-        # A name that cannot be one at all is no error of the system's.
-        why = error.strerror if isinstance(error, OSError) else error
+        # An invalid name raises a TypeError or a UnicodeError rather than a system error.
+        reason = error.strerror if isinstance(error, OSError) else error
         shown = self.host.encode(errors="backslashreplace").decode()
-        return ConfigError(f"cannot listen on {shown} port {self.port}: {why}; choose {self.fix}")
+        return ConfigError(f"cannot listen on {shown} port {self.port}: {reason}; choose {self.fix}")
 
 
 def _addresses(settings: Settings) -> list[_Address]:
-    """The server's own, and that of /metrics where it has one."""
+    """The server's address, and that of /metrics if it has its own."""
     own = _Address(settings.host, settings.port, "--host and --port")
     metrics = settings.metrics
     if metrics.port is None:
@@ -226,16 +228,16 @@ def _addresses(settings: Settings) -> list[_Address]:
 
 
 def _allow_files(connections: int) -> None:
-    """Let this process have a file for each connection, and for as many to upstreams, as far as the system allows."""
+    """Raise the limit on open files, if the system allows, to two per connection: the client's and the upstream's."""
     if sys.platform == "win32":
         return
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * connections + 256
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    needed = 2 * connections + 256
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def _with_base(settings: Settings) -> Settings:
@@ -261,16 +263,16 @@ def _with_base(settings: Settings) -> Settings:
 
 
 def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
-    """Serve until told to stop; or only `check` the settings and the upstreams.
+    """Serve until a signal stops the server, or only `check` the settings and the upstreams.
 
     Raises:
-        ConfigError: a setting is wrong; or, of a check, an upstream.
+        ConfigError: a setting is wrong, or a check finds a problem with an upstream.
     """
     settings: Settings = load_settings(flags.settings(), Path(file) if file else None)
     set_up_logging(level=settings.log_level, style=settings.log_format, access=settings.access_log)
-    # While models are loaded there is nothing to reload yet. Unlike SIG_IGN this is not inherited by child processes.
+    # Ignore SIGHUP while the models load. Unlike SIG_IGN, a handler is not inherited by child processes.
     _on_hangup(lambda *_: None)
-    # Before anything is bound or loaded: a server that would serve everyone must not start.
+    # Before anything is bound or loaded: without keys a public server must not start.
     keyring = load_keyring(settings)
     if check:
         if problems := asyncio.run(upstream_problems(settings)):
@@ -278,7 +280,7 @@ def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
         typer.echo("The settings are valid, and every upstream answers.")
         return
     _allow_files(settings.connections.max_connections)
-    # Ctrl-C has stopped the server in good order by the time it gets here.
+    # When Ctrl-C raises this, the server has already stopped gracefully.
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         addresses = _addresses(settings)
         sockets = [stack.enter_context(address.bind()) for address in addresses]
@@ -290,7 +292,7 @@ def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
             try:
                 bound.listen()
             except OSError as error:
-                # Two may have bound the same port before either listened.
+                # Another process can bind the same port before either listens.
                 raise address.refused(error) from error
         config = server_config(app, settings)
         _Server(config, settings, pair, app.state.gate.draining, keyed=keyring is not None).run(sockets)

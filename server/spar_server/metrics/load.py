@@ -42,7 +42,7 @@ class LoadMetrics:
             self._running.labels(kind).set_function(partial(getattr, lane, "running"))
             self._capacity.labels(kind).set(lane.capacity)
         self._level.set_function(lambda: brownout.level)
-        self._draining.set_function(lambda: draining.begun)
+        self._draining.set_function(lambda: draining.started)
 
     def admitted(self, key: str, kind: str, waited_s: float) -> None:
         self._admitted(key, kind).inc()

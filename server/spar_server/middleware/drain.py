@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spar_server.admission.draining import Draining, leaving
+from spar_server.admission.draining import Draining, stopping_error
 from spar_server.http.headers import OPEN_PATHS
 
 
@@ -20,8 +20,8 @@ class DrainMiddleware:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
-        if self._draining.begun:
-            raise leaving()
+        if self._draining.started:
+            raise stopping_error()
         self._draining.running += 1
         try:
             await self._app(scope, receive, self._closing(send))
@@ -30,7 +30,7 @@ class DrainMiddleware:
 
     def _closing(self, send: Send) -> Send:
         async def closing(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._draining.begun:
+            if message["type"] == "http.response.start" and self._draining.started:
                 # A client that kept the connection would send its next request to a port that closes.
                 MutableHeaders(scope=message)["connection"] = "close"
             await send(message)

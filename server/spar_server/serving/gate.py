@@ -12,7 +12,7 @@ from starlette.requests import Request
 from spar_core.errors import BackendTimeout
 from spar_server.admission.brownout import Brownout
 from spar_server.admission.deadlines import READ_TIMEOUT_HEADER, first_byte_within
-from spar_server.admission.draining import Draining, leaving
+from spar_server.admission.draining import Draining, stopping_error
 from spar_server.admission.lane import Lane, Permit
 from spar_server.auth.access import key_of
 from spar_server.auth.quotas import Quotas
@@ -72,7 +72,7 @@ class Gate:
                 yield max(0.0, deadline_s - permit.waited_s)
             except BackendTimeout as error:
                 # A stopping server causes this too; another server can still answer in time.
-                raise (leaving() if self.draining.cutoff.reached else error) from error
+                raise (stopping_error() if self.draining.cutoff.reached else error) from error
             finally:
                 lane.release(permit)
 
@@ -81,7 +81,7 @@ class Gate:
             async with self.draining.cutoff.timeout(None):
                 return await lane.acquire(key.name, cost, weight=key.weight, wait_s=wait_s)
         except TimeoutError as error:
-            raise leaving() from error
+            raise stopping_error() from error
 
 
 def build_gate(settings: Settings, metrics: LoadMetrics, *, key_share: float = 1.0) -> Gate:

@@ -58,7 +58,7 @@ def test_nested_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPat
         ('[actor]\nurl = "http://x/v1"', "actor.model: is needed"),
         ('[actor]\nurl = "x"\nmodel = "m"', "actor.url"),
         ('[actor]\nvllm = ""', "actor.vllm: .*at least 1 character"),
-        ('[actor]\nvllm = "m"\nurl = "http://x/v1"', "actor.url: not beside actor.vllm"),
+        ('[actor]\nvllm = "m"\nurl = "http://x/v1"', "actor.url: not allowed with actor.vllm"),
         ('[actor]\nvllm = "m"\nlora = "x"', "actor.lora: there is no such setting"),
         ("port = ", "my.toml: not valid TOML"),
         ('device = "gpu"', "device: .*cuda"),

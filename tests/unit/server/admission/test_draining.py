@@ -24,9 +24,9 @@ class Clock:
 async def test_it_leaves_when_nothing_runs_and_not_before_the_delay() -> None:
     clock = Clock()
     draining = Draining(grace_s=30, delay_s=2, clock=clock)
-    assert (draining.begun, draining.tick()) == (False, False)
-    draining.begin()
-    assert (draining.begun, draining.tick()) == (True, False)
+    assert (draining.started, draining.tick()) == (False, False)
+    draining.start()
+    assert (draining.started, draining.tick()) == (True, False)
     clock.now += 2
     draining.running = 1
     assert not draining.tick()
@@ -40,7 +40,7 @@ async def test_what_runs_is_cut_before_the_grace_time_ends_and_then_it_leaves(gr
     clock = Clock()
     draining = Draining(grace_s=grace_s, delay_s=0, clock=clock)
     draining.running = 1
-    draining.begin()
+    draining.start()
     clock.now += 0.7 * grace_s
     assert (draining.tick(), draining.cutoff.reached) == (False, False)
     clock.now = grace_s - min(3.0, 0.2 * grace_s)
@@ -53,7 +53,7 @@ async def test_it_says_what_it_waits_for() -> None:
     clock = Clock()
     draining = Draining(grace_s=30, delay_s=5, clock=clock)
     assert draining.waiting_for() == ""
-    draining.begin()
+    draining.start()
     assert draining.waiting_for() == "keeping the port open for another 5 s (shutdown_delay_s)"
     draining.running = 2
     clock.now += 7
@@ -65,8 +65,8 @@ async def test_it_says_what_it_waits_for() -> None:
 async def test_told_again_it_cuts_and_leaves_at_once() -> None:
     draining = Draining(grace_s=30, delay_s=10, clock=Clock())
     draining.running = 1
-    draining.begin()
-    draining.begin()
+    draining.start()
+    draining.start()
     assert (draining.tick(), draining.cutoff.reached) == (True, True)
 
 
