@@ -1,4 +1,4 @@
-"""The application: routes, state and the translation of errors into OpenAI's shape."""
+"""The application: routes, shared state, middleware and error responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spar_server.api import chat, docs, health, judge, models, passthrough, refine
-from spar_server.api.openapi import with_keys
+from spar_server.api.openapi import add_security
 from spar_server.api.responses import route as responses
 from spar_server.auth.keyring import is_loopback, load_keyring
 from spar_server.metrics.metrics import Metrics
@@ -35,7 +35,7 @@ from spar_server.settings import Settings
 
 
 class Gateway(FastAPI):
-    """FastAPI behind `front`, this server's own layers, so that what they answer never goes through the framework's."""
+    """FastAPI behind `front`, this server's own middleware, which runs before any of the framework's."""
 
     front: ASGIApp
     needs_key = False
@@ -44,26 +44,26 @@ class Gateway(FastAPI):
         await self.front(scope, receive, send)
 
     async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What FastAPI itself is called for."""
+        """Handle the request in FastAPI itself."""
         await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = with_keys(super().openapi(), needed=self.needs_key)
+            self.openapi_schema = add_security(super().openapi(), required=self.needs_key)
         return self.openapi_schema
 
     @cached_property
     def openapi_document(self) -> bytes:
-        """What /openapi.json answers."""
+        """The body of /openapi.json."""
         return json.dumps(self.openapi()).encode()
 
 
 def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -> Gateway:
-    """The app that answers with `pair`, which it closes when it stops."""
+    """Create the app that serves `pair`, and closes it on shutdmetrics."""
 
     @asynccontextmanager
     async def lifespan(app: Gateway) -> AsyncIterator[None]:
-        # Before any request is served: it takes a tenth of a second.
+        # Rendered before the first request, because it takes a tenth of a second.
         _ = app.openapi_document
         yield
         await pair.aclose()
@@ -71,9 +71,9 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     app = Gateway(
         title="SPaR Server",
         version=version("spar-server"),
-        description="Chat completions that get better the more compute a request is given.",
+        description="Better chat completions the more compute a request is given.",
         lifespan=lifespan,
-        # The pages that the framework makes load scripts from elsewhere.
+        # The framework's own pages load scripts from the internet.
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -90,7 +90,7 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     for module in modules:
         app.include_router(module.router)
     _handle_errors(app, errors)
-    # From the innermost to the outermost.
+    # From the innermost to the outermost layer.
     routes = [route for module in modules for route in module.router.routes]
     front: ASGIApp = FastPathMiddleware(app.framework, app=app, routes=routes, errors=errors)
     front = BodyLimitMiddleware(front, settings.limits, max_wait_s=settings.admission.max_wait_s, key_share=share)
@@ -112,13 +112,13 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
 
 
 def _guarded(front: ASGIApp, settings: Settings, *, keyed: bool) -> ASGIApp:
-    """`front` behind the layers that only some servers need."""
-    own = settings.metrics
+    """Wrap `front` in the middleware that only some configurations need."""
+    metrics = settings.metrics
     if not keyed and is_loopback(settings.host):
-        reached_by_others = own.port is not None and not is_loopback(own.host or settings.host)
-        front = AllowedHostsMiddleware(front, settings.allowed_hosts, open_port=own.port if reached_by_others else None)
-    if own.port is not None or own.key_sha256 is not None:
-        front = MetricsAccessMiddleware(front, own)
+        is_public = metrics.port is not None and not is_loopback(metrics.host or settings.host)
+        front = AllowedHostsMiddleware(front, settings.allowed_hosts, open_port=metrics.port if is_public else None)
+    if metrics.port is not None or metrics.key_sha256 is not None:
+        front = MetricsAccessMiddleware(front, metrics)
     return front
 
 

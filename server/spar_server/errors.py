@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients expect them: `{"error": {message, type, param, code}}` with the right status."""
+"""API errors in OpenAI's format: `{"error": {message, type, param, code}}`, each with its HTTP status."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ class ClientGoneError(Exception):
     """The client closed the connection before its answer was ready."""
 
 
-# How the engines in this process say that a prompt does not fit.
+# The engines in this process use these words for a prompt that does not fit.
 _TOO_LONG: Final = re.compile(r"context[ _]length", re.IGNORECASE)
 
 
 @dataclass
 class ApiError(Exception):
-    """What a client is told, with its status and headers.
+    """An error response with its status and headers.
 
-    `final` tells OpenAI's clients, which try most failures again twice, that this request has spent its time and
-    would only spend it again.
+    OpenAI's clients retry most failures twice; `final` asks them not to, because a retry would fail the same way.
     """
 
     status: int
@@ -57,7 +56,7 @@ class ApiError(Exception):
     def headers(self) -> dict[str, str]:
         headers = {"x-should-retry": "false"} if self.final else {}
         if self.retry_after is not None:
-            # Never sooner than it is worth it.
+            # Rounded up, so that a retry is not too early.
             headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
@@ -65,17 +64,17 @@ class ApiError(Exception):
 
 
 def api_error(error: ApiError | RequestError | BackendError) -> ApiError:
-    """This project's errors in OpenAI's terms. That of a model call tells the request's id, to look for in the log."""
+    """Translate an error of this project. Errors of model calls contain the request id, to be found in the log."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, RequestError):
         return ApiError(400, str(error), param=error.param, code="invalid_value")
-    answer = _of_a_model_call(error)
+    answer = _from_backend(error)
     request_id = call_context().request_id
     return answer if request_id is None else replace(answer, message=f"{answer.message} (request {request_id})")
 
 
-def _of_a_model_call(error: BackendError) -> ApiError:
+def _from_backend(error: BackendError) -> ApiError:
     if isinstance(error, BackendRejected):
         return _rejected(error)
     if isinstance(error, BackendOverloaded):
@@ -89,7 +88,7 @@ def _of_a_model_call(error: BackendError) -> ApiError:
 
 
 def _rejected(error: BackendRejected) -> ApiError:
-    """The upstream's complaint is the client's to hear where it is about the request, not about this server."""
+    """Pass the upstream's message on if it is about the client's request, but not if it is about this server."""
     if error.status in (400, 413, 422):
         too_long = "context_length_exceeded" if _TOO_LONG.search(str(error)) else None
         code = error.code or too_long or "upstream_rejected"
@@ -98,35 +97,35 @@ def _rejected(error: BackendRejected) -> ApiError:
     return ApiError(502, f"the upstream refused this server's {what}", "api_error", code="upstream_error", final=True)
 
 
-def reworded(error: RequestError, words: Mapping[str, str]) -> RequestError:
-    """The same complaint by other names: those of the fields that one API's request has instead of another's."""
+def rename_fields(error: RequestError, names: Mapping[str, str]) -> RequestError:
+    """The same error with field names of one API replaced by those of another."""
     message, param = str(error), error.param
-    for theirs, ours in words.items():
+    for theirs, ours in names.items():
         message, param = message.replace(theirs, ours), param and param.replace(theirs, ours)
     return RequestError(message, param=param)
 
 
 def internal_error() -> ApiError:
-    """What is told of a mistake of ours; its details are in the log."""
+    """The response to an unexpected error, whose details are in the log."""
     return ApiError(500, "internal error; see the server's log", "api_error", code="internal_error", final=True)
 
 
-# Which of a field's types was tried: no part of the field's name.
+# A part of pydantic's location that names one of a field's types, not a field.
 _TYPE: Final = re.compile(r"(str|int|float|bool|none)$|(list|dict|constrained|nullable|function|literal)[\[-]")
 
 
 def invalid_request(problems: Sequence[Mapping[str, Any]]) -> ApiError:
-    """The first complaint; of a field that may have several types, what each would take."""
+    """The first validation error; for a field with several types, what each of them accepts."""
     first = problems[0]
     field = _field(first)
     if first["type"] == "extra_forbidden":
-        message = f"{field}: unknown key; the keys that there are stand at /docs"
+        message = f"{field}: unknown key; see /docs for the known ones"
     else:
-        wanted = dict.fromkeys(str(problem["msg"]) for problem in problems if _field(problem) == field)
-        message = f"{field or 'body'}: {', or '.join(wanted)}"
+        expected = dict.fromkeys(str(problem["msg"]) for problem in problems if _field(problem) == field)
+        message = f"{field or 'body'}: {', or '.join(expected)}"
     return ApiError(400, message, param=field or None, code="invalid_value")
 
 
 def _field(problem: Mapping[str, Any]) -> str:
-    place = problem["loc"][1:] if problem["loc"][:1] in (("body",), ("query",), ("path",)) else problem["loc"]
-    return ".".join(str(part) for part in place if not _TYPE.match(str(part)))
+    location = problem["loc"][1:] if problem["loc"][:1] in (("body",), ("query",), ("path",)) else problem["loc"]
+    return ".".join(str(part) for part in location if not _TYPE.match(str(part)))

@@ -1,4 +1,4 @@
-"""The request as it comes in. OpenAI's fields are typed where we act on them; `request_fields` says what goes on."""
+"""Request schemas. Only fields that the server reads are typed; `api/request_fields.py` lists what is forwarded."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from spar_core.search.config import Selection, StopPolicy
 from spar_core.types import Message, Sampling
 from spar_core.validation import AlgorithmName
 
-# What an assistant's message may hold in place of content.
-_SAID_OTHERWISE: Final = ("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning")
-# The parts whose text is read here, each under the key of its type. What other parts hold is the upstream's to check.
-_TEXTS: Final = ("text", "refusal")
+# Fields that can replace the content of an assistant's message.
+_CONTENT_SUBSTITUTES: Final = ("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning")
+# Content parts whose text is read here, under the key of their type. Other parts are checked by the upstream.
+_TEXT_PARTS: Final = ("text", "refusal")
 
 
 class ChatMessage(BaseModel):
-    """A message of any role; keys besides role and content reach the upstream unchanged."""
+    """A message of any role. Keys other than role and content reach the upstream unchanged."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -38,22 +38,22 @@ class ChatMessage(BaseModel):
     content: str | list[dict[str, Any]] | None = None
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _check_content(self) -> Self:
         content = self.content
         if isinstance(content, str):
             return self
         if not content:
             if not self._may_be_empty():
-                raise _wrong(("content",), "is needed: a string or a list of parts")
+                raise _error_at(("content",), "is needed: a string or a list of parts")
             return self
         for number, part in enumerate(content):
             _check_part(part, number)
         return self
 
     def _may_be_empty(self) -> bool:
-        """OpenAI takes no content from a function that returned nothing, and next to what is said in another way."""
+        """OpenAI allows empty content for a function without a result, and beside tool calls and the like."""
         extra = self.model_extra or {}
-        return self.role == "function" or (self.role == "assistant" and any(map(extra.get, _SAID_OTHERWISE)))
+        return self.role == "function" or (self.role == "assistant" and any(map(extra.get, _CONTENT_SUBSTITUTES)))
 
     def to_core(self) -> Message:
         return Message(self.role, self.content, self.model_extra or {})
@@ -62,48 +62,53 @@ class ChatMessage(BaseModel):
 def _check_part(part: Mapping[str, Any], number: int) -> None:
     kind = part.get("type")
     if not isinstance(kind, str):
-        raise _wrong(("content", number, "type"), "must be a string, as in {'type': 'text', 'text': '...'}")
-    if kind in _TEXTS and not isinstance(part.get(kind), str):
-        raise _wrong(("content", number, kind), "must be a string")
+        raise _error_at(("content", number, "type"), "must be a string, as in {'type': 'text', 'text': '...'}")
+    if kind in _TEXT_PARTS and not isinstance(part.get(kind), str):
+        raise _error_at(("content", number, kind), "must be a string")
 
 
-def _wrong(place: tuple[int | str, ...], message: str) -> ValidationError:
-    """The complaint about one place inside a message, which alone would be about the whole of it."""
-    problem = InitErrorDetails(type=PydanticCustomError("message", "{told}", {"told": message}), loc=place, input=None)
+def _error_at(location: tuple[int | str, ...], message: str) -> ValidationError:
+    """An error that names a location inside a message; a ValueError would name the message as a whole."""
+    problem = InitErrorDetails(
+        type=PydanticCustomError("message", "{message}", {"message": message}), loc=location, input=None
+    )
     return ValidationError.from_exception_data("ChatMessage", [problem])
 
 
 Flag = Annotated[bool, Field(strict=True)]
-# A whole number is one too.
+# Integers are accepted too.
 Number = Annotated[float, Field(strict=True)]
 
 
-def _no_other_type(value: Any) -> Any:
+def _reject_bool_and_str(value: Any) -> Any:
     if isinstance(value, bool | str):
         raise PydanticCustomError("int_type", "Input should be a valid integer")
     return value
 
 
-# Of an integer: JSON does not tell 3.0 from 3, which being strict would. After its bounds, which OpenAPI then knows.
-WHOLE: Final = BeforeValidator(_no_other_type)
+# For integers: pydantic's strict mode would reject 3.0, which is the same number as 3 in JSON. It comes after the
+# bounds in an annotation, so that they appear in the OpenAPI document.
+WHOLE: Final = BeforeValidator(_reject_bool_and_str)
 Whole = Annotated[int, WHOLE]
 Count = Annotated[int, Field(ge=1), WHOLE]
 AtLeast0 = Annotated[int, Field(ge=0), WHOLE]
 
 
-# OpenAI's fields that are read here, because a refined answer cannot honour them, and forwarded.
+# OpenAI's fields that are read here, because a refined answer may not be able to honour them, and also forwarded.
 _FORWARDED: Final = ("logprobs", "top_logprobs", "logit_bias", "response_format", "modalities", "audio")
 
-# OpenAI's own limit.
+# OpenAI's limit.
 MAX_CHOICES: Final = 128
-BUDGET_MEANS: Final = "the most nodes (a refinement and its judgement each) to spend; 0 is the actor's answer untouched"
+BUDGET_DESCRIPTION: Final = (
+    "maximum number of nodes, each a refinement and its judgement; 0 returns the actor's answer unrefined"
+)
 UpTo16 = Annotated[int, Field(ge=1, le=16), WHOLE]
 Votes = Annotated[int, Field(ge=1, le=25), WHOLE]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
 class CheckRequest(BaseModel):
-    """One verifiable constraint, by IFEval's id and kwargs."""
+    """A verifiable constraint, identified by its IFEval id and kwargs."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -112,38 +117,44 @@ class CheckRequest(BaseModel):
 
 
 class RefineOptions(BaseModel):
-    """`refine`: how the budget is spent. What is left out is the server's default."""
+    """`refine`: how the budget is spent. Omitted fields have the server's defaults."""
 
     model_config = ConfigDict(extra="forbid")
 
     algorithm: AlgorithmName | None = None
-    branch: UpTo16 | None = Field(default=None, description="refinements of one answer")
-    beam: UpTo16 | None = Field(default=None, description="answers of a level that are refined further")
+    branch: UpTo16 | None = Field(default=None, description="refinements per expanded answer")
+    beam: UpTo16 | None = Field(default=None, description="answers per level that are refined further")
     max_depth: UpTo16 | None = Field(
-        default=None, description="one tree of this depth, whatever the budget; without it, trees until the budget ends"
+        default=None, description="depth of a single tree; without it, new trees are started until the budget is spent"
     )
-    votes: Votes | None = Field(default=None, description="judgements of one answer, at the most")
-    threshold: Number | None = Field(default=None, ge=0, lt=1, description="accepted is a share of Yes above this")
-    stop: StopPolicy | None = Field(default=None, description="on acceptance, cancel or await the others of a level")
+    votes: Votes | None = Field(default=None, description="maximum number of votes per answer")
+    threshold: Number | None = Field(
+        default=None, ge=0, lt=1, description="an answer is accepted if its share of Yes votes is above this"
+    )
+    stop: StopPolicy | None = Field(
+        default=None, description="when an answer is accepted, cancel or await the rest of its level"
+    )
     select: Selection | None = None
-    early_vote_stop: Flag | None = Field(default=None, description="ask no votes that cannot change the verdict")
-    # The draft is a call too.
+    early_vote_stop: Flag | None = Field(default=None, description="skip votes that cannot change the verdict")
+    # The draft counts too.
     max_search_tokens: Annotated[int, Field(ge=LEAST_TOKENS), WHOLE] | None = None
-    deadline_s: Number | None = Field(default=None, gt=0, description="seconds for everything")
-    checks: list[CheckRequest] = Field(default_factory=list, max_length=32, description="verified before any vote")
-    progress: Flag = Field(default=True, description="tell a stream what the search does, as reasoning")
-    trace: Literal["none", "summary", "full"] = Field(default="none", description="the tree, in `spar`")
+    deadline_s: Number | None = Field(default=None, gt=0, description="time limit in seconds for the whole request")
+    checks: list[CheckRequest] = Field(
+        default_factory=list, max_length=32, description="constraints verified before any vote"
+    )
+    progress: Flag = Field(default=True, description="stream the search's progress as reasoning")
+    trace: Literal["none", "summary", "full"] = Field(default="none", description="include the search tree in `spar`")
 
     @field_validator("checks", "progress", "trace", mode="before")
     @classmethod
-    def _absent(cls, value: Any, info: ValidationInfo) -> Any:
+    def _use_default(cls, value: Any, info: ValidationInfo) -> Any:
         assert info.field_name is not None
         field = cls.model_fields[info.field_name]
         return field.get_default(call_default_factory=True) if value is None else value
 
 
 class StreamOptions(BaseModel):
-    """`include_obfuscation` asks for padding against traffic analysis, which is not sent."""
+    """`include_obfuscation` is accepted, but padding against traffic analysis is not sent."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -185,17 +196,17 @@ class ChatRequest(BaseModel):
     modalities: list[str] | None = None
     audio: dict[str, Any] | None = None
     reasoning_effort: Effort | None = None
-    refine_budget: AtLeast0 | None = Field(default=None, description=BUDGET_MEANS)
+    refine_budget: AtLeast0 | None = Field(default=None, description=BUDGET_DESCRIPTION)
     refine: RefineOptions = Field(default_factory=RefineOptions)
 
     @field_validator("refine", mode="before")
     @classmethod
-    def _absent(cls, value: Any) -> Any:
+    def _use_default(cls, value: Any) -> Any:
         return {} if value is None else value
 
     @field_validator("stream_options")
     @classmethod
-    def _only_of_streams(cls, value: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
+    def _check_stream(cls, value: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
         if value is not None and not info.data.get("stream"):
             raise ValueError("only allowed with stream: true")
         return value
@@ -207,15 +218,15 @@ class ChatRequest(BaseModel):
     def conversation(self) -> tuple[Message, ...]:
         return tuple(message.to_core() for message in self.messages)
 
-    def sampling(self, usual: Sampling) -> Sampling:
-        """How the actor samples: what the client asked for, else `usual`; and every field that is the upstream's."""
+    def sampling(self, defaults: Sampling) -> Sampling:
+        """The actor's sampling: the client's values, else the `defaults`, and all fields that are forwarded."""
         extra = {**(self.model_extra or {}), **{name: getattr(self, name) for name in _FORWARDED}}
         lengths = [length for length in (self.max_completion_tokens, self.max_tokens) if length is not None]
         stops = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         return Sampling(
-            temperature=usual.temperature if self.temperature is None else self.temperature,
-            top_p=usual.top_p if self.top_p is None else self.top_p,
-            max_tokens=min(lengths, default=usual.max_tokens),
+            temperature=defaults.temperature if self.temperature is None else self.temperature,
+            top_p=defaults.top_p if self.top_p is None else self.top_p,
+            max_tokens=min(lengths, default=defaults.max_tokens),
             stop=stops,
             seed=self.seed,
             extra={name: value for name, value in extra.items() if value is not None},
@@ -223,10 +234,10 @@ class ChatRequest(BaseModel):
 
 
 def split_answer(messages: list[ChatMessage], response: str | None) -> tuple[list[ChatMessage], str]:
-    """The conversation and the answer to it, which may be its last message.
+    """Split a request into the conversation and the answer to it, which can be its last message.
 
     Raises:
-        RequestError: there is no answer, or nothing that it answers.
+        RequestError: there is no answer, or no conversation before it.
     """
     if response is not None:
         return messages, response
@@ -235,5 +246,5 @@ def split_answer(messages: list[ChatMessage], response: str | None) -> tuple[lis
     if not text:
         raise RequestError("response: is needed, unless the last message is an assistant's text", param="response")
     if not conversation:
-        raise RequestError("messages: hold an answer and nothing that it answers", param="messages")
+        raise RequestError("messages: contain only an answer, without the conversation before it", param="messages")
     return conversation, text

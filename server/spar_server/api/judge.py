@@ -21,7 +21,7 @@ from spar_core.judge import Judgement
 from spar_server.api.chat import judgement_body
 from spar_server.api.openapi import JUDGED
 from spar_server.api.refine import _EXAMPLE
-from spar_server.errors import reworded
+from spar_server.errors import rename_fields
 from spar_server.http.disconnect import until_disconnect
 from spar_server.http.json_route import JsonRequest, JsonRoute
 from spar_server.metrics.metrics import Metrics
@@ -87,7 +87,7 @@ async def judge(body: JudgeRequest, request: JsonRequest) -> Response:
     try:
         plan = await plan_request(body.to_chat(pair.name), request, judged=response)
     except RequestError as error:
-        raise reworded(error, {"refine.": ""}) from error
+        raise rename_fields(error, {"refine.": ""}) from error
     judgement = await until_disconnect(request.receive, _judged(plan, response, request))
     return JSONResponse(judgement_body(body.model or pair.name, plan, judgement))
 

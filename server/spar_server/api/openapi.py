@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of answers: their schemas, with examples. Answers themselves are plain dicts."""
+"""Response schemas and examples for the OpenAPI document. The responses themselves are built as plain dicts."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ class _Body(BaseModel):
 class Error(_Body):
     message: str
     type: str
-    param: str | None = Field(description="the field that is wrong")
+    param: str | None = Field(description="the invalid field")
     code: str
 
 
 class ErrorBody(_Body):
-    """Every error, of this server or of its upstreams, in OpenAI's shape."""
+    """An error of this server or of its upstream, in OpenAI's format."""
 
     error: Error
 
 
 class Tokens(_Body):
-    """Null where the upstream does not count them."""
+    """Null if the upstream does not count tokens."""
 
     prompt: int | None
     completion: int | None
 
 
-class ByRole(_Body):
+class CallsByRole(_Body):
     actor: int
     refiner: int
     judge: int
@@ -52,35 +52,41 @@ class TokensByRole(_Body):
 
 
 class Refinement(_Body):
-    """What the search did."""
+    """What the search did and what it cost."""
 
-    budget: int = Field(description="the most nodes that it might expand")
-    nodes: int = Field(description="nodes that it expanded, failed ones too")
-    depth: int = Field(description="steps from the draft to the answer: refinements, and a fresh draft as one")
+    budget: int = Field(description="maximum number of nodes")
+    nodes: int = Field(description="expanded nodes, including failed ones")
+    depth: int = Field(description="refinements between the draft and the answer; a fresh draft counts as one")
     algorithm: str
-    accepted: bool = Field(description="whether a majority of the votes on the answer said Yes")
-    improved: bool = Field(description="whether the answer is not the draft")
-    value: float | None = Field(description="Yes / (Yes + No) of the votes on the answer; null without a verdict")
+    accepted: bool = Field(description="whether the majority of votes accepted the answer")
+    improved: bool = Field(description="whether the answer differs from the draft")
+    value: float | None = Field(
+        description="the answer's share of Yes among its votes with a verdict; null without one"
+    )
     draft_value: float | None
-    stop_reason: str = Field(description="the first answer's; with `n`, what cut short a search beside it")
-    stop_reasons: list[str] = Field(description="of each of the `n` searches")
-    degraded: bool = Field(description="whether a model call failed on the way")
-    calls: ByRole
+    stop_reason: str = Field(
+        description="why the first answer's search stopped; with `n`, a reason that cut another one short"
+    )
+    stop_reasons: list[str] = Field(description="the stop reason of each of the `n` searches")
+    degraded: bool = Field(description="whether a model call failed or the budget was lowered under load")
+    calls: CallsByRole
     tokens: TokensByRole
-    cancelled_calls: int = Field(description="calls that were cut short; `calls` has them, `tokens` does not")
-    cancelled_tokens_at_most: int | None = Field(description="the most that they generated; null without a bound")
+    cancelled_calls: int = Field(description="calls that were cancelled; counted in `calls` but not in `tokens`")
+    cancelled_tokens_at_most: int | None = Field(
+        description="upper bound on the tokens that they generated; null if unbounded"
+    )
     duration_ms: float
 
 
 class TokenDetails(_Body):
-    reasoning_tokens: int | None = Field(description="every generated token that is not the answer's text")
+    reasoning_tokens: int | None = Field(description="all generated tokens that are not part of the answer's text")
 
 
 class ChatUsage(_Body):
-    """Null where the upstream does not count its tokens."""
+    """Counts are null if the upstream does not report them."""
 
     prompt_tokens: int | None
-    completion_tokens: int | None = Field(description="every token that the model calls answered with")
+    completion_tokens: int | None = Field(description="all tokens that the request's model calls generated")
     total_tokens: int | None
     completion_tokens_details: TokenDetails
     refinement: Refinement
@@ -88,8 +94,10 @@ class ChatUsage(_Body):
 
 class Spar(_Body):
     trace_id: str
-    degraded: bool = Field(description="as in `usage.refinement`, also for a stream without usage")
-    tree: dict[str, Any] | None = Field(default=None, description="with refine.trace; `trees` for n > 1")
+    degraded: bool = Field(description="as in `usage.refinement`; also present in streams without usage")
+    tree: dict[str, Any] | None = Field(
+        default=None, description="the search tree if `refine.trace` is set; `trees` if n > 1"
+    )
 
 
 class Choice(_Body):
@@ -132,9 +140,9 @@ class ResponseObject(_Body):
 
 
 class VoteBody(_Body):
-    verdict: Literal["yes", "no"] | None = Field(description="null where none could be read")
+    verdict: Literal["yes", "no"] | None = Field(description="null if none could be parsed")
     critique: str
-    error: str | None = Field(description="why the call failed, if it did")
+    error: str | None = Field(description="why the call failed, or null")
 
 
 class CheckBody(_Body):
@@ -151,18 +159,22 @@ class PlainUsage(_Body):
 
 
 class JudgementBody(_Body):
-    """The votes on an answer."""
+    """A judgement: the votes on an answer and the results of its checks."""
 
     id: str
     object: Literal["judgement"]
     created: int
     model: str
-    value: float | None = Field(description="Yes / (Yes + No); 0 when a check failed; null when all votes abstained")
+    value: float | None = Field(
+        description="share of Yes among votes with a verdict; 0 if a check failed, null if all abstained"
+    )
     accepted: bool
     abstained: bool
     yes: int
     no: int
-    critique: str | None = Field(description="what a refiner is shown: a vote of the majority, or what failed")
+    critique: str | None = Field(
+        description="the critique for the refiner: a vote of the majority, or the failed checks"
+    )
     votes: list[VoteBody]
     checks: list[CheckBody]
     usage: PlainUsage
@@ -180,8 +192,8 @@ class ModelList(_Body):
     data: list[Model]
 
 
-class AsUpstreamSaid(_Body):
-    """The upstream's answer as it is, but for the model's name."""
+class ForwardedBody(_Body):
+    """The upstream's response, unchanged except for the model name."""
 
 
 _REFINEMENT: Final = {
@@ -252,7 +264,7 @@ _EMBEDDED: Final = {
 }  # fmt: skip
 
 
-def _told(model: type[BaseModel], example: object, description: str, stream: str | None = None) -> dict[str, Any]:
+def _document(model: type[BaseModel], example: object, description: str, stream: str | None = None) -> dict[str, Any]:
     content: dict[str, Any] = {"application/json": {"example": example}}
     if stream is not None:
         content["text/event-stream"] = {"example": stream}
@@ -260,43 +272,43 @@ def _told(model: type[BaseModel], example: object, description: str, stream: str
 
 
 ERRORS: Final[Described] = {
-    "4XX": _told(ErrorBody, _WRONG, "The request is wrong, not allowed, or one too many"),
-    "5XX": _told(ErrorBody, _UPSTREAM, "This server or its upstream cannot answer"),
+    "4XX": _document(ErrorBody, _WRONG, "The request is invalid, not permitted, or over a limit"),
+    "5XX": _document(ErrorBody, _UPSTREAM, "The server or its upstream cannot answer"),
 }
 READY: Final[Described] = {
-    200: _told(Ready, {"ready": True}, "It does"),
-    503: _told(Ready, {"ready": False}, "It does not"),
+    200: _document(Ready, {"ready": True}, "The server takes requests"),
+    503: _document(Ready, {"ready": False}, "The server does not take requests"),
     **ERRORS,
 }
-CHAT: Final[Described] = {200: _told(ChatCompletion, _CHAT, "The answer", _CHAT_STREAM), **ERRORS}
-RESPONSE: Final[Described] = {200: _told(ResponseObject, _RESPONSE, "The answer", _RESPONSE_STREAM), **ERRORS}
-JUDGED: Final[Described] = {200: _told(JudgementBody, _JUDGED, "The judgement"), **ERRORS}
-TEXT: Final[Described] = {200: _told(AsUpstreamSaid, _TEXT, "The actor's answer", _CHAT_STREAM), **ERRORS}
-EMBEDDED: Final[Described] = {200: _told(AsUpstreamSaid, _EMBEDDED, "The actor's answer"), **ERRORS}
-MODELS: Final[Described] = {200: _told(ModelList, {"object": "list", "data": [_MODEL]}, "The models"), **ERRORS}
-MODEL: Final[Described] = {200: _told(Model, _MODEL, "The model"), **ERRORS}
+CHAT: Final[Described] = {200: _document(ChatCompletion, _CHAT, "The answer", _CHAT_STREAM), **ERRORS}
+RESPONSE: Final[Described] = {200: _document(ResponseObject, _RESPONSE, "The answer", _RESPONSE_STREAM), **ERRORS}
+JUDGED: Final[Described] = {200: _document(JudgementBody, _JUDGED, "The judgement"), **ERRORS}
+TEXT: Final[Described] = {200: _document(ForwardedBody, _TEXT, "The actor's answer", _CHAT_STREAM), **ERRORS}
+EMBEDDED: Final[Described] = {200: _document(ForwardedBody, _EMBEDDED, "The actor's answer"), **ERRORS}
+MODELS: Final[Described] = {200: _document(ModelList, {"object": "list", "data": [_MODEL]}, "The models"), **ERRORS}
+MODEL: Final[Described] = {200: _document(Model, _MODEL, "The model"), **ERRORS}
 
-# The header of those endpoints that refine.
+# The header of endpoints that refine.
 BUDGET_PARAMETER: Final[dict[str, Any]] = {
     "parameters": [{
         "name": "X-Refine-Budget", "in": "header", "required": False,
-        "description": "refine_budget, of clients that cannot send it in the body",
+        "description": "`refine_budget` for clients that cannot send it in the body",
         "schema": {"type": "integer", "minimum": 0}, "example": 8,
     }]
 }  # fmt: skip
 
 
-_NAME: Final = "bearer"
+_SCHEME: Final = "bearer"
 
 
-def with_keys(document: dict[str, Any], *, needed: bool) -> dict[str, Any]:
-    """The OpenAPI document with the scheme of keys; where none are `needed` they are described as optional."""
+def add_security(document: dict[str, Any], *, required: bool) -> dict[str, Any]:
+    """Add the API key scheme to an OpenAPI document; keys are optional unless `required`."""
     document.setdefault("components", {})["securitySchemes"] = {
-        _NAME: {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer KEY`."}
+        _SCHEME: {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer KEY`."}
     }
-    asked: list[dict[str, list[str]]] = [{_NAME: []}] if needed else [{_NAME: []}, {}]
+    requirement: list[dict[str, list[str]]] = [{_SCHEME: []}] if required else [{_SCHEME: []}, {}]
     for path, operations in document["paths"].items():
         if path not in OPEN_PATHS:
             for operation in operations.values():
-                operation["security"] = asked
+                operation["security"] = requirement
     return document

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spar_core.errors import RequestError
-from spar_server.schemas import BUDGET_MEANS, AtLeast0, ChatRequest, Count, Effort, Flag, Number, RefineOptions
+from spar_server.schemas import BUDGET_DESCRIPTION, AtLeast0, ChatRequest, Count, Effort, Flag, Number, RefineOptions
 
 _KEEPS_NOTHING: Final = "this server keeps no responses; send the whole conversation as input"
 _TEXT_ONLY: Final = "only text in and out is served here; /v1/chat/completions takes tools"
@@ -65,7 +65,7 @@ class ReasoningOptions(BaseModel):
 
 
 class ResponsesStreamOptions(BaseModel):
-    """`include_obfuscation` asks for padding against traffic analysis, which is not sent."""
+    """`include_obfuscation` is accepted, but padding against traffic analysis is not sent."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -99,7 +99,7 @@ class ResponsesRequest(BaseModel):
     reasoning: ReasoningOptions | None = None
     metadata: dict[str, str] | None = Field(default=None, max_length=16)
     user: str | None = None
-    refine_budget: AtLeast0 | None = Field(default=None, description=BUDGET_MEANS)
+    refine_budget: AtLeast0 | None = Field(default=None, description=BUDGET_DESCRIPTION)
     refine: RefineOptions | None = None
 
     def to_chat(self) -> ChatRequest:

@@ -10,7 +10,7 @@ from spar_server.api.openapi import BUDGET_PARAMETER, RESPONSE
 from spar_server.api.responses.body import ResponseBody
 from spar_server.api.responses.request import CHATS_WORDS, ResponsesRequest
 from spar_server.api.responses.stream import ResponseStreamFormat
-from spar_server.errors import reworded
+from spar_server.errors import rename_fields
 from spar_server.http.json_route import JsonRequest, JsonRoute
 from spar_server.serving.runner import plan_request, respond, stream_response
 
@@ -28,7 +28,7 @@ async def responses(body: ResponsesRequest, request: JsonRequest) -> Response:
     try:
         plan = await plan_request(await request.off_loop(body.to_chat), request)
     except RequestError as error:
-        raise reworded(error, CHATS_WORDS) from error
+        raise rename_fields(error, CHATS_WORDS) from error
     response = ResponseBody(body)
     if body.stream:
         return await stream_response(plan, request, ResponseStreamFormat(response))

@@ -101,7 +101,7 @@ def with_field(field: bytes, value: bytes) -> bytes:
         (with_field(b"stop", b"[" + b"1," * 100_000 + b"1]"), "stop: 100001 entries"),
         (with_field(b"refine", b"{" + b",".join(b'"%d":1' % each for each in range(20_000)) + b"}"), "refine: 20000"),
         (b'{"messages":[' + b"1," * 100_000 + b"1]}", "messages: 100001"),
-        (b'{"messages":[{"role":"user","content":[' + b"1," * 100_000 + b"1]}]}", "messages: the 100001 parts"),
+        (b'{"messages":[{"role":"user","content":[' + b"1," * 100_000 + b"1]}]}", "messages: 100001 content parts"),
         (b"{" + b",".join(b'"%d":1' % number for number in range(20_000)) + b"}", "20000 fields"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
