@@ -1,4 +1,4 @@
-"""All open connections: how many there may be, and the end of those that are overdue."""
+"""The table of open connections: limits their number and closes overdue ones."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from typing import Final, Protocol
 
 from spar_server.settings import ConnectionLimits
 
-# All heads and pipelines that are not whole yet may together hold as much as so many of the largest heads.
-_LARGEST_HEADS: Final = 256
+# All incomplete heads and pipelines together can use as much memory as this many heads of the maximum size.
+_MAX_HEADS: Final = 256
 
 
 class Connection(Protocol):
-    """What the table needs to know of a connection."""
+    """The table's view of a connection."""
 
     address: str
     waiting_since: float | None
-    """On the loop's clock; None while the server has a request of it to answer."""
+    """Loop time since when the client has been idle; None while one of its requests is being answered."""
 
     def expire(self, now: float) -> None:
-        """Close the connection if one of its times has passed."""
+        """Close the connection if one of its timeouts has expired."""
 
     def abort(self) -> None:
         """Drop the connection at once."""
 
 
 class ConnectionTable:
-    """Counts connections, and looks at each of them now and then, which costs a request nothing.
+    """Counts connections and checks each of them periodically, at no cost to requests.
 
-    A full table, or an address that has its share, drops the connection that has waited longest with nothing to
-    answer, so that idle and half-sent connections cannot keep working clients out.
+    If the table or an address's share is full, the connection that has been idle longest is dropped, so that idle and
+    half-sent connections cannot lock out working clients.
     """
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self._limits = limits
         self._open: set[Connection] = set()
         self._per_address: Counter[str] = Counter()
-        self._held: dict[Connection, int] = {}
-        self._held_in_all = 0
+        self._buffered: dict[Connection, int] = {}
+        self._total_buffered = 0
         self._every_s = min(1.0, min(limits.head_s, limits.body_s, limits.idle_s, limits.send_s) / 4)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -47,7 +47,7 @@ class ConnectionTable:
         return len(self._open)
 
     def admit(self, connection: Connection) -> bool:
-        """Take a new connection in; False when there is no room."""
+        """Add a new connection; return False if there is no room."""
         if self._per_address[connection.address] >= self._limits.max_per_address:
             if not self._evict(connection.address):
                 return False
@@ -60,33 +60,33 @@ class ConnectionTable:
         return True
 
     def remove(self, connection: Connection) -> None:
-        """Forget a connection; does nothing when it is not in the table."""
+        """Remove a connection if it is in the table."""
         if connection not in self._open:
             return
         self._open.remove(connection)
-        self._let_go(connection)
+        self._forget_buffer(connection)
         self._per_address[connection.address] -= 1
         if not self._per_address[connection.address]:
             del self._per_address[connection.address]
 
     def hold(self, connection: Connection, size: int) -> None:
-        """Note the bytes that a connection holds of requests that the application does not have yet.
+        """Record how many bytes a connection buffers of requests that have not reached the application.
 
-        When all connections together hold too much, those that hold most are dropped, among equals the oldest: a
-        client that means well has a small head, and sends it at once.
+        If all connections together buffer too much, the ones with the largest buffers are dropped, of equals the
+        oldest: a well-behaved client sends a small head, all at once.
         """
-        self._let_go(connection)
+        self._forget_buffer(connection)
         if not size or connection not in self._open:
             return
-        self._held[connection] = size
-        self._held_in_all += size
-        while self._held_in_all > _LARGEST_HEADS * self._limits.max_head_bytes:
-            largest = max(self._held, key=self._held.__getitem__)
+        self._buffered[connection] = size
+        self._total_buffered += size
+        while self._total_buffered > _MAX_HEADS * self._limits.max_head_bytes:
+            largest = max(self._buffered, key=self._buffered.__getitem__)
             self.remove(largest)
             largest.abort()
 
-    def _let_go(self, connection: Connection) -> None:
-        self._held_in_all -= self._held.pop(connection, 0)
+    def _forget_buffer(self, connection: Connection) -> None:
+        self._total_buffered -= self._buffered.pop(connection, 0)
 
     def _evict(self, address: str | None) -> bool:
         waiting = [
@@ -114,7 +114,7 @@ class ConnectionTable:
 
 
 def network_of(host: str) -> str:
-    """What one client can easily have all of: an IPv4 address, or an IPv6 network of 64 bits."""
+    """The network that one client can easily own: an IPv4 address, or an IPv6 /64 network."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

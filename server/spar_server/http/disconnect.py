@@ -1,4 +1,4 @@
-"""Stop working for a client that has gone, whether its answer is streamed or not."""
+"""Cancel the work on a request when its client disconnects."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Run `work`; cancel it, and wait until it has ended, when the client goes.
+    """Return the result of `work`, which is cancelled if the client disconnects.
 
-    It runs in the task that calls this, as under `asyncio.timeout`, which costs one task less than to run it beside.
+    It runs in the calling task, as under `asyncio.timeout`, which saves a task.
 
     Raises:
-        ClientGoneError: it did. Whatever `work` raises is raised as it is.
+        ClientGoneError: the client disconnected. Errors of `work` are raised unchanged.
     """
     task = asyncio.current_task()
     assert task is not None
@@ -37,6 +37,6 @@ async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         return await work
     finally:
         watching.cancel()
-        # Someone else may have cancelled the task too: then that is not ours to hide.
+        # If the task was cancelled from elsewhere too, that cancellation must propagate.
         if gone and task.uncancel() == 0:
             raise ClientGoneError

@@ -1,4 +1,4 @@
-"""A stream of events on its way to a client: when it begins, what keeps it alive, and how it ends."""
+"""Server-sent events: when a stream starts, how it is kept alive, and how it ends."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from spar_server.http.disconnect import until_disconnect
 
 logger = logging.getLogger(__name__)
 
-# Load balancers drop a silent stream at 60 s.
+# Load balancers drop a stream that is silent for 60 s.
 COMMENT_EVERY_S: Final = 10.0
 _COMMENT: Final = b": waiting\n\n"
 
 
 class EventStream(Response):
-    """A `text/event-stream` of `frames`, whose generator is closed as soon as the client goes.
+    """A `text/event-stream` of `frames`. The generator is closed as soon as the client disconnects.
 
-    It begins with the first frame, or with a comment where there is none for long. What fails before that is raised,
-    so that it can still be a status; what fails later is the last frame, in the words of `failure`. An empty frame is
-    not sent: it says that the request's turn has come. Before it no comment is sent, for a refusal has to be a status.
+    The stream starts with the first frame, or with a comment if there is none for long. An error before that is
+    raised, so that it becomes a status; a later one becomes the last frame, rendered by `failure`. An empty frame is
+    not sent: it marks that the request is admitted. No comment is sent before it, because a refusal must be a status.
     """
 
     def __init__(self, frames: AsyncGenerator[str, None], failure: Callable[[ApiError], str]) -> None:
@@ -44,92 +44,92 @@ class EventStream(Response):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        line = _Line(send, self.raw_headers, comment_every_s=COMMENT_EVERY_S)
+        channel = _Channel(send, self.raw_headers, comment_every_s=COMMENT_EVERY_S)
         try:
-            await until_disconnect(receive, self._send(line))
+            await until_disconnect(receive, self._send(channel))
         except ClientGoneError:
-            if not line.begun:
+            if not channel.started:
                 raise
 
-    async def _send(self, line: _Line) -> None:
+    async def _send(self, channel: _Channel) -> None:
         try:
             async for text in self._frames:
                 if text:
-                    await line.say(_encoded(text))
+                    await channel.send(_encode(text))
                 else:
-                    line.keep_alive()
+                    channel.keep_alive()
         except Exception as error:
-            # The process's edge: a stream that just ends looks complete to a client.
-            if not line.begun:
+            # Catch everything here: to a client, a stream that just ends looks complete.
+            if not channel.started:
                 raise
-            await line.say(_encoded(self._failure(_told(error))))
+            await channel.send(_encode(self._failure(_to_api_error(error))))
         finally:
-            await line.close()
+            await channel.close()
             await self._frames.aclose()
-        await line.end()
+        await channel.end()
 
 
-class _Line:
-    """What has been said to the client and when. One timer looks now and then whether that was long ago."""
+class _Channel:
+    """Sends frames to the client, and comments while there are none. A single timer checks for silence."""
 
     def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], *, comment_every_s: float) -> None:
-        self.begun = False
+        self.started = False
         self._send = send
         self._headers = headers
         self._every_s = comment_every_s
         self._loop = asyncio.get_running_loop()
-        self._said_at = self._loop.time()
+        self._sent_at = self._loop.time()
         self._sending = False
         self._timer: asyncio.TimerHandle | None = None
         self._comment: asyncio.Task[None] | None = None
 
-    async def say(self, body: bytes) -> None:
+    async def send(self, body: bytes) -> None:
         if self._comment is not None:
-            # One at a time: what is on its way goes first.
+            # One message at a time: finish sending the comment first.
             comment, self._comment = self._comment, None
             await comment
         await self._put(body)
 
     async def _put(self, body: bytes) -> None:
         self._sending = True
-        if not self.begun:
-            self.begun = True
+        if not self.started:
+            self.started = True
             await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
         self._sending = False
-        self._said_at = self._loop.time()
+        self._sent_at = self._loop.time()
 
     async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def keep_alive(self) -> None:
-        """From now on say something whenever nothing else was said for long, the time before this counted in."""
-        self._timer = self._loop.call_at(self._said_at + self._every_s, self._ring)
+        """From now on send a comment after every silence, including the time before this call."""
+        self._timer = self._loop.call_at(self._sent_at + self._every_s, self._check_silence)
 
     async def close(self) -> None:
-        """No more comments."""
+        """Stop sending comments."""
         if self._timer is not None:
             self._timer.cancel()
         if self._comment is not None:
             self._comment.cancel()
             await asyncio.gather(self._comment, return_exceptions=True)
 
-    def _ring(self) -> None:
-        now, due = self._loop.time(), self._said_at + self._every_s
-        # A client that does not read what is sent already has no use for more.
+    def _check_silence(self) -> None:
+        now, due = self._loop.time(), self._sent_at + self._every_s
+        # If the client is not reading, more output would only pile up.
         if now >= due and not self._sending:
             self._comment = self._loop.create_task(self._put(_COMMENT))
-        self._timer = self._loop.call_at(due if due > now else now + self._every_s, self._ring)
+        self._timer = self._loop.call_at(due if due > now else now + self._every_s, self._check_silence)
 
 
-def _encoded(frames: str) -> bytes:
-    """`frames` without what some clients take for the end of a line, and which only JSON's strings hold."""
+def _encode(frames: str) -> bytes:
+    """Encode `frames`, escaping line separators, which only occur in JSON strings but end a line for some clients."""
     if not frames.isascii():
         frames = frames.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return frames.encode()
 
 
-def _told(error: Exception) -> ApiError:
+def _to_api_error(error: Exception) -> ApiError:
     if isinstance(error, ApiError | RequestError | BackendError):
         return api_error(error)
     logger.error("a stream broke", exc_info=error)

@@ -1,4 +1,4 @@
-"""A request's headers, looked at without building anything: every request's are, several times."""
+"""Fast header lookup, and the paths that need no API key."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from starlette.types import Scope
 
 
 def header_of(scope: Scope, name: bytes) -> str | None:
-    """The first header of that name, which is in lower case; None when there is none."""
+    """The first value of the header `name`, which must be lower case, or None. Builds no header mapping."""
     for key, value in scope["headers"]:
         if key == name:
             return str(value, "latin-1")
     return None
 
 
-# The documentation's page, and what it loads.
+# The documentation page and the files that it loads.
 DOCS: Final = "/docs"
 DOCS_FILES: Final = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png", "start.js")
 

@@ -11,49 +11,54 @@ from typing import Any, Final
 from spar_core.errors import RequestError
 from spar_server.settings import Limits
 
-# Structure is looked at in pieces of so many bytes, between which other threads run.
+# The structure is scanned in pieces of this many bytes, so that other threads can run in between.
 _PIECE: Final = 256 * 1024
-# Parsers take a time for a number that grows with the square of its digits. No float has as many.
-_MOST_DIGITS: Final = 400
-_LONG_NUMBER: Final = b"0" * (_MOST_DIGITS + 1)
+# The time to parse a number grows with the square of its digits. No float needs this many.
+_MAX_DIGITS: Final = 400
+_LONG_NUMBER: Final = b"0" * (_MAX_DIGITS + 1)
 _ALL_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
-_BLANKS: Final = b" \t\r\n"
-# What a list, an object or a key costs over and above its place among its siblings.
-_HELD: Final = 4
-_CHARACTERS: Final = 8
+_WHITESPACE: Final = b" \t\r\n"
+# The extra cost of a list, an object or a key.
+_CONTAINER_COST: Final = 4
+_CHARACTERS_PER_UNIT: Final = 8
 # Fields of a body, and entries of a field that is neither a conversation nor a list of prompts.
 _MAX_FIELDS: Final = 1000
 _MAX_ENTRIES: Final = 10_000
 
 
-def check_work(raw: bytes, most: int) -> None:
-    """Whether a body is worth reading: a value counts 1, a list, an object or a key 4 more, and 8 characters outside of
-    texts 1.
+def check_work(raw: bytes, limit: int) -> None:
+    """Check that a body is not too much work to parse.
+
+    A value counts as 1, a list, object or key as 5, and 8 characters outside of strings as 1.
 
     Raises:
-        RequestError: it is more work than `most`, or has a number of more than 400 digits.
+        RequestError: the work is over `limit`, or a number has more than 400 digits.
     """
     work = 0
-    for piece in _outside_texts(raw):
+    for piece in _outside_strings(raw):
         if _LONG_NUMBER in piece.translate(_ALL_ZERO):
-            raise RequestError(f"the body has a number of more than {_MOST_DIGITS} digits")
-        held = piece.count(b"[") + piece.count(b"{") + piece.count(b":")
-        work += piece.count(b",") + _HELD * held + len(piece.translate(None, _BLANKS)) // _CHARACTERS
-        if work > most:
+            raise RequestError(f"the body has a number of more than {_MAX_DIGITS} digits")
+        containers = piece.count(b"[") + piece.count(b"{") + piece.count(b":")
+        work += (
+            piece.count(b",")
+            + _CONTAINER_COST * containers
+            + len(piece.translate(None, _WHITESPACE)) // _CHARACTERS_PER_UNIT
+        )
+        if work > limit:
             raise RequestError(
-                f"the body holds too many values: over this server's limit of {most} (a list, object or key counts "
-                f"{1 + _HELD}); send it in several requests"
+                f"the body has too many values: over this server's limit of {limit} (a list, object or key counts "
+                f"{1 + _CONTAINER_COST}); send it in several requests"
             )
 
 
-def _outside_texts(raw: bytes) -> Iterator[bytes]:
-    """What is not within quotes, piece by piece."""
+def _outside_strings(raw: bytes) -> Iterator[bytes]:
+    """Yield what is outside of strings, piece by piece."""
     inside, start = 0, 0
     while start < len(raw):
         end = min(len(raw), start + _PIECE)
         piece = raw[start:end]
         if (len(piece) - len(piece.rstrip(b"\\"))) % 2:
-            # An escape is not cut in two.
+            # Do not split an escape sequence.
             end += 1
             piece = raw[start:end]
         parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')

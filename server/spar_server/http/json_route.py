@@ -1,7 +1,7 @@
-"""A request's body as JSON and nothing but JSON: what could break a server further on is refused here, by its place.
+"""Routes with a JSON body, and strict parsing of it.
 
-Python's reader also takes NaN, Infinity, numbers too large for a float and half characters; none of them can be
-written again as the JSON that upstreams and clients read.
+Python's parser also accepts NaN, Infinity, numbers too large for a float, and unpaired surrogates. None of them can be
+serialized to valid JSON again, so they are refused here, with their location.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from spar_server.serving.gate import Gate
 from spar_server.settings import Limits
 
 T = TypeVar("T")
-# More than any schema of a tool or a format has, and far less than what exhausts an interpreter's stack.
+# Deeper than any tool's or format's schema, and far from exhausting the interpreter's stack.
 MAX_DEPTH: Final = 100
-# Bytes that a thousand fields take, or more.
-_FEW: Final = 4000
-# Characters of a place that an error names.
-_LONGEST_PLACE: Final = 200
+# A body of a thousand fields is at least this long, in bytes.
+_MIN_COUNTED_BYTES: Final = 4000
+# Maximum length of a location in an error message.
+_MAX_LOCATION: Final = 200
 
 
 class JsonRequest(Request):
-    """A request whose body, once it has been read, is kept as a value; `size` is its length in bytes."""
+    """A request with its parsed body in `value`; `size` is the body's length in bytes."""
 
     value: Any = None
     size: int = 0
@@ -48,7 +48,7 @@ class JsonRequest(Request):
         return self.value
 
     async def off_loop(self, work: Callable[[], T], *, short: int = SHORT) -> T:
-        """What `work` on this request's body returns or raises, done in a thread if the body is longer than `short`."""
+        """Run `work` on this request's body, in a thread if the body is longer than `short` bytes."""
         if self.size <= short:
             return work()
         gate: Gate = self.app.state.gate
@@ -56,9 +56,12 @@ class JsonRequest(Request):
 
 
 class JsonRoute(APIRoute):
-    """A POST route whose body is read by `read_json` and checked by the model that its endpoint takes as `body`.
+    """A POST route whose JSON body is validated by the model of its endpoint's parameter `body`.
 
-    The endpoint is called with that and the request, and answers with a response of its own making.
+        @router.post("/v1/judge")
+        async def judge(body: JudgeRequest, request: JsonRequest) -> Response: ...
+
+    The endpoint takes nothing else and returns a `Response`.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -73,13 +76,13 @@ class JsonRoute(APIRoute):
         return model
 
     async def answer(self, request: JsonRequest) -> Response:
-        """Have the endpoint answer.
+        """Parse the body and call the endpoint.
 
         Raises:
-            ApiError, RequestError, RequestValidationError: the body is no JSON, or not what the endpoint takes.
+            ApiError, RequestError, RequestValidationError: the body is not valid JSON or not valid for the endpoint.
         """
-        _refuse_other_types(header_of(request.scope, b"content-type") or "")
-        raw = await _body(request.receive)
+        _check_content_type(header_of(request.scope, b"content-type") or "")
+        raw = await _read_body(request.receive)
         request.size = len(raw)
         limits: Limits = request.app.state.settings.limits
         if request.size <= SHORT:
@@ -94,8 +97,8 @@ class JsonRoute(APIRoute):
         if len(raw) > SHORT:
             check_work(raw, limits.max_body_values)
         value = read_json(raw)
-        # A shorter body cannot hold too many of anything.
-        if len(raw) > min(limits.max_messages, _FEW):
+        # A shorter body cannot have too many entries.
+        if len(raw) > min(limits.max_messages, _MIN_COUNTED_BYTES):
             check_counts(value, self._model.model_fields, limits)
         try:
             return value, self._model.model_validate(value)
@@ -103,11 +106,11 @@ class JsonRoute(APIRoute):
             raise RequestValidationError(error.errors(include_url=False)) from error
 
 
-async def _body(receive: Receive) -> bytes:
-    """All of it, which as a rule is one message.
+async def _read_body(receive: Receive) -> bytes:
+    """Read the whole body, which usually is a single message.
 
     Raises:
-        ClientGoneError: the client went before it was sent.
+        ClientGoneError: the client disconnected before it was complete.
     """
     pieces: list[bytes] = []
     more = True
@@ -120,23 +123,23 @@ async def _body(receive: Receive) -> bytes:
     return b"".join(pieces)
 
 
-def _refuse_other_types(content_type: str) -> None:
-    # A web page of another origin may send any other type without asking first.
+def _check_content_type(content_type: str) -> None:
+    # A web page of another origin can send some other types without a preflight request.
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise ApiError(415, "Content-Type: must be application/json", code="unsupported_media_type")
 
 
 def read_json(raw: bytes) -> Any:
-    """The value of a body.
+    """Parse a body.
 
     Raises:
-        RequestError: it is no JSON that can be passed on; `param` is the place, where it has one.
+        RequestError: it is not JSON that can be forwarded; `param` is the location of the problem, if it has one.
     """
     special = False
     try:
         text = raw.decode()
         try:
-            value = _ordinary(text)
+            value = _decode_strict(text)
         except _SpecialError:
             special, value = True, json.loads(text)
     except UnicodeDecodeError as error:
@@ -145,7 +148,7 @@ def read_json(raw: bytes) -> Any:
         raise RequestError(f"the body is nested deeper than {MAX_DEPTH} levels") from error
     except ValueError as error:
         raise RequestError(f"the body is not valid JSON: {error}") from error
-    # Looking at every value takes time that few bodies need.
+    # Only bodies that may contain such a problem are searched for it.
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
         _refuse_deep(value)
     if special or b"\\ud" in raw or b"\\uD" in raw:
@@ -154,7 +157,7 @@ def read_json(raw: bytes) -> Any:
 
 
 class _SpecialError(Exception):
-    """There is a number that JSON has not."""
+    """The body has a number that JSON does not allow."""
 
 
 def _finite(text: str) -> float:
@@ -164,8 +167,8 @@ def _finite(text: str) -> float:
     return number
 
 
-# loads() would make a decoder for each body.
-_ordinary: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_finite).decode
+# json.loads would create a decoder for each body.
+_decode_strict: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_finite).decode
 
 
 def _refuse_deep(value: Any) -> None:
@@ -179,27 +182,27 @@ def _refuse_deep(value: Any) -> None:
 
 
 def _refuse_unwritable(value: Any) -> None:
-    # A place is written out only where there is something to say of it: paths of long keys would fill the memory.
+    # Locations are only rendered for an error: paths of long keys could fill the memory.
     level: list[tuple[_Trail, Any]] = [(None, value)]
     while level:
         for trail, item in level:
             if problem := _problem(item):
-                place = _place(trail)
-                raise RequestError(f"{place or 'the body'}: {problem}", param=place or None)
-        level = [inner for trail, item in level for inner in _inside(trail, item)]
+                location = _location(trail)
+                raise RequestError(f"{location or 'the body'}: {problem}", param=location or None)
+        level = [inner for trail, item in level for inner in _children(trail, item)]
 
 
 def _problem(item: Any) -> str | None:
     if isinstance(item, float) and not math.isfinite(item):
         return "must be a finite number"
-    if isinstance(item, str) and not _whole(item):
-        return "holds half a character (an unpaired surrogate)"
-    if isinstance(item, dict) and not all(map(_whole, item)):
-        return "has a key that holds half a character (an unpaired surrogate)"
+    if isinstance(item, str) and not _is_encodable(item):
+        return "contains half a character (an unpaired surrogate)"
+    if isinstance(item, dict) and not all(map(_is_encodable, item)):
+        return "has a key that contains half a character (an unpaired surrogate)"
     return None
 
 
-def _whole(text: str) -> bool:
+def _is_encodable(text: str) -> bool:
     if text.isascii():
         return True
     try:
@@ -209,20 +212,20 @@ def _whole(text: str) -> bool:
     return True
 
 
-# A value's name within what holds it, after that of what holds that.
+# A location as a linked list: the parent's trail, and the key or index within the parent.
 _Trail = tuple[Any, str | int] | None
 
 
-def _inside(trail: _Trail, item: Any) -> Iterator[tuple[_Trail, Any]]:
+def _children(trail: _Trail, item: Any) -> Iterator[tuple[_Trail, Any]]:
     named = item.items() if isinstance(item, dict) else enumerate(item) if isinstance(item, list) else ()
     for name, inner in named:
         yield (trail, name), inner
 
 
-def _place(trail: _Trail) -> str:
+def _location(trail: _Trail) -> str:
     names: list[str] = []
     while trail is not None:
         trail, name = trail
-        names.append(str(name)[:_LONGEST_PLACE])
-    place = ".".join(reversed(names)).encode(errors="backslashreplace").decode()
-    return place if len(place) <= _LONGEST_PLACE else f"{place[:_LONGEST_PLACE]}..."
+        names.append(str(name)[:_MAX_LOCATION])
+    text = ".".join(reversed(names)).encode(errors="backslashreplace").decode()
+    return text if len(text) <= _MAX_LOCATION else f"{text[:_MAX_LOCATION]}..."

@@ -1,4 +1,4 @@
-"""How uvicorn is set up to serve this project's app."""
+"""The configuration of uvicorn."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from spar_server.settings import Settings
 
 
 def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    """uvicorn with the limits of `settings.connections`, for `uvicorn.Server(...).run([listener])`."""
+    """Configure uvicorn with the limits of `settings.connections`, for `uvicorn.Server(...).run([listener])`."""
     return uvicorn.Config(
         app,
         http=bounded_protocol(settings.connections),
-        # The limits are the HTTP protocol's, and nothing here speaks another.
+        # The limits only apply to HTTP, and no endpoint uses websockets.
         ws="none",
-        # Nothing here asks who sent a request to a proxy before.
+        # Nothing here needs the client address that a proxy forwards.
         proxy_headers=False,
         server_header=False,
-        # Everything is logged as `spar_server.metrics.logs` says, and the accesses by a layer of the app.
+        # `spar_server.metrics.logs` configures logging, and a middleware logs requests.
         log_config=None,
         access_log=False,
         log_level=settings.log_level,
-        # By then everything has ended but clients that do not read what they are sent.
+        # By then only clients that do not read their responses are left.
         timeout_graceful_shutdown=1,
     )

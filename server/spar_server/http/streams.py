@@ -1,6 +1,7 @@
-"""A stream read by a task of its own, as far ahead as it goes, so that what has come is handed on in one batch.
+"""Combinators for streams: read ahead in batches, and merge several streams.
 
-To send costs far more than to make a frame, and a busy upstream's tokens come several at a time.
+Sending costs far more than rendering a frame, and a busy upstream's tokens arrive several at a time, so they are sent
+in batches.
 """
 
 from __future__ import annotations
@@ -11,46 +12,46 @@ from contextlib import aclosing
 from typing import Final, TypeVar
 
 T = TypeVar("T")
-# Further ahead than this of a slow client the stream is not read.
-_MOST: Final = 256
+# Maximum number of items that are read ahead of a slow client.
+_MAX_AHEAD: Final = 256
 
 
 async def read_ahead(items: AsyncGenerator[T, None]) -> AsyncGenerator[list[T], None]:
-    """The items in as few batches as waiting for none of them allows. A failure comes after all that was before it."""
+    """Yield all items that have arrived as one batch, without waiting for more. An error is raised after them."""
     waiting: list[T] = []
-    came, taken = asyncio.Event(), asyncio.Event()
+    arrived, drained = asyncio.Event(), asyncio.Event()
 
     async def read() -> None:
         async with aclosing(items):
             async for item in items:
                 waiting.append(item)
-                came.set()
-                if len(waiting) >= _MOST:
-                    taken.clear()
-                    await taken.wait()
+                arrived.set()
+                if len(waiting) >= _MAX_AHEAD:
+                    drained.clear()
+                    await drained.wait()
 
     task = asyncio.create_task(read())
-    task.add_done_callback(lambda _: came.set())
+    task.add_done_callback(lambda _: arrived.set())
     try:
         while not task.done() or waiting:
-            await came.wait()
-            came.clear()
-            taken.set()
+            await arrived.wait()
+            arrived.clear()
+            drained.set()
             if waiting:
                 batch = waiting.copy()
                 waiting.clear()
                 yield batch
-        # Raises what went wrong.
+        # Raises the error of the stream, if any.
         task.result()
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def side_by_side(streams: Sequence[AsyncGenerator[T, None]]) -> AsyncGenerator[tuple[int, T], None]:
-    """What the streams bring, as it comes, each piece with its stream's number; closing it closes them all.
+async def merge_streams(streams: Sequence[AsyncGenerator[T, None]]) -> AsyncGenerator[tuple[int, T], None]:
+    """Yield (index, item) as the items of all streams arrive. Closing the generator closes all streams.
 
-    The first failure of a stream is raised, once the others are closed.
+    The first error of a stream is raised once the others are closed.
     """
     if len(streams) == 1:
         async with aclosing(streams[0]) as only:
@@ -59,25 +60,25 @@ async def side_by_side(streams: Sequence[AsyncGenerator[T, None]]) -> AsyncGener
         return
     pieces: asyncio.Queue[tuple[int, T] | None] = asyncio.Queue()
 
-    async def hear(number: int, stream: AsyncGenerator[T, None]) -> None:
+    async def read(index: int, stream: AsyncGenerator[T, None]) -> None:
         async with aclosing(stream):
             async for piece in stream:
-                pieces.put_nowait((number, piece))
+                pieces.put_nowait((index, piece))
 
-    async def hear_all() -> None:
+    async def read_all() -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                for number, stream in enumerate(streams):
-                    group.create_task(hear(number, stream))
+                for index, stream in enumerate(streams):
+                    group.create_task(read(index, stream))
         except ExceptionGroup as group_error:
             raise group_error.exceptions[0] from None
         finally:
             pieces.put_nowait(None)
 
-    task = asyncio.create_task(hear_all())
+    task = asyncio.create_task(read_all())
     try:
-        while (heard := await pieces.get()) is not None:
-            yield heard
+        while (item := await pieces.get()) is not None:
+            yield item
         await task
     finally:
         task.cancel()

@@ -30,7 +30,7 @@ from spar_server.http.event_stream import EventStream
 from spar_server.http.headers import header_of
 from spar_server.http.json_limits import check_messages
 from spar_server.http.json_route import JsonRequest
-from spar_server.http.streams import side_by_side
+from spar_server.http.streams import merge_streams
 from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import Pair
 from spar_server.schemas import ChatRequest
@@ -205,7 +205,7 @@ async def stream_pass_through(
     What came together goes out together, as several frames in one piece: to send costs far more than to word.
     """
     choices = [_ChoiceBuffer() for _ in range(plan.n)]
-    batches = side_by_side([plan.draft_stream(index) for index in range(plan.n)])
+    batches = merge_streams([plan.draft_stream(index) for index in range(plan.n)])
     if (deadline_s := plan.draft_deadline_s(allowance)) is not None:
         batches = _within(deadline_s, batches)
     with metrics.request(allowance.kind) as meter:
