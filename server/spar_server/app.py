@@ -123,8 +123,8 @@ def _guarded(front: ASGIApp, settings: Settings, *, keyed: bool) -> ASGIApp:
 
 
 def _handle_errors(app: FastAPI, errors: ErrorResponses) -> None:
-    async def answer(request: Request, error: Exception) -> Response:
-        return errors.answer(error, request.scope)
+    async def respond(request: Request, error: Exception) -> Response:
+        return errors.response(error, request.scope)
 
     for known in KNOWN:
-        app.add_exception_handler(known, answer)
+        app.add_exception_handler(known, respond)

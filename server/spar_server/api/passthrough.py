@@ -145,7 +145,7 @@ async def _chunks(
         async with aclosing(actor.forward_stream(path, forwarded)) as chunks:
             try:
                 async for chunk in chunks:
-                    meter.spoke()
+                    meter.first_token()
                     if chunk.get("usage"):
                         usage = usage_of(chunk)
                     yield frame({**_counted(chunk, usage), "model": body.model})

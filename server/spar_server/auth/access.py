@@ -1,4 +1,4 @@
-"""server/spar_server/auth/access.py"""
+"""The API key of a request, and what it can use."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from spar_server.settings import ApiKey
 
 
 def key_of(request: Request) -> ApiKey:
-    """The key under which a request came."""
+    """The API key of a request."""
     key: ApiKey = request.state.key
     return key
 
 
 def key_name(scope: Scope) -> str:
-    """Of the key under which a request came, empty if that was not found out."""
+    """The name of the request's API key; empty if the request was not authenticated."""
     key = scope.get("state", {}).get("key")
     return key.name if key else ""
 
 
 def allow_model(key: ApiKey, model: str) -> None:
-    """Raises ApiError, 403, when the key is not for this model."""
+    """Raise ApiError (403) if the key cannot use this model."""
     if not key.may_use(model):
         raise ApiError(403, f"this key is not for the model {model!r}", param="model", code="model_not_allowed")

@@ -1,7 +1,7 @@
-"""API keys: who may call, and how much of the server each may use.
+"""API keys: who can use the server, and with which defaults.
 
-A key is 256 random bits, and only its SHA-256 is stored. A slow hash protects what can be guessed, a password; against
-2^256 guesses it adds nothing, and would cost every request.
+A key is 256 random bits, and only its SHA-256 is stored. A slow hash would protect a guessable password; for 256 random
+bits it adds nothing, and it would slow every request down.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from spar_core.errors import ConfigError
 from spar_core.validation import format_validation_error
 from spar_server.settings import ApiKey, Limits, RefineDefaults, Settings
 
-# Who calls where no key is asked for. No key has this hash.
+# The identity of all requests to a server without keys. No key has this hash.
 ANONYMOUS: Final = ApiKey(name="anonymous", sha256="0" * 64)
 
 
 class Keyring:
-    """The keys of one server."""
+    """All API keys of a server."""
 
     def __init__(self, keys: Sequence[ApiKey]) -> None:
         self._keys = tuple(keys)
@@ -36,7 +36,7 @@ class Keyring:
         return len(self._keys)
 
     def find(self, secret: str) -> ApiKey | None:
-        """Whose key `secret` is. Takes the same time whichever it is, and if it is none."""
+        """The key with this secret, or None. Takes the same time whichever key matches, and if none does."""
         digest, found = sha256_of(secret), None
         for key in self._keys:
             if hmac.compare_digest(key.sha256, digest):
@@ -45,7 +45,7 @@ class Keyring:
 
 
 def new_secret() -> str:
-    """A fresh key."""
+    """Generate a new secret."""
     return f"spar-{secrets.token_urlsafe(32)}"
 
 
@@ -54,22 +54,22 @@ def sha256_of(secret: str) -> str:
 
 
 def defaults_for(key: ApiKey, server: RefineDefaults, limits: Limits) -> RefineDefaults:
-    """What a request of this key gets that does not say otherwise, and the most that it may ask for."""
+    """The defaults and limits for requests of this key."""
     votes = min(server.votes, limits.max_votes, key.max_votes or limits.max_votes)
     if key.refine_budget is None and key.max_refine_budget is None:
         return server if votes == server.votes else server.model_copy(update={"votes": votes})
-    most = server.max_refine_budget if key.max_refine_budget is None else key.max_refine_budget
-    usual = server.refine_budget if key.refine_budget is None else key.refine_budget
+    limit = server.max_refine_budget if key.max_refine_budget is None else key.max_refine_budget
+    budget = server.refine_budget if key.refine_budget is None else key.refine_budget
     return server.model_copy(
-        update={"refine_budget": usual, "max_refine_budget": min(most, server.max_refine_budget), "votes": votes},
+        update={"refine_budget": budget, "max_refine_budget": min(limit, server.max_refine_budget), "votes": votes},
     )
 
 
 def load_keyring(settings: Settings) -> Keyring | None:
-    """The keys of the settings and of their file; None is a server that asks for none.
+    """Load the keys from the settings and the keys file; None for a server without keys.
 
     Raises:
-        ConfigError: the file is wrong; or a server that others can reach has no keys, and was not told to go without.
+        ConfigError: a key or the file is invalid, or a server that others can reach has no keys without `auth = "off"`.
     """
     keys = [*settings.keys, *(_read(settings.keys_file) if settings.keys_file else ())]
     if settings.auth == "off":
@@ -79,23 +79,23 @@ def load_keyring(settings: Settings) -> Keyring | None:
     if not keys:
         if settings.keys_file or not is_loopback(settings.host):
             raise ConfigError(
-                f"host: {settings.host} with no API key would serve everyone who can reach it; make a key with "
+                f"host: {settings.host} with no API key would serve anyone who can reach it; create a key with "
                 "`spar keys new NAME` and name its file in keys_file, or switch keys off with --no-auth"
             )
         return None
-    _refuse_doubles(keys)
+    _check_unique(keys)
     for key in keys:
-        most = defaults_for(key, settings.refine, settings.limits).max_refine_budget
-        if key.refine_budget is not None and key.refine_budget > most:
+        limit = defaults_for(key, settings.refine, settings.limits).max_refine_budget
+        if key.refine_budget is not None and key.refine_budget > limit:
             raise ConfigError(
-                f"keys: {key.name}: refine_budget is {key.refine_budget}, over max_refine_budget, which is {most} for "
-                "this key; lower the one or raise the other"
+                f"keys: {key.name}: refine_budget is {key.refine_budget}, over max_refine_budget, which is {limit} for "
+                "this key; lower one or raise the other"
             )
     return Keyring(keys)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it. A name is believed only if it is `localhost`."""
+    """Whether only this machine can reach the address. Of names, only `localhost` counts."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -112,19 +112,17 @@ def _read(file: Path) -> tuple[ApiKey, ...]:
     try:
         return _File.model_validate(tomllib.loads(file.read_text(encoding="utf-8"))).keys
     except OSError as error:
-        raise ConfigError(
-            f"keys_file: {file}: {error.strerror}; `spar keys new NAME` tells what to put there"
-        ) from error
+        raise ConfigError(f"keys_file: {file}: {error.strerror}; `spar keys new NAME` prints its contents") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"keys_file: {file}: not valid TOML: {error}") from error
     except ValidationError as error:
         raise ConfigError(f"keys_file: {file}: {format_validation_error(error, whole='it', model=_File)}") from error
 
 
-def _refuse_doubles(keys: Sequence[ApiKey]) -> None:
-    for what, values in (("name", [key.name for key in keys]), ("sha256", [key.sha256 for key in keys])):
+def _check_unique(keys: Sequence[ApiKey]) -> None:
+    for field, values in (("name", [key.name for key in keys]), ("sha256", [key.sha256 for key in keys])):
         value, times = Counter(values).most_common(1)[0]
         if times > 1:
-            raise ConfigError(f"keys: two have the {what} {value}; each needs its own")
+            raise ConfigError(f"keys: two keys have the {field} {value}; each needs its own")
     if any(key.name == ANONYMOUS.name for key in keys):
-        raise ConfigError(f"keys: the name {ANONYMOUS.name} is for those without a key; choose another")
+        raise ConfigError(f"keys: the name {ANONYMOUS.name} is reserved for requests without a key; choose another")

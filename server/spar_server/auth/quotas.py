@@ -1,4 +1,4 @@
-"""What one API key may do at once and in a minute."""
+"""Quotas per API key: requests per minute and concurrent searches."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from spar_server.settings import ApiKey
 
 @dataclass
 class _Bucket:
-    """Requests that may still be sent, filled evenly up to a minute's worth."""
+    """A token bucket that refills evenly, up to one minute's requests."""
 
     level: float
     filled_at: float
 
 
 class Quotas:
-    """Counts per key. The quota of a key that has none is never used up."""
+    """Tracks the usage of every key. A key without a quota is unlimited."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -29,33 +29,33 @@ class Quotas:
         self._searches: Counter[str] = Counter()
 
     def take_request(self, key: ApiKey) -> None:
-        """Count one request.
+        """Count a request.
 
         Raises:
-            ApiError: 429; it may be sent when Retry-After has passed.
+            ApiError: 429; the request can be retried after Retry-After.
         """
-        if (most := key.requests_per_minute) is None:
+        if (limit := key.requests_per_minute) is None:
             return
-        now, per_second = self._clock(), most / 60
-        bucket = self._buckets.setdefault(key.name, _Bucket(float(most), now))
-        bucket.level = min(float(most), bucket.level + (now - bucket.filled_at) * per_second)
+        now, per_second = self._clock(), limit / 60
+        bucket = self._buckets.setdefault(key.name, _Bucket(float(limit), now))
+        bucket.level = min(float(limit), bucket.level + (now - bucket.filled_at) * per_second)
         bucket.filled_at = now
         if bucket.level < 1:
-            raise over_quota(f"this key may send {most} requests a minute", (1 - bucket.level) / per_second)
+            raise over_quota(f"this key is limited to {limit} requests per minute", (1 - bucket.level) / per_second)
         bucket.level -= 1
 
     @contextmanager
     def search(self, key: ApiKey, expected_s: Callable[[], float]) -> Iterator[None]:
-        """One request of more than one model call, waiting or running. `expected_s` tells how long one takes.
+        """Count a request of more than one model call while it waits or runs. `expected_s` estimates its duration.
 
         Raises:
-            ApiError: 429; the key has as many as it may have at once.
+            ApiError: 429; the key has reached its number of concurrent searches.
         """
-        most = key.concurrent_searches
-        if most is not None and self._searches[key.name] >= most:
-            # Searches that began at unrelated times end evenly spread.
-            what = "searches or other requests of several model calls"
-            raise over_quota(f"this key may have {most} {what} at once", expected_s() / most)
+        limit = key.concurrent_searches
+        if limit is not None and self._searches[key.name] >= limit:
+            # Searches that started independently end evenly spread over time.
+            kind = "searches or other requests of several model calls"
+            raise over_quota(f"this key is limited to {limit} concurrent {kind}", expected_s() / limit)
         self._searches[key.name] += 1
         try:
             yield

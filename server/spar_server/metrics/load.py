@@ -1,4 +1,4 @@
-"""Prometheus metrics of who is let in, who waits and who is refused. Labels are bounded: keys by their file."""
+"""Prometheus metrics of admission: admitted, waiting and refused requests. The configuration bounds the labels."""
 
 from __future__ import annotations
 
@@ -13,27 +13,35 @@ from spar_server.admission.draining import Draining
 from spar_server.admission.lane import Lane
 
 _SECONDS: Final = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
-# Refusals of the gate, by their code; other errors are counted by status alone.
+# Error codes that count as refusals; other errors are counted by status only.
 _REFUSALS: Final = frozenset(
     {"invalid_api_key", "model_not_allowed", "rate_limit_exceeded", "server_overloaded", "server_stopping"}
 )
 
 
 class LoadMetrics:
-    """Gauges are read when they are asked for."""
+    """Counters of admission, and gauges that are computed at every scrape."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._admitted = cache(Counter("spar_admitted", "Requests let in", ["key", "kind"], registry=registry).labels)
-        self._refused = Counter("spar_refused", "Requests refused at the gate", ["key", "code"], registry=registry)
+        self._admitted = cache(Counter("spar_admitted", "Admitted requests", ["key", "kind"], registry=registry).labels)
+        self._refused = Counter("spar_refused", "Refused requests", ["key", "code"], registry=registry)
         self._wait = cache(
             Histogram(
-                "spar_queue_wait_seconds", "Of requests let in", ["kind"], buckets=_SECONDS, registry=registry
+                "spar_queue_wait_seconds",
+                "Queue time of admitted requests",
+                ["kind"],
+                buckets=_SECONDS,
+                registry=registry,
             ).labels
         )
-        self._waiting = Gauge("spar_queue_requests", "Requests that wait", ["kind"], registry=registry)
-        self._running = Gauge("spar_admission_cost_running", "Cost of what runs", ["kind"], registry=registry)
-        self._capacity = Gauge("spar_admission_capacity", "Most cost to run at once", ["kind"], registry=registry)
-        self._level = Gauge("spar_brownout_level", "0, budgets as asked for, to 3, none", registry=registry)
+        self._waiting = Gauge("spar_queue_requests", "Waiting requests", ["kind"], registry=registry)
+        self._running = Gauge(
+            "spar_admission_cost_running", "Total cost of running requests", ["kind"], registry=registry
+        )
+        self._capacity = Gauge(
+            "spar_admission_capacity", "Maximum total cost of running requests", ["kind"], registry=registry
+        )
+        self._level = Gauge("spar_brownout_level", "From 0, full budgets, to 3, no budget", registry=registry)
         self._draining = Gauge("spar_draining", "1 while the server is stopping", registry=registry)
 
     def watch(self, lanes: Mapping[str, Lane], *, brownout: Brownout, draining: Draining) -> None:
@@ -49,6 +57,6 @@ class LoadMetrics:
         self._wait(kind).observe(waited_s)
 
     def refused(self, key: str, code: str | None) -> None:
-        """Count a refusal; `key` is a name, or empty where it is not known."""
+        """Count a refusal; `key` is a key's name, or empty if it is unknown."""
         if code in _REFUSALS:
             self._refused.labels(key, code).inc()

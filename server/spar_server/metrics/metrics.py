@@ -1,4 +1,4 @@
-"""Prometheus metrics: base units, bounded labels, one registry per app."""
+"""Prometheus metrics of requests and searches: base units, bounded labels, one registry per app."""
 
 from __future__ import annotations
 
@@ -25,31 +25,35 @@ _DEPTHS: Final = (0, 1, 2, 3, 4, 6, 8, 16)
 
 
 class Metrics:
-    """What the dashboards show.
+    """All metrics of one app.
 
-    A metric with labels is kept as the function that finds its series by them, which remembers: labels are bounded.
+    A metric with labels is stored as a cached function from its labels to the series, which is faster than a lookup.
     """
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
         self._requests = cache(
             Counter(
-                "spar_requests", "Requests to models by kind and outcome", ["kind", "outcome"], registry=registry
+                "spar_requests", "Model requests by kind and outcome", ["kind", "outcome"], registry=registry
             ).labels
         )
         self._running = cache(
-            Gauge("spar_requests_running", "Requests to models in flight", ["kind"], registry=registry).labels
+            Gauge("spar_requests_running", "Model requests in flight", ["kind"], registry=registry).labels
         )
         self._errors = Counter("spar_error_responses", "Responses with an error status", ["status"], registry=registry)
         self._duration = cache(
             Histogram(
-                "spar_request_duration_seconds", "To the whole answer", ["kind"], buckets=_SECONDS, registry=registry
+                "spar_request_duration_seconds",
+                "Time to the complete answer",
+                ["kind"],
+                buckets=_SECONDS,
+                registry=registry,
             ).labels
         )
         self._first_token = cache(
             Histogram(
                 "spar_time_to_first_answer_token_seconds",
-                "Of a stream, to the first piece of the answer",
+                "Time to the first token of a streamed answer",
                 ["kind"],
                 buckets=_SECONDS,
                 registry=registry,
@@ -67,11 +71,11 @@ class Metrics:
         )
         self._calls = cache(Counter("spar_model_calls", "Model calls by role", ["role"], registry=registry).labels)
         self._cancelled_calls = Counter(
-            "spar_cancelled_calls", "Model calls that were cut short, by role", ["role"], registry=registry
+            "spar_cancelled_calls", "Cancelled model calls by role", ["role"], registry=registry
         )
         self._cancelled_tokens = Counter(
             "spar_cancelled_tokens_at_most",
-            "The most that cut calls with a limit generated, by role",
+            "Upper bound on the tokens that cancelled calls with a limit generated, by role",
             ["role"],
             registry=registry,
         )
@@ -82,7 +86,7 @@ class Metrics:
 
     @contextmanager
     def request(self, kind: str) -> Iterator[Meter]:
-        """Measure one request to models, from here to the end of its answer."""
+        """Measure a model request while the context is open."""
         meter = Meter(self, kind)
         self._running(kind).inc()
         try:
@@ -95,7 +99,7 @@ class Metrics:
             self._requests(kind, meter.outcome).inc()
 
     def refused(self, error: ApiError, key: str) -> None:
-        """Count an error response; `key` is the name of the key that it goes to."""
+        """Count an error response; `key` is the name of the request's key."""
         self._errors.labels(str(error.status)).inc()
         self.load.refused(key, error.code)
 
@@ -103,7 +107,7 @@ class Metrics:
         self._first_token(kind).observe(seconds)
 
     def answered(self, kind: str, answers: Answers, seconds: float) -> None:
-        """Count what a request's answers took."""
+        """Count a request's answers and their cost."""
         self.spent(kind, answers.calls, answers.usage, seconds)
         for role, cancelled in answers.cancelled.items():
             self._cancelled_calls.labels(role).inc(cancelled.calls)
@@ -115,7 +119,7 @@ class Metrics:
     def spent(
         self, kind: str, calls: Mapping[ModelRole, int], usage: Mapping[ModelRole, Usage], seconds: float
     ) -> None:
-        """Count the model calls of a request that was answered."""
+        """Count the model calls of an answered request."""
         self._duration(kind).observe(seconds)
         for role, count in calls.items():
             self._calls(role).inc(count)
@@ -129,7 +133,7 @@ class Metrics:
         self._depth.observe(result.depth)
         self._improved.inc(int(result.improved))
         for node in result.tree:
-            # A duplicate shares the judgement of the node that it repeats.
+            # A duplicate shares the judgement of its original.
             if node.judgement is None or node.outcome == "duplicate":
                 continue
             self.voted(node.judgement)
@@ -140,7 +144,7 @@ class Metrics:
             self._votes.labels(verdict).inc(count)
 
     def render(self) -> bytes:
-        """The exposition format."""
+        """Render all metrics in the Prometheus exposition format."""
         return generate_latest(self._registry)
 
 
@@ -149,23 +153,23 @@ def _verdict(vote: Vote) -> str:
 
 
 class Meter:
-    """One request under measurement. Unless it is said to be answered, it ends as an error."""
+    """Measures one request. Its outcome is an error unless one of the methods below reports success."""
 
     def __init__(self, metrics: Metrics, kind: str) -> None:
         self.outcome = "error"
         self._metrics = metrics
         self._kind = kind
-        self._began = time.monotonic()
-        self._spoke = False
+        self._started = time.monotonic()
+        self._has_first_token = False
 
     @property
     def elapsed_s(self) -> float:
-        return time.monotonic() - self._began
+        return time.monotonic() - self._started
 
-    def spoke(self) -> None:
-        """A piece of the answer is about to be sent; only the first counts."""
-        if not self._spoke:
-            self._spoke = True
+    def first_token(self) -> None:
+        """Record that a piece of the answer is being sent; only the first call counts."""
+        if not self._has_first_token:
+            self._has_first_token = True
             self._metrics.first_token(self._kind, self.elapsed_s)
 
     def answered(self, answers: Answers, *, degraded: bool) -> None:

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the upstreams: by model role, and by an endpoint's place in the role's list of URLs."""
+"""Prometheus metrics of the upstreams, by model role and by the index of the replica's URL."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ _STATES: Final[dict[BreakerState, int]] = {"closed": 0, "half_open": 1, "open": 
 
 
 class UpstreamMetrics:
-    """Makes an observer for each role's pool."""
+    """Creates an observer for the pool of each role."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         labels = ["role", "endpoint"]
-        # Remembers the series that it has found.
         self.calls = cache(
             Counter(
-                "spar_upstream_calls", "Tries of model calls by outcome", [*labels, "outcome"], registry=registry
+                "spar_upstream_calls", "Attempted model calls by outcome", [*labels, "outcome"], registry=registry
             ).labels
         )
         self.retries = Counter(
             "spar_upstream_retries",
-            "Calls tried again, by where and how they failed",
+            "Retried calls by replica and outcome of the failed attempt",
             [*labels, "outcome"],
             registry=registry,
         )
         self.breakers = Gauge(
-            "spar_upstream_breaker", "0 closed, 1 half open, 2 open: gets no calls", labels, registry=registry
+            "spar_upstream_breaker", "0 closed, 1 half open, 2 open (gets no calls)", labels, registry=registry
         )
 
         self._ready = Gauge(
-            "spar_model_ready", "1 while a role's model takes calls, asked at every scrape", ["role"], registry=registry
+            "spar_model_ready",
+            "1 while the role's model takes calls, checked at every scrape",
+            ["role"],
+            registry=registry,
         )
 
     def report_ready(self, roles: Mapping[str, bool]) -> None:
-        """Note which roles' models take calls."""
+        """Record which roles' models take calls."""
         for role, ready in roles.items():
             self._ready.labels(role).set(ready)
 

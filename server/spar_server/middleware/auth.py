@@ -1,4 +1,4 @@
-"""Who calls. Pure ASGI, so that a stranger's body is never read."""
+"""Authentication, before anything of the body is read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from spar_server.settings import ApiKey
 
 
 class AuthMiddleware:
-    """ASGI middleware: finds the key of a request and counts it against the key's rate. None is a ring for everyone.
+    """ASGI middleware: identifies the API key of a request and counts the request against the key's rate.
 
-    The model calls of a request are its key's, which may have the part `share` of an upstream's calls at once; what
-    takes long beside them is done by `off_loop`.
+    Without a `keyring` every request is anonymous. Model calls are attributed to the key, which can use the fraction
+    `share` of an upstream's concurrent calls; long computations beside them run in `off_loop`.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class AuthMiddleware:
 def _identify(headers: Headers, keyring: Keyring) -> ApiKey:
     scheme, _, secret = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
-        raise _unknown("an API key is needed: send it as `Authorization: Bearer KEY`")
+        raise _auth_error("an API key is needed: send it as `Authorization: Bearer KEY`")
     key = keyring.find(secret.strip())
     if key is None:
-        raise _unknown("this API key is not known here")
+        raise _auth_error("unknown API key")
     return key
 
 
-def _unknown(message: str) -> ApiError:
+def _auth_error(message: str) -> ApiError:
     return ApiError(401, message, "authentication_error", code="invalid_api_key")

@@ -1,4 +1,4 @@
-"""server/spar_server/middleware/drain.py"""
+"""Refuse new requests while the server is stopping."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spar_server.http.headers import OPEN_PATHS
 
 
 class DrainMiddleware:
-    """ASGI middleware: counts what runs, and refuses what comes once the server is leaving."""
+    """ASGI middleware: counts running requests, and refuses new ones once the server is stopping."""
 
     def __init__(self, app: ASGIApp, draining: Draining) -> None:
         self._app = app
@@ -24,14 +24,14 @@ class DrainMiddleware:
             raise stopping_error()
         self._draining.running += 1
         try:
-            await self._app(scope, receive, self._closing(send))
+            await self._app(scope, receive, self._close_connections(send))
         finally:
             self._draining.running -= 1
 
-    def _closing(self, send: Send) -> Send:
+    def _close_connections(self, send: Send) -> Send:
         async def closing(message: Message) -> None:
             if message["type"] == "http.response.start" and self._draining.started:
-                # A client that kept the connection would send its next request to a port that closes.
+                # Otherwise the client would send its next request to a port that is about to close.
                 MutableHeaders(scope=message)["connection"] = "close"
             await send(message)
 

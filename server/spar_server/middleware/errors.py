@@ -1,4 +1,4 @@
-"""What a client is answered when its request fails in a way that is known, in OpenAI's shape."""
+"""Error responses in OpenAI's format, for expected errors and for unexpected ones."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ KNOWN: Final = (ApiError, RequestError, BackendError, RequestValidationError, HT
 
 
 class ErrorResponses:
-    """Turns errors into answers, and counts them."""
+    """Converts expected errors into responses, and counts them."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def answer(self, error: Exception, scope: Scope) -> Response:
-        """The answer to a failure that is one of `KNOWN`."""
+    def response(self, error: Exception, scope: Scope) -> Response:
+        """The response to an error of one of the types in `KNOWN`."""
         if isinstance(error, ClientGoneError):
-            # Nobody reads this; 499 is what access logs call it.
+            # The client is gone; the access log records 499.
             return Response(status_code=499)
-        told = _told(error)
-        self._metrics.refused(told, key_name(scope))
-        # Of a wrong method: the ones that there are.
-        known = (error.headers if isinstance(error, HTTPException) else None) or {}
-        return JSONResponse(told.body, status_code=told.status, headers={**known, **told.headers})
+        api = _to_api_error(error)
+        self._metrics.refused(api, key_name(scope))
+        # For a wrong method, Allow lists the right ones.
+        headers = (error.headers if isinstance(error, HTTPException) else None) or {}
+        return JSONResponse(api.body, status_code=api.status, headers={**headers, **api.headers})
 
 
-def _told(error: Exception) -> ApiError:
+def _to_api_error(error: Exception) -> ApiError:
     match error:
         case ApiError() | RequestError() | BackendError():
             return api_error(error)
@@ -44,14 +44,14 @@ def _told(error: Exception) -> ApiError:
             return invalid_request(error.errors())
         case HTTPException():
             return ApiError(error.status_code, str(error.detail))
-    raise AssertionError(f"{type(error).__name__} is none of the known failures")
+    raise AssertionError(f"{type(error).__name__} is not an expected error")
 
 
 logger = logging.getLogger(__name__)
 
 
 class ServerErrorMiddleware:
-    """ASGI middleware."""
+    """ASGI middleware: the last resort, which responds to errors that nothing else has handled."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -60,23 +60,23 @@ class ServerErrorMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
-        async def watched(message: Message) -> None:
+        async def track_start(message: Message) -> None:
             nonlocal started
             started = started or message["type"] == "http.response.start"
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, track_start)
         except ApiError as error:
-            # Of the layers between here and the application, which ask before anything of a request is read.
-            await self._tell(error, scope, receive, send)
+            # Raised by the middleware between here and the application, before the body is read.
+            await self._respond(error, scope, receive, send)
         except Exception:
-            # The server outside breaks off a connection whose answer has begun.
+            # uvicorn closes the connection of a response that has started.
             if started or scope["type"] != "http":
                 raise
             logger.exception("unexpected error at %s", scope["path"])
-            await self._tell(internal_error(), scope, receive, send)
+            await self._respond(internal_error(), scope, receive, send)
 
-    async def _tell(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _respond(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
         self._metrics.refused(error, key_name(scope))
         await JSONResponse(error.body, error.status, error.headers)(scope, receive, send)

@@ -1,8 +1,7 @@
-"""The way of the requests that come most: from the gate's layers straight to their endpoint.
+"""Fast path for hot JSON routes: call their endpoints without FastAPI.
 
-The framework finds a route, resolves what it depends on and keeps stacks of what is to be closed; a JSON endpoint of
-this server depends on its body alone. FastAPI still knows these routes: it documents them, and answers what asks for
-them by another method.
+FastAPI matches routes, resolves dependencies and manages exit stacks; a JSON endpoint here depends only on its
+body. FastAPI still documents these routes, and responds to their other methods.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from spar_server.middleware.errors import KNOWN, ErrorResponses
 
 
 class FastPathMiddleware:
-    """ASGI middleware before the `framework`; `app` is what its endpoints ask for what they share."""
+    """ASGI middleware in front of the `framework`; endpoints find the shared state on `app`."""
 
     def __init__(
         self, framework: ASGIApp, *, app: FastAPI, routes: Iterable[BaseRoute], errors: ErrorResponses
@@ -41,5 +40,5 @@ class FastPathMiddleware:
             response = await endpoint(JsonRequest(scope, receive))
             await response(scope, receive, send)
         except KNOWN as error:
-            # A stream raises them too, before it has begun.
-            await self._errors.answer(error, scope)(scope, receive, send)
+            # A stream raises them too, before its first byte.
+            await self._errors.response(error, scope)(scope, receive, send)

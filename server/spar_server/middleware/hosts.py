@@ -1,7 +1,7 @@
-"""Which names a server that asks for no key answers to.
+"""The host names that a server without keys responds to.
 
-A web page can have its own name point to 127.0.0.1 (DNS rebinding), and its scripts then read what a server on this
-machine answers. Their requests carry the page's name in `Host`.
+A web page can point its own name to 127.0.0.1 (DNS rebinding), and its scripts could then read the responses of a local
+server. Such requests have the page's name in `Host`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class AllowedHostsMiddleware:
-    """ASGI middleware: a request for another name than this machine's own or one of `names` is a 403.
+    """ASGI middleware: refuses requests for host names other than local ones and `names` with a 403.
 
-    Connections to `open_port` are not looked at. What names no host comes from no browser and is let through.
+    Connections to `open_port` are not checked. A request without `Host` is allowed, because no browser sends it.
     """
 
     def __init__(self, app: ASGIApp, names: Iterable[str], open_port: int | None = None) -> None:
@@ -35,7 +35,7 @@ class AllowedHostsMiddleware:
             if host and not self._allows(host) and not self._is_open(scope):
                 raise ApiError(
                     403,
-                    "this server asks for no key and answers only to this machine's own names; add the name in `Host` "
+                    "this server has no API keys and only responds to local host names; add the name in `Host` "
                     "to allowed_hosts, or give the server keys",
                     "permission_error",
                     code="host_not_allowed",

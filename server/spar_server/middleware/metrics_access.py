@@ -1,4 +1,4 @@
-"""Who may read /metrics, in which the names of keys stand: everyone, or a port of its own, or whoever has its key."""
+"""Access to /metrics, which contains the names of API keys: by a separate port, a separate key, or both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PATH: Final = "/metrics"
 
 
 class MetricsAccessMiddleware:
-    """ASGI middleware. On the port of its own nothing else is answered, and elsewhere /metrics is a 404."""
+    """ASGI middleware. A separate port serves only /metrics, and /metrics is then a 404 on the main port."""
 
     def __init__(self, app: ASGIApp, settings: MetricsSettings) -> None:
         self._app = app
@@ -25,10 +25,10 @@ class MetricsAccessMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            asked = scope["path"] == _PATH
-            if self._port is not None and asked != (scope["server"][1] == self._port):
+            is_metrics = scope["path"] == _PATH
+            if self._port is not None and is_metrics != (scope["server"][1] == self._port):
                 raise ApiError(404, "Not Found")
-            if asked and self._sha256 is not None:
+            if is_metrics and self._sha256 is not None:
                 self._check_key(header_of(scope, b"authorization") or "")
         await self._app(scope, receive, send)
 

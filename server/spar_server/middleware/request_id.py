@@ -1,7 +1,4 @@
-"""Every response carries a request id, the client's own or a new one, and so do the model calls made for it.
-
-Pure ASGI, so that disconnects stay visible.
-"""
+"""A request id for every response and its model calls: the client's own or a new one."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ _SAFE: Final = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
 class RequestIdMiddleware:
-    """ASGI middleware."""
+    """ASGI middleware: binds the request id, and adds it to the response's headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,14 +25,14 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = header_of(scope, _NAME) or ""
-        request_id = given if _SAFE.fullmatch(given) else token_hex(16)
+        requested = header_of(scope, _NAME) or ""
+        request_id = requested if _SAFE.fullmatch(requested) else token_hex(16)
         bind_calls(request_id=request_id)
-        tag = (_NAME, request_id.encode())
+        header = (_NAME, request_id.encode())
 
-        async def tagged(message: Message) -> None:
+        async def add_header(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), tag]
+                message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
-        await self._app(scope, receive, tagged)
+        await self._app(scope, receive, add_header)

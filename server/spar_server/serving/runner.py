@@ -158,7 +158,7 @@ async def stream_search(
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        meter.spoke()
+        meter.first_token()
         for index, answer in enumerate(outcome.answers.completions):
             for piece in voice.answer(answer, index):
                 yield piece
@@ -214,7 +214,7 @@ async def stream_pass_through(
                 async for index, batch in batches:
                     if frames := choices[index].hear(batch, voice, index):
                         if choices[index].text:
-                            meter.spoke()
+                            meter.first_token()
                         yield "".join(frames)
         except TimeoutError as error:
             if not any(choice.opened for choice in choices):

@@ -104,10 +104,10 @@ def test_elsewhere_a_server_without_keys_does_not_start(host: str) -> None:
         ("[[keys]]\nname = 'a'\nsha256 = 'secret'", "keys.0.sha256"),
         (f"[[keys]]\nname = 'a'\nsha256 = '{DIGEST}'\nrpm = 3", "keys.0.rpm"),
         (f"[[keys]]\nname = 'anonymous'\nsha256 = '{DIGEST}'", "choose another"),
-        (f"[[keys]]\nname = 'a'\nsha256 = '{DIGEST}'\n" * 2, "two have the name a"),
+        (f"[[keys]]\nname = 'a'\nsha256 = '{DIGEST}'\n" * 2, "two keys have the name a"),
         (
             f"[[keys]]\nname = 'a'\nsha256 = '{DIGEST}'\n[[keys]]\nname = 'b'\nsha256 = '{DIGEST}'",
-            "two have the sha256",
+            "two keys have the sha256",
         ),
         ("keys = ", "not valid TOML"),
         ("", "`spar keys new NAME`"),
