@@ -1,1 +1,1 @@
-"""HTTP routes, one file per resource."""
+"""HTTP endpoints, one file or folder per resource: request schema, response bodies and route."""

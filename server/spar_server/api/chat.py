@@ -1,4 +1,7 @@
-"""POST /v1/chat/completions."""
+"""POST /v1/chat/completions: the endpoint, its response bodies, and its stream format.
+
+Other endpoints use `Envelope`, `usage_of` and `spar_of` too.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +26,20 @@ from spar_server.serving.plan import Outcome, Plan
 from spar_server.serving.runner import frame, plan_request, respond, stream_response
 
 _NONE: Final = Usage()
-_ALL_WHOLE: Final = Cancelled()
+_NONE_CANCELLED: Final = Cancelled()
 _VERDICTS: Final[Mapping[bool | None, str | None]] = {True: "yes", False: "no", None: None}
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What all parts of one response share."""
+    """The id, time and model that all parts of a response share."""
 
     model: str
     id: str = field(default_factory=lambda: f"chatcmpl-{token_hex(16)}")
     created: int = field(default_factory=lambda: int(time()))
 
     def completion(self, outcome: Outcome) -> dict[str, Any]:
-        """The whole non-streaming body."""
+        """The body of a response that is not streamed."""
         return {
             "id": self.id,
             "object": "chat.completion",
@@ -64,7 +67,7 @@ class Envelope:
 
 
 def spar_of(outcome: Outcome, trace_id: str) -> dict[str, Any]:
-    """The top-level extension, on the last chunk of an answer in a stream, whether its usage is asked for or not."""
+    """The extension `spar`; in a stream it is part of the answer's last chunk, with or without usage."""
     data: dict[str, Any] = {"trace_id": trace_id, "degraded": outcome.degraded}
     plan = outcome.plan
     if plan.options.trace != "none":
@@ -77,30 +80,30 @@ def _choice(index: int, answer: Completion) -> dict[str, Any]:
     extra = dict(answer.extra)
     logprobs = extra.pop("logprobs", None)
     reasoning = extra.pop("reasoning", None)
-    # Clients disagree on the name; each reads one of the two.
-    thoughts = {"reasoning_content": reasoning, "reasoning": reasoning} if reasoning else {}
-    # OpenAI has no content, rather than an empty one, next to tool calls.
+    # Clients disagree on the name, so both are sent.
+    reasoning_fields = {"reasoning_content": reasoning, "reasoning": reasoning} if reasoning else {}
+    # Beside tool calls, OpenAI sends null instead of an empty string.
     content = answer.text or (None if "tool_calls" in extra else "")
-    message = {"role": "assistant", "content": content, "refusal": None, **extra, **thoughts}
+    message = {"role": "assistant", "content": content, "refusal": None, **extra, **reasoning_fields}
     return {"index": index, "message": message, "finish_reason": answer.finish_reason, "logprobs": logprobs}
 
 
 def usage_of(outcome: Outcome) -> dict[str, Any]:
-    """The client's prompt once, every generated token that was counted, and the account of the search.
+    """The usage of a request: its prompt once, all generated tokens, and the cost of the search.
 
-    What an upstream does not count is null. Calls that were cut short have an account of their own.
+    Counts that the upstream does not report are null. Cancelled calls are reported separately.
     """
     answers = outcome.answers
     generated = _total(answers.usage.values())
     answered = _total([answer.usage for answer in answers.completions])
-    asked = answers.results[0].draft.usage
-    thought = generated.completion_tokens - answered.completion_tokens + answered.reasoning_tokens
-    cancelled = sum(answers.cancelled.values(), _ALL_WHOLE)
+    prompt = answers.results[0].draft.usage
+    reasoning_tokens = generated.completion_tokens - answered.completion_tokens + answered.reasoning_tokens
+    cancelled = sum(answers.cancelled.values(), _NONE_CANCELLED)
     first = answers.nodes[0]
     return {
-        **_counts(asked, generated),
-        "prompt_tokens_details": {"cached_tokens": asked.cached_tokens if asked.prompt_counted else None},
-        "completion_tokens_details": {"reasoning_tokens": thought if generated.completion_counted else None},
+        **_counts(prompt, generated),
+        "prompt_tokens_details": {"cached_tokens": prompt.cached_tokens if prompt.prompt_counted else None},
+        "completion_tokens_details": {"reasoning_tokens": reasoning_tokens if generated.completion_counted else None},
         "refinement": {
             "budget": outcome.budget,
             "nodes": answers.expanded,
@@ -123,12 +126,12 @@ def usage_of(outcome: Outcome) -> dict[str, Any]:
 
 
 def _total(usages: Collection[Usage]) -> Usage:
-    # Most answers have one: a sum takes longer than the rest of their usage.
+    # Fast path for the common case of a single model call.
     return next(iter(usages)) if len(usages) == 1 else sum(usages, _NONE)
 
 
 def _counts(prompt: Usage, generated: Usage) -> dict[str, int | None]:
-    """OpenAI's three numbers: the prompt of one usage, the tokens of another. What is not known is null."""
+    """OpenAI's three token counts, of the prompt of one usage and the output of another. Unknown counts are null."""
     known = prompt.prompt_counted and generated.completion_counted
     return {
         "prompt_tokens": prompt.prompt_tokens if prompt.prompt_counted else None,
@@ -145,7 +148,7 @@ def _tokens(usage: Usage) -> dict[str, int | None]:
 
 
 def answer_delta(answer: Completion) -> dict[str, Any]:
-    """The chosen answer as one delta."""
+    """A complete answer as one delta."""
     extra = {name: value for name, value in answer.extra.items() if name not in ("logprobs", "reasoning")}
     if "tool_calls" in extra:
         extra["tool_calls"] = [{"index": index, **call} for index, call in enumerate(extra["tool_calls"])]
@@ -153,7 +156,7 @@ def answer_delta(answer: Completion) -> dict[str, Any]:
 
 
 def judgement_body(model: str, plan: Plan, judgement: Judgement) -> dict[str, Any]:
-    """A judgement with its votes and the findings of its checks."""
+    """The body of a judgement, with its votes and the results of its checks."""
     usage = _total([vote.usage for vote in judgement.votes])
     return {
         "id": f"judge-{token_hex(16)}",
@@ -182,32 +185,32 @@ DONE: Final = "data: [DONE]\n\n"
 
 @dataclass(frozen=True, slots=True)
 class ChatStreamFormat:
-    """Implements `StreamFormat`."""
+    """Renders OpenAI's chat completion chunks; implements `StreamFormat`."""
 
     envelope: Envelope
     include_usage: bool
-    # A text's frame up to its choice's index.
-    _before: str = field(init=False)
+    # The constant start of a text delta's frame, up to the choice's index.
+    _prefix: str = field(init=False)
 
     def __post_init__(self) -> None:
         head = frame(self.envelope.chunk({}, index=0))
-        object.__setattr__(self, "_before", head[: head.rindex('"index":') + len('"index":')])
+        object.__setattr__(self, "_prefix", head[: head.rindex('"index":') + len('"index":')])
 
     def opening(self, index: int) -> list[str]:
         return [frame(self.envelope.chunk({"role": "assistant", "content": ""}, index=index))]
 
-    def thought(self, text: str) -> list[str]:
-        # Clients disagree on the name; each reads one of the two.
+    def reasoning(self, text: str) -> list[str]:
+        # Clients disagree on the name, so both are sent.
         return [frame(self.envelope.chunk({"reasoning_content": text, "reasoning": text}))]
 
-    def nothing(self) -> str:
+    def heartbeat(self) -> str:
         return frame(self.envelope.chunk({}))
 
-    def piece(self, delta: Delta, index: int) -> list[str]:
+    def delta(self, delta: Delta, index: int) -> list[str]:
         if not delta.extra:
-            # What most of a stream is, worded without going through all that a chunk may be.
+            # Fast path for plain text, which is most of a stream.
             text = f'"delta":{{"content":{_quoted(delta.text)}}},"finish_reason":null,"logprobs":null'
-            return [f"{self._before}{index},{text}}}]}}\n\n"]
+            return [f"{self._prefix}{index},{text}}}]}}\n\n"]
         extra = dict(delta.extra)
         logprobs = extra.pop("logprobs", None)
         if "reasoning" in extra:
@@ -216,7 +219,7 @@ class ChatStreamFormat:
         return [frame(self.envelope.chunk({**content, **extra}, index=index, logprobs=logprobs))]
 
     def answer(self, answer: Completion, index: int) -> list[str]:
-        # The first choice's role went out before the search.
+        # The first choice's role was sent before the search.
         role = {"role": "assistant"} if index else {}
         return [frame(self.envelope.chunk({**role, **answer_delta(answer)}, index=index))]
 
@@ -240,12 +243,12 @@ router = APIRouter(route_class=JsonRoute)
 
 @router.post(
     "/v1/chat/completions",
-    summary="Answer a chat",
+    summary="Create a chat completion",
     responses=CHAT,
     openapi_extra=BUDGET_PARAMETER,
 )
 async def chat_completions(body: ChatRequest, request: JsonRequest) -> Response:
-    """OpenAI's endpoint. `refine_budget` buys refinement; `refine` says how it is spent."""
+    """OpenAI's endpoint. `refine_budget` sets the budget for refining the answer, and `refine` how it is spent."""
     plan = await plan_request(body, request)
     envelope = Envelope(body.model)
     if body.stream:

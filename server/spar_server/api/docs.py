@@ -1,4 +1,4 @@
-"""The documentation: a page of Swagger UI whose files are all served from here, and the document that it shows."""
+"""The documentation page: Swagger UI, with all of its files served locally, and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from spar_server.http.headers import DOCS, DOCS_FILES
 
 router = APIRouter(include_in_schema=False)
 
-# Nothing is loaded from elsewhere or sent there, and no script runs that is not one of the files. Swagger UI's pictures
-# are in its style sheet.
+# Nothing is loaded from or sent to other origins, and no inline script runs. Swagger UI's images are in its CSS.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# Relative, so that the page also works under a proxy's prefix.
+# Relative URLs, so that the page also works behind a proxy's path prefix.
 _PAGE: Final = """<!doctype html>
 <html lang="en">
 <head>
@@ -43,7 +42,7 @@ _START: Final = """SwaggerUIBundle({
   layout: "BaseLayout",
   deepLinking: true,
   showCommonExtensions: true,
-  // Else Swagger UI sends the document's address to a validator on the internet.
+  // Otherwise Swagger UI sends the document's address to a validator on the internet.
   validatorUrl: null,
 });
 """
@@ -52,7 +51,7 @@ _START: Final = """SwaggerUIBundle({
 @router.get("/")
 @router.head("/")
 async def root() -> Response:
-    """Send people to the documentation."""
+    """Redirect to the documentation."""
     return RedirectResponse(DOCS.removeprefix("/"))
 
 
@@ -68,7 +67,7 @@ async def file(name: str) -> Response:
     headers = {"Cache-Control": "max-age=3600", "X-Content-Type-Options": "nosniff"}
     if name == "start.js":
         return Response(_START, media_type="text/javascript", headers=headers)
-    # The package is of use for its files only.
+    # Only the static files of the package are used.
     return FileResponse(Path(str(files("fastapi_offline"))) / "static" / name, headers=headers)
 
 

@@ -1,4 +1,4 @@
-"""What operators ask: /health, /ready, /version, /metrics."""
+"""Endpoints for operators: /health, /ready, /version and /metrics."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ router = APIRouter()
 
 
 @router.head("/health", include_in_schema=False)
-@router.get("/health", summary="Whether the process lives", responses=ERRORS)
+@router.get("/health", summary="Check that the process is alive", responses=ERRORS)
 async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
 @router.head("/ready", include_in_schema=False)
-@router.get("/ready", summary="Whether it takes requests", responses=READY)
+@router.get("/ready", summary="Check that the server takes requests", responses=READY)
 async def ready(request: Request) -> JSONResponse:
-    """False, with status 503, while it is stopping, and while no upstream of the actor lives.
+    """False, with status 503, while the server is stopping or every upstream of the actor is down.
 
-    Without a refiner there are answers all the same, degraded ones: see the metric `spar_model_ready`.
+    Without a refiner, the server still gives degraded answers; see the metric `spar_model_ready`.
     """
     gate: Gate = request.app.state.gate
     pair: Pair = request.app.state.pair
@@ -35,14 +35,14 @@ async def ready(request: Request) -> JSONResponse:
     return JSONResponse({"ready": is_ready}, status_code=200 if is_ready else 503)
 
 
-@router.get("/version", summary="The server's version, and the pair that it serves")
+@router.get("/version", summary="Get the server's version and its model pair")
 async def server_version(request: Request) -> dict[str, Any]:
-    """Of a pair in a folder also each model's weights by their SHA-256, and the recipe that made it, where known."""
+    """For a pair in a folder, this includes the SHA-256 of each model's weights, and its recipe if known."""
     pair: Pair = request.app.state.pair
     return {"version": version("spar-server"), "pair": {"name": pair.name, **pair.lineage}}
 
 
-@router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
+@router.get("/metrics", summary="Get Prometheus metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     registry: Metrics = request.app.state.metrics
     pair: Pair = request.app.state.pair

@@ -1,4 +1,4 @@
-"""POST /v1/judge: the judge as a service."""
+"""POST /v1/judge, which judges an answer: its request schema and endpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spar_core.errors import (
 from spar_core.judge import Judgement
 from spar_server.api.chat import judgement_body
 from spar_server.api.openapi import JUDGED
-from spar_server.api.refine import _EXAMPLE
+from spar_server.api.refine import EXAMPLE_MESSAGES
 from spar_server.errors import rename_fields
 from spar_server.http.disconnect import until_disconnect
 from spar_server.http.json_route import JsonRequest, JsonRoute
@@ -33,14 +33,14 @@ from spar_server.serving.runner import plan_request
 
 
 class JudgeRequest(BaseModel):
-    """`POST /v1/judge`. Without `response` the last message, an assistant's, is judged."""
+    """`POST /v1/judge`. Without `response`, the last message is judged; it must be the assistant's."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
             "example": {
                 "model": "spar-small",
-                "messages": _EXAMPLE,
+                "messages": EXAMPLE_MESSAGES,
                 "response": "The river, by a lamp, runs east.",
                 "votes": 5,
                 "checks": [{"id": "keywords:existence", "kwargs": {"keywords": ["lamp"]}}],
@@ -58,7 +58,7 @@ class JudgeRequest(BaseModel):
     seed: Whole | None = None
 
     def to_chat(self, model: str) -> ChatRequest:
-        """The chat whose answer is judged; nothing of it is to be answered. `model` is the server's own."""
+        """The chat request whose answer is judged. `model`, the server's own, is the default."""
         conversation, _ = split_answer(self.messages, self.response)
         options: dict[str, Any] = self.model_dump(
             include={"votes", "threshold", "early_vote_stop", "checks"}, exclude_none=True
@@ -80,19 +80,21 @@ router = APIRouter(route_class=JsonRoute)
 
 @router.post("/v1/judge", summary="Judge an answer", responses=JUDGED)
 async def judge(body: JudgeRequest, request: JsonRequest) -> Response:
-    """The votes on a given answer, their value and what to mend. `checks` are verified first: one that fails is a No
-    without a vote."""
+    """Return the votes on an answer, their value and a critique.
+
+    The `checks` run first: if one fails, the verdict is No without any vote.
+    """
     pair: Pair = request.app.state.pair
     _, response = split_answer(body.messages, body.response)
     try:
         plan = await plan_request(body.to_chat(pair.name), request, judged=response)
     except RequestError as error:
         raise rename_fields(error, {"refine.": ""}) from error
-    judgement = await until_disconnect(request.receive, _judged(plan, response, request))
+    judgement = await until_disconnect(request.receive, _run(plan, response, request))
     return JSONResponse(judgement_body(body.model or pair.name, plan, judgement))
 
 
-async def _judged(plan: Plan, response: str, request: Request) -> Judgement:
+async def _run(plan: Plan, response: str, request: Request) -> Judgement:
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
     async with gate.admit(plan, request) as allowance:
@@ -103,10 +105,10 @@ async def _judged(plan: Plan, response: str, request: Request) -> Judgement:
 
 
 async def _judgement(plan: Plan, response: str, allowance: Allowance) -> Judgement:
-    """The votes, as far as they could be had.
+    """Collect the votes.
 
     Raises:
-        BackendError: not one could be had.
+        BackendError: every vote failed.
     """
     try:
         async with allowance.cutoff.timeout(allowance.deadline_s):
@@ -119,9 +121,9 @@ async def _judgement(plan: Plan, response: str, allowance: Allowance) -> Judgeme
 
 
 def _failure(judgement: Judgement) -> BackendError:
-    """Why no vote could be had, by the first."""
+    """The error for a judgement whose votes all failed, from the first of them."""
     first = judgement.votes[0]
-    message = f"no vote could be had: {first.error}"
+    message = f"every vote failed: {first.error}"
     if first.status in (429, 503):
         return BackendOverloaded(message, status=first.status)
     if first.status in (400, 413, 422):

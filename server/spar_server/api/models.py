@@ -26,7 +26,7 @@ async def list_models(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/models/{name:path}", summary="Describe a model", responses=MODEL)
 async def get_model(name: str, request: Request) -> dict[str, Any]:
-    """`NAME@N`, the same model with a budget of N, is an alias of NAME for every N that a request may ask for."""
+    """`NAME@N` is an alias of NAME with a budget of N, for every N that the client can request."""
     pair: Pair = request.app.state.pair
     settings: Settings = request.app.state.settings
     key = key_of(request)

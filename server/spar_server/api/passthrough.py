@@ -33,12 +33,12 @@ from spar_server.models.pair import Pair
 from spar_server.schemas import Flag
 from spar_server.serving.gate import Gate
 from spar_server.serving.plan import budget_of_model
-from spar_server.serving.runner import defaults_of, frame, joined, json_answer
+from spar_server.serving.runner import defaults_of, frame, join_batches, json_response
 from spar_server.settings import Settings, Upstream
 
 
 class RawRequest(BaseModel):
-    """What reaches the actor's upstream does so as it is, but for the model's name."""
+    """Fields are forwarded to the actor's upstream unchanged, except for the model name."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -52,7 +52,9 @@ class CompletionsRequest(RawRequest):
         json_schema_extra={"example": {"model": "spar-small", "prompt": "The river runs", "max_tokens": 32}}
     )
 
-    prompt: str | list[Any] = Field(min_length=1, description="a text, texts, tokens, or lists of tokens")
+    prompt: str | list[Any] = Field(
+        min_length=1, description="a string, a list of strings, a list of tokens, or a list of token lists"
+    )
     stream: Flag | None = None
 
 
@@ -61,7 +63,9 @@ class EmbeddingsRequest(RawRequest):
 
     model_config = ConfigDict(json_schema_extra={"example": {"model": "my-model", "input": ["one text", "another"]}})
 
-    input: str | list[Any] = Field(min_length=1, description="a text, texts, tokens, or lists of tokens")
+    input: str | list[Any] = Field(
+        min_length=1, description="a string, a list of strings, a list of tokens, or a list of token lists"
+    )
 
 
 router = APIRouter(route_class=JsonRoute)
@@ -69,42 +73,42 @@ router = APIRouter(route_class=JsonRoute)
 
 @router.post("/v1/completions", summary="Continue a text", responses=TEXT)
 async def completions(body: CompletionsRequest, request: Request) -> Response:
-    """OpenAI's older endpoint, for raw prompts: the actor's answer, unrefined."""
+    """OpenAI's legacy endpoint for raw prompts. The actor's answer is not refined."""
     actor = _actor(body, request)
     cost = _limits(request).calls_of_completions(await request.json())
     if not body.stream:
-        return await _whole("/completions", actor, body, request, cost)
+        return await _respond("/completions", actor, body, request, cost)
     return EventStream(_frames("/completions", actor, body, request, cost), lambda error: frame(error.body))
 
 
 @router.post("/v1/embeddings", summary="Embed texts", responses=EMBEDDED)
 async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
-    """OpenAI's endpoint, where the actor's upstream has it. The embedded pair makes no embeddings."""
+    """OpenAI's endpoint, if the actor's upstream serves it. The embedded pair has no embeddings."""
     actor = _actor(body, request)
     cost = _limits(request).calls_of_embeddings(await request.json())
-    return await _whole("/embeddings", actor, body, request, cost)
+    return await _respond("/embeddings", actor, body, request, cost)
 
 
 def _actor(body: RawRequest, request: Request) -> PassThrough:
-    """The actor, if a request asks for no more than to be passed through."""
+    """The actor, if the request only asks to be passed through."""
     pair: Pair = request.app.state.pair
     budget = budget_of_model(body.model, model=pair.name, defaults=defaults_of(request))
     allow_model(key_of(request), pair.name)
     if budget:
-        raise RequestError("model: only chat and responses are refined; leave out the budget", param="model")
+        raise RequestError("model: only chat and responses are refined; remove the budget", param="model")
     for name in ("refine_budget", "refine"):
         if (body.model_extra or {}).get(name):
             raise RequestError(f"{name}: only chat and responses are refined", param=name)
     settings: Settings = request.app.state.settings
     check_fields(body.model_extra or {}, RAW_FIELDS, settings.client_fields, ours=type(body).model_fields)
     if not isinstance(pair.actor, PassThrough):
-        raise ApiError(404, "this server's actor answers chats only", code="not_supported")
+        raise ApiError(404, "this server's actor only supports chat", code="not_supported")
     return pair.actor
 
 
-async def _whole(path: str, actor: PassThrough, body: RawRequest, request: Request, cost: int) -> Response:
+async def _respond(path: str, actor: PassThrough, body: RawRequest, request: Request, cost: int) -> Response:
     answer = await until_disconnect(request.receive, _answer(path, actor, body, request, cost))
-    return json_answer({**answer, "model": body.model})
+    return json_response({**answer, "model": body.model})
 
 
 async def _answer(path: str, actor: PassThrough, body: RawRequest, request: Request, cost: int) -> Mapping[str, Any]:
@@ -131,7 +135,7 @@ async def _frames(
     gate, metrics, deadline_s = _shared(request)
     async with gate.admit_calls(request, deadline_s, cost=cost):
         yield ""
-        frames = joined(read_ahead(_chunks(path, actor, body, await _forwarded(body, request), metrics)))
+        frames = join_batches(read_ahead(_chunks(path, actor, body, await _forwarded(body, request), metrics)))
         async with aclosing(gate.draining.until_cutoff(frames)) as passed:
             async for each in passed:
                 yield each
@@ -156,7 +160,7 @@ async def _chunks(
 
 
 async def _forwarded(body: RawRequest, request: Request) -> dict[str, Any]:
-    """The request as its client wrote it, without unknown fields, which are null."""
+    """The client's request without unknown fields, which can only be null."""
     settings: Settings = request.app.state.settings
     sent = {*type(body).model_fields, *RAW_FIELDS, *settings.client_fields}
     return {name: value for name, value in (await request.json()).items() if name in sent}
@@ -167,8 +171,8 @@ def _limits(request: Request) -> CallLimits:
     share = call_context().caller.share
     if share >= 1 or not isinstance(settings.actor, Upstream):
         return CallLimits(settings.limits, key_of(request))
-    places = settings.actor.max_concurrency * len(settings.actor.url)
-    return CallLimits(settings.limits, key_of(request), at_once=max(1, int(places * share)))
+    capacity = settings.actor.max_concurrency * len(settings.actor.url)
+    return CallLimits(settings.limits, key_of(request), at_once=max(1, int(capacity * share)))
 
 
 def _shared(request: Request) -> tuple[Gate, Metrics, float]:
@@ -177,14 +181,14 @@ def _shared(request: Request) -> tuple[Gate, Metrics, float]:
 
 
 def _refused(error: BackendRejected, path: str) -> Exception:
-    """An upstream without the route says no more than that."""
+    """Report an upstream that lacks the route as such."""
     if error.status in (404, 405):
         return ApiError(404, f"the actor's upstream does not serve {path}", code="not_supported")
     return error
 
 
 def _counted(answer: Mapping[str, Any], usage: Usage) -> Mapping[str, Any]:
-    """The answer with the tokens as they were read, where it has a usage at all."""
+    """The response with its usage, if it has one, normalized."""
     if not answer.get("usage"):
         return answer
     counts = {
@@ -192,5 +196,5 @@ def _counted(answer: Mapping[str, Any], usage: Usage) -> Mapping[str, Any]:
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
     }
-    said = answer["usage"]
-    return {**answer, "usage": {**said, **{name: count for name, count in counts.items() if name in said}}}
+    usage_body = answer["usage"]
+    return {**answer, "usage": {**usage_body, **{name: count for name, count in counts.items() if name in usage_body}}}

@@ -1,4 +1,4 @@
-"""POST /v1/refine: the refiner as a service."""
+"""POST /v1/refine, which improves an answer: its request schema and endpoint."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from spar_server.schemas import WHOLE, ChatRequest, split_answer
 from spar_server.serving.plan import BUDGET_HEADER, InitialAnswer, resolve_budget
 from spar_server.serving.runner import defaults_of, plan_request, respond, stream_response
 
-_EXAMPLE: Final[list[Any]] = [
+EXAMPLE_MESSAGES: Final[list[Any]] = [
     {"role": "user", "content": "Tell me about the river. Do not use commas. Include the word lamp."}
 ]
 
 
 class RefineRequest(ChatRequest):
-    """`POST /v1/refine`: a chat and an answer to it, from which the search starts; judged first without `critique`."""
+    """`POST /v1/refine`: a chat and an answer to improve. Without a `critique`, the answer is judged first."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
                 "model": "spar-small",
-                "messages": _EXAMPLE,
+                "messages": EXAMPLE_MESSAGES,
                 "response": "The river, by a lamp, runs east.",
                 "critique": "It has two commas.",
                 "refine_budget": 4,
@@ -48,7 +48,7 @@ router = APIRouter(route_class=JsonRoute)
 
 @router.post("/v1/refine", summary="Improve an answer", responses=CHAT, openapi_extra=BUDGET_PARAMETER)
 async def refine(body: RefineRequest, request: JsonRequest) -> Response:
-    """A search that starts from a given answer. The response is a chat completion's, whole or streamed."""
+    """Run a search that starts from an existing answer. The response is a chat completion, optionally streamed."""
     conversation, answer = split_answer(body.messages, body.response)
     chat = body.model_copy(update={"messages": conversation, "refine_budget": _budget(body, request)})
     plan = await plan_request(chat, request, initial=InitialAnswer(Completion(answer, "stop", Usage()), body.critique))
@@ -59,8 +59,8 @@ async def refine(body: RefineRequest, request: JsonRequest) -> Response:
 
 
 def _budget(body: RefineRequest, request: Request) -> int:
-    """As in chat, but at least one node where nobody said otherwise: to be refined is what this endpoint is for."""
+    """The budget as in chat, but by default at least 1, because this endpoint is for refining."""
     pair: Pair = request.app.state.pair
-    usual = defaults_of(request)
-    defaults = usual.model_copy(update={"refine_budget": max(1, usual.refine_budget)})
+    defaults = defaults_of(request)
+    defaults = defaults.model_copy(update={"refine_budget": max(1, defaults.refine_budget)})
     return resolve_budget(body, header_of(request.scope, BUDGET_HEADER), model=pair.name, defaults=defaults).nodes

@@ -1,7 +1,7 @@
-"""Which fields of a request go to the actor's upstream: OpenAI's, and those by which clients shape an answer.
+"""The request fields that are forwarded to the actor's upstream: OpenAI's, and those with which clients shape answers.
 
-Servers take more than these, for whoever runs them: where to fetch a cache from, whose turn comes first, another chat
-template. No client is to set those through this server, and a mistyped field of ours must not pass for one of theirs.
+Inference servers accept more fields, which are meant for their operators: cache sources, priorities, chat templates.
+Clients must not set those through this server, and a mistyped field of this server must not be forwarded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from spar_core.errors import RequestError
 
-# OpenAI's chat completions, as of its Python client 3.57. What ChatRequest reads itself is not looked up here.
+# OpenAI's chat completions, as of its Python client 3.57. Fields of ChatRequest are not looked up here.
 _CHAT: Final = frozenset(
     "audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens metadata "
     "modalities moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key prompt_cache_options "
@@ -23,7 +23,7 @@ _RAW: Final = frozenset(
     "best_of dimensions echo encoding_format frequency_penalty logit_bias logprobs max_tokens n presence_penalty seed "
     "stop stream_options suffix temperature top_p user".split()
 )
-# What vLLM, SGLang, llama.cpp, TGI and others document for clients beyond that.
+# Further fields that vLLM, SGLang, llama.cpp, TGI and others document for clients.
 _SAMPLING: Final = frozenset(
     "add_generation_prompt add_special_tokens allowed_token_ids bad_words best_of cache_prompt "
     "chat_template_kwargs continue_final_message detokenize documents dry_allowed_length dry_base dry_multiplier "
@@ -40,20 +40,20 @@ _SAMPLING: Final = frozenset(
 _OURS: Final = ("refine_budget", "refine", "messages", "model", "stream")
 CHAT_FIELDS: Final = _CHAT | _SAMPLING
 RAW_FIELDS: Final = _RAW | _SAMPLING
-# The one field of those whose keys can be what is not for clients: to vLLM these two are arguments, not variables.
+# Keys of chat_template_kwargs that are not template variables but arguments in vLLM, and not for clients.
 _TEMPLATE_ARGUMENTS: Final = ("chat_template", "tokenize")
 
 
 def check_fields(
     fields: Mapping[str, Any], allowed: Collection[str], extra: Collection[str], *, ours: Collection[str] = ()
 ) -> None:
-    """Check a request's other `fields`; one that is null asks for nothing.
+    """Check a request's additional `fields`; null values are ignored.
 
-    `extra` are the fields that the server's settings allow beside the `allowed` ones. `ours` are those that the
-    endpoint reads itself; the message tells the nearest of them all.
+    `extra` are fields that the settings allow beside the `allowed` ones. `ours` are fields that the endpoint itself
+    reads, which serve as suggestions for mistyped names.
 
     Raises:
-        RequestError: a field is not to be sent on; names it.
+        RequestError: a field must not be forwarded; names it.
     """
     for name, value in fields.items():
         if value is not None and name not in allowed and name not in extra:
@@ -63,16 +63,16 @@ def check_fields(
 
 def _unknown(name: str, known: Collection[str]) -> RequestError:
     shown = name[:80]
-    near = get_close_matches(shown, known, n=1, cutoff=0.8)
+    matches = get_close_matches(shown, known, n=1, cutoff=0.8)
     hint = (
-        f"did you mean {near[0]}?"
-        if near
-        else "it is not sent on; whoever runs this server can allow it by its setting client_fields"
+        f"did you mean {matches[0]}?"
+        if matches
+        else "it is not forwarded; the operator of this server can allow it with the setting client_fields"
     )
     return RequestError(f"{shown}: unknown field; {hint}", param=shown)
 
 
 def _check_template_arguments(arguments: object) -> None:
     if isinstance(arguments, Mapping) and (wrong := next((n for n in _TEMPLATE_ARGUMENTS if n in arguments), None)):
-        place = f"chat_template_kwargs.{wrong}"
-        raise RequestError(f"{place}: not for clients to set; leave it out", param=place)
+        location = f"chat_template_kwargs.{wrong}"
+        raise RequestError(f"{location}: clients cannot set it; remove it", param=location)

@@ -1,4 +1,4 @@
-"""The models that a server answers with: an actor and a refiner, which also judges."""
+"""The model pair that a server answers with: an actor, and a refiner that also judges."""
 
 from __future__ import annotations
 

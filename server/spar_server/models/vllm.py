@@ -1,4 +1,4 @@
-"""The models that vLLM runs in this process: those of one name share an engine, each with its own adapter or none."""
+"""Models that vLLM runs in this process. Those with the same base share an engine, each with its own adapter."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Final
 from spar_core.backends.vllm import VllmBackend, VllmEngine
 from spar_server.settings import VllmModel
 
-# vLLM's own share of a GPU's memory, here divided among the engines.
+# vLLM's default share of a GPU's memory, divided among the engines.
 _MEMORY: Final = 0.9
 
 
 class VllmModels:
-    """Engines for `models`, loaded when this returns. `arguments` are every engine's.
+    """Loads the engines for `models`, each with the same `arguments`.
 
     Raises:
-        ConfigError: one of them cannot be started; none is left running then.
+        ConfigError: an engine cannot be started; no engine is left running.
     """
 
     def __init__(self, models: Sequence[VllmModel], *, arguments: Mapping[str, Any], log_level: str) -> None:
@@ -26,7 +26,7 @@ class VllmModels:
         for model in models:
             adapters.setdefault(model.vllm, []).extend([model.adapter] if model.adapter else [])
         if adapters:
-            # vLLM reads it once, when it is imported. It is told of every request otherwise.
+            # vLLM reads this once, when it is imported. By default it logs every request.
             os.environ.setdefault("VLLM_LOGGING_LEVEL", log_level.upper())
         shares = {"gpu_memory_utilization": _MEMORY / len(adapters)} if len(adapters) > 1 else {}
         self._engines: dict[str, VllmEngine] = {}
@@ -39,6 +39,6 @@ class VllmModels:
             raise
 
     def backend(self, model: VllmModel) -> VllmBackend:
-        """One of the models, by the last part of its adapter's or its own name."""
+        """A backend for one of the models, named after the last path component of its adapter or base."""
         name = Path(model.adapter or model.vllm).name
         return VllmBackend(self._engines[model.vllm], name, adapter=model.adapter)

@@ -1,4 +1,4 @@
-"""A request planned, and its plan carried out for the client that waits: streamed in its API's voice, or whole."""
+"""Plan a request, run the plan, and respond with one JSON body or a stream."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ from spar_server.serving.plan import BUDGET_HEADER, Allowance, InitialAnswer, Ou
 from spar_server.settings import RefineDefaults, Settings
 
 
-def progress_of(event: Event) -> str | None:
-    """What a reader wants to know of this step; None for steps that say nothing of their own."""
+def format_progress(event: Event) -> str | None:
+    """Describe a step of the search for readers; None for steps that are not shown."""
     match event:
         case Drafted(draft):
             return f"Draft:\n{draft.text}\n\n"
@@ -48,63 +48,63 @@ def progress_of(event: Event) -> str | None:
             verdict = "accepted" if judgement.accepted else "abstained" if judgement.abstained else "rejected"
             count = f"{judgement.yes} yes, {judgement.no} no" if judgement.votes else "a check failed"
             critique = "" if judgement.accepted else f"\n{judgement.critique or ''}"
-            return f"Judged {_place(path)}: {verdict} ({count}){critique}\n\n"
+            return f"Judged {_node_name(path)}: {verdict} ({count}){critique}\n\n"
         case Expanding(path, critique) if critique is None:
-            return f"Sampling {_place(path)}.\n\n"
+            return f"Sampling {_node_name(path)}.\n\n"
         case Refined(path, refinement):
             if refinement.text is None:
-                return f"Refinement {_place(path)} failed: {refinement.failure}\n\n"
-            return f"Refinement {_place(path)}:\n{refinement.text}\n\n"
+                return f"Refinement {_node_name(path)} failed: {refinement.failure}\n\n"
+            return f"Refinement {_node_name(path)}:\n{refinement.text}\n\n"
         case Finished(result):
             return f"Finished: {result.stop_reason}, {result.nodes} nodes.\n"
         case OfChoice(choice, step):
-            told = progress_of(step)
-            return told and f"Answer {choice + 1}. {told}"
+            text = format_progress(step)
+            return text and f"Answer {choice + 1}. {text}"
         case _:
             return None
 
 
-def _place(path: tuple[int, ...]) -> str:
+def _node_name(path: tuple[int, ...]) -> str:
     return ".".join(str(number + 1) for number in path) if path else "draft"
 
 
 T = TypeVar("T")
 
-# Some clients count only parsed chunks: what keeps a stream alive for the others is not enough for them.
-CHUNK_EVERY_S: Final = 15.0
-# A request that the actor refuses is refused at once; a search is not held back longer for it than this.
+# Some clients count only parsed chunks as activity, so comments do not keep their streams alive.
+HEARTBEAT_EVERY_S: Final = 15.0
+# How long a stream's start waits for the actor to refuse the request, which then gets an error status.
 STATUS_WITHIN_S: Final = 0.5
 
 
 class StreamFormat(Protocol):
-    """How one API words a stream. Every string is whole frames; `index` is the choice's."""
+    """How an API renders a stream. Every string consists of complete frames; `index` is that of the choice."""
 
     def opening(self, index: int) -> Iterable[str]:
-        """An answer is on its way."""
+        """Frames that open an answer."""
         ...
 
-    def thought(self, text: str) -> Iterable[str]:
-        """What is no part of the answer: a search's progress."""
+    def reasoning(self, text: str) -> Iterable[str]:
+        """Frames for text outside of the answer, such as a search's progress."""
         ...
 
-    def nothing(self) -> str:
-        """A frame without news, for clients that count only frames."""
+    def heartbeat(self) -> str:
+        """A frame without content, which keeps the stream alive."""
         ...
 
-    def piece(self, delta: Delta, index: int) -> Iterable[str]:
-        """A piece of an answer that is being written."""
+    def delta(self, delta: Delta, index: int) -> Iterable[str]:
+        """Frames for a piece of an answer that is being generated."""
         ...
 
     def answer(self, answer: Completion, index: int) -> Iterable[str]:
-        """A whole answer, of which no piece went out."""
+        """Frames for a complete answer that was not streamed before."""
         ...
 
     def ending(self, outcome: Outcome) -> Iterable[str]:
-        """The end of all answers, and what they took."""
+        """Frames that end all answers, with their usage."""
         ...
 
     def failure(self, error: ApiError) -> str:
-        """The end of a stream that broke."""
+        """The frame that ends a failed stream."""
         ...
 
 
@@ -112,46 +112,46 @@ def frame(data: dict[str, Any]) -> str:
     return f"data: {_json(data).decode()}\n\n"
 
 
-def json_answer(data: dict[str, Any]) -> Response:
-    """`data` as a whole answer."""
+def json_response(data: dict[str, Any]) -> Response:
+    """A JSON response with `data`."""
     return Response(_json(data), media_type="application/json")
 
 
 def _json(data: dict[str, Any]) -> bytes:
-    """A number that JSON has not, as some engines send for a log probability, is null."""
+    """Serialize `data`; NaN and infinity, which some engines send as log probabilities, become null."""
     return to_json(data, inf_nan_mode="null")
 
 
-async def joined(batches: AsyncGenerator[list[str], None]) -> AsyncGenerator[str, None]:
-    """Each batch of frames in one piece."""
+async def join_batches(batches: AsyncGenerator[list[str], None]) -> AsyncGenerator[str, None]:
+    """Join each batch of frames into one string."""
     async with aclosing(batches):
         async for batch in batches:
             yield "".join(batch)
 
 
 async def stream_search(
-    plan: Plan, allowance: Allowance, voice: StreamFormat, metrics: Metrics
+    plan: Plan, allowance: Allowance, stream_format: StreamFormat, metrics: Metrics
 ) -> AsyncGenerator[str, None]:
-    """Progress as thoughts while the search runs, then the answers, each in one piece."""
+    """Stream progress as reasoning while the search runs, then each answer as one piece."""
     events: asyncio.Queue[Event | None] = asyncio.Queue()
-    begun = asyncio.Event()
+    has_event = asyncio.Event()
 
-    def tell(event: Event | None) -> None:
+    def on_event(event: Event | None) -> None:
         events.put_nowait(event)
-        begun.set()
+        has_event.set()
 
     with metrics.request(allowance.kind) as meter:
-        task = asyncio.create_task(plan.run(allowance, on_event=tell))
-        task.add_done_callback(lambda _: tell(None))
+        task = asyncio.create_task(plan.run(allowance, on_event=on_event))
+        task.add_done_callback(lambda _: on_event(None))
         try:
             with suppress(TimeoutError):
-                await asyncio.wait_for(begun.wait(), STATUS_WITHIN_S)
+                await asyncio.wait_for(has_event.wait(), STATUS_WITHIN_S)
             if task.done():
-                # Raises what went wrong.
+                # Raises the error of the search, if any.
                 task.result()
-            for piece in voice.opening(0):
+            for piece in stream_format.opening(0):
                 yield piece
-            async with aclosing(_watch(events, voice, progress=plan.options.progress)) as progress:
+            async with aclosing(_watch(events, stream_format, progress=plan.options.progress)) as progress:
                 async for piece in progress:
                     yield piece
             outcome = await task
@@ -160,49 +160,49 @@ async def stream_search(
             await asyncio.gather(task, return_exceptions=True)
         meter.first_token()
         for index, answer in enumerate(outcome.answers.completions):
-            for piece in voice.answer(answer, index):
+            for piece in stream_format.answer(answer, index):
                 yield piece
         meter.answered(outcome.answers, degraded=outcome.degraded)
-        for piece in voice.ending(outcome):
+        for piece in stream_format.ending(outcome):
             yield piece
 
 
 async def _watch(
-    events: asyncio.Queue[Event | None], voice: StreamFormat, *, progress: bool
+    events: asyncio.Queue[Event | None], stream_format: StreamFormat, *, progress: bool
 ) -> AsyncGenerator[str, None]:
-    """Progress until the search ends, and a frame without news whenever there was none for long."""
-    spoke = time.monotonic()
-    # One pending get, never a cancelled one: a timeout around get() could lose an event.
+    """Stream progress until the search ends, and a heartbeat after every silence."""
+    sent_at = time.monotonic()
+    # Keep one get() pending instead of cancelling it: a timeout around get() could lose an event.
     pending = asyncio.ensure_future(events.get())
     try:
         while True:
-            due = spoke + CHUNK_EVERY_S - time.monotonic()
+            due = sent_at + HEARTBEAT_EVERY_S - time.monotonic()
             done, _ = await asyncio.wait({pending}, timeout=max(0.0, due))
             now = time.monotonic()
-            if now - spoke >= CHUNK_EVERY_S:
-                # Also while there is news of which nothing is told.
-                spoke = now
-                yield voice.nothing()
+            if now - sent_at >= HEARTBEAT_EVERY_S:
+                # Events that are not shown do not count as activity.
+                sent_at = now
+                yield stream_format.heartbeat()
             if not done:
                 continue
             event = pending.result()
             if event is None:
                 return
             pending = asyncio.ensure_future(events.get())
-            if progress and (text := progress_of(event)) is not None:
-                spoke = time.monotonic()
-                for piece in voice.thought(text):
+            if progress and (text := format_progress(event)) is not None:
+                sent_at = time.monotonic()
+                for piece in stream_format.reasoning(text):
                     yield piece
     finally:
         pending.cancel()
 
 
 async def stream_pass_through(
-    plan: Plan, allowance: Allowance, voice: StreamFormat, metrics: Metrics
+    plan: Plan, allowance: Allowance, stream_format: StreamFormat, metrics: Metrics
 ) -> AsyncGenerator[str, None]:
-    """The actor's tokens as they come; the choices of one request come through each other.
+    """Stream the actor's tokens as they arrive, with the choices of one request interleaved.
 
-    What came together goes out together, as several frames in one piece: to send costs far more than to word.
+    Tokens that arrive together are sent together, because sending costs far more than rendering.
     """
     choices = [_ChoiceBuffer() for _ in range(plan.n)]
     batches = merge_streams([plan.draft_stream(index) for index in range(plan.n)])
@@ -212,7 +212,7 @@ async def stream_pass_through(
         try:
             async with aclosing(batches):
                 async for index, batch in batches:
-                    if frames := choices[index].hear(batch, voice, index):
+                    if frames := choices[index].feed(batch, stream_format, index):
                         if choices[index].text:
                             meter.first_token()
                         yield "".join(frames)
@@ -220,23 +220,23 @@ async def stream_pass_through(
             if not any(choice.opened for choice in choices):
                 raise DeadlineReached("the deadline came before the actor's draft") from error
         cut_short = [index for index, choice in enumerate(choices) if choice.finish is None]
-        opening = [piece for index in cut_short for piece in choices[index].hear((), voice, index)]
+        opening = [piece for index in cut_short for piece in choices[index].feed((), stream_format, index)]
         answers = plan.passed_through([choice.draft for choice in choices], meter.elapsed_s, cut_short=cut_short)
         outcome = plan.outcome(allowance, answers)
         meter.answered(answers, degraded=outcome.degraded)
-        yield "".join([*opening, *voice.ending(outcome)])
+        yield "".join([*opening, *stream_format.ending(outcome)])
 
 
 async def _within(seconds: float, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-    """The items that come within so many seconds.
+    """Yield the items that arrive within `seconds`.
 
     Raises:
-        TimeoutError: it was not all.
+        TimeoutError: there are more items.
     """
     end = asyncio.get_running_loop().time() + seconds
     async with aclosing(items):
         while True:
-            # Each by itself: what comes while its reader is slow must not end the reader.
+            # One timeout per item: it must not interrupt the code that consumes the item.
             async with asyncio.timeout_at(end):
                 try:
                     item = await anext(items)
@@ -247,7 +247,7 @@ async def _within(seconds: float, items: AsyncGenerator[T, None]) -> AsyncGenera
 
 @dataclass
 class _ChoiceBuffer:
-    """What a choice's stream has brought so far. Without a `finish` it has not ended."""
+    """What a choice's stream has delivered so far. Until it ends, `finish` is None."""
 
     text: list[str] = field(default_factory=list)
     finish: FinishReason | None = None
@@ -256,31 +256,31 @@ class _ChoiceBuffer:
 
     @property
     def draft(self) -> Completion:
-        """All of it, or as much as there is: an answer that was cut short is one that ran out of its length."""
-        # A piece is at least a token; of a stream that is cut short nobody counts the prompt.
+        """The draft so far; one that was cut off has the finish reason "length"."""
+        # Every delta has at least one token; if a stream is cut off, the upstream does not report the prompt's tokens.
         usage = self.usage or Usage(0, len(self.text), prompt_counted=False)
         return Completion("".join(self.text), self.finish or "length", usage)
 
-    def hear(self, batch: Sequence[Delta], voice: StreamFormat, index: int) -> list[str]:
-        """The frames that tell of a batch."""
+    def feed(self, batch: Sequence[Delta], stream_format: StreamFormat, index: int) -> list[str]:
+        """Add a batch of deltas, and return its frames."""
         frames: list[str] = []
         if not self.opened:
             self.opened = True
-            frames += voice.opening(index)
+            frames += stream_format.opening(index)
         for delta in batch:
             self.finish, self.usage = delta.finish_reason or self.finish, delta.usage or self.usage
             if delta.text or delta.extra:
                 self.text.append(delta.text)
-                frames += voice.piece(delta, index)
+                frames += stream_format.delta(delta, index)
         return frames
 
 
-# Bytes of a body whose schema is checked in less time than handing it to another thread is worth.
+# A body with a schema up to this size, in bytes, is checked faster than another thread could start on it.
 _SHORT_SCHEMA: Final = 2048
 
 
 def defaults_of(request: Request) -> RefineDefaults:
-    """What a request of this client gets that does not say otherwise."""
+    """The defaults for this client's requests."""
     settings: Settings = request.app.state.settings
     return defaults_for(key_of(request), settings.refine, settings.limits)
 
@@ -288,13 +288,13 @@ def defaults_of(request: Request) -> RefineDefaults:
 async def plan_request(
     chat: ChatRequest, request: JsonRequest, *, initial: InitialAnswer | None = None, judged: str | None = None
 ) -> Plan:
-    """What the client gets that sent `request`, which stands for `chat`; its model calls are bound to it.
+    """Validate `chat`, the chat form of `request`, and plan its search; bind its model calls to the request.
 
-    `initial` is the answer to start from; `judged` is one that is to be judged and nothing else.
+    `initial` is the answer to start from; `judged` is an answer that is only judged.
 
     Raises:
-        ApiError: the model is unknown, or the key is not for it.
-        RequestError: a field is wrong or cannot be honoured, or asks for more than it may; names it.
+        ApiError: the model is unknown, or the key cannot use it.
+        RequestError: a field is invalid, cannot be honoured, or exceeds a limit; names it.
     """
     settings: Settings = request.app.state.settings
     pair: Pair = request.app.state.pair
@@ -308,7 +308,7 @@ async def plan_request(
         defaults=defaults_of(request),
         within_s=math.inf if chat.stream else answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)),
     )
-    plan = await request.off_loop(build, short=_short_of(chat))
+    plan = await request.off_loop(build, short=_max_inline_size(chat))
     if initial is not None or judged is not None:
         plan = replace(plan, initial=initial, verdict_only=judged is not None)
     key = key_of(request)
@@ -324,22 +324,22 @@ async def plan_request(
     return plan
 
 
-def _short_of(chat: ChatRequest) -> int:
-    """How long a body may be to be planned at once: a schema takes far more work to check than other things."""
+def _max_inline_size(chat: ChatRequest) -> int:
+    """The largest body that is planned on the event loop: checking a schema takes far more work than anything else."""
     return _SHORT_SCHEMA if (chat.response_format or {}).get("type") == "json_schema" else SHORT
 
 
 async def respond(plan: Plan, request: Request, body: Callable[[Outcome], dict[str, Any]]) -> Response:
-    """The answers in one `body`."""
-    return json_answer(await until_disconnect(request.receive, _whole(plan, request, body)))
+    """Run the plan and respond with one JSON body."""
+    return json_response(await until_disconnect(request.receive, _run(plan, request, body)))
 
 
-async def stream_response(plan: Plan, request: Request, voice: StreamFormat) -> Response:
-    """The answers as a stream of events."""
-    return EventStream(_frames(plan, request, voice), voice.failure)
+async def stream_response(plan: Plan, request: Request, stream_format: StreamFormat) -> Response:
+    """Run the plan and respond with a stream of events."""
+    return EventStream(_frames(plan, request, stream_format), stream_format.failure)
 
 
-async def _whole(plan: Plan, request: Request, body: Callable[[Outcome], dict[str, Any]]) -> dict[str, Any]:
+async def _run(plan: Plan, request: Request, body: Callable[[Outcome], dict[str, Any]]) -> dict[str, Any]:
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
     async with gate.admit(plan, request) as allowance:
@@ -349,15 +349,15 @@ async def _whole(plan: Plan, request: Request, body: Callable[[Outcome], dict[st
     return body(outcome)
 
 
-async def _frames(plan: Plan, request: Request, voice: StreamFormat) -> AsyncGenerator[str, None]:
+async def _frames(plan: Plan, request: Request, stream_format: StreamFormat) -> AsyncGenerator[str, None]:
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
     async with gate.admit(plan, request) as allowance:
         yield ""
         if plan.passes_through(allowance):
-            frames = gate.draining.until_cutoff(stream_pass_through(plan, allowance, voice, metrics))
+            frames = gate.draining.until_cutoff(stream_pass_through(plan, allowance, stream_format, metrics))
         else:
-            frames = stream_search(plan, allowance, voice, metrics)
+            frames = stream_search(plan, allowance, stream_format, metrics)
         async with aclosing(frames):
             async for frame in frames:
                 yield frame

@@ -1,1 +1,1 @@
-"""OpenAI's Responses API over the same plan and search as chat: text in, text out, nothing kept."""
+"""OpenAI's Responses API over the same plan and search as chat: text in, text out, nothing stored."""

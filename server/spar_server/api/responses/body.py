@@ -1,4 +1,4 @@
-"""The response object, while it is made and when it is there."""
+"""The response object of the Responses API, in progress and complete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INCOMPLETE: Final[Mapping[FinishReason, str]] = {"length": "max_output_tokens",
 
 @dataclass(frozen=True, slots=True)
 class ResponseBody:
-    """What all parts of one response share; ids derive from the trace id."""
+    """Builds the bodies of one response. All ids derive from the trace id."""
 
     request: ResponsesRequest
     trace_id: str = field(default_factory=lambda: uuid4().hex)
@@ -33,7 +33,7 @@ class ResponseBody:
     def reasoning_id(self) -> str:
         return f"rs_{self.trace_id}"
 
-    def begun(self) -> dict[str, Any]:
+    def started(self) -> dict[str, Any]:
         """The response before there is an answer."""
         return self._response("in_progress", [])
 
@@ -42,29 +42,29 @@ class ResponseBody:
         return {**self._response("failed", []), "error": {"code": code, "message": error.message}}
 
     def finished(
-        self, outcome: Outcome, *, thoughts: str | None = None, part: dict[str, Any] | None = None
+        self, outcome: Outcome, *, reasoning: str | None = None, part: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """The whole response. `thoughts` and `part` are what a stream has told of it; else they are the answer's."""
+        """The complete response. A stream passes the `reasoning` and `part` that it has sent."""
         answer = outcome.answers.completions[0]
-        thoughts = thoughts or answer.extra.get("reasoning")
+        reasoning = reasoning or answer.extra.get("reasoning")
         message = self.message(part or content_part(answer), answer.finish_reason)
         reason = _INCOMPLETE.get(answer.finish_reason)
         return {
             **self._response(
-                "incomplete" if reason else "completed", [*([self.reasoning(thoughts)] if thoughts else []), message]
+                "incomplete" if reason else "completed", [*([self.reasoning(reasoning)] if reasoning else []), message]
             ),
             "incomplete_details": {"reason": reason} if reason else None,
             "usage": _usage(outcome),
             "spar": spar_of(outcome, self.trace_id),
         }
 
-    def reasoning(self, thoughts: str | None) -> dict[str, Any]:
-        """The item that holds the thoughts; without any it is still open."""
-        summary = [] if thoughts is None else [{"type": "summary_text", "text": thoughts}]
-        return {"id": self.reasoning_id, "type": "reasoning", "status": _status(thoughts), "summary": summary}
+    def reasoning(self, text: str | None) -> dict[str, Any]:
+        """The reasoning item; in progress if `text` is None."""
+        summary = [] if text is None else [{"type": "summary_text", "text": text}]
+        return {"id": self.reasoning_id, "type": "reasoning", "status": _status(text), "summary": summary}
 
     def message(self, part: dict[str, Any] | None, finish: FinishReason = "stop") -> dict[str, Any]:
-        """The item that holds the answer's one part; without one it is still open."""
+        """The message item with its only part; in progress if `part` is None."""
         return {
             "id": self.message_id,
             "type": "message",
@@ -74,8 +74,8 @@ class ResponseBody:
         }
 
     def _response(self, status: str, output: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        asked = self.request
-        reasoning, text = asked.reasoning, asked.text
+        request = self.request
+        reasoning, text = request.reasoning, request.text
         return {
             "id": f"resp_{self.trace_id}",
             "object": "response",
@@ -84,10 +84,10 @@ class ResponseBody:
             "background": False,
             "error": None,
             "incomplete_details": None,
-            "instructions": asked.instructions,
-            "max_output_tokens": asked.max_output_tokens,
-            "metadata": asked.metadata or {},
-            "model": asked.model,
+            "instructions": request.instructions,
+            "max_output_tokens": request.max_output_tokens,
+            "metadata": request.metadata or {},
+            "model": request.model,
             "output": list(output),
             "parallel_tool_calls": True,
             "previous_response_id": None,
@@ -96,14 +96,14 @@ class ResponseBody:
                 "summary": reasoning and (reasoning.summary or reasoning.generate_summary),
             },
             "store": False,
-            "temperature": asked.temperature,
+            "temperature": request.temperature,
             "text": {"format": (text and text.format) or {"type": "text"}},
             "tool_choice": "auto",
             "tools": [],
-            "top_p": asked.top_p,
+            "top_p": request.top_p,
             "truncation": "disabled",
             "usage": None,
-            "user": asked.user,
+            "user": request.user,
         }
 
 
@@ -120,7 +120,7 @@ def refusal_part(refusal: str) -> dict[str, Any]:
 
 
 def content_part(answer: Completion) -> dict[str, Any]:
-    """The answer's text, or the upstream's refusal to give one."""
+    """The answer's text, or the model's refusal."""
     refusal = answer.extra.get("refusal")
     return refusal_part(refusal) if refusal and not answer.text else text_part(answer.text)
 

@@ -1,4 +1,4 @@
-"""A request of the Responses API, and the chat that it stands for."""
+"""A request of the Responses API, and its translation into a chat request."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from spar_core.errors import RequestError
 from spar_server.schemas import BUDGET_DESCRIPTION, AtLeast0, ChatRequest, Count, Effort, Flag, Number, RefineOptions
 
-_KEEPS_NOTHING: Final = "this server keeps no responses; send the whole conversation as input"
-_TEXT_ONLY: Final = "only text in and out is served here; /v1/chat/completions takes tools"
-# What asks for more than is served here, with the values that do not, and why.
+_STATELESS: Final = "this server stores no responses; send the whole conversation as input"
+_TEXT_ONLY: Final = "only text input and output is supported here; /v1/chat/completions supports tools"
+# Unsupported fields, with the values that are harmless and the reason for refusing others.
 _REFUSED: Final[Mapping[str, tuple[tuple[object, ...], str]]] = {
-    "previous_response_id": ((None,), _KEEPS_NOTHING),
-    "conversation": ((None,), _KEEPS_NOTHING),
-    "store": ((None, False), _KEEPS_NOTHING),
-    "background": ((None, False), _KEEPS_NOTHING),
-    "prompt": ((None,), _KEEPS_NOTHING),
-    "context_management": ((None, []), _KEEPS_NOTHING),
+    "previous_response_id": ((None,), _STATELESS),
+    "conversation": ((None,), _STATELESS),
+    "store": ((None, False), _STATELESS),
+    "background": ((None, False), _STATELESS),
+    "prompt": ((None,), _STATELESS),
+    "context_management": ((None, []), _STATELESS),
     "tools": ((None, []), _TEXT_ONLY),
     "tool_choice": ((None, "auto", "none"), _TEXT_ONLY),
     "max_tool_calls": ((None,), _TEXT_ONLY),
-    "include": ((None, []), "nothing more can be included"),
-    "top_logprobs": ((None, 0), "only /v1/chat/completions has logprobs"),
-    "truncation": ((None, "disabled"), "input that is too long is refused, never cut"),
-    "moderation": ((None,), "nothing is moderated here"),
+    "include": ((None, []), "additional output is not supported"),
+    "top_logprobs": ((None, 0), "only /v1/chat/completions supports logprobs"),
+    "truncation": ((None, "disabled"), "input that is too long is refused, never truncated"),
+    "moderation": ((None,), "moderation is not supported"),
 }
-# Chat's names for what the Responses API calls otherwise, or does not have.
-_CHATS_OWN: Final[Mapping[str, str]] = {
+# Field names of chat completions, with their names in the Responses API.
+_CHAT_FIELDS: Final[Mapping[str, str]] = {
     "messages": "input",
     "max_tokens": "max_output_tokens",
     "max_completion_tokens": "max_output_tokens",
@@ -39,14 +39,14 @@ _CHATS_OWN: Final[Mapping[str, str]] = {
     "verbosity": "text.verbosity",
 }
 _NOT_HERE: Final = ("n", "logprobs", "logit_bias", "functions", "function_call", "modalities", "audio")
-# How chat calls what a response's request wrote.
-CHATS_WORDS: Final[Mapping[str, str]] = {"response_format.json_schema": "text.format", "response_format": "text.format"}
-# True of every response here, whatever is asked.
-_MEANINGLESS: Final = ("parallel_tool_calls",)
+# Field names in errors about the translated request, with the client's own names.
+FIELD_NAMES: Final[Mapping[str, str]] = {"response_format.json_schema": "text.format", "response_format": "text.format"}
+# Fields without any effect here.
+_IGNORED: Final = ("parallel_tool_calls",)
 
 
 class TextOptions(BaseModel):
-    """`text`: the answer's form."""
+    """`text`: the format of the answer."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -55,7 +55,7 @@ class TextOptions(BaseModel):
 
 
 class ReasoningOptions(BaseModel):
-    """`reasoning`: an effort is a budget; a streamed search tells its progress as the summary."""
+    """`reasoning`: an effort sets the budget; a streamed search reports its progress as the summary."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -103,18 +103,18 @@ class ResponsesRequest(BaseModel):
     refine: RefineOptions | None = None
 
     def to_chat(self) -> ChatRequest:
-        """The chat request that this one stands for.
+        """Translate into a chat request.
 
         Raises:
-            RequestError: a field asks for what is not served here; names it.
-            RequestValidationError: a field that is forwarded is one of chat's, and wrong.
+            RequestError: a field is not supported; names it.
+            RequestValidationError: a forwarded field is not valid in a chat request.
         """
         extra = self.model_extra or {}
-        _refuse(extra)
+        _check_extra(extra)
         reasoning, text = self.reasoning or ReasoningOptions(), self.text or TextOptions()
         system = [{"role": "system", "content": self.instructions}] if self.instructions else []
         chat = {
-            **{name: value for name, value in extra.items() if name not in (*_REFUSED, *_MEANINGLESS)},
+            **{name: value for name, value in extra.items() if name not in (*_REFUSED, *_IGNORED)},
             "model": self.model,
             "messages": [*system, *_messages(self.input)],
             "temperature": self.temperature,
@@ -134,57 +134,57 @@ class ResponsesRequest(BaseModel):
             raise RequestValidationError(error.errors()) from error
 
 
-def _refuse(extra: Mapping[str, Any]) -> None:
+def _check_extra(extra: Mapping[str, Any]) -> None:
     for name, value in extra.items():
         if name in _REFUSED and value not in _REFUSED[name][0]:
             raise RequestError(f"{name}: not supported: {_REFUSED[name][1]}", param=name)
-        if name in _CHATS_OWN and value is not None:
-            raise RequestError(f"{name}: a field of /v1/chat/completions; here it is {_CHATS_OWN[name]}", param=name)
+        if name in _CHAT_FIELDS and value is not None:
+            raise RequestError(f"{name}: a field of /v1/chat/completions; here it is {_CHAT_FIELDS[name]}", param=name)
         if name in _NOT_HERE and value is not None:
-            raise RequestError(f"{name}: a field of /v1/chat/completions that responses do not have", param=name)
+            raise RequestError(f"{name}: a field of /v1/chat/completions that /v1/responses does not have", param=name)
 
 
 def _messages(items: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The input as chat messages. Reasoning that a client sends back is no part of what was said."""
+    """The input as chat messages. Reasoning items that a client sends back are dropped."""
     if isinstance(items, str):
         return [{"role": "user", "content": items}]
     messages = [
         _message(item, f"input.{number}") for number, item in enumerate(items) if item.get("type") != "reasoning"
     ]
     if not messages:
-        raise RequestError("input: holds no message", param="input")
+        raise RequestError("input: has no message", param="input")
     return messages
 
 
-def _message(item: Mapping[str, Any], place: str) -> dict[str, Any]:
+def _message(item: Mapping[str, Any], location: str) -> dict[str, Any]:
     kind = item.get("type", "message")
     if kind != "message":
-        raise RequestError(f"{place}.type: {_quoted(kind)} is not supported: {_TEXT_ONLY}", param=f"{place}.type")
+        raise RequestError(f"{location}.type: {_quoted(kind)} is not supported: {_TEXT_ONLY}", param=f"{location}.type")
     role = item.get("role")
     if role not in ("user", "assistant", "system", "developer"):
-        raise RequestError(f"{place}.role: must be user, assistant, system or developer", param=f"{place}.role")
+        raise RequestError(f"{location}.role: must be user, assistant, system or developer", param=f"{location}.role")
     content = item.get("content")
     if isinstance(content, str):
         return {"role": role, "content": content}
     if not isinstance(content, list):
-        raise RequestError(f"{place}.content: must be a string or a list of parts", param=f"{place}.content")
-    texts = [_text(part, f"{place}.content.{number}") for number, part in enumerate(content)]
+        raise RequestError(f"{location}.content: must be a string or a list of parts", param=f"{location}.content")
+    texts = [_text(part, f"{location}.content.{number}") for number, part in enumerate(content)]
     parts = [{"type": "text", "text": text} for text in texts]
     return {"role": role, "content": texts[0] if len(texts) == 1 else parts}
 
 
-def _text(part: object, place: str) -> str:
+def _text(part: object, location: str) -> str:
     if not isinstance(part, dict):
-        raise RequestError(f"{place}: must be an object", param=place)
+        raise RequestError(f"{location}: must be an object", param=location)
     kind = part.get("type")
     if kind not in ("input_text", "output_text", "text", "refusal"):
         raise RequestError(
-            f"{place}.type: {_quoted(kind)} is not supported here; use input_text, or /v1/chat/completions",
-            param=f"{place}.type",
+            f"{location}.type: {_quoted(kind)} is not supported here; use input_text, or /v1/chat/completions",
+            param=f"{location}.type",
         )
     name = "refusal" if kind == "refusal" else "text"
     if not isinstance(part.get(name), str):
-        raise RequestError(f"{place}.{name}: must be a string", param=f"{place}.{name}")
+        raise RequestError(f"{location}.{name}: must be a string", param=f"{location}.{name}")
     return str(part[name])
 
 
@@ -193,7 +193,7 @@ def _quoted(value: object) -> str:
 
 
 def _response_format(form: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Chat nests what the Responses API writes flat."""
+    """Nest a JSON schema as the chat API does; the Responses API has it flat."""
     if form is None or form.get("type") != "json_schema":
         return None if form is None else dict(form)
     return {"type": "json_schema", "json_schema": {name: value for name, value in form.items() if name != "type"}}

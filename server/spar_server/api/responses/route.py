@@ -1,4 +1,4 @@
-"""POST /v1/responses."""
+"""POST /v1/responses: the endpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.responses import Response
 from spar_core.errors import RequestError
 from spar_server.api.openapi import BUDGET_PARAMETER, RESPONSE
 from spar_server.api.responses.body import ResponseBody
-from spar_server.api.responses.request import CHATS_WORDS, ResponsesRequest
+from spar_server.api.responses.request import FIELD_NAMES, ResponsesRequest
 from spar_server.api.responses.stream import ResponseStreamFormat
 from spar_server.errors import rename_fields
 from spar_server.http.json_route import JsonRequest, JsonRoute
@@ -19,16 +19,16 @@ router = APIRouter(route_class=JsonRoute)
 
 @router.post(
     "/v1/responses",
-    summary="Answer text with text",
+    summary="Create a response",
     responses=RESPONSE,
     openapi_extra=BUDGET_PARAMETER,
 )
 async def responses(body: ResponsesRequest, request: JsonRequest) -> Response:
-    """OpenAI's newer endpoint. Nothing is kept: a conversation is sent as a whole, each time."""
+    """OpenAI's newer endpoint, without storage: send the whole conversation with each request."""
     try:
         plan = await plan_request(await request.off_loop(body.to_chat), request)
     except RequestError as error:
-        raise rename_fields(error, CHATS_WORDS) from error
+        raise rename_fields(error, FIELD_NAMES) from error
     response = ResponseBody(body)
     if body.stream:
         return await stream_response(plan, request, ResponseStreamFormat(response))

@@ -14,5 +14,5 @@ from spar_server.serving.runner import frame
 @pytest.mark.parametrize("index", [0, 11])
 def test_a_piece_of_text_is_worded_as_any_other_chunk(model: str, text: str, index: int) -> None:
     envelope = Envelope(model)
-    worded = ChatStreamFormat(envelope, include_usage=False).piece(Delta(text), index)
+    worded = ChatStreamFormat(envelope, include_usage=False).delta(Delta(text), index)
     assert worded == [frame(envelope.chunk({"content": text}, index=index))]

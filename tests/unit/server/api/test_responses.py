@@ -132,7 +132,7 @@ def test_an_answer_cut_off_is_incomplete(client: httpx.Client) -> None:
     [
         ({"previous_response_id": "resp_1"}, "previous_response_id", "whole conversation"),
         ({"conversation": "c"}, "conversation", "whole conversation"),
-        ({"store": True}, "store", "keeps no responses"),
+        ({"store": True}, "store", "stores no responses"),
         ({"background": True}, "background", "not supported"),
         ({"tools": [{"type": "web_search"}]}, "tools", "chat/completions"),
         ({"include": ["reasoning.encrypted_content"]}, "include", "not supported"),
