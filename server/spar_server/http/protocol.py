@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol with limits: no byte of a stranger's is kept without a bound, and no wait is endless."""
+"""uvicorn's HTTP/1.1 protocol with limits on buffered bytes and on every wait for a client."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from spar_server.http.connections import ConnectionTable, network_of
 from spar_server.metrics.logs import log_access
 from spar_server.settings import ConnectionLimits
 
-# A body that has passed its first `body_s` must have come at this rate: bytes a second on the whole.
+# After its first `body_s`, a body must have arrived at this average rate, in bytes per second.
 _MIN_BODY_RATE: Final = 8192
-# After an answer that came before its request had ended, or an error: a client that is still sending gets to read it.
+# After an error, or a response before the end of its request, the client gets this long to read it.
 _LINGER_S: Final = 5.0
-# What a header field takes besides its text.
+# The memory overhead of a header field, in bytes.
 _FIELD_BYTES: Final = 160
 
 
 class _Part(Enum):
-    """What of a request comes next."""
+    """The part of a request that is expected next."""
 
     START = auto()
     HEAD = auto()
@@ -35,14 +35,14 @@ class _Part(Enum):
 
 
 class _ExcessError(Exception):
-    """Stops the parser in the middle of its bytes."""
+    """Stops the parser in the middle of its input."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. `bounded_protocol` makes the class for one server.
+    """A connection. `bounded_protocol` creates the class for a server.
 
-    Requests that come before the last one is answered wait in uvicorn's pipeline. What is over the pipeline's limits
-    is not read: the requests before it are answered, and the connection is closed.
+    Requests that arrive before the previous one is answered wait in uvicorn's pipeline. When the pipeline is over its
+    limits, the requests in it are answered, nothing more is read, and the connection is closed.
     """
 
     limits: ClassVar[ConnectionLimits]
@@ -52,14 +52,14 @@ class BoundedProtocol(HttpToolsProtocol):
     waiting_since: float | None = None
     _part = _Part.START
     _stopped = False
-    # When the connection has to be closed if it is waited for the client; when writing stopped; when closing began.
+    # Loop times: when to close the connection while the client is awaited; since when writing stalls; and closing.
     _deadline = 0.0
     _stalled_at: float | None = None
     _closing_at: float | None = None
-    # Bytes of the head being read; of what the parser was fed since it last had something to show for it.
+    # Bytes of the current head, and bytes fed to the parser since its last callback.
     _head = 0
     _silent = 0
-    # Bytes, at most, of a part of the head, or of a field after the last chunk, that has no end yet.
+    # Upper bound on the bytes of an incomplete part of the head, or of an incomplete trailer field.
     _pending = 0
     _moved_on = False
     _body = 0
@@ -68,7 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # Of each request in the pipeline.
+        # The size of each request in the pipeline.
         self._queued: deque[int] = deque()
         self.address = network_of(self.client[0]) if self.client else ""
         self._wait(self.limits.head_s)
@@ -100,20 +100,20 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            """There is no other protocol here: the request is answered as it is, and the connection closed."""
+            """Upgrades are not supported: answer the request as it is, and close the connection."""
         except httptools.HttpParserError:
             self._refuse(self._refusal or ApiError(400, "this is not valid HTTP/1.1", code="invalid_http"))
             return
         if self._moved_on:
             self._pending = len(data) - max(0, self._body - body)
         if self._part is not _Part.START and self._silent > self.limits.max_head_bytes:
-            # A field that has no end yet, of the head or after the last chunk.
+            # An incomplete field of the head or the trailer.
             self._refuse(self._too_large())
         elif self._part is _Part.BODY and self.waiting_since is not None and self._unanswered:
-            came = self._body_began + self._body / _MIN_BODY_RATE
-            self._deadline = self.limits.body_s + min(self.loop.time(), came)
+            due = self._body_began + self._body / _MIN_BODY_RATE
+            self._deadline = self.limits.body_s + min(self.loop.time(), due)
 
-    # What the parser finds
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -166,17 +166,17 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._unanswered:
             self.waiting_since = None
         else:
-            # It was answered before it had ended.
+            # The response was complete before the request.
             self._wait(self.limits.idle_s)
 
-    # What the application sends
+    # Responses of the application
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """Go on with the request that waits next, or wait for one."""
+        """Continue with the next request in the pipeline, or wait for one."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -203,12 +203,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stalled_at = None
         super().resume_writing()
 
-    # What the table of connections asks
+    # The interface for the connection table
 
     def expire(self, now: float) -> None:
-        """Close the connection if one of its times has passed."""
+        """Close the connection if one of its timeouts has expired."""
         if self.transport.is_closing():
-            # Closing waits for a client to read what it was sent, which it may never do.
+            # Closing waits until the client has read everything, which it may never do.
             self._closing_at = self._closing_at or now
             if now - self._closing_at > self.limits.send_s:
                 self.abort()
@@ -219,7 +219,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._end()
 
     def abort(self) -> None:
-        """Drop the connection at once, with what was not sent yet."""
+        """Drop the connection at once, without sending the rest."""
         self.transport.abort()
 
     def _end(self) -> None:
@@ -227,12 +227,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self.abort()
             return
         if self._part is _Part.HEAD:
-            self._refuse(ApiError(408, f"no whole request within {self.limits.head_s:g} s", code="request_timeout"))
+            self._refuse(ApiError(408, f"no complete request within {self.limits.head_s:g} s", code="request_timeout"))
         self.transport.close()
 
     @property
     def _held(self) -> int:
-        """Bytes of what is not the application's yet: a head or a field without its end, and the pipeline."""
+        """Bytes that have not reached the application: an incomplete head or field, and the pipeline."""
         queued = sum(self._queued)
         if self._part is _Part.START:
             return queued
@@ -241,17 +241,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _unanswered(self) -> bool:
-        """Whether there is a request whose head was read and that is not answered."""
+        """Whether a request whose head was read is not yet answered."""
         return self.cycle is not None and not self.cycle.response_complete
 
     @property
     def _is_queued(self) -> bool:
-        """Whether the request that was read last is in the pipeline."""
+        """Whether the latest request is in the pipeline."""
         return bool(self.pipeline) and self.pipeline[0][0] is self.cycle
 
     @property
     def _is_awaited(self) -> bool:
-        """Whether it is the client's turn. A body that the application has not asked for yet is not."""
+        """Whether the client has to send something. A body that the application does not read yet does not count."""
         return self.waiting_since is not None and not (self._unanswered and self.flow.read_paused)
 
     @property
@@ -259,12 +259,12 @@ class BoundedProtocol(HttpToolsProtocol):
         return min(_LINGER_S, self.limits.body_s)
 
     def _wait(self, seconds: float) -> None:
-        """Give the client so long, with nothing to answer in the meantime."""
+        """Give the client `seconds` to send something."""
         self.waiting_since = self.loop.time()
         self._deadline = self.waiting_since + seconds
 
     def _queue(self, size: int) -> None:
-        """Note how much the newest request in the pipeline holds."""
+        """Record the size of the newest request in the pipeline."""
         self._queued.appendleft(size)
         if sum(self._queued) > self.limits.max_head_bytes:
             raise self._excess(None)
@@ -280,15 +280,15 @@ class BoundedProtocol(HttpToolsProtocol):
         return _ExcessError()
 
     def _refuse(self, error: ApiError) -> None:
-        """Read no more. The client is told why, unless it has another answer to come first."""
+        """Stop reading, and send the error unless another response has to come first."""
         self._stopped = True
         if self._is_queued and self._part is _Part.BODY:
-            # It will never be whole.
+            # It will never be complete.
             self.pipeline.popleft()
             self._queued.popleft()
             self.cycle = self.pipeline[0][0] if self.pipeline else self._running
         elif self._unanswered and self._part is _Part.BODY:
-            # The application finds its client gone.
+            # To the application, the client has disconnected.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             if self.cycle.response_started:
@@ -298,13 +298,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             return
         log_access(status=error.status, code=error.code, client=self.address)
-        self.transport.write(_encoded(error))
+        self.transport.write(_encode(error))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._wait(self._linger_s)
 
 
-def _encoded(error: ApiError) -> bytes:
+def _encode(error: ApiError) -> bytes:
     body = json.dumps(error.body).encode()
     head = (
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\ncontent-type: application/json\r\n"
@@ -314,5 +314,5 @@ def _encoded(error: ApiError) -> bytes:
 
 
 def bounded_protocol(limits: ConnectionLimits) -> type[BoundedProtocol]:
-    """The protocol of one server, whose connections share one table; for `uvicorn.Config(http=...)`."""
+    """Create a server's protocol class for `uvicorn.Config(http=...)`; its connections share one table."""
     return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits, "table": ConnectionTable(limits)})

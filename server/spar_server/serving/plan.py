@@ -1,4 +1,9 @@
-"""From a validated request to a search: what it may spend, how, and on which models."""
+"""Plan a validated request: its budget, search configuration, checks and models; then run the plan.
+
+plan = build_plan(chat, header, pair=pair, defaults=defaults)
+async with gate.admit(plan, request) as allowance:
+    outcome = await plan.run(allowance)
+"""
 
 from __future__ import annotations
 
@@ -43,7 +48,7 @@ _EFFORTS: Final[Mapping[str, int]] = {"none": 0, "minimal": 0, "low": 2, "medium
 
 @dataclass(frozen=True, slots=True)
 class RefineBudget:
-    """`nodes` is the most nodes to expand.
+    """`nodes` is the maximum number of nodes.
 
     It is `explicit` if the client set the number itself. One that comes from an effort or a default is dropped where
     a refined answer is not available.
@@ -54,58 +59,58 @@ class RefineBudget:
 
 
 def resolve_budget(request: ChatRequest, header: str | None, *, model: str, defaults: RefineDefaults) -> RefineBudget:
-    """Body, header, model suffix, reasoning effort, the server's default: the first that is there.
+    """The budget from the first of: body, header, model suffix, reasoning effort, the server's default.
 
-    `header` is the value of X-Refine-Budget; `model` is the name under which the pair is served.
+    `header` is the value of X-Refine-Budget; `model` is the name of the served pair.
 
     Raises:
         ApiError: the model is unknown.
-        RequestError: the budget is no number, or over the server's limit; names where it stands.
+        RequestError: the budget is not a number, or over the server's limit; names its source.
     """
     suffix = _suffix(request.model, model)
     if request.refine_budget is not None:
         source, budget = "refine_budget", request.refine_budget
     elif header is not None:
-        source, budget = "X-Refine-Budget", _number(header, "X-Refine-Budget")
+        source, budget = "X-Refine-Budget", _parse_number(header, "X-Refine-Budget")
     elif suffix is not None:
-        source, budget = "model", _number(suffix, "model")
+        source, budget = "model", _parse_number(suffix, "model")
     elif request.reasoning_effort is not None and defaults.effort_budgets:
         return RefineBudget(min(_EFFORTS[request.reasoning_effort], defaults.max_refine_budget), explicit=False)
     else:
         return RefineBudget(min(defaults.refine_budget, defaults.max_refine_budget), explicit=False)
-    return RefineBudget(_allowed(budget, source, defaults), explicit=True)
+    return RefineBudget(_check_limit(budget, source, defaults), explicit=True)
 
 
-def budget_of_model(asked: str, *, model: str, defaults: RefineDefaults) -> int:
-    """The budget that a model's name alone asks for. Raises as `resolve_budget` does."""
-    suffix = _suffix(asked, model)
-    return 0 if suffix is None else _allowed(_number(suffix, "model"), "model", defaults)
+def budget_of_model(name: str, *, model: str, defaults: RefineDefaults) -> int:
+    """The budget in a model name `NAME@N`, else 0. Raises like `resolve_budget`."""
+    suffix = _suffix(name, model)
+    return 0 if suffix is None else _check_limit(_parse_number(suffix, "model"), "model", defaults)
 
 
-def _allowed(budget: int, source: str, defaults: RefineDefaults) -> int:
+def _check_limit(budget: int, source: str, defaults: RefineDefaults) -> int:
     if budget > defaults.max_refine_budget:
         raise RequestError(f"{source}: {budget} is over the limit of {defaults.max_refine_budget}", param=source)
     return budget
 
 
-def _suffix(asked: str, model: str) -> str | None:
-    """N of `model@N`, None where there is none. A name that holds an @ of its own stays a name."""
-    if asked == model:
+def _suffix(requested: str, model: str) -> str | None:
+    """N of `model@N`, or None. The model's own name can contain an @."""
+    if requested == model:
         return None
-    name, at, suffix = asked.rpartition("@")
+    name, at, suffix = requested.rpartition("@")
     if at and name == model:
         return suffix
     raise ApiError(
         404,
-        f"the model {asked[:80]!r} does not exist; this server has {model!r} (and {model}@N for a budget of N)",
+        f"the model {requested[:80]!r} does not exist; this server has {model!r} (and {model}@N for a budget of N)",
         param="model",
         code="model_not_found",
     )
 
 
-def _number(text: str, source: str) -> int:
+def _parse_number(text: str, source: str) -> int:
     digits = text.strip()
-    # More digits than any budget has: int() of a long string takes time.
+    # Bound the number of digits: int() of a long string takes time.
     if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
         raise RequestError(
             f"{source}: the budget must be a whole number of at least 0, not {text[:40]!r}", param=source
@@ -114,21 +119,21 @@ def _number(text: str, source: str) -> int:
 
 
 def _ignore(event: Event) -> None:
-    """An answer that is not streamed shows no progress."""
+    """The default listener."""
 
 
-# What binds an answer in ways that no refiner can keep to: it must be the draft.
+# Fields that a refiner cannot honour, so the answer must be the draft.
 _DRAFT_ONLY: Final = ("logprobs", "top_logprobs", "logit_bias", "audio", "modalities")
 _HARMLESS: Final[tuple[object, ...]] = (None, False, 0, {}, {"type": "text"}, ["text"], [])
-# What binds an answer's form, by the engine; every candidate is made under it.
+# Fields that make the engine enforce a format, on every candidate.
 _FORMS: Final = ("response_format", "structured_outputs")
-# More than the markers around a refined answer take.
+# More tokens than the markers around a refined answer need.
 _MARKER_TOKENS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class InitialAnswer:
-    """An answer that the client brings along, and what it knows to be wrong with it."""
+    """An answer that the client supplies as the draft, with an optional critique."""
 
     draft: Completion
     critique: str | None = None
@@ -175,7 +180,7 @@ class Plan:
         return None if self.options.deadline_s is None else allowance.deadline_s
 
     def bind_calls(self) -> None:
-        """Tell the model calls of this task, and of those that it starts, whose they are and when they are over."""
+        """Bind the conversation's affinity and the deadline to the model calls of this task and its subtasks."""
         seconds = self.config.deadline_s
         bind_calls(
             affinity=conversation_key(self.conversation),
@@ -223,11 +228,11 @@ class Plan:
     def _refiner(self) -> Refiner:
         pair = self.pair
         form = {name: self.sampling.extra[name] for name in _FORMS if self.sampling.extra.get(name) not in _HARMLESS}
-        most_tokens = self._refine_tokens(markers=0 if form else _MARKER_TOKENS)
+        max_tokens = self._refine_tokens(markers=0 if form else _MARKER_TOKENS)
         return Refiner(
             backend=pair.refiner,
             templates=pair.templates,
-            sampling=replace(pair.refine_sampling, max_tokens=most_tokens, extra=form),
+            sampling=replace(pair.refine_sampling, max_tokens=max_tokens, extra=form),
             bare=bool(form),
         )
 
@@ -270,36 +275,36 @@ class Plan:
         return self.passed_through([draft], time.monotonic() - began)
 
     def _refine_tokens(self, *, markers: int) -> int | None:
-        """A refined answer is no longer than the client allows an answer to be, but for what its markers leave over."""
-        asked, usual = self.sampling.max_tokens, self.pair.refine_sampling.max_tokens
-        if asked is None or usual is None:
-            return usual if asked is None else asked + markers
-        return min(usual, asked + markers)
+        """The limit on a refinement: the client's limit on an answer plus its markers, if that is lower."""
+        limit, default = self.sampling.max_tokens, self.pair.refine_sampling.max_tokens
+        if limit is None or default is None:
+            return default if limit is None else limit + markers
+        return min(default, limit + markers)
 
     def draft_stream(self, choice: int) -> AsyncGenerator[Sequence[Delta], None]:
-        """The `choice`-th draft, untouched, as the actor writes it: what has come together is one batch."""
+        """Stream the unrefined draft of a choice; deltas that arrive together are one batch."""
         actor, sampling = self.pair.actor, self._draft_sampling(choice)
         if is_batching(actor):
             return actor.stream_batches(self.conversation, sampling)
         return read_ahead(actor.stream(self.conversation, sampling))
 
     def _draft_sampling(self, choice: int) -> Sampling:
-        sampling, most_tokens = choice_sampling(self.sampling, choice), self.config.max_search_tokens
-        if most_tokens is None:
+        sampling, max_tokens = choice_sampling(self.sampling, choice), self.config.max_search_tokens
+        if max_tokens is None:
             return sampling
-        # All calls together are the drafts here, and each has its share.
-        limits = (most_tokens // self.n, sampling.max_tokens)
+        # Without a search, the drafts are all the calls, and each gets an equal share.
+        limits = (max_tokens // self.n, sampling.max_tokens)
         return replace(sampling, max_tokens=min(limit for limit in limits if limit is not None))
 
     def passed_through(
         self, drafts: Sequence[Completion], seconds: float, *, cut_short: Collection[int] = ()
     ) -> Answers:
-        """The answers of a request whose drafts went straight to the client; those `cut_short` met its deadline."""
+        """The answers of a request whose drafts were passed through; those `cut_short` ended at the deadline."""
         reasons: list[StopReason] = [
             "deadline" if index in cut_short else "pass_through" for index in range(len(drafts))
         ]
-        results = tuple(_untouched(draft, seconds, reason) for draft, reason in zip(drafts, reasons, strict=True))
-        cancelled = sum((self._unread(index, drafts[index]) for index in cut_short), Cancelled())
+        results = tuple(_unrefined(draft, seconds, reason) for draft, reason in zip(drafts, reasons, strict=True))
+        cancelled = sum((self._cancelled_tokens(index, drafts[index]) for index in cut_short), Cancelled())
         return Answers(
             nodes=tuple(result.best for result in results),
             results=results,
@@ -309,10 +314,10 @@ class Plan:
             cancelled={"actor": cancelled} if cut_short else {},
         )
 
-    def _unread(self, choice: int, draft: Completion) -> Cancelled:
-        """A draft that was cut short, and what it may have generated beyond what came."""
-        most = self._draft_sampling(choice).max_tokens
-        return Cancelled(1, None if most is None else max(0, most - draft.usage.completion_tokens))
+    def _cancelled_tokens(self, choice: int, draft: Completion) -> Cancelled:
+        """A draft that was cut short, and an upper bound on the tokens generated beyond those received."""
+        limit = self._draft_sampling(choice).max_tokens
+        return Cancelled(1, None if limit is None else max(0, limit - draft.usage.completion_tokens))
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,12 +335,12 @@ class Outcome:
 
 
 def _best_of(sampling: Sampling) -> int:
-    """How many answers an upstream makes for one, where it is asked for that."""
+    """The number of candidates that the upstream generates per answer, from vLLM's `best_of`."""
     count = sampling.extra.get("best_of")
     return count if isinstance(count, int) and count > 0 else 1
 
 
-def _untouched(draft: Completion, seconds: float, reason: StopReason) -> SearchResult:
+def _unrefined(draft: Completion, seconds: float, reason: StopReason) -> SearchResult:
     root = Node((), "unjudged", draft)
     return SearchResult(
         best=root,
@@ -357,25 +362,27 @@ def build_plan(
     defaults: RefineDefaults,
     within_s: float = math.inf,
 ) -> Plan:
-    """Decide what a request gets.
+    """Plan a request.
 
-    `header` is the value of X-Refine-Budget, `within_s` for how long the client waits.
+    `header` is the value of X-Refine-Budget, `within_s` is how long the client waits.
 
     Raises:
         ApiError: the model is unknown.
-        RequestError: a field is wrong or cannot be honoured; names it.
+        RequestError: a field is invalid or cannot be honoured; names it.
     """
-    asked = resolve_budget(request, header, model=pair.name, defaults=defaults)
-    budget = asked.nodes
-    bound = next((name for name in _DRAFT_ONLY if getattr(request, name) not in _HARMLESS), None)
-    if budget and bound:
-        if asked.explicit:
-            raise RequestError(f"{bound}: not available for a refined answer; set refine_budget to 0", param=bound)
+    requested = resolve_budget(request, header, model=pair.name, defaults=defaults)
+    budget = requested.nodes
+    draft_only = next((name for name in _DRAFT_ONLY if getattr(request, name) not in _HARMLESS), None)
+    if budget and draft_only:
+        if requested.explicit:
+            raise RequestError(
+                f"{draft_only}: not available for a refined answer; set refine_budget to 0", param=draft_only
+            )
         budget = 0
-    n, most_tokens = request.n or 1, request.refine.max_search_tokens
-    if most_tokens is not None and most_tokens < LEAST_TOKENS * n:
+    n, max_tokens = request.n or 1, request.refine.max_search_tokens
+    if max_tokens is not None and max_tokens < LEAST_TOKENS * n:
         raise RequestError(
-            f"refine.max_search_tokens: {most_tokens} is too little for {n} drafts; give at least {LEAST_TOKENS * n}",
+            f"refine.max_search_tokens: {max_tokens} is too little for {n} drafts; give at least {LEAST_TOKENS * n}",
             param="refine.max_search_tokens",
         )
     return Plan(
@@ -414,7 +421,7 @@ def _config(request: ChatRequest, budget: int, defaults: RefineDefaults, within_
 
 
 def _checks(request: ChatRequest, *, refined: bool) -> tuple[Check, ...]:
-    """What the client wants verified, and the format that it wants."""
+    """The client's checks, and one for its response format."""
     checks: list[Check] = []
     for number, check in enumerate(request.refine.checks):
         try:
