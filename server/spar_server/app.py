@@ -71,7 +71,7 @@ def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -
     app = Gateway(
         title="SPaR Server",
         version=version("spar-server"),
-        description="Better chat completions the more compute a request is given.",
+        description="An OpenAI-compatible API whose answers improve the more compute a request is given.",
         lifespan=lifespan,
         # The framework's own pages load scripts from the internet.
         openapi_url=None,

@@ -15,7 +15,7 @@ app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
-    help="SPaR Server: better answers the more compute a request is given.",
+    help="SPaR Server: an OpenAI-compatible server whose answers improve with compute.",
 )
 keys = typer.Typer(no_args_is_help=True, help="Manage the API keys of a server.")
 app.add_typer(keys, name="keys")

@@ -134,9 +134,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head > self.limits.max_head_bytes:
             raise self._excess(self._too_large())
         if len(self.headers) >= self.limits.max_header_fields:
-            most = self.limits.max_header_fields
+            limit = self.limits.max_header_fields
             raise self._excess(
-                ApiError(431, f"over this server's limit of {most} header fields", code="headers_too_large")
+                ApiError(431, f"over this server's limit of {limit} header fields", code="headers_too_large")
             )
         super().on_header(name, value)
 
