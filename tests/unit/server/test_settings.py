@@ -107,7 +107,7 @@ def test_engine_arguments_without_a_model_are_refused(models: dict[str, Any]) ->
         build_pair(load_settings({"vllm": {"max_model_len": 512}, **models}))
 
 
-def test_without_vllm_the_way_to_get_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_vllm_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     # As where it is not installed.
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(ConfigError, match="pip install 'spar-server\\[vllm\\]'"):

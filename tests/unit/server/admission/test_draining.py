@@ -1,4 +1,4 @@
-"""When a server that was told to stop refuses, cuts short and leaves."""
+"""When a stopping server refuses requests, cuts them short and exits."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_what_runs_is_cut_before_the_grace_time_ends_and_then_it_leaves(gr
     assert draining.tick()
 
 
-async def test_it_says_what_it_waits_for() -> None:
+async def test_it_reports_what_it_waits_for() -> None:
     clock = Clock()
     draining = Draining(grace_s=30, delay_s=5, clock=clock)
     assert draining.waiting_for() == ""
@@ -62,7 +62,7 @@ async def test_it_says_what_it_waits_for() -> None:
     assert draining.waiting_for() == ""
 
 
-async def test_told_again_it_cuts_and_leaves_at_once() -> None:
+async def test_a_second_signal_stops_at_once() -> None:
     draining = Draining(grace_s=30, delay_s=10, clock=Clock())
     draining.running = 1
     draining.start()
@@ -101,17 +101,17 @@ async def test_frames_that_end_in_time_are_all_there() -> None:
     assert source.closed
 
 
-async def test_a_reader_that_waits_is_told_at_the_cutoff() -> None:
+async def test_a_waiting_reader_gets_an_error_at_the_cutoff() -> None:
     draining, source = Draining(grace_s=1, delay_s=0), Source()
     task = asyncio.create_task(read(draining, source))
     await source.reading.wait()
     draining.cutoff.now()
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as stopped:
         await asyncio.wait_for(task, 10)
-    assert (told.value.status, told.value.code, source.closed) == (503, "server_stopping", True)
+    assert (stopped.value.status, stopped.value.code, source.closed) == (503, "server_stopping", True)
 
 
-async def test_a_reader_that_is_busy_is_told_when_it_reads_on() -> None:
+async def test_a_busy_reader_gets_the_error_when_it_reads_on() -> None:
     draining, source = Draining(grace_s=1, delay_s=0), Source(count=2)
     async with aclosing(draining.until_cutoff(source.frames())) as frames:
         # By one task, as the first piece of a stream is; the rest is read by another.

@@ -1,4 +1,4 @@
-"""How much runs at once, who waits, who is told to come again and when."""
+"""How much runs at once, which requests wait, which are refused, and when to retry them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Clock:
 
 @dataclass
 class Office:
-    """Requests to one lane that run until they are told to end."""
+    """Requests to one lane that run until the test ends them."""
 
     lane: Lane
     running: list[str] = field(default_factory=list)
@@ -147,7 +147,7 @@ async def test_a_request_that_costs_more_than_its_keys_share_runs_beside_others(
         assert place.running == ["b0", "a1"]
 
 
-async def test_a_wait_for_the_keys_own_share_is_told_too() -> None:
+async def test_the_expected_wait_includes_the_keys_own_share() -> None:
     clock = Clock()
     async with office(100, key_share=0.5, clock=clock) as place:
         await place.come("b0", 50)
@@ -264,7 +264,7 @@ STEPS = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 20), st.integers(0, 6), STEPS)
-def test_the_capacity_holds_every_place_is_given_back_and_everyone_gets_a_turn(
+def test_the_capacity_holds_every_permit_is_released_and_everyone_gets_a_turn(
     capacity: int, max_queue: int, steps: list[tuple[str, str | int, int, float]]
 ) -> None:
     async def run() -> None:

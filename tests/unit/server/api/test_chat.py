@@ -168,7 +168,7 @@ def sampled(pair: Pair) -> Sampling:
     return pair.actor.calls[-1][1]
 
 
-def test_what_is_not_ours_reaches_the_actor(serving: Serving) -> None:
+def test_forwarded_fields_reach_the_actor(serving: Serving) -> None:
     pair = scripted_pair()
     tools = [{"type": "function", "function": {"name": "f"}}]
     shape = {"type": "json_object"}
@@ -221,7 +221,7 @@ def test_checks_of_the_request_are_enforced(client: httpx.Client) -> None:
     assert body["choices"][0]["message"]["content"] == "better answer"
 
 
-def test_the_trace_is_there_when_asked_for(client: httpx.Client) -> None:
+def test_the_trace_is_returned_on_request(client: httpx.Client) -> None:
     assert set(ask(client, refine_budget=1).json()["spar"]) == {"trace_id", "degraded"}
     tree = ask(client, refine_budget=1, refine={"trace": "summary"}).json()["spar"]["tree"]
     assert [node["path"] for node in tree["nodes"]] == [[], [0]]
@@ -280,7 +280,7 @@ def test_a_mistake_of_ours_is_a_500_without_details(serving: Serving, budget: in
         assert 'spar_error_responses_total{status="500"} 2.0' in client.get("/metrics").text
 
 
-def test_a_refiner_that_fails_leaves_the_draft_and_says_degraded(serving: Serving) -> None:
+def test_a_failing_refiner_leaves_the_draft_and_a_degraded_answer(serving: Serving) -> None:
     with (
         serving(scripted_pair(refiner=lambda m, s: BackendUnavailable("down"))) as url,
         httpx.Client(base_url=url) as client,
@@ -369,7 +369,7 @@ def test_a_client_that_leaves_stops_the_work(serving: Serving, stream: bool, bud
     assert f'spar_requests_running{{kind="{kind}"}} 0.0' in metrics
 
 
-def test_a_server_that_is_told_to_stop_finishes_what_runs(serving: Serving) -> None:
+def test_a_stopping_server_finishes_running_requests(serving: Serving) -> None:
     pair = scripted_pair(latency_s=0.3)
     backend = pair.actor
     assert isinstance(backend, ScriptedBackend)
@@ -419,9 +419,9 @@ def test_operators_get_health_readiness_version_and_metrics(serving: Serving) ->
         ask(client, n=0)
         assert client.get("/health").json() == {"status": "ok"}
         assert client.get("/ready").json() == {"ready": True}
-        told = client.get("/version").json()
-        assert told["version"]
-        assert told["pair"] == {"name": "pair"}
+        body = client.get("/version").json()
+        assert body["version"]
+        assert body["pair"] == {"name": "pair"}
         metrics = client.get("/metrics").text
     for line in (
         'spar_requests_total{kind="search",outcome="ok"} 1.0',
@@ -449,9 +449,9 @@ def test_a_request_id_that_is_not_short_and_plain_is_replaced(client: httpx.Clie
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 def test_load_balancers_may_ask_by_head(client: httpx.Client, path: str) -> None:
-    asked, told = client.get(path), client.head(path)
-    assert (told.status_code, told.content) == (asked.status_code, b"") == (200, b"")
-    assert told.headers["Content-Length"] == asked.headers["Content-Length"]
+    full, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (full.status_code, b"") == (200, b"")
+    assert head.headers["Content-Length"] == full.headers["Content-Length"]
 
 
 def test_an_unknown_route_is_an_error_in_openais_shape(client: httpx.Client) -> None:
@@ -460,7 +460,7 @@ def test_an_unknown_route_is_an_error_in_openais_shape(client: httpx.Client) -> 
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
 
 
-def test_a_wrong_method_is_told_the_right_one(client: httpx.Client) -> None:
+def test_a_wrong_method_gets_the_allowed_ones(client: httpx.Client) -> None:
     response = client.get("/v1/chat/completions")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}

@@ -117,7 +117,7 @@ def test_a_draft_that_breaks_the_format_gives_way_even_to_an_answer_that_was_not
     assert response.json()["usage"]["refinement"]["accepted"] is False
 
 
-def test_a_draft_that_breaks_the_format_is_refined_by_what_is_wrong_with_it(serving: Serving) -> None:
+def test_a_draft_that_breaks_the_format_is_refined_by_the_error(serving: Serving) -> None:
     pair = scripted_pair(lambda m, s: '{"a": "one"}', json_refiner(['{"a": 1}']))
     response = ask(serving, pair, refine_budget=1, response_format=SCHEMA)
     assert contents(response) == ['{"a": 1}']
@@ -158,7 +158,7 @@ def judged_text(serving: Serving, messages: list[dict[str, Any]], **body: Any) -
 
 
 def test_the_judge_sees_every_turn_and_judges_the_last_answer(serving: Serving) -> None:
-    told = judged_text(
+    prompt = judged_text(
         serving,
         [
             {"role": "system", "content": "Be brief."},
@@ -175,11 +175,11 @@ def test_the_judge_sees_every_turn_and_judges_the_last_answer(serving: Serving) 
         tools=[{"type": "function", "function": {"name": "weather"}}],
     )
     for part in ("system: Be brief.", "user: What is", 'assistant: [calls weather({"at":"x"})]', "tool: rain"):
-        assert part in told
-    assert told.endswith("Response: a plain draft")
+        assert part in prompt
+    assert prompt.endswith("Response: a plain draft")
 
 
-def test_the_judge_is_told_what_it_cannot_see_and_the_actor_gets_it_untouched(serving: Serving) -> None:
+def test_the_judge_sees_placeholders_for_images_and_the_actor_the_originals(serving: Serving) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}}
     audio = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
     content = [{"type": "text", "text": "What is this? "}, image, audio]

@@ -116,7 +116,7 @@ def test_judging_is_measured(serving: Serving) -> None:
         ({"response": "x", "model": "other"}, 404, "model"),
     ],
 )
-def test_a_bad_judge_request_names_the_field(
+def test_an_invalid_judge_request_names_the_field(
     client: httpx.Client, body: dict[str, Any], status: int, param: str
 ) -> None:
     response = judge(client, **body)

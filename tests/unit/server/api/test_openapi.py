@@ -80,10 +80,10 @@ def test_no_operation_promises_errors_in_any_shape_but_openais() -> None:
         assert "422" not in operation["responses"], path
         if path.startswith("/v1/"):
             for errors in ("4XX", "5XX"):
-                told = operation["responses"][errors]["content"]["application/json"]
-                assert told["schema"] == {"$ref": "#/components/schemas/ErrorBody"}
+                media_type = operation["responses"][errors]["content"]["application/json"]
+                assert media_type["schema"] == {"$ref": "#/components/schemas/ErrorBody"}
                 # The document leaves out what is null.
-                assert set(told["example"]["error"]) | {"param"} == {"message", "type", "param", "code"}
+                assert set(media_type["example"]["error"]) | {"param"} == {"message", "type", "param", "code"}
 
 
 def test_every_request_and_answer_has_an_example_and_the_examples_work(url: str) -> None:
@@ -112,7 +112,7 @@ def test_the_extensions_are_described(url: str) -> None:
     assert "stop_reason" in schemas["Refinement"]["properties"]
 
 
-def test_the_key_is_described_where_one_is_asked_for() -> None:
+def test_the_key_scheme_is_documented_where_a_key_is_required() -> None:
     key = {"name": "team-a", "sha256": sha256_of("secret")}
     for document, needed in (
         (DOCUMENT, [{"bearer": []}, {}]),

@@ -135,7 +135,7 @@ def test_the_official_client_completes_streams_and_embeds(client: httpx.Client, 
         ((200, {"error": {"message": "oops"}}), 502),
     ],
 )
-def test_what_the_upstream_complains_of_is_told_as_in_chat(
+def test_an_upstream_error_is_reported_as_in_chat(
     serving: Serving, behind: str, upstream: Upstream, told: tuple[int, dict[str, Any]], status: int
 ) -> None:
     upstream.says = lambda: JSONResponse(told[1], status_code=told[0])
@@ -234,7 +234,7 @@ def test_a_bad_request_names_the_field(
     assert (response.status_code, response.json()["error"]["param"]) == (status, param)
 
 
-def test_an_actor_that_only_chats_says_so(serving: Serving) -> None:
+def test_an_actor_without_pass_through_is_an_error(serving: Serving) -> None:
     with serving(scripted_pair()) as url:
         response = httpx.post(f"{url}/v1/embeddings", json={"model": "pair", "input": "x"})
     assert (response.status_code, response.json()["error"]["code"]) == (404, "not_supported")

@@ -42,7 +42,7 @@ def refine(client: httpx.Client, headers: dict[str, str] | None = None, **body: 
     return client.post("/v1/refine", json=asked, headers=headers)
 
 
-def test_a_given_answer_is_judged_and_improved_without_the_actor(client: httpx.Client, pair: Pair) -> None:
+def test_a_supplied_answer_is_judged_and_improved_without_the_actor(client: httpx.Client, pair: Pair) -> None:
     before = calls(pair.actor)
     body = refine(client, refine_budget=2, refine={"trace": "full"}).json()
     assert body["object"] == "chat.completion"
@@ -58,7 +58,7 @@ def test_the_answer_may_be_the_last_message(client: httpx.Client) -> None:
     assert body["spar"]["tree"]["nodes"][0]["text"] == "my answer"
 
 
-def test_a_critique_stands_for_the_first_judgement(serving: Serving) -> None:
+def test_a_supplied_critique_replaces_the_first_judgement(serving: Serving) -> None:
     critiques: list[str] = []
 
     def refiner(messages: list[Message], sampling: Sampling) -> str:
@@ -91,7 +91,7 @@ def test_a_good_answer_comes_back_as_it_was(client: httpx.Client) -> None:
         ({}, {"model": "pair@4"}, 4),
     ],
 )
-def test_the_budget_is_at_least_one_unless_it_is_named(
+def test_the_budget_is_at_least_one_unless_it_is_explicit(
     client: httpx.Client, headers: dict[str, str], body: dict[str, Any], budget: int
 ) -> None:
     assert refine(client, headers, **body).json()["usage"]["refinement"]["budget"] == budget
@@ -122,6 +122,6 @@ def test_refining_streams_as_chat_does(client: httpx.Client) -> None:
         ({"refine": {"brunch": 1}}, "refine.brunch"),
     ],
 )
-def test_a_bad_refine_request_names_the_field(client: httpx.Client, body: dict[str, Any], param: str) -> None:
+def test_an_invalid_refine_request_names_the_field(client: httpx.Client, body: dict[str, Any], param: str) -> None:
     response = refine(client, **body)
     assert (response.status_code, response.json()["error"]["param"]) == (400, param)

@@ -65,9 +65,7 @@ def sent(pair: Pair) -> dict[str, Any]:
         ("anything", 0),
     ],
 )
-def test_what_is_for_whoever_runs_the_servers_is_refused_by_name(
-    serving: Serving, path: str, field: str, value: Any
-) -> None:
+def test_a_field_for_operators_is_refused_by_name(serving: Serving, path: str, field: str, value: Any) -> None:
     response = ask(serving, raw_pair(), path, **{field: value})
     error = response.json()["error"]
     assert response.status_code == 400
@@ -89,9 +87,7 @@ def test_what_is_for_whoever_runs_the_servers_is_refused_by_name(
         ("/v1/embeddings", "dimension", "dimensions"),
     ],
 )
-def test_a_typing_error_is_told_with_the_name_that_was_meant(
-    serving: Serving, path: str, typed: str, meant: str
-) -> None:
+def test_a_mistyped_field_is_refused_with_a_suggestion(serving: Serving, path: str, typed: str, meant: str) -> None:
     response = ask(serving, raw_pair(), path, **{typed: 4})
     error = response.json()["error"]
     assert (response.status_code, error["param"]) == (400, typed)

@@ -159,7 +159,7 @@ def test_an_answer_cut_off_is_incomplete(client: httpx.Client) -> None:
         ({"refine_budget": 1000}, "refine_budget", "limit of 64"),
     ],
 )
-def test_what_is_not_served_is_refused_by_name(
+def test_an_unsupported_field_is_refused_by_name(
     client: httpx.Client, body: dict[str, Any], param: str, says: str
 ) -> None:
     response = ask(client, **body)
@@ -183,8 +183,8 @@ def test_fields_that_ask_for_nothing_are_accepted(client: httpx.Client, body: di
 def test_a_passed_through_stream_has_openais_events(client: httpx.Client) -> None:
     response = ask(client, stream=True)
     assert response.headers["content-type"].startswith("text/event-stream")
-    told = events(response)
-    assert [event["type"] for event in told] == [
+    received = events(response)
+    assert [event["type"] for event in received] == [
         "response.created",
         "response.in_progress",
         "response.output_item.added",
@@ -197,34 +197,34 @@ def test_a_passed_through_stream_has_openais_events(client: httpx.Client) -> Non
         "response.output_item.done",
         "response.completed",
     ]
-    assert [event["delta"] for event in told[4:7]] == ["a", " plain", " draft"]
-    assert told[7]["text"] == "a plain draft"
-    assert told[-1]["response"]["output"] == [told[-2]["item"]]
-    assert told[-1]["response"]["usage"]["output_tokens"] == 3
+    assert [event["delta"] for event in received[4:7]] == ["a", " plain", " draft"]
+    assert received[7]["text"] == "a plain draft"
+    assert received[-1]["response"]["output"] == [received[-2]["item"]]
+    assert received[-1]["response"]["usage"]["output_tokens"] == 3
 
 
 def test_a_searched_stream_tells_its_progress_as_a_reasoning_summary(client: httpx.Client) -> None:
-    told = events(ask(client, stream=True, refine_budget=2))
-    kinds = [event["type"] for event in told]
-    summary = "".join(event["delta"] for event in told if event["type"].endswith("summary_text.delta"))
+    received = events(ask(client, stream=True, refine_budget=2))
+    kinds = [event["type"] for event in received]
+    summary = "".join(event["delta"] for event in received if event["type"].endswith("summary_text.delta"))
     assert "Draft:\na plain draft" in summary
-    assert [event["delta"] for event in told if event["type"] == "response.output_text.delta"] == ["better answer"]
+    assert [event["delta"] for event in received if event["type"] == "response.output_text.delta"] == ["better answer"]
     assert kinds.index("response.reasoning_summary_part.done") < kinds.index("response.content_part.added")
-    reasoning, message = told[-1]["response"]["output"]
+    reasoning, message = received[-1]["response"]["output"]
     assert (reasoning["type"], reasoning["summary"][0]["text"]) == ("reasoning", summary)
     assert message["content"][0]["text"] == "better answer"
 
 
 def test_progress_can_be_switched_off(client: httpx.Client) -> None:
-    told = events(ask(client, stream=True, refine_budget=2, refine={"progress": False}))
-    assert [item["type"] for item in told[-1]["response"]["output"]] == ["message"]
+    received = events(ask(client, stream=True, refine_budget=2, refine={"progress": False}))
+    assert [item["type"] for item in received[-1]["response"]["output"]] == ["message"]
 
 
 def test_an_empty_answer_still_has_its_message(serving: Serving) -> None:
     with serving(scripted_pair(actor=lambda m, s: "")) as url, httpx.Client(base_url=url) as client:
-        told = events(ask(client, stream=True))
-    assert told[-1]["response"]["output"][0]["content"][0]["text"] == ""
-    assert "response.content_part.added" in [event["type"] for event in told]
+        received = events(ask(client, stream=True))
+    assert received[-1]["response"]["output"][0]["content"][0]["text"] == ""
+    assert "response.content_part.added" in [event["type"] for event in received]
 
 
 def test_a_stream_that_cannot_begin_is_a_status_and_one_that_breaks_ends_as_failed(serving: Serving) -> None:

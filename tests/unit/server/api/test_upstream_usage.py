@@ -81,20 +81,20 @@ def test_several_answers_have_their_thoughts_counted_together(running: Running, 
 def test_what_an_upstream_does_not_count_is_null_and_never_zero(
     running: Running, serving: Running, usage: dict[str, Any] | None, body: dict[str, Any]
 ) -> None:
-    for told in usages(running, serving, usage, **body):
-        assert [told[f"{kind}_tokens"] for kind in ("prompt", "completion", "total")] == [None, None, None]
-        assert told["prompt_tokens_details"] == {"cached_tokens": None}
-        assert told["completion_tokens_details"] == {"reasoning_tokens": None}
-        assert told["refinement"]["tokens"]["actor"] == {"prompt": None, "completion": None}
+    for reported in usages(running, serving, usage, **body):
+        assert [reported[f"{kind}_tokens"] for kind in ("prompt", "completion", "total")] == [None, None, None]
+        assert reported["prompt_tokens_details"] == {"cached_tokens": None}
+        assert reported["completion_tokens_details"] == {"reasoning_tokens": None}
+        assert reported["refinement"]["tokens"]["actor"] == {"prompt": None, "completion": None}
         # No call was made in vain: nothing of them is unknown.
-        assert told["refinement"]["tokens"]["refiner"] == {"prompt": 0, "completion": 0}
+        assert reported["refinement"]["tokens"]["refiner"] == {"prompt": 0, "completion": 0}
 
 
 def test_a_count_that_an_upstream_leaves_out_is_null_beside_one_that_it_sends(
     running: Running, serving: Running
 ) -> None:
-    for told in usages(running, serving, {"prompt_tokens": 30}):
-        assert [told[f"{kind}_tokens"] for kind in ("prompt", "completion", "total")] == [30, None, None]
+    for reported in usages(running, serving, {"prompt_tokens": 30}):
+        assert [reported[f"{kind}_tokens"] for kind in ("prompt", "completion", "total")] == [30, None, None]
 
 
 def test_a_judgement_of_votes_that_nobody_counts_has_a_usage_of_nulls(running: Running, serving: Running) -> None:

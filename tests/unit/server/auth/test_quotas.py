@@ -34,7 +34,7 @@ def refusal(quotas: Quotas, of: ApiKey) -> ApiError | None:
     return None
 
 
-def test_a_request_that_was_refused_is_let_in_when_it_was_told_to_come_and_not_before() -> None:
+def test_a_refused_request_is_accepted_after_retry_after_and_not_before() -> None:
     clock = Clock()
     quotas = Quotas(clock=clock)
     assert [refusal(quotas, key(per_minute=6)) for _ in range(6)] == [None] * 6
@@ -75,10 +75,10 @@ def test_a_key_gets_its_searches_back_when_they_end_however_they_end() -> None:
 
     def fail() -> None:
         with quotas.search(mine, lambda: 30), quotas.search(mine, lambda: 30):
-            with pytest.raises(ApiError) as told, quotas.search(mine, lambda: 30):
+            with pytest.raises(ApiError) as refused, quotas.search(mine, lambda: 30):
                 raise AssertionError("a third was let in")
             # Two that take 30 s end every 15 s.
-            assert (told.value.status, told.value.retry_after) == (429, 15)
+            assert (refused.value.status, refused.value.retry_after) == (429, 15)
             raise ZeroDivisionError
 
     for _ in range(2):

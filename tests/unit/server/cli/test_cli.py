@@ -42,7 +42,7 @@ def test_help_names_the_commands() -> None:
         assert command in done.stdout
 
 
-def test_version_is_told() -> None:
+def test_version_is_printed() -> None:
     assert spar("--version").stdout.strip() == f"spar {version('spar-server')}"
 
 
@@ -86,7 +86,7 @@ def test_a_mistake_is_one_line_that_names_the_fix(tmp_path: Path, words: tuple[s
         ("bench", "self-play"),
     ],
 )
-def test_what_is_not_installed_is_asked_for_before_anything_is_begun(
+def test_a_missing_extra_is_reported_before_anything_is_written(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -100,7 +100,7 @@ def test_what_is_not_installed_is_asked_for_before_anything_is_begun(
 
 
 @pytest.mark.parametrize(("told", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
-def test_serve_says_when_it_is_ready_and_stops_when_told(tmp_path: Path, told: signal.Signals, code: int) -> None:
+def test_serve_reports_when_it_is_ready_and_stops_on_a_signal(tmp_path: Path, told: signal.Signals, code: int) -> None:
     words = ("serve", "--port", "0", "--actor-url", "http://127.0.0.1:9/v1", "--actor-model", "m")
     process = subprocess.Popen(
         [sys.executable, "-m", "spar_server.cli", *words],
@@ -122,7 +122,7 @@ def test_serve_says_when_it_is_ready_and_stops_when_told(tmp_path: Path, told: s
     assert complaints.count("\n") == 1
 
 
-def test_a_check_ends_with_what_is_wrong_with_the_upstreams() -> None:
+def test_a_check_reports_problems_with_the_upstreams() -> None:
     upstream = FaultyUpstream()
     with upstream.serving():
         words = ("serve", "--check", "--actor-url", upstream.url, "--refiner-url", upstream.url.removesuffix("/v1"))
@@ -143,7 +143,7 @@ def test_serve_refuses_a_port_that_is_taken_before_it_loads_a_model(tmp_path: Pa
     assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
 
 
-def test_serve_says_so_when_another_took_its_port_while_it_loaded_its_models(
+def test_serve_reports_a_port_that_was_taken_while_the_models_loaded(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as other:
@@ -163,7 +163,7 @@ def test_serve_says_so_when_another_took_its_port_while_it_loaded_its_models(
     assert f"spar: cannot listen on 127.0.0.1 port {port}: " in capsys.readouterr().err
 
 
-def test_chat_goes_on_after_a_question_that_is_refused(serving: Serving) -> None:
+def test_chat_continues_after_a_refused_question(serving: Serving) -> None:
     with serving(scripted_pair()) as url:
         done = spar("chat", "--url", url, "--budget", "999", said="Hi\nHi\n\n")
     assert (done.returncode, done.stdout.strip()) == (0, "")

@@ -177,7 +177,7 @@ def test_fields_after_a_chunked_body_count_as_the_head_does(port: int, piece: by
     assert refusal(port, head, *[piece] * 64) == (431, "headers_too_large")
 
 
-def test_a_body_that_is_not_chunked_as_it_says_is_refused(port: int) -> None:
+def test_an_invalid_chunked_body_is_refused(port: int) -> None:
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     assert refusal(port, head + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n") == (400, "invalid_http")
 
@@ -208,7 +208,7 @@ def test_pipelined_requests_are_answered_in_order(port: int) -> None:
         assert read_answer(reader)[0] == 200
 
 
-def test_what_is_over_the_pipelines_limit_is_not_answered(serve: Serve) -> None:
+def test_requests_over_the_pipelines_limit_are_not_answered(serve: Serve) -> None:
     with serve(max_pipelined=3) as port, connect(port) as client:
         client.sendall(HEALTH * 100)
         assert rest(client).count(b"HTTP/1.1 200 OK") == 4
@@ -263,7 +263,7 @@ def test_drops_do_not_keep_a_connection_open(hasty: int, start: bytes, drop: byt
             send(client, (drop,))
 
 
-def test_half_a_head_is_told_that_its_time_is_over(hasty: int) -> None:
+def test_an_incomplete_head_times_out_with_an_error(hasty: int) -> None:
     assert refusal(hasty, b"GET /health HTTP/1.1\r\n") == (408, "request_timeout")
 
 

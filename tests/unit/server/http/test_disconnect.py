@@ -61,22 +61,22 @@ async def test_a_client_that_goes_cancels_the_work_which_is_waited_for() -> None
 
 
 async def test_a_task_that_is_cancelled_by_someone_else_is_cancelled_also_when_the_client_goes_with_it() -> None:
-    gone, begun = asyncio.Event(), asyncio.Event()
+    gone, started = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
-        begun.set()
+        started.set()
         await asyncio.sleep(60)
 
     for both in (False, True):
         task = asyncio.create_task(until_disconnect(receiving(gone=gone), work()))
-        await begun.wait()
+        await started.wait()
         if both:
             gone.set()
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        begun.clear()
+        started.clear()
 
 
 async def test_a_time_out_around_it_stays_a_time_out() -> None:

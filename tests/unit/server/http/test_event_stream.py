@@ -53,9 +53,7 @@ class Slow(ScriptedBackend):
 
 @pytest.mark.parametrize("n", [1, 2])
 @pytest.mark.usefixtures("often")
-def test_a_silent_pass_through_says_something_before_the_first_token_and_between_tokens(
-    serving: Serving, n: int
-) -> None:
+def test_a_silent_pass_through_sends_comments_before_and_between_tokens(serving: Serving, n: int) -> None:
     actor = Slow(always("one two"))
     with serving(replace(scripted_pair(), actor=actor)) as url:
         response = httpx.post(f"{url}/v1/chat/completions", json=CHAT | {"n": n})
@@ -69,7 +67,7 @@ def test_a_silent_pass_through_says_something_before_the_first_token_and_between
 
 
 @pytest.mark.usefixtures("often")
-def test_a_silent_raw_stream_says_something_too(serving: Serving) -> None:
+def test_a_silent_completions_stream_sends_comments_too(serving: Serving) -> None:
     with serving(replace(scripted_pair(), actor=RawScripted(always("x"), latency_s=0.3))) as url:
         response = httpx.post(f"{url}/v1/completions", json={"model": "pair", "prompt": "x", "stream": True})
     assert response.text.startswith(COMMENT)
@@ -82,7 +80,7 @@ def test_a_stream_that_is_not_silent_for_long_has_no_comments(serving: Serving) 
 
 
 @pytest.mark.usefixtures("often")
-def test_what_fails_after_a_comment_is_told_in_the_stream(serving: Serving) -> None:
+def test_an_error_after_a_comment_is_reported_in_the_stream(serving: Serving) -> None:
     with serving(replace(scripted_pair(), actor=Slow(always("x"), breaks=True))) as url:
         response = httpx.post(f"{url}/v1/chat/completions", json=CHAT)
     assert response.status_code == 200
@@ -161,10 +159,10 @@ def test_no_character_of_an_answer_ends_a_line_for_clients_that_split_at_all_of_
 ) -> None:
     text = "one\u2028two\u2029three\x85four\x0b\x0c\x1c\x1d\x1efive 模型 🌊"
     with serving(scripted_pair(always(text), always("Final Judgement: Yes"))) as url:
-        told = httpx.post(url + path, json=asked | {"refine_budget": budget}).content.decode()
-    lines = [line for line in told.splitlines() if line]
+        sent = httpx.post(url + path, json=asked | {"refine_budget": budget}).content.decode()
+    lines = [line for line in sent.splitlines() if line]
     assert all(line.startswith(("data: ", "event: ")) for line in lines)
-    assert "模型" in told
+    assert "模型" in sent
     frames = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
     assert "".join(map(_said, frames)) == text
 

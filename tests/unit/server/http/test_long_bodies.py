@@ -122,7 +122,7 @@ def test_what_models_can_read_is_not_refused(client: httpx.Client) -> None:
         assert client.post(CHAT, json=body).status_code == 200
 
 
-def test_the_place_of_a_fault_is_told_without_a_path_for_every_value() -> None:
+def test_the_location_of_an_error_is_found_without_building_every_path() -> None:
     raw = b'{"odd":{"' + b"k" * 300_000 + b'":[' + b"1," * 2000 + b"NaN]}}"
     tracemalloc.start()
     with pytest.raises(RequestError, match="finite") as refused:
@@ -135,7 +135,7 @@ def test_the_place_of_a_fault_is_told_without_a_path_for_every_value() -> None:
     assert len(refused.value.param) < 1000
 
 
-def test_what_is_judged_is_no_longer_than_may_be(serving: Serving) -> None:
+def test_judged_text_has_a_maximum_length(serving: Serving) -> None:
     settings = Settings(limits={"max_response": 100_000, "max_judged_text": 200_000})  # type: ignore[arg-type]
     ask = [{"role": "user", "content": "x" * 150_000}]
     with serving(scripted_pair(), settings) as url, httpx.Client(base_url=url, timeout=60) as client:

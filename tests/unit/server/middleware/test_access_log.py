@@ -68,7 +68,7 @@ def requests(lines: list[str]) -> list[dict[str, Any]]:
     return [entry for entry in entries if entry["logger"] == "spar_server.access"]
 
 
-def test_what_is_wrong_at_the_start_is_a_line_of_the_log_where_that_is_json(tmp_path: Path) -> None:
+def test_a_startup_warning_is_a_json_log_line_in_json_format(tmp_path: Path) -> None:
     with started(tmp_path, log_format="json", log_level="warning") as server:
         entries = [json.loads(line) for line in server.log()]
     assert entries[0]["level"] == "warning"
@@ -118,7 +118,7 @@ def test_the_lines_of_requests_can_be_switched_off(tmp_path: Path) -> None:
         assert "status=401" not in "\n".join(server.log())
 
 
-def test_what_is_refused_before_it_is_a_request_is_a_line_too(tmp_path: Path) -> None:
+def test_an_invalid_request_is_logged_too(tmp_path: Path) -> None:
     with started(tmp_path, log_format="json") as server:
         host, port = server.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=30) as client:

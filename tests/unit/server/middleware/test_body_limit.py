@@ -18,7 +18,7 @@ ANN, BOB = (ApiKey(name=name, sha256=name[0] * 64) for name in ("aaa", "bbb"))
 
 
 class Work:
-    """An application that reads a body and works on it until it is told to end."""
+    """An application that reads a body and works on it until the test ends it."""
 
     def __init__(self) -> None:
         self.read = 0
@@ -104,7 +104,7 @@ async def test_one_keys_bodies_leave_room_for_anothers() -> None:
         assert work.read == 3
 
 
-async def test_who_waits_for_too_long_is_told_so() -> None:
+async def test_a_request_that_waits_too_long_is_refused() -> None:
     work = Work()
     server = limit(work, together=MIB, max_wait_s=0.01)
     tasks = [request(server, 900_000)]

@@ -98,18 +98,18 @@ def test_without_a_known_key_it_is_a_401(keyed: httpx.Client, authorization: str
     assert response.headers["x-request-id"]
 
 
-def test_a_key_that_is_no_text_is_a_401(keyed: httpx.Client) -> None:
+def test_a_key_that_is_not_text_is_a_401(keyed: httpx.Client) -> None:
     assert ask(keyed, headers={"Authorization": b"Bearer \xff\xfe"}).status_code == 401
 
 
-def test_a_strangers_body_is_not_read(keyed: httpx.Client) -> None:
+def test_an_unauthenticated_body_is_not_read(keyed: httpx.Client) -> None:
     assert keyed.post("/v1/chat/completions", content=b"{").status_code == 401
     assert keyed.get("/v1/models").status_code == 401
     assert keyed.get("/v1/nothing").status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/version", "/metrics", "/docs", "/openapi.json"])
-def test_what_operators_ask_needs_no_key(keyed: httpx.Client, path: str) -> None:
+def test_operators_endpoints_need_no_key(keyed: httpx.Client, path: str) -> None:
     assert keyed.get(path).status_code == 200
 
 
@@ -152,7 +152,7 @@ def test_a_key_sees_and_uses_its_own_models_only(keyed: httpx.Client) -> None:
     assert keyed.get("/v1/models/pair", headers=headers).status_code == 403
 
 
-def test_a_key_over_its_rate_is_told_when_to_come_again(keyed: httpx.Client) -> None:
+def test_a_key_over_its_rate_gets_retry_after(keyed: httpx.Client) -> None:
     assert [ask(keyed, "slow").status_code for _ in range(3)] == [200, 200, 429]
     refused = ask(keyed, "slow")
     assert refused.json()["error"]["code"] == "rate_limit_exceeded"
@@ -162,7 +162,7 @@ def test_a_key_over_its_rate_is_told_when_to_come_again(keyed: httpx.Client) -> 
     assert 'spar_refused_total{code="rate_limit_exceeded",key="slow"} 2.0' in keyed.get("/metrics").text
 
 
-def test_a_key_over_its_searches_at_once_is_told_so_and_others_are_not(serving: Serving) -> None:
+def test_a_key_over_its_concurrent_searches_is_refused_and_others_are_not(serving: Serving) -> None:
     settings = set_up(keys=(key("a", concurrent_searches=1), key("b")))
     pair = slow_refiner()
     assert isinstance(pair.refiner, ScriptedBackend)
@@ -236,7 +236,7 @@ def test_searches_that_fill_the_server_do_not_hold_up_passed_through_requests(se
         assert metric(url, 'spar_queue_requests{kind="search"} 0.0')
 
 
-def test_a_full_queue_is_a_503_before_the_first_byte_and_a_leaver_frees_its_place(serving: Serving) -> None:
+def test_a_full_queue_is_a_503_before_the_first_byte_and_a_disconnect_frees_a_place(serving: Serving) -> None:
     settings = set_up(admission={"search_capacity": 3, "max_queue": 1})
     with serving(slow_refiner(), settings) as url, httpx.Client(base_url=url) as client:
         with left_waiting(url, refine_budget=2):
@@ -269,7 +269,7 @@ def test_the_wait_counts_against_the_deadline(serving: Serving) -> None:
     assert refinement["duration_ms"] < 1600
 
 
-def test_a_request_that_waits_for_longer_than_it_may_is_a_503(serving: Serving) -> None:
+def test_a_request_over_its_maximum_wait_is_a_503(serving: Serving) -> None:
     settings = set_up(admission={"search_capacity": 3, "max_wait_s": 0.2})
     with (
         serving(slow_refiner(), settings) as url,
@@ -292,7 +292,7 @@ async def _leave_after(url: str, seconds: float, **body: Any) -> None:
         await writer.wait_closed()
 
 
-def test_whenever_clients_leave_no_place_is_lost(serving: Serving) -> None:
+def test_disconnecting_clients_lose_no_permits(serving: Serving) -> None:
     settings = set_up(admission={"search_capacity": 9, "pass_through_capacity": 3, "max_queue": 20})
     pair = scripted_pair(latency_s=0.01)
 
@@ -319,14 +319,14 @@ def test_whenever_clients_leave_no_place_is_lost(serving: Serving) -> None:
 # Time
 
 
-def test_a_client_that_says_how_long_it_waits_gets_the_best_answer_before(serving: Serving) -> None:
+def test_a_client_with_a_read_timeout_gets_the_best_answer_in_time(serving: Serving) -> None:
     with serving(slow_refiner()) as url, httpx.Client(base_url=url) as client:
         response = ask(client, refine_budget=2, headers={"x-stainless-read-timeout": "0.3"})
     assert response.json()["usage"]["refinement"]["stop_reason"] == "deadline"
 
 
 @pytest.mark.parametrize("hint", ["", "soon", "nan", "-1", "0", "inf", "1e999"])
-def test_a_hint_that_says_nothing_is_none(serving: Serving, hint: str) -> None:
+def test_an_invalid_read_timeout_is_ignored(serving: Serving, hint: str) -> None:
     with serving(scripted_pair()) as url, httpx.Client(base_url=url) as client:
         response = ask(client, refine_budget=2, headers={"x-stainless-read-timeout": hint})
     assert response.json()["usage"]["refinement"]["stop_reason"] == "refined_accepted"
@@ -335,7 +335,7 @@ def test_a_hint_that_says_nothing_is_none(serving: Serving, hint: str) -> None:
 # Brown-out
 
 
-def test_under_load_budgets_shrink_and_the_answer_says_so_until_the_load_has_gone(serving: Serving) -> None:
+def test_under_load_budgets_shrink_and_answers_are_degraded_until_the_load_is_gone(serving: Serving) -> None:
     brownout = {"enabled": True, "above": 0.5, "below": 0.25, "step_s": 0.05}
     settings = set_up(brownout=brownout, admission={"search_capacity": 9})
     pair = slow_refiner(scripted_pair(actor=always("a plain draft")))

@@ -60,7 +60,7 @@ def test_a_keys_largest_budget_holds(keyed: httpx.Client, path: str) -> None:
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, next(iter(asked)))
 
 
-def test_an_alias_is_there_for_whom_it_can_be_used_by(keyed: httpx.Client) -> None:
+def test_an_alias_exists_for_keys_that_can_use_it(keyed: httpx.Client) -> None:
     for secret, status in (("small", 404), ("plain", 200), ("elsewhere", 403)):
         headers = {"Authorization": f"Bearer {secret}"}
         assert keyed.get("/v1/models/pair@3", headers=headers).status_code == status
