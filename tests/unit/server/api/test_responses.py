@@ -136,7 +136,7 @@ def test_an_answer_cut_off_is_incomplete(client: httpx.Client) -> None:
         ({"background": True}, "background", "not supported"),
         ({"tools": [{"type": "web_search"}]}, "tools", "chat/completions"),
         ({"include": ["reasoning.encrypted_content"]}, "include", "not supported"),
-        ({"truncation": "auto"}, "truncation", "never cut"),
+        ({"truncation": "auto"}, "truncation", "never truncated"),
         ({"messages": []}, "messages", "here it is input"),
         ({"max_tokens": 5}, "max_tokens", "max_output_tokens"),
         ({"n": 2}, "n", "chat/completions"),
