@@ -76,7 +76,7 @@ def small(name: str, lora: object) -> Recipe:
         "max_steps": 2,
         "learning_rate": 1e-2,
         "warmup": 0,
-        "cutoff": 512,
+        "max_length": 512,
         "dtype": "fp32",
         "lora": lora,
         "threads": 1,

@@ -19,7 +19,7 @@ from spar_training.studies.interference.report import sections
 
 pytestmark = pytest.mark.real
 
-JOB = {"learning_rate": 1e-4, "batch_size": 4, "cutoff": 256, "dtype": "fp32"}
+JOB = {"learning_rate": 1e-4, "batch_size": 4, "max_length": 256, "dtype": "fp32"}
 
 
 def experiment(folder: Path, **changes: Any) -> str:

@@ -13,7 +13,7 @@ from spar_training.studies.self_play.command import run
 
 pytestmark = pytest.mark.real
 
-JOB = {"learning_rate": 1e-4, "batch_size": 8, "cutoff": 512, "dtype": "fp32", "max_steps": 1, "threads": 1}
+JOB = {"learning_rate": 1e-4, "batch_size": 8, "max_length": 512, "dtype": "fp32", "max_steps": 1, "threads": 1}
 SHORT = {"max_tokens": 160}
 RECIPE = {
     "name": "small",

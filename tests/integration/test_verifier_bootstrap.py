@@ -26,7 +26,7 @@ JOB = {
     "learning_rate": 1e-3,
     "max_steps": 2,
     "batch_size": 2,
-    "cutoff": 6000,
+    "max_length": 6000,
     "lora": {"r": 4, "alpha": 8},
     "threads": 1,
 }
