@@ -18,7 +18,7 @@ from spar_server.cli.main import app
 from spar_server.models.pair import Pair
 from spar_training.inference.client import open_backend
 from spar_training.pipeline.runner import Policy
-from spar_training.prompt_evolution.pipeline import Evolving
+from spar_training.prompt_evolution.pipeline import EvolvePipeline
 from spar_training.prompt_evolution.settings import EvolveSettings
 from tests.support.data_sets import data_set
 from tests.support.faulty_upstream import FaultyUpstream
@@ -98,10 +98,10 @@ async def test_a_run_whose_upstream_broke_goes_on_where_it_was_and_loses_nothing
     policy = Policy(in_flight=2, tries=1, give_up_after=2)
 
     async def run() -> list[dict[str, Any]]:
-        evolving = Evolving(settings)
-        work = evolving.prepare()
+        pipeline = EvolvePipeline(settings)
+        work = pipeline.prepare()
         async with open_backend("strong", urls=[upstream.url]) as backend:
-            return evolving.finish(work, await evolving.ask(work, backend, policy, lambda progress: None), "strong")
+            return pipeline.finish(work, await pipeline.request(work, backend, policy, lambda progress: None), "strong")
 
     with upstream.serving():
         with pytest.raises(BackendUnavailable, match="run again"):
@@ -147,12 +147,12 @@ async def test_real_seed_prompts_go_through_every_filter(tmp_path: Path) -> None
         drop_leaks=True,
     )
     with FaultyUpstream(say=lambda call: grow(call.messages[0]["content"])).serving() as upstream:
-        evolving = Evolving(settings)
-        work = evolving.prepare()
+        pipeline = EvolvePipeline(settings)
+        work = pipeline.prepare()
         async with open_backend("strong", urls=[upstream.url]) as backend:
-            rows = await evolving.ask(work, backend, Policy(in_flight=16), lambda progress: None)
-    prompts = evolving.finish(work, rows, "strong")
-    removed = Counter((row["stage"], row["reason"]) for row in evolving.funnel.removed)
+            rows = await pipeline.request(work, backend, Policy(in_flight=16), lambda progress: None)
+    prompts = pipeline.finish(work, rows, "strong")
+    removed = Counter((row["stage"], row["reason"]) for row in pipeline.funnel.removed)
     # Nine of its ten guesses at numbers are in one and the same form; six of its questions are in the benchmarks.
     assert removed == {("seeds: diversity", "too similar"): 9, ("seeds: benchmarks", "in a benchmark"): 6}
     assert len(prompts) == 80 - 9 - 6

@@ -192,7 +192,7 @@ def distill(
 ) -> None:
     """Collect the first fine-tuning conversations of a pair from a strong model: answers, judgements, refinements."""
     from spar_core.types import Sampling
-    from spar_training.distill.command import Place, run
+    from spar_training.distill.command import ModelLocation, run
     from spar_training.distill.settings import DistillSettings
 
     settings = DistillSettings(
@@ -206,8 +206,8 @@ def distill(
         judging=Sampling(temperature=0.7, max_tokens=answer_tokens),
         refining=Sampling(temperature=0.7, max_tokens=refine_tokens),
     )
-    drafter = Place(draft_model, draft_url or ()) if draft_model else None
-    teacher = Place(model, url or ())
+    drafter = ModelLocation(draft_model, draft_url or ()) if draft_model else None
+    teacher = ModelLocation(model, url or ())
     run(settings, teacher=teacher, drafter=drafter, key_env=api_key_env, in_flight=in_flight, answer_s=answer_timeout)
 
 

@@ -1,1 +1,1 @@
-"""The first fine-tuning data of a pair, from a strong model: it answers, judges and refines."""
+"""Distillation: the first fine-tuning data of a pair, answered, judged and refined by a strong model."""

@@ -1,4 +1,4 @@
-"""`spar train distill`: run the passes with progress shown, and say what came of them."""
+"""`spar train distill`: run the passes with progress shown, and print the counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from spar_training.distill.pipeline import Distilled, Distilling
+from spar_training.distill.pipeline import Distilled, DistillPipeline
 from spar_training.distill.settings import DistillSettings
 from spar_training.inference.client import open_backend
 from spar_training.pipeline.progress import item_progress
@@ -18,8 +18,8 @@ from spar_training.pipeline.runner import OnProgress, Policy, Progress
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A model: its name at the URLs, or its folder."""
+class ModelLocation:
+    """A model by its name at the URLs, or without URLs by its folder."""
 
     model: str
     urls: Sequence[str] = ()
@@ -28,19 +28,19 @@ class Place:
 def run(
     settings: DistillSettings,
     *,
-    teacher: Place,
-    drafter: Place | None,
+    teacher: ModelLocation,
+    drafter: ModelLocation | None,
     key_env: str,
     in_flight: int,
     answer_s: float | None = None,
 ) -> None:
-    """Distill, and print the counts.
+    """Run the distillation, and print the counts.
 
     Raises:
-        ConfigError: a setting is wrong, or the folder holds other work.
+        ConfigError: a setting is invalid, or the folder holds other work.
         DataError: the prompts cannot be used.
-        BackendUnavailable: a model cannot be reached; what is finished is kept.
-        BackendError: no reply of a pass can be used; that pass is made anew by the next run.
+        BackendUnavailable: a model cannot be reached; finished work is saved.
+        BackendError: no reply of a pass can be used; the next run repeats that pass.
     """
     console = Console(stderr=True)
     done = asyncio.run(_run(settings, teacher, drafter, key_env, in_flight, answer_s, console))
@@ -61,8 +61,8 @@ def run(
 
 async def _run(
     settings: DistillSettings,
-    teacher: Place,
-    drafter: Place | None,
+    teacher: ModelLocation,
+    drafter: ModelLocation | None,
     key_env: str,
     in_flight: int,
     answer_s: float | None,
@@ -78,18 +78,18 @@ async def _run(
             if place
         ]
         backends = [await stack.enter_async_context(one) for one in opening]
-        distilling = Distilling(
+        pipeline = DistillPipeline(
             settings,
             teacher=backends[0],
             drafter=backends[1] if drafter else None,
             policy=Policy(in_flight=in_flight),
             show=show,
         )
-        return await distilling.run()
+        return await pipeline.run()
 
 
 class _Accepted:
-    """The share of this run's judgements that say Yes."""
+    """The share of Yes among this run's judgements."""
 
     def __init__(self) -> None:
         self._yes = self._judged = 0

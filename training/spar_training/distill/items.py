@@ -1,4 +1,4 @@
-"""The items of the passes: a prompt, a draft of an answer to it, a draft with the critique of it."""
+"""The items of the passes: prompts, drafts, and drafts with a critique."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An answer, to be judged."""
+    """An answer to be judged."""
 
     id: str
     prompt: Prompt
@@ -32,8 +32,8 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A draft and a judgement of it."""
+class JudgedItem:
+    """A draft with the critique of its judgement."""
 
     draft: Draft
     critique: str
@@ -44,17 +44,17 @@ class Judged:
 
 
 def load_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a JSONL file: `messages` that end with the user's turn whole, of other shapes the text.
+    """Load prompts from a file: whole conversations from `messages` that end with a user turn, else the prompt's text.
 
     Raises:
-        DataError: the file cannot be read, a row has no prompt or a message that is wrong, or two rows have the same
-            `id`; names file, row and field.
+        DataError: the file cannot be read, a row has no prompt or an invalid message, or two rows have the same `id`;
+            names file, row and field.
     """
     prompts: dict[str, Prompt] = {}
     for place, row in placed_rows(path):
         name = str(row.get("id", f"{path.stem}:{place}"))
         if name in prompts:
-            raise DataError(f"{path}, row {place}: the id {name!r} stands in a row before; give each row its own")
+            raise DataError(f"{path}, row {place}: an earlier row has the id {name!r}; give each row its own")
         try:
             prompts[name] = Prompt(name, _conversation(row))
         except ValueError as error:
@@ -67,5 +67,5 @@ def _conversation(row: Mapping[str, Any]) -> tuple[Message, ...]:
         return read_messages(row["messages"])
     text = prompt_of(row)
     if not text or not text.strip():
-        raise ValueError("no prompt in it; it needs messages that end with the user's turn, or a prompt")
+        raise ValueError("has no prompt; it needs messages that end with a user turn, or a prompt")
     return (Message("user", text),)

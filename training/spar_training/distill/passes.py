@@ -1,6 +1,7 @@
-"""What a strong model is asked for in each pass, and which of its replies are set aside.
+"""The request to the strong model in each pass, and the checks by which its replies are set aside.
 
-The prompts are those of serving (`spar_core.prompts`), so that the pair is trained on the very texts that it will see.
+The prompts are those of serving (`spar_core.prompts`), so that the pair is trained on exactly the texts that it will
+see.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ from spar_core.refiner import extract_refined
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling
 from spar_core.verdict import parse_verdict
-from spar_training.distill.items import Draft, Judged, Prompt
+from spar_training.distill.items import Draft, JudgedItem, Prompt
 from spar_training.pipeline.runner import ItemFailed
 
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A model that is asked; `seed` is the run's."""
+    """A model with the run's seed."""
 
     backend: Backend
     seed: int
 
-    async def says(self, messages: Sequence[Message], sampling: Sampling, *place: str) -> Completion:
-        """Its reply.
+    async def complete(self, messages: Sequence[Message], sampling: Sampling, *seed_path: str) -> Completion:
+        """Request a reply.
 
         Raises:
-            Failing: the reply is empty, or was cut off at `max_tokens`.
+            ItemFailed: the reply is empty, or was cut off at `max_tokens`.
             BackendError: the call failed.
         """
-        completion = await self.backend.complete(messages, replace(sampling, seed=derive_seed(self.seed, *place)))
+        completion = await self.backend.complete(messages, replace(sampling, seed=derive_seed(self.seed, *seed_path)))
         if completion.finish_reason == "length":
             raise ItemFailed(f"cut off at {completion.usage.completion_tokens} tokens")
         if not completion.text.strip():
@@ -42,31 +43,33 @@ class Teacher:
         return completion
 
 
-def answering(teacher: Teacher, sampling: Sampling) -> Callable[[Prompt], Awaitable[dict[str, Any]]]:
-    """Answer a prompt."""
+def answer_work(teacher: Teacher, sampling: Sampling) -> Callable[[Prompt], Awaitable[dict[str, Any]]]:
+    """Build the work that answers a prompt."""
 
     async def answer(prompt: Prompt) -> dict[str, Any]:
-        completion = await teacher.says(prompt.conversation, sampling, prompt.id, "answer")
+        completion = await teacher.complete(prompt.conversation, sampling, prompt.id, "answer")
         return {"text": completion.text, "tokens": completion.usage.completion_tokens}
 
     return answer
 
 
-def drafting(teacher: Teacher, sampling: Sampling) -> Callable[[Draft], Awaitable[dict[str, Any]]]:
-    """Answer a prompt, for the answer to be judged; the drafts of a prompt differ by their seeds."""
+def draft_work(teacher: Teacher, sampling: Sampling) -> Callable[[Draft], Awaitable[dict[str, Any]]]:
+    """Build the work that drafts an answer to be judged; the drafts of a prompt differ by their seeds."""
 
     async def draft(item: Draft) -> dict[str, Any]:
-        completion = await teacher.says(item.prompt.conversation, sampling, item.id, "draft")
+        completion = await teacher.complete(item.prompt.conversation, sampling, item.id, "draft")
         return {"text": completion.text, "tokens": completion.usage.completion_tokens}
 
     return draft
 
 
-def judging(teacher: Teacher, templates: Templates, sampling: Sampling) -> Callable[[Draft], Awaitable[dict[str, Any]]]:
-    """Judge a draft as `Judge` does, once; a judgement without a readable verdict is set aside."""
+def judge_work(
+    teacher: Teacher, templates: Templates, sampling: Sampling
+) -> Callable[[Draft], Awaitable[dict[str, Any]]]:
+    """Build the work that judges a draft once, as `Judge` does; a judgement without a verdict is set aside."""
 
     async def judge(draft: Draft) -> dict[str, Any]:
-        completion = await teacher.says(
+        completion = await teacher.complete(
             templates.judge(draft.prompt.conversation, draft.text), sampling, draft.id, "judge"
         )
         mark = templates.mark(draft.prompt.conversation, draft.text)
@@ -78,17 +81,17 @@ def judging(teacher: Teacher, templates: Templates, sampling: Sampling) -> Calla
     return judge
 
 
-def refining(
+def refine_work(
     teacher: Teacher, templates: Templates, sampling: Sampling
-) -> Callable[[Judged], Awaitable[dict[str, Any]]]:
-    """Refine a draft as `Refiner` does; kept up to its end mark, and only if a changed text can be read from it."""
+) -> Callable[[JudgedItem], Awaitable[dict[str, Any]]]:
+    """Build the work that refines a draft as `Refiner` does; only replies with a changed text are used."""
 
-    async def refine(judged: Judged) -> dict[str, Any]:
+    async def refine(judged: JudgedItem) -> dict[str, Any]:
         draft = judged.draft
-        completion = await teacher.says(
+        completion = await teacher.complete(
             templates.refine(draft.prompt.conversation, draft.text, judged.critique), sampling, draft.id, "refine"
         )
-        # What a model says behind the mark is not to be learnt.
+        # Text after the end marker must not be learned.
         mark = templates.mark(draft.prompt.conversation, draft.text)
         end = end_marker(mark) if end_marker(mark) in completion.text else end_marker()
         reply = completion.text[: completion.text.rfind(end) + len(end)] if end in completion.text else ""

@@ -1,7 +1,7 @@
-"""Answers, drafts, judgements, refinements: four passes, each of which resumes where it was stopped; then the rows.
+"""The pipeline of a distillation: answers, drafts, judgements and refinements in resumable passes, then the rows.
 
-The folder holds what each pass has made (`answers.jsonl`, `drafts.jsonl`, `judgements.jsonl`, `refinements.jsonl`), and
-at the end `sft_actor.jsonl`, `sft_refiner.jsonl`, `set_aside.jsonl` and `card.json`.
+The folder holds the output of each pass (`answers.jsonl`, `drafts.jsonl`, `judgements.jsonl`, `refinements.jsonl`), and
+in the end `sft_actor.jsonl`, `sft_refiner.jsonl`, `set_aside.jsonl` and `card.json`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 from spar_core.backends.base import Backend
 from spar_core.errors import BackendError, DataError
 from spar_core.prompts import load_templates
-from spar_training.distill.items import Draft, Judged, Prompt, load_prompts
-from spar_training.distill.passes import Teacher, answering, drafting, judging, refining
+from spar_training.distill.items import Draft, JudgedItem, Prompt, load_prompts
+from spar_training.distill.passes import Teacher, answer_work, draft_work, judge_work, refine_work
 from spar_training.distill.rows import Provenance, actor_row, judge_row, refiner_row, surplus
 from spar_training.distill.settings import DistillSettings
 from spar_training.pipeline.runner import I, OnProgress, Policy, Work, failed_file, run_items
@@ -31,15 +31,15 @@ Show = Callable[[str], AbstractContextManager[OnProgress]]
 
 @dataclass(frozen=True, slots=True)
 class Distilled:
-    """The rows of both files, and what was set aside, each with `id`, `pass` and `reason`."""
+    """The rows of both files, and the rows set aside, each with `id`, `pass` and `reason`."""
 
     actor: list[Row]
     refiner: list[Row]
     set_aside: list[Row]
 
 
-class Distilling:
-    """One folder's work. `show` opens the progress display of a pass by its name."""
+class DistillPipeline:
+    """The distillation in one folder. `show` opens the progress display of a pass by its name."""
 
     def __init__(
         self, settings: DistillSettings, *, teacher: Backend, drafter: Backend | None, policy: Policy, show: Show
@@ -54,52 +54,54 @@ class Distilling:
         self._show = show
 
     async def run(self) -> Distilled:
-        """Make what is not made yet, and write the rows.
+        """Run the unfinished passes, and write the rows.
 
         Raises:
             ConfigError: the folder holds work with other prompts, models or settings.
-            BackendUnavailable: a model cannot be reached; what is finished is kept.
-            BackendError: no reply of a pass can be used; that pass is made anew by the next run.
+            BackendUnavailable: a model cannot be reached; finished work is saved.
+            BackendError: no reply of a pass can be used; the next run repeats that pass.
         """
-        self._settle()
+        self._check_settings()
         settings = self._settings
-        answers = await self._pass("answers", self._prompts, answering(self._teacher, settings.answering))
+        answers = await self._pass("answers", self._prompts, answer_work(self._teacher, settings.answering))
         drafts = await self._drafts() if self._drafter else _as_drafts(self._prompts, answers)
-        judgements = await self._pass("judgements", drafts, judging(self._teacher, self._templates, settings.judging))
-        judged = [Judged(one, judgements[one.id]["critique"]) for one in drafts if one.id in judgements]
+        judgements = await self._pass(
+            "judgements", drafts, judge_work(self._teacher, self._templates, settings.judging)
+        )
+        judged = [JudgedItem(one, judgements[one.id]["critique"]) for one in drafts if one.id in judgements]
         bad = [one for one in judged if not judgements[one.id]["verdict"]]
-        refined = await self._pass("refinements", bad, refining(self._teacher, self._templates, settings.refining))
+        refined = await self._pass("refinements", bad, refine_work(self._teacher, self._templates, settings.refining))
         return self._write(answers, judged, judgements, refined)
 
     async def _drafts(self) -> list[Draft]:
         assert self._drafter is not None
-        asked = [Draft(f"{p.id}/draft{n}", p, "") for p in self._prompts for n in range(self._settings.drafts)]
-        written = await self._pass("drafts", asked, drafting(self._drafter, self._settings.answering))
-        return [Draft(one.id, one.prompt, written[one.id]["text"]) for one in asked if one.id in written]
+        items = [Draft(f"{p.id}/draft{n}", p, "") for p in self._prompts for n in range(self._settings.drafts)]
+        rows = await self._pass("drafts", items, draft_work(self._drafter, self._settings.answering))
+        return [Draft(one.id, one.prompt, rows[one.id]["text"]) for one in items if one.id in rows]
 
     async def _pass(self, name: str, items: Sequence[I], work: Work[I]) -> dict[str, Row]:
-        with self._show(name) as tell:
-            rows = await run_items(items, work, out=self._file(name), policy=self._policy, on_progress=tell)
-        # The rows are whole without refinements, and of a few all may fail; of many, the upstream is broken.
+        with self._show(name) as on_progress:
+            rows = await run_items(items, work, out=self._file(name), policy=self._policy, on_progress=on_progress)
+        # Refinements are optional, and a few may all fail; if many do, the upstream is broken.
         few = name == "refinements" and len(items) < self._policy.give_up_after
         if items and not rows and not few:
-            raise self._forgotten(name)
+            raise self._discard_pass(name)
         return {row["id"]: row for row in rows}
 
-    def _forgotten(self, name: str) -> BackendError:
-        """What was wrong with a pass of which nothing is left, so that the next run asks again."""
+    def _discard_pass(self, name: str) -> BackendError:
+        """Delete a pass without usable replies, so that the next run repeats it; return the error that says why."""
         file = self._file(name)
         reasons = Counter(row["failed"] for row in read_rows(failed_file(file), needs=("failed",)))
         file.unlink()
         failed_file(file).unlink()
         (reason, count), total = reasons.most_common(1)[0], reasons.total()
         return BackendError(
-            f"none of the {total:,} {name} can be used, {count:,} of them because: {reason}; mend the upstream and run "
+            f"none of the {total:,} {name} can be used, {count:,} of them because: {reason}; fix the upstream and run "
             "again, or give other settings and another --out"
         )
 
     def _write(
-        self, answers: dict[str, Row], judged: Sequence[Judged], judgements: dict[str, Row], refined: dict[str, Row]
+        self, answers: dict[str, Row], judged: Sequence[JudgedItem], judgements: dict[str, Row], refined: dict[str, Row]
     ) -> Distilled:
         settings, templates = self._settings, self._templates
         origin = Provenance(self._teacher.backend.model, self._drafted_by, settings.templates, settings.seed)
@@ -151,14 +153,14 @@ class Distilling:
         settings = self._settings
         return {name: asdict(getattr(settings, name)) for name in ("answering", "judging", "refining")}
 
-    def _settle(self) -> None:
+    def _check_settings(self) -> None:
         if not self._prompts:
-            raise DataError(f"{self._settings.prompts}: there are no prompts in it")
-        said = [f"{p.id} {m.role} {m.text}" for p in self._prompts for m in p.conversation]
+            raise DataError(f"{self._settings.prompts}: has no prompts")
+        messages = [f"{p.id} {m.role} {m.text}" for p in self._prompts for m in p.conversation]
         check_settings(
             self._settings.out / "settings.json",
             {
-                "prompts": hashlib.sha256("\0".join(said).encode()).hexdigest()[:16],
+                "prompts": hashlib.sha256("\0".join(messages).encode()).hexdigest()[:16],
                 "teacher": self._teacher.backend.model,
                 "drafted_by": self._drafted_by,
                 "templates": hashlib.sha256(repr(sorted(self._templates.texts.items())).encode()).hexdigest()[:16],

@@ -1,4 +1,4 @@
-"""Training conversations: a prompt of serving, and the teacher's reply to it."""
+"""Training conversations: a prompt as in serving, and the teacher's reply to it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from spar_core.prompts import Templates
 from spar_core.types import Message, ModelRole
-from spar_training.distill.items import Judged, Prompt
+from spar_training.distill.items import JudgedItem, Prompt
 from spar_training.storage.files import Row
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Which model taught, which wrote the drafts, and the run's seed."""
+    """The model that taught, the model that wrote the drafts, the templates, and the run's seed."""
 
     teacher: str
     drafted_by: str
@@ -28,14 +28,14 @@ def actor_row(prompt: Prompt, answer: str, origin: Provenance) -> Row:
     return {**row, "teacher": origin.teacher, "seed": origin.seed}
 
 
-def judge_row(judged: Judged, verdict: bool, templates: Templates, origin: Provenance) -> Row:
+def judge_row(judged: JudgedItem, verdict: bool, templates: Templates, origin: Provenance) -> Row:
     draft = judged.draft
     asked = templates.judge(draft.prompt.conversation, draft.text)
     row = _row(f"{draft.id}/judge", "judge", draft.prompt, asked, judged.critique)
     return {**row, **_origin(origin), "verdict": "Yes" if verdict else "No"}
 
 
-def refiner_row(judged: Judged, reply: str, templates: Templates, origin: Provenance) -> Row:
+def refiner_row(judged: JudgedItem, reply: str, templates: Templates, origin: Provenance) -> Row:
     draft = judged.draft
     asked = templates.refine(draft.prompt.conversation, draft.text, judged.critique)
     return {**_row(f"{draft.id}/refine", "refiner", draft.prompt, asked, reply), **_origin(origin)}
@@ -55,12 +55,12 @@ def _origin(origin: Provenance) -> dict[str, Any]:
     }
 
 
-def surplus(rows: Sequence[Row], most: float, seed: int) -> set[str]:
-    """The ids to leave out so that the more frequent `verdict` has at most `most` rows for each of the other.
+def surplus(rows: Sequence[Row], max_ratio: float, seed: int) -> set[str]:
+    """Draw the ids to leave out so that there are at most `max_ratio` rows of the more frequent verdict per other row.
 
-    Drawn at random by `seed`. Where one verdict is missing, all of the other are surplus.
+    If one verdict is missing, all rows of the other are surplus.
     """
     by_verdict = {verdict: [row["id"] for row in rows if row["verdict"] == verdict] for verdict in ("Yes", "No")}
     fewer, more = sorted(by_verdict.values(), key=len)
-    left_out = max(0, len(more) - int(most * len(fewer)))
+    left_out = max(0, len(more) - int(max_ratio * len(fewer)))
     return set(random.Random(seed).sample(more, left_out))

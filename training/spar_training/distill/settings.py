@@ -1,4 +1,4 @@
-"""What a distillation is run with."""
+"""The settings of a distillation."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from spar_core.types import Sampling
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillSettings:
-    """The paper's sampling by default.
+    """The settings of a distillation; sampling is the paper's by default.
 
-    `drafts` answers of a drafting model to each prompt are judged; without such a model, the teacher's own answers are.
-    `balance` is the most judgements of the more frequent verdict that are
-    kept for each of the other; None keeps all.
+    `drafts` answers of a drafting model to each prompt are judged, or without such a model the teacher's own answers.
+    `balance` is the maximum number of judgements of the more frequent verdict for each one of the other; None for no
+    limit.
     """
 
     prompts: Path

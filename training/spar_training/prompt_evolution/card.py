@@ -9,17 +9,17 @@ from importlib.metadata import version
 from typing import Any
 
 from spar_training.prompt_evolution.filters.diversity import self_bleu
-from spar_training.prompt_evolution.pipeline import Evolving
+from spar_training.prompt_evolution.pipeline import EvolvePipeline
 from spar_training.prompt_evolution.shingles import words
 from spar_training.reports.page import Table, markdown_table
 from spar_training.storage.files import Row, write_json, write_text
 
 
-def write_card(evolving: Evolving, prompts: Sequence[Row], model: str) -> dict[str, Any]:
+def write_card(pipeline: EvolvePipeline, prompts: Sequence[Row], model: str) -> dict[str, Any]:
     """Write `card.json` and `card.md` into the folder; the former's contents."""
-    settings = evolving.settings
+    settings = pipeline.settings
     texts = [row["messages"][0]["content"] for row in prompts]
-    seeds = [seed.text for seed in evolving.seeds]
+    seeds = [seed.text for seed in pipeline.seeds]
     card = {
         "version": version("spar-server"),
         "model": model,
@@ -32,8 +32,8 @@ def write_card(evolving: Evolving, prompts: Sequence[Row], model: str) -> dict[s
             "sampling": asdict(settings.sampling),
             "filters": asdict(settings.filters),
         },
-        "funnel": [asdict(stage) for stage in evolving.funnel.stages],
-        "leaks": [asdict(leak) for leak in evolving.leaks],
+        "funnel": [asdict(stage) for stage in pipeline.funnel.stages],
+        "leaks": [asdict(leak) for leak in pipeline.leaks],
         "prompts": len(prompts),
         "main_groups": _counts(row["main_group"] for row in prompts),
         "other_groups": _counts(group for row in prompts for group in row["other_groups"]),

@@ -1,4 +1,4 @@
-"""`spar train evolve` and `spar train check-leaks`."""
+"""`spar train evolve` and `spar train check-leaks`: evolve prompts, and check prompts for contamination."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from spar_training.prompt_evolution.contamination import read_benchmarks, refuse
 from spar_training.prompt_evolution.file_formats import placed_rows
 from spar_training.prompt_evolution.filters.quality import Removal
 from spar_training.prompt_evolution.load import read_turns
-from spar_training.prompt_evolution.pipeline import Evolving
-from spar_training.prompt_evolution.request import Evolution, read
+from spar_training.prompt_evolution.pipeline import EvolvePipeline
+from spar_training.prompt_evolution.request import Evolution, parse_row
 from spar_training.prompt_evolution.settings import EvolveSettings
 from spar_training.storage.files import Row, write_json, write_rows
 
@@ -32,21 +32,21 @@ def run(
     in_flight: int,
     answer_s: float | None = None,
 ) -> None:
-    """Grow the prompts, and say what came of it.
+    """Evolve the prompts, and print the outcome.
 
     Raises:
-        ConfigError: a setting is wrong, or the folder holds work with other settings.
+        ConfigError: a setting is invalid, or the folder holds work with other settings.
         DataError: a file cannot be used, or prompts are in a benchmark.
-        BackendUnavailable: the model cannot be reached; what is finished is kept.
-        BackendError: no reply can be used; the next run asks again.
+        BackendUnavailable: the model cannot be reached; finished work is saved.
+        BackendError: no reply can be used; the next run requests them again.
     """
     check_urls(urls)
     console = Console(stderr=True)
-    evolving = Evolving(settings, lambda stage: console.print(str(stage), soft_wrap=True, markup=False))
-    work = evolving.prepare()
-    rows, name = asyncio.run(_ask(evolving, work, model, urls, key_env, in_flight, answer_s, console))
-    prompts = evolving.finish(work, rows, name)
-    write_card(evolving, prompts, name)
+    pipeline = EvolvePipeline(settings, lambda stage: console.print(str(stage), soft_wrap=True, markup=False))
+    work = pipeline.prepare()
+    rows, name = asyncio.run(_ask(pipeline, work, model, urls, key_env, in_flight, answer_s, console))
+    prompts = pipeline.finish(work, rows, name)
+    write_card(pipeline, prompts, name)
     file = settings.out / "prompts.jsonl"
     console.print(
         f"{len(prompts):,} prompts are in {file}, described in card.md beside it.", soft_wrap=True, markup=False
@@ -54,7 +54,7 @@ def run(
 
 
 async def _ask(
-    evolving: Evolving,
+    pipeline: EvolvePipeline,
     work: Sequence[Evolution],
     model: str,
     urls: Sequence[str],
@@ -64,13 +64,13 @@ async def _ask(
     console: Console,
 ) -> tuple[list[Row], str]:
     async with open_backend(model, urls=urls, key_env=key_env, in_flight=in_flight, answer_s=answer_s) as backend:
-        with item_progress("evolve", console=console, live=_Usable()) as tell:
-            rows = await evolving.ask(work, backend, Policy(in_flight=in_flight), tell)
+        with item_progress("evolve", console=console, live=_UsableShare()) as on_progress:
+            rows = await pipeline.request(work, backend, Policy(in_flight=in_flight), on_progress)
         return rows, backend.model
 
 
-class _Usable:
-    """How many of this run's replies hold an instruction."""
+class _UsableShare:
+    """The share of this run's replies that contain an instruction."""
 
     def __init__(self) -> None:
         self._read = self._usable = 0
@@ -78,7 +78,7 @@ class _Usable:
     def __call__(self, progress: Progress) -> str:
         self._read += 1
         if progress.row is not None:
-            self._usable += not isinstance(read(progress.row), Removal)
+            self._usable += not isinstance(parse_row(progress.row), Removal)
         return f"{self._usable / self._read:.0%} usable"
 
 

@@ -1,4 +1,4 @@
-"""The rows of a file of prompts: JSON, JSONL or CSV, packed by gzip or not, as its name says."""
+"""Read the rows of prompt files: JSON, JSONL or CSV, optionally gzipped, by the file's suffix."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from spar_core.errors import DataError
 from spar_training.storage.files import Row, numbered_rows
 
 _FORMS: Final = (".json", ".jsonl", ".csv")
-# Forms in which data sets come, too. What has another name is no data: a README, a licence.
+# Other formats of data sets. Files with any other suffix, such as a README or a licence, are not data.
 _UNREAD: Final = (".parquet", ".arrow", ".tsv", ".xlsx", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z")
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The files in a folder and below it whose rows can be read, by name.
+    """List the readable data files in a folder and its subfolders, by name.
 
     Raises:
-        DataError: there are none, or there is data of another form, which would be passed over; names it.
+        DataError: there are none, or there is data in another format, which would be skipped; names it.
     """
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     read = [file for file in files if _form(file) in _FORMS]
     if unread := [str(file.relative_to(folder)) for file in files if file not in read and _is_data(file)]:
         more = f" and {len(unread) - 5} more" if len(unread) > 5 else ""
         raise DataError(
-            f"{folder}: cannot read {', '.join(unread[:5])}{more}; give them as .json, .jsonl or .csv (.gz after it or "
-            "not), or take them out of the folder"
+            f"{folder}: cannot read {', '.join(unread[:5])}{more}; convert them to .json, .jsonl or .csv (optionally "
+            "with .gz), or remove them from the folder"
         )
     if not read:
-        raise DataError(f"{folder}: no .json, .jsonl or .csv file in it")
+        raise DataError(f"{folder}: has no .json, .jsonl or .csv file")
     return read
 
 
 def placed_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """The objects of a JSONL file, a `.json` file's array or a `.csv` file; each with its place, from 1.
+    """Yield the objects of a `.json` array, a `.csv` file or, with any other suffix, a JSONL file, numbered from 1.
 
-    A CSV file begins with the names of its columns. A name that ends in `.gz` is unpacked first; any other is JSONL.
+    A CSV file starts with its column names. A file ending in `.gz` is unpacked first.
 
     Raises:
-        DataError: the file is missing or is not of that form.
+        DataError: the file is missing or not in its format.
     """
     form = _form(path)
     if path.is_dir():
@@ -76,14 +76,14 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error})") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: not packed by gzip, or not whole ({error}); fetch it again") from error
+        raise DataError(f"{path}: not a complete gzip file ({error}); download it again") from error
 
 
 def _array(path: Path, text: str) -> Iterator[tuple[int, Row]]:
     try:
         rows = json.loads(text)
     except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); one object a line goes into a .jsonl file") from error
+        raise DataError(f"{path}: not JSON ({error}); files with one object per line must end in .jsonl") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{path}: must be an array of objects")
     yield from enumerate(rows, start=1)
@@ -103,9 +103,9 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, Row]]:
 
 def _table(path: Path, text: str) -> Iterator[tuple[int, Row]]:
     try:
-        for place, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), start=1):
+        for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), start=1):
             if None in row:
-                raise DataError(f"{path}, row {place}: has more fields than the first line names columns")
-            yield place, row
+                raise DataError(f"{path}, row {number}: has more fields than the first line has column names")
+            yield number, row
     except csv.Error as error:
         raise DataError(f"{path}: not CSV ({error})") from error

@@ -1,4 +1,4 @@
-"""The way of prompts through filter after filter: how many each took out and why, and which."""
+"""The funnel of filters: how many prompts each stage removed, which ones, and why."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spar_training.storage.files import Row
 
 
 class Candidate(Protocol):
-    """A prompt on its way."""
+    """A prompt in the funnel."""
 
     @property
     def id(self) -> str: ...
@@ -26,7 +26,7 @@ C = TypeVar("C", bound=Candidate)
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """`taken` prompts came in, `kept` went on, and `removed` says how many were taken out for which reason."""
+    """A stage of the funnel: `taken` prompts in, `kept` prompts out, and the number `removed` by reason."""
 
     name: str
     taken: int
@@ -34,25 +34,25 @@ class Stage:
     removed: dict[str, int]
 
     def __str__(self) -> str:
-        why = ", ".join(f"{count:,} {reason}" for reason, count in self.removed.items())
-        return f"{self.name}: {self.kept:,} of {self.taken:,}{f' ({why})' if why else ''}"
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.removed.items())
+        return f"{self.name}: {self.kept:,} of {self.taken:,}{f' ({reasons})' if reasons else ''}"
 
 
 class Funnel:
-    """Collects the stages and every prompt that was removed. `tell` hears of each stage as it is done."""
+    """Collects the stages and every removed prompt. `on_stage` receives each stage when it is done."""
 
-    def __init__(self, tell: Callable[[Stage], None] = lambda stage: None) -> None:
+    def __init__(self, on_stage: Callable[[Stage], None] = lambda stage: None) -> None:
         self.stages: list[Stage] = []
         self.removed: list[Row] = []
-        self._tell = tell
+        self._on_stage = on_stage
 
     def sift(self, name: str, prompts: Sequence[C], removals: Sequence[Removal | None]) -> list[C]:
-        """The prompts without a removal, one for each prompt, in order."""
-        kept: list[C] = []
+        """Return the prompts whose entry in `removals` is None, in order."""
+        remaining: list[C] = []
         reasons: Counter[str] = Counter()
         for prompt, removal in zip(prompts, removals, strict=True):
             if removal is None:
-                kept.append(prompt)
+                remaining.append(prompt)
                 continue
             reasons[removal.reason] += 1
             self.removed.append(
@@ -64,6 +64,6 @@ class Funnel:
                     "text": prompt.text,
                 }
             )
-        self.stages.append(Stage(name, len(prompts), len(kept), dict(reasons.most_common())))
-        self._tell(self.stages[-1])
-        return kept
+        self.stages.append(Stage(name, len(prompts), len(remaining), dict(reasons.most_common())))
+        self._on_stage(self.stages[-1])
+        return remaining

@@ -1,7 +1,7 @@
-"""From seed prompts to training prompts: filter, ask, read, filter again, and keep apart from the benchmarks.
+"""The pipeline from seed prompts to training prompts: filter, evolve, parse, filter again, and exclude benchmarks.
 
-What a model replied is kept as it came (`evolved.jsonl`), so that the filters after it can be run again with other
-settings at no cost. The folder holds `prompts.jsonl`, `filtered.jsonl` and the data card when all is done.
+The model's raw replies are stored (`evolved.jsonl`), so that the later filters can be run again with other settings at
+no cost. In the end the folder holds `prompts.jsonl`, `filtered.jsonl` and the data card.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from spar_training.prompt_evolution.filters.duplicates import duplicates, near_d
 from spar_training.prompt_evolution.filters.quality import Removal, bullets, echo, language, length
 from spar_training.prompt_evolution.funnel import C, Funnel, Stage
 from spar_training.prompt_evolution.load import SeedPrompt, read_prompts
-from spar_training.prompt_evolution.request import Evolution, Evolved, asking, evolutions, load_template, read
+from spar_training.prompt_evolution.request import Evolution, Evolved, evolutions, evolve_work, load_template, parse_row
 from spar_training.prompt_evolution.settings import EvolveSettings
 from spar_training.prompt_evolution.taxonomy import load_taxonomy
 from spar_training.storage.files import Row, read_rows, write_rows
 from spar_training.storage.resume import check_settings
 
 
-class Evolving:
-    """One folder's work, step by step: `prepare`, `ask`, `finish`. `tell` hears of each filter's outcome."""
+class EvolvePipeline:
+    """The evolution in one folder: `prepare`, `request`, then `finish`. `on_stage` receives each filter's outcome."""
 
-    def __init__(self, settings: EvolveSettings, tell: Callable[[Stage], None] = lambda stage: None) -> None:
+    def __init__(self, settings: EvolveSettings, on_stage: Callable[[Stage], None] = lambda stage: None) -> None:
         self.settings = settings
-        self.funnel = Funnel(tell)
+        self.funnel = Funnel(on_stage)
         self.leaks: list[Leak] = []
         self.seeds: list[SeedPrompt] = []
         self._benchmarks: Benchmarks | None = None
@@ -48,9 +48,8 @@ class Evolving:
         """Read and filter the seed prompts.
 
         Raises:
-            DataError: a file cannot be used, one of its prompts is in a benchmark and leaks are not dropped, or no
-                prompt is left.
-            ConfigError: two files have one name.
+            DataError: a file cannot be used, a prompt is in a benchmark and leaks are not dropped, or no prompt is
+            left. ConfigError: two files have the same name.
         """
         settings = self.settings
         self._benchmarks = read_benchmarks(settings.benchmarks)
@@ -70,8 +69,10 @@ class Evolving:
         self.seeds = seeds
         return evolutions(seeds, self._groups, per_seed=settings.per_seed, seed=settings.seed)
 
-    async def ask(self, work: Sequence[Evolution], backend: Backend, policy: Policy, tell: OnProgress) -> list[Row]:
-        """Every evolution's reply, or how its call failed, in order; asks for those only that are not there yet.
+    async def request(
+        self, work: Sequence[Evolution], backend: Backend, policy: Policy, on_progress: OnProgress
+    ) -> list[Row]:
+        """Request the missing replies; return every evolution's reply, or how its call failed, in order.
 
         Raises:
             ConfigError: the folder holds replies to other prompts, from another model or with other settings.
@@ -88,22 +89,22 @@ class Evolving:
                 "template": _digest([self._template, *(group.model_dump_json() for group in self._groups)]),
             },
         )
-        ask = asking(backend, self._template, self.settings.sampling)
-        rows = await run_items(work, ask, out=self.replies, policy=policy, on_progress=tell)
+        evolve = evolve_work(backend, self._template, self.settings.sampling)
+        rows = await run_items(work, evolve, out=self.replies, policy=policy, on_progress=on_progress)
         failed = failed_file(self.replies)
         by_id = {row["id"]: row for row in [*rows, *(read_rows(failed) if failed.exists() else ())]}
         return [by_id[one.id] for one in work]
 
     def finish(self, work: Sequence[Evolution], rows: Sequence[Row], model: str) -> list[Row]:
-        """Read and filter the replies, and write `prompts.jsonl` and `filtered.jsonl`; the rows of the former.
+        """Parse and filter the replies, write `prompts.jsonl` and `filtered.jsonl`, and return the rows of the former.
 
         Raises:
-            DataError: a prompt is in a benchmark and leaks are not dropped. The replies are kept.
-            BackendError: no reply holds an instruction. They are moved to `unusable.jsonl`; the next run asks again.
+            DataError: a prompt is in a benchmark and leaks are not dropped. The replies stay stored. BackendError: no
+            reply contains an instruction. They are moved to `unusable.jsonl` for the next run to repeat.
         """
         evolved = self._read(work, rows)
         if not evolved:
-            raise self._forgotten()
+            raise self._discard_replies()
         evolved = self.funnel.sift("not evolved", evolved, [echo(one.text, _seed_text(one)) for one in evolved])
         evolved = self.funnel.sift("list form", evolved, [bullets(one.text, _seed_text(one)) for one in evolved])
         evolved = self._plain_filters("evolved", evolved)
@@ -114,25 +115,25 @@ class Evolving:
         return prompts
 
     def _read(self, work: Sequence[Evolution], rows: Sequence[Row]) -> list[Evolved]:
-        answers = [read(row) for row in rows]
+        answers = [parse_row(row) for row in rows]
         replies = [Evolved(one, row.get("reply", "")) for one, row in zip(work, rows, strict=True)]
         self.funnel.sift("replies", replies, [one if isinstance(one, Removal) else None for one in answers])
         return [Evolved(one, text) for one, text in zip(work, answers, strict=True) if isinstance(text, str)]
 
-    def _forgotten(self) -> BackendError:
-        """What was wrong with the replies, which are out of the way from here on."""
+    def _discard_replies(self) -> BackendError:
+        """Move the unusable replies away; return the error that says what was wrong with them."""
         aside = self.replies.with_name("unusable.jsonl")
         self.replies.replace(aside)
         failed_file(self.replies).unlink(missing_ok=True)
         stage = self.funnel.stages[-1]
         reason, count = next(iter(stage.removed.items()))
         return BackendError(
-            f"none of the {stage.taken:,} replies holds an instruction, {count:,} of them because: {reason}; they are "
-            f"in {aside}. Mend the upstream and run again, or give other settings and another --out"
+            f"none of the {stage.taken:,} replies contains an instruction, {count:,} of them because: {reason}; they "
+            f"are in {aside}. Fix the upstream and run again, or give other settings and another --out"
         )
 
     def _plain_filters(self, name: str, prompts: Sequence[C]) -> list[C]:
-        """The filters that seeds and evolved prompts go through alike, the cheap ones first."""
+        """Apply the filters that seed prompts and evolved prompts share, the cheap ones first."""
         filters, sift = self.settings.filters, self.funnel.sift
         left = sift(f"{name}: length", prompts, [length(one.text, filters.bounds) for one in prompts])
         left = sift(f"{name}: duplicates", left, duplicates(_texts(left), _ids(left)))

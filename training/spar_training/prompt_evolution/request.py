@@ -1,4 +1,4 @@
-"""One seed prompt to be grown by one choice of constraints: what is asked, and what becomes of the reply."""
+"""The request to evolve a seed prompt by a choice of constraints, and the parsing of the reply."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ _SLOT: Final = re.compile(r"\{\{(\w+)\}\}")
 
 
 def load_template() -> str:
-    """The template that the package ships."""
+    """Load the template that the package ships."""
     return (files("spar_training.prompt_evolution") / "template.txt").read_text(encoding="utf-8").removesuffix("\n")
 
 
 def render(template: str, instruction: str, choice: Choice) -> str:
-    """The template filled in one pass, so that braces in the instruction survive."""
+    """Fill the template in one pass, so that braces in the instruction survive."""
     values = {
         "instruction": instruction,
-        "main": _named(choice.main),
+        "main": _describe(choice.main),
         "examples": "\n".join(f"- {example}" for example in choice.main.examples),
-        "others": "\n".join(f"- {_named(group)}" for group in choice.others),
+        "others": "\n".join(f"- {_describe(group)}" for group in choice.others),
     }
     return _SLOT.sub(lambda slot: values[slot[1]], template)
 
 
-def _named(group: Group) -> str:
+def _describe(group: Group) -> str:
     return f"{group.name}: {group.description}"
 
 
 @dataclass(frozen=True, slots=True)
 class Evolution:
-    """`id` is the seed prompt's with the number of the try; `seed` that of its call."""
+    """An evolution to request. `id` is the seed prompt's with the number of the attempt; `seed` is the call's."""
 
     id: str
     prompt: SeedPrompt
@@ -51,7 +51,7 @@ class Evolution:
 
 @dataclass(frozen=True, slots=True)
 class Evolved:
-    """What the model made of an evolution: `text` is its reply until the instruction is read from it."""
+    """An evolution with its `text`: the model's reply, or the instruction once it is parsed."""
 
     evolution: Evolution
     text: str
@@ -62,7 +62,7 @@ class Evolved:
 
 
 def evolutions(prompts: Sequence[SeedPrompt], groups: Sequence[Group], *, per_seed: int, seed: int) -> list[Evolution]:
-    """The evolutions of the prompts. A prompt's choices and seeds do not depend on the other prompts."""
+    """List the evolutions of the prompts. A prompt's choices and seeds do not depend on other prompts."""
     return [
         Evolution(
             name := f"{prompt.id}/{number}",
@@ -75,23 +75,25 @@ def evolutions(prompts: Sequence[SeedPrompt], groups: Sequence[Group], *, per_se
     ]
 
 
-def asking(backend: Backend, template: str, sampling: Sampling) -> Callable[[Evolution], Awaitable[dict[str, Any]]]:
-    """The work of `run_items`: asks for one evolution, and keeps the reply as it is."""
+def evolve_work(
+    backend: Backend, template: str, sampling: Sampling
+) -> Callable[[Evolution], Awaitable[dict[str, Any]]]:
+    """Build the work of `run_items` that requests an evolution and stores the raw reply."""
 
-    async def ask(evolution: Evolution) -> dict[str, Any]:
-        said = render(template, evolution.prompt.text, evolution.choice)
-        completion = await backend.complete([Message("user", said)], replace(sampling, seed=evolution.seed))
+    async def evolve(evolution: Evolution) -> dict[str, Any]:
+        text = render(template, evolution.prompt.text, evolution.choice)
+        completion = await backend.complete([Message("user", text)], replace(sampling, seed=evolution.seed))
         return {
             "reply": completion.text,
             "finish_reason": completion.finish_reason,
             "completion_tokens": completion.usage.completion_tokens,
         }
 
-    return ask
+    return evolve
 
 
-def read(row: Row) -> str | Removal:
-    """The instruction in a row that `asking` made, or why it has none."""
+def parse_row(row: Row) -> str | Removal:
+    """Return the instruction in a row of `evolve_work`, or the reason why there is none."""
     if "failed" in row:
         return Removal("call failed", row["failed"])
     return instruction_in(row["reply"], row["finish_reason"])

@@ -1,4 +1,4 @@
-"""The groups of constraints by which prompts are grown, and the draw of them."""
+"""The taxonomy of constraints that are added to prompts, and the choice among its groups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Family = Literal["format", "content", "general"]
 
 
 class Group(BaseModel):
-    """One group: what its constraints are about, and a few of them."""
+    """A group of constraints: its description and a few examples."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,20 +34,20 @@ class _File(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The main group and the others, which all differ."""
+    """The main group and the other groups, all different."""
 
     main: Group
     others: tuple[Group, ...]
 
 
 def load_taxonomy() -> tuple[Group, ...]:
-    """The 14 groups that the package ships."""
+    """Load the 14 groups that the package ships."""
     text = (files("spar_training.prompt_evolution") / "taxonomy.yaml").read_text(encoding="utf-8")
     return _File.model_validate(yaml.safe_load(text)).groups
 
 
 def choose(groups: Sequence[Group], seed: int) -> Choice:
-    """Every group is as likely to be the main one; then one to three others, by their weights."""
+    """Draw the main group uniformly, then one to three others by their weights."""
     rng = random.Random(seed)
     left = list(groups)
     main = left.pop(rng.randrange(len(left)))

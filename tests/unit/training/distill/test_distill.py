@@ -17,7 +17,7 @@ from spar_core.judge import Judge
 from spar_core.prompts import load_templates
 from spar_core.refiner import Refiner, extract_refined
 from spar_core.types import Message, Sampling
-from spar_training.distill.pipeline import Distilled, Distilling
+from spar_training.distill.pipeline import Distilled, DistillPipeline
 from spar_training.distill.rows import surplus
 from spar_training.distill.settings import DistillSettings
 from spar_training.pipeline.runner import Policy, Progress
@@ -57,7 +57,7 @@ async def distill(
     backend = ScriptedBackend(teacher, model="strong")
     weak = ScriptedBackend(drafter, model="weak") if drafter else None
     policy = Policy(in_flight=2, tries=1, give_up_after=give_up_after)
-    distilling = Distilling(settings, teacher=backend, drafter=weak, policy=policy, show=silent)
+    distilling = DistillPipeline(settings, teacher=backend, drafter=weak, policy=policy, show=silent)
     return await distilling.run(), backend
 
 
@@ -191,7 +191,7 @@ async def test_a_pass_of_unusable_replies_only_is_an_error_and_made_anew(
         return strong(messages, sampling)
 
     settings = DistillSettings(prompts=prompts_file(tmp_path), out=tmp_path / "out", answering=Sampling(max_tokens=10))
-    with pytest.raises(BackendError, match=f"{message}; mend the upstream and run again"):
+    with pytest.raises(BackendError, match=f"{message}; fix the upstream and run again"):
         await distill(settings, teacher)
     assert not (tmp_path / "out" / "sft_actor.jsonl").exists()
     done, backend = await distill(settings)
@@ -257,15 +257,15 @@ async def test_a_folder_of_other_work_is_not_gone_on_with(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ('{"id": 1, "prompt": "a"}\n{"id": 1, "prompt": "b"}', "row 2: the id '1' stands in a row before"),
+        ('{"id": 1, "prompt": "a"}\n{"id": 1, "prompt": "b"}', "row 2: an earlier row has the id '1'"),
         ('{"messages": [{"role": "assistant", "content": "hi"}]}', r"prompts\.jsonl, row 1: messages: the last one"),
         ('{"messages": [{"role": 5, "content": "hi"}]}', r"row 1: messages\[0\]\.role: must be"),
         ('{"messages": [{"role": "user", "content": {"a": 1}}]}', r"row 1: messages\[0\]\.content: must be text"),
         ('{"messages": [{"role": "user"}]}', r"row 1: messages\[0\]\.content: must be text"),
-        ('{"id": 1, "prompt": " "}', "row 1: no prompt in it"),
-        ('{"prompt": [{"role": "user", "content": [{"type": "image_url"}]}]}', "row 1: no prompt in it"),
-        ('{"id": 1}', "row 1: no prompt in it"),
-        ("", "there are no prompts in it"),
+        ('{"id": 1, "prompt": " "}', "row 1: has no prompt"),
+        ('{"prompt": [{"role": "user", "content": [{"type": "image_url"}]}]}', "row 1: has no prompt"),
+        ('{"id": 1}', "row 1: has no prompt"),
+        ("", "has no prompts"),
     ],
 )
 async def test_prompts_that_cannot_be_used_are_errors(tmp_path: Path, rows: str, message: str) -> None:

@@ -107,15 +107,15 @@ def test_data_that_would_be_passed_over_is_refused_by_name(tmp_path: Path, name:
     (tmp_path / "a.jsonl").write_text(json.dumps({"prompt": ITEM}) + "\n")
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).touch()
-    with pytest.raises(DataError, match=f"cannot read {name}; give them as"):
+    with pytest.raises(DataError, match=f"cannot read {name}; convert them to"):
         read_benchmarks([tmp_path])
 
 
 @pytest.mark.parametrize(
     ("name", "data", "says"),
     [
-        ("a.jsonl.gz", b'{"prompt": "one"}', "not packed by gzip"),
-        ("a.jsonl.gz", gzip.compress(b'{"prompt": "one"}')[:-9], "not packed by gzip, or not whole"),
+        ("a.jsonl.gz", b'{"prompt": "one"}', "not a complete gzip file"),
+        ("a.jsonl.gz", gzip.compress(b'{"prompt": "one"}')[:-9], "not a complete gzip file"),
         ("a.jsonl.gz", gzip.compress(b'\n{"prompt"'), "line 2: not JSON"),
         ("a.csv", b"question,answer\nWhy?,0,1\n", "row 1: has more fields"),
         ("a.csv", b"Why?,yes,no\nHow?,so,not\n", "no prompts found"),

@@ -16,7 +16,7 @@ from spar_core.types import Message, Sampling
 from spar_training.pipeline.runner import Policy
 from spar_training.prompt_evolution.card import write_card
 from spar_training.prompt_evolution.load import SeedPrompt
-from spar_training.prompt_evolution.pipeline import Evolving
+from spar_training.prompt_evolution.pipeline import EvolvePipeline
 from spar_training.prompt_evolution.request import evolutions, load_template, render
 from spar_training.prompt_evolution.settings import EvolveSettings
 from spar_training.prompt_evolution.taxonomy import choose, load_taxonomy
@@ -51,12 +51,12 @@ def obedient(messages: Sequence[Message], sampling: Sampling) -> str:
 
 async def run(
     settings: EvolveSettings, script: Script = obedient, *, policy: Policy = POLICY
-) -> tuple[list[Row], Evolving, ScriptedBackend]:
+) -> tuple[list[Row], EvolvePipeline, ScriptedBackend]:
     backend = ScriptedBackend(script, model="strong")
-    evolving = Evolving(settings)
-    work = evolving.prepare()
-    rows = await evolving.ask(work, backend, policy, lambda progress: None)
-    return evolving.finish(work, rows, "strong"), evolving, backend
+    pipeline = EvolvePipeline(settings)
+    work = pipeline.prepare()
+    rows = await pipeline.request(work, backend, policy, lambda progress: None)
+    return pipeline.finish(work, rows, "strong"), pipeline, backend
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -123,7 +123,7 @@ async def test_rows_tell_where_each_prompt_comes_from(tmp_path: Path) -> None:
 async def test_nothing_is_lost_on_the_way(tmp_path: Path) -> None:
     texts = [*SEEDS, SEEDS[0].upper(), "Hm?", "Erkläre bitte einem Kind, warum das Meer salzig ist und Flüsse nicht."]
     settings = EvolveSettings(seeds=(seeds_file(tmp_path, texts),), out=tmp_path / "out")
-    prompts, evolving, _ = await run(settings)
+    prompts, pipeline, _ = await run(settings)
     removed = {(row["id"], row["reason"]) for row in lines(tmp_path / "out" / "filtered.jsonl")}
     assert removed == {
         ("seeds:6", "duplicate"),
@@ -132,16 +132,16 @@ async def test_nothing_is_lost_on_the_way(tmp_path: Path) -> None:
         ("seeds:5/0", "none"),
     }
     assert [row["id"] for row in prompts] == [f"seeds:{number}/0" for number in (1, 2, 3, 4)]
-    for before, after in zip(evolving.funnel.stages, evolving.funnel.stages[1:], strict=False):
+    for before, after in zip(pipeline.funnel.stages, pipeline.funnel.stages[1:], strict=False):
         assert before.kept == after.taken
-    assert all(stage.taken - stage.kept == sum(stage.removed.values()) for stage in evolving.funnel.stages)
+    assert all(stage.taken - stage.kept == sum(stage.removed.values()) for stage in pipeline.funnel.stages)
 
 
 async def test_a_reply_that_repeats_the_seed_or_lists_its_constraints_is_filtered(tmp_path: Path) -> None:
     replies = iter([SEEDS[0], f"{SEEDS[1]}\n- no commas\n- in capitals", f"{SEEDS[2]} Do it.", f"{SEEDS[3]} Do it."])
     settings = EvolveSettings(seeds=(seeds_file(tmp_path, SEEDS[:4]),), out=tmp_path / "out")
-    _, evolving, _ = await run(settings, lambda m, s: f"<new_instruction>{next(replies)}</new_instruction>")
-    removed = Counter(row["reason"] for row in evolving.funnel.removed)
+    _, pipeline, _ = await run(settings, lambda m, s: f"<new_instruction>{next(replies)}</new_instruction>")
+    removed = Counter(row["reason"] for row in pipeline.funnel.removed)
     assert removed == {"echo": 1, "list of constraints": 1}
 
 
@@ -150,7 +150,7 @@ async def test_a_seed_in_a_benchmark_stops_the_work_before_a_call_and_nothing_is
     bench.write_text(json.dumps({"prompt": SEEDS[1]}) + "\n")
     settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out", benchmarks=(bench,))
     with pytest.raises(DataError, match="seeds:2 is the same as"):
-        Evolving(settings).prepare()
+        EvolvePipeline(settings).prepare()
     assert not (tmp_path / "out").exists()
 
 
@@ -158,9 +158,9 @@ async def test_dropped_leaks_are_counted(tmp_path: Path) -> None:
     bench = tmp_path / "bench.jsonl"
     bench.write_text(json.dumps({"prompt": SEEDS[1]}) + "\n")
     settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out", benchmarks=(bench,), drop_leaks=True)
-    prompts, evolving, _ = await run(settings)
+    prompts, pipeline, _ = await run(settings)
     assert "seeds:2" not in {row["seed_id"] for row in prompts}
-    assert [leak.prompt for leak in evolving.leaks] == ["seeds:2"]
+    assert [leak.prompt for leak in pipeline.leaks] == ["seeds:2"]
 
 
 async def test_a_grown_prompt_in_a_benchmark_stops_the_work_and_the_replies_are_kept(tmp_path: Path) -> None:
@@ -203,14 +203,14 @@ async def test_a_call_that_fails_is_counted_and_kept_with_its_reason(tmp_path: P
         return BackendUnavailable("no luck") if "landlord" in messages[0].text else obedient(messages, sampling)
 
     settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out")
-    _, evolving, _ = await run(settings, failing)
-    failed = [row for row in evolving.funnel.removed if row["reason"] == "call failed"]
+    _, pipeline, _ = await run(settings, failing)
+    failed = [row for row in pipeline.funnel.removed if row["reason"] == "call failed"]
     assert [(row["id"], row["detail"]) for row in failed] == [("seeds:3/0", "BackendUnavailable: no luck")]
 
 
 async def test_replies_that_are_all_unusable_are_an_error_and_asked_for_again(tmp_path: Path) -> None:
     settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out")
-    with pytest.raises(BackendError, match="none of the 5 replies holds an instruction, 4 of them because: empty"):
+    with pytest.raises(BackendError, match="none of the 5 replies contains an instruction, 4 of them because: empty"):
         await run(settings, lambda m, s: "Sure!" if "landlord" in m[0].text else "")
     assert [row["reply"] for row in lines(tmp_path / "out" / "unusable.jsonl")] == ["", "", "Sure!", "", ""]
     assert not (tmp_path / "out" / "prompts.jsonl").exists()
@@ -227,16 +227,16 @@ async def test_a_folder_with_other_settings_is_not_gone_on_with(tmp_path: Path) 
 
 async def test_a_limit_draws_seeds_and_counts_the_others(tmp_path: Path) -> None:
     settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out", limit=2)
-    _, evolving, backend = await run(settings)
+    _, pipeline, backend = await run(settings)
     assert len(backend.calls) == 2
-    assert evolving.funnel.stages[-1].name != "seeds: limit"
-    assert Counter(row["reason"] for row in evolving.funnel.removed)["not drawn"] == 3
+    assert pipeline.funnel.stages[-1].name != "seeds: limit"
+    assert Counter(row["reason"] for row in pipeline.funnel.removed)["not drawn"] == 3
 
 
 async def test_the_card_tells_the_funnel_the_groups_and_the_lengths(tmp_path: Path) -> None:
     settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out")
-    prompts, evolving, _ = await run(settings)
-    card = write_card(evolving, prompts, "strong")
+    prompts, pipeline, _ = await run(settings)
+    card = write_card(pipeline, prompts, "strong")
     assert json.loads((tmp_path / "out" / "card.json").read_text()) == json.loads(json.dumps(card))
     assert card["prompts"] == 4
     assert sum(card["main_groups"].values()) == 4
@@ -252,4 +252,4 @@ async def test_the_card_tells_the_funnel_the_groups_and_the_lengths(tmp_path: Pa
 async def test_no_seed_left_is_an_error(tmp_path: Path) -> None:
     settings = EvolveSettings(seeds=(seeds_file(tmp_path, ["Hm?"]),), out=tmp_path / "out")
     with pytest.raises(DataError, match="no seed prompt is left"):
-        Evolving(settings).prepare()
+        EvolvePipeline(settings).prepare()
