@@ -11,6 +11,9 @@ from spar_core.errors import BackendRejected
 from spar_core.types import Message
 
 _NO_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
+# Characters of a token, at most, in most prompts; and of a piece that is tokenized in one step.
+_ORDINARY_TOKEN: Final = 8
+_PIECE: Final = 4096
 # Between private-use characters, the number of the message whose content belongs there.
 _PLACEHOLDER: Final = re.compile("\ue000(\\d+)\ue001")
 
@@ -40,6 +43,19 @@ def tokenize_with_contents(tokenizer: Any, rendered: str, contents: Sequence[str
     return ids
 
 
+def _with_room(ids: Sequence[int], context: int) -> tuple[int, ...]:
+    """The prompt, if there is room for an answer behind it."""
+    if len(ids) >= context:
+        raise _too_long(context, str(len(ids)))
+    return tuple(ids)
+
+
+def _too_long(context: int, tokens: str) -> BackendRejected:
+    return BackendRejected(
+        f"this model's maximum context length is {context} tokens; the prompt has {tokens}", status=400
+    )
+
+
 class PromptEncoder:
     """A tokenizer's chat template. Control tokens that occur in a message are encoded as plain text.
 
@@ -51,27 +67,54 @@ class PromptEncoder:
         self._engine = engine
         self._controls = control_tokens(tokenizer)
 
-    def encode(self, messages: Sequence[Message], options: Mapping[str, Any] = _NO_OPTIONS) -> tuple[int, ...]:
-        """The prompt up to the start of the assistant's answer; `options` are variables of the template.
+    def encode(
+        self, messages: Sequence[Message], options: Mapping[str, Any] = _NO_OPTIONS, *, context: int
+    ) -> tuple[int, ...]:
+        """The prompt up to the start of the assistant's answer, which has room in `context` tokens.
+
+        `options` are variables of the template.
 
         Raises:
-            BackendRejected: a message has parts other than text, or the template refuses the messages.
+            BackendRejected: a message has parts other than text, the template refuses the messages, or they are too
+                long.
         """
         # Imported here because a gateway that only fronts other servers has neither jinja2 nor tokenizers.
         from jinja2 import TemplateError
 
         turns = [self._turn(message, number) for number, message in enumerate(messages)]
+        self._refuse_far_too_long([turn["content"] for turn in turns], context)
         spelled = any(control in turn["content"] for turn in turns for control in self._controls)
         try:
             ids = self._split(turns, options) if spelled else self._whole(turns, options)
         except (TemplateError, TypeError, ValueError) as error:
             message = f"the chat template refuses the messages: {error}"
             raise BackendRejected(message, status=400, param="messages") from error
-        return tuple(ids)
+        return _with_room(ids, context)
 
-    def encode_text(self, text: str) -> tuple[int, ...]:
-        """A raw prompt; control tokens in it count as such, because its author writes the whole prompt."""
-        return tuple(int(token) for token in self._tokenizer(text)["input_ids"])
+    def encode_text(self, text: str, *, context: int) -> tuple[int, ...]:
+        """A raw prompt; control tokens in it count as such, because its author writes the whole prompt.
+
+        Raises:
+            BackendRejected: it is too long.
+        """
+        self._refuse_far_too_long([text], context)
+        return _with_room([int(token) for token in self._tokenizer(text)["input_ids"]], context)
+
+    def _refuse_far_too_long(self, texts: Sequence[str], context: int) -> None:
+        """Count a long prompt's tokens piece by piece, and only until there are too many.
+
+        Tokenizing megabytes takes seconds, in which the engine's other requests stand still.
+        """
+        if sum(map(len, texts)) <= context * _ORDINARY_TOKEN:
+            return
+        count = 0
+        for text in texts:
+            for start in range(0, len(text), _PIECE):
+                piece = self._tokenizer(text[start : start + _PIECE], add_special_tokens=False)["input_ids"]
+                # Where two pieces meet, one token may have become two.
+                count += len(piece) - 1
+                if count >= context:
+                    raise _too_long(context, f"more than {count}")
 
     def _whole(self, turns: list[dict[str, Any]], options: Mapping[str, Any]) -> list[int]:
         ids = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False, **options)

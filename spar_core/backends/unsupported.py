@@ -8,6 +8,9 @@ from typing import Any, Final
 from spar_core.errors import BackendRejected
 from spar_core.types import Sampling
 
+# The engine looks for each of them after every token, while its other requests stand still.
+_MOST_STOPS: Final = 64
+_MOST_STOP_TEXT: Final = 16_384
 # Values that have no effect, whatever the field.
 _NO_EFFECT: Final[tuple[object, ...]] = (None, False, 0, "", [], {})
 # Values that request what every engine does by default.
@@ -40,6 +43,10 @@ def refuse_unsupported(sampling: Sampling, *, engine: str, honoured: Collection[
     if sampling.max_tokens is not None and sampling.max_tokens < 1:
         raise BackendRejected(
             f"max_tokens is {sampling.max_tokens}; it must be at least 1", status=400, param="max_tokens"
+        )
+    if len(sampling.stop) > _MOST_STOPS or sum(map(len, sampling.stop)) > _MOST_STOP_TEXT:
+        raise BackendRejected(
+            f"stop: at most {_MOST_STOPS} strings of {_MOST_STOP_TEXT} characters together", status=400, param="stop"
         )
     for name, value in sampling.extra.items():
         if name not in honoured and not _harmless(name, value):

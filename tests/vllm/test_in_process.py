@@ -162,7 +162,7 @@ async def test_what_vllm_refuses_is_a_rejection_and_leaves_it_alive(
 
 
 async def test_a_prompt_that_does_not_fit_is_refused(base: VllmBackend) -> None:
-    with pytest.raises(BackendRejected, match="model's context is 512 tokens"):
+    with pytest.raises(BackendRejected, match="maximum context length is 512 tokens"):
         await base.complete((Message("user", "river " * 600),), SAMPLED)
 
 

@@ -176,13 +176,9 @@ class LocalEngine:
         try:
             refuse_unsupported(request.sampling, engine="the embedded engine")
             asked, encoder = request.asked, self._encoder
-            prompt = encoder.encode_text(asked) if isinstance(asked, str) else encoder.encode(asked)
+            encode = encoder.encode_text if isinstance(asked, str) else encoder.encode
+            prompt = encode(asked, context=self.context)
             room = self.context - len(prompt)
-            if room < 1:
-                raise BackendRejected(
-                    f"this model's maximum context length is {self.context} tokens; the prompt has {len(prompt)}",
-                    status=400,
-                )
         except BackendRejected as error:
             self._waiting.pop()
             request.deliver(error)

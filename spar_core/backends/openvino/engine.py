@@ -179,14 +179,9 @@ class OpenVinoEngine:
             generation.options = read_options(request.sampling.extra, vocabulary=self._vocabulary)
             generation.guide = self._guides.make(request.sampling.extra.get("response_format"))
             asked, encoder = request.asked, self._encoder
-            request.prompt = encoder.encode_text(asked) if isinstance(asked, str) else encoder.encode(asked)
+            encode = encoder.encode_text if isinstance(asked, str) else encoder.encode
+            request.prompt = encode(asked, context=self.context)
             room = self.context - len(request.prompt)
-            if room < 1:
-                raise BackendRejected(
-                    f"this model's maximum context length is {self.context} tokens; "
-                    f"the prompt has {len(request.prompt)}",
-                    status=400,
-                )
         except BackendRejected as error:
             self._waiting.pop()
             request.deliver(error)

@@ -17,7 +17,7 @@ from spar_core.backends.chat_template import PromptEncoder
 from spar_core.backends.vllm.errors import translate_errors
 from spar_core.backends.vllm.parameters import ENGINE, sampling_params, template_options
 from spar_core.backends.vllm.process import Guard, start_guarded
-from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
+from spar_core.errors import BackendUnavailable, ConfigError
 from spar_core.types import Message, Sampling
 
 # The rank limits that vLLM can reserve memory for.
@@ -70,12 +70,8 @@ class VllmEngine:
         Raises:
             BackendRejected: a field is not supported or the prompt is too long; the message names it.
         """
-        prompt = self._encoder.encode(messages, template_options(sampling.extra))
+        prompt = self._encoder.encode(messages, template_options(sampling.extra), context=self.context)
         room = self.context - len(prompt)
-        if room < 1:
-            raise BackendRejected(
-                f"the prompt has {len(prompt)} tokens; the model's context is {self.context} tokens", status=400
-            )
         return prompt, sampling_params(sampling, defaults=self._defaults, room=room, streamed=streamed)
 
     async def generate(

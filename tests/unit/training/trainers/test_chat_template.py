@@ -66,7 +66,7 @@ def test_a_prompt_has_the_tokens_it_has_in_serving(name: str, content: str) -> N
     tokenizer = tokenizer_of(name)
     renderer = renderer_of(name, tokenizer)
     turns = [{"role": "user", "content": content}]
-    served = PromptEncoder(tokenizer, engine="test").encode([Message("user", content)])
+    served = PromptEncoder(tokenizer, engine="test").encode([Message("user", content)], context=10_000)
     assert renderer.prompt(turns) == list(served)
     whole = renderer.conversation([*turns, SAID])
     assert whole.ids == [*served, *renderer.answer(turns, SAID["content"])]
@@ -84,7 +84,7 @@ def test_a_refiners_conversation_has_the_tokens_it_has_in_serving(name: str, tem
     turns = load_templates(templates).refine(asked, SAID["content"], "1. brief -> no\nFinal Judgement: No")
     reply = {"role": "assistant", "content": "[[start]]\nIt runs.\n[[end]]"}
     rendered = renderer_of(name, tokenizer).conversation([*(turn.to_openai() for turn in turns), reply])
-    assert rendered.ids[: rendered.last] == list(PromptEncoder(tokenizer, engine="test").encode(turns))
+    assert rendered.ids[: rendered.last] == list(PromptEncoder(tokenizer, engine="test").encode(turns, context=10_000))
     assert [turn.role for turn in turns] == ["user", "assistant", "user"]
 
 
