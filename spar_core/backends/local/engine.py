@@ -176,8 +176,11 @@ class LocalEngine:
         try:
             refuse_unsupported(request.sampling, engine="the embedded engine")
             asked, encoder = request.asked, self._encoder
-            encode = encoder.encode_text if isinstance(asked, str) else encoder.encode
-            prompt = encode(asked, context=self.context)
+            prompt = (
+                encoder.encode_text(asked, context=self.context)
+                if isinstance(asked, str)
+                else encoder.encode(asked, context=self.context)
+            )
             room = self.context - len(prompt)
         except BackendRejected as error:
             self._waiting.pop()

@@ -179,8 +179,11 @@ class OpenVinoEngine:
             generation.options = read_options(request.sampling.extra, vocabulary=self._vocabulary)
             generation.guide = self._guides.make(request.sampling.extra.get("response_format"))
             asked, encoder = request.asked, self._encoder
-            encode = encoder.encode_text if isinstance(asked, str) else encoder.encode
-            request.prompt = encode(asked, context=self.context)
+            request.prompt = (
+                encoder.encode_text(asked, context=self.context)
+                if isinstance(asked, str)
+                else encoder.encode(asked, context=self.context)
+            )
             room = self.context - len(request.prompt)
         except BackendRejected as error:
             self._waiting.pop()
