@@ -10,6 +10,8 @@ from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 _RESAMPLES: Final = 2000
+# The 97.5% quantile of the normal distribution.
+_Z: Final = 1.959964
 # Resamples of more items than this are not cached: they would take too much memory.
 _CACHED_ITEMS: Final = 2000
 
@@ -48,6 +50,20 @@ def interval(values: Sequence[float], *, seed: int = 0) -> Interval:
     For a paired interval, pass the differences of the paired items.
     """
     return statistic_interval(values, lambda drawn: sum(drawn) / len(drawn), seed=seed)
+
+
+def proportion_interval(outcomes: Sequence[bool]) -> Interval:
+    """The share of independent outcomes that are true, with its 95% Wilson interval; NaN for none.
+
+    Unlike a bootstrap interval, it has a width if all outcomes are equal: 10 of 10 is [0.72, 1].
+    """
+    n = len(outcomes)
+    if n == 0:
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    share, z2 = sum(outcomes) / n, _Z * _Z
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z / (1 + z2 / n) * (share * (1 - share) / n + z2 / (4 * n * n)) ** 0.5
+    return Interval(share, max(0.0, middle - half), min(1.0, middle + half), n)
 
 
 def cluster_interval(clusters: Sequence[Sequence[float]], *, seed: int = 0) -> Interval:

@@ -18,6 +18,7 @@ from spar_core.errors import BackendUnavailable, ConfigError
 from spar_core.types import Message, Sampling
 from spar_server.cli.main import app
 from spar_training.bootstrap.verifiers.base import base_folder
+from spar_training.bootstrap.verifiers.measure import judge_figures
 from spar_training.bootstrap.verifiers.recipe import VerifierRecipe, load_verifier_recipe
 from spar_training.bootstrap.verifiers.run import VerifierBootstrap
 from spar_training.storage.files import read_rows, write_json
@@ -197,3 +198,11 @@ def test_a_base_that_is_no_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="neither a model's folder"):
         base_folder(str(tmp_path / "empty"), tmp_path / "out")
+
+
+def test_a_judgement_without_a_verdict_is_right_about_nothing() -> None:
+    abstained = {"good": False, "accepted": False, "value": None, "verdicts": [None, None]}
+    rejected = {"good": False, "accepted": False, "value": 0.0, "verdicts": [False, None]}
+    figures = judge_figures([abstained, rejected])
+    assert figures["judge_on_bad"].mean == 0.5
+    assert figures["verdicts_read"].mean == 0.25

@@ -5,7 +5,13 @@ import random
 
 import pytest
 
-from spar_training.reports.intervals import cluster_interval, interval, statistic_interval, stratified_interval
+from spar_training.reports.intervals import (
+    cluster_interval,
+    interval,
+    proportion_interval,
+    statistic_interval,
+    stratified_interval,
+)
 
 
 def test_an_interval_holds_its_mean_and_narrows_with_more_items() -> None:
@@ -52,3 +58,18 @@ def test_any_statistic_has_an_interval() -> None:
     found = statistic_interval(range(100), lambda drawn: float(max(drawn)))
     assert found.mean == 99
     assert found.low < 99
+
+
+@pytest.mark.parametrize(
+    ("true", "n", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (20, 20, 0.8389, 1.0), (5, 10, 0.2366, 0.7634)],
+)
+def test_a_proportion_has_a_wilson_interval(true: int, n: int, low: float, high: float) -> None:
+    found = proportion_interval([True] * true + [False] * (n - true))
+    assert found.mean == true / n
+    assert (found.low, found.high) == (pytest.approx(low, abs=5e-4), pytest.approx(high, abs=5e-4))
+    assert found.n == n
+
+
+def test_a_proportion_of_nothing_has_no_items() -> None:
+    assert proportion_interval([]).n == 0

@@ -21,7 +21,7 @@ from spar_core.types import Completion, Sampling, Usage
 from spar_training.data.prompts import PromptRecord
 from spar_training.pipeline.progress import item_progress
 from spar_training.pipeline.runner import Policy, run_items
-from spar_training.reports.intervals import Interval, interval
+from spar_training.reports.intervals import Interval, cluster_interval, interval, proportion_interval
 from spar_training.storage.files import Row
 
 _VOTES = 5
@@ -64,8 +64,10 @@ class VerifierEval:
             return {"text": made.text, "cut": made.finish_reason == "length", "passed": _passed(prompt, made.text)}
 
         answered = await self._items(self.prompts, answer, "answers", label)
-        found = {"answers": interval([float(all(row["passed"])) for row in self._every(answered)])}
-        found["constraints"] = interval([float(one) for row in self._every(answered) for one in row["passed"]])
+        found = {"answers": proportion_interval([all(row["passed"]) for row in self._every(answered)])}
+        found["constraints"] = cluster_interval(
+            [[float(one) for one in row["passed"]] for row in self._every(answered)]
+        )
         if refiner is None:
             return found
         texts = {row["id"]: row["text"] for row in answered}
@@ -83,7 +85,7 @@ class VerifierEval:
             rows = {row["id"]: row for row in await self._items(drafted, searched, "searched", label)}
             before = {row["id"]: all(row["passed"]) for row in answered}
             gains = [float(all(rows[p.id]["passed"])) - before[p.id] if p.id in rows else 0.0 for p in self.prompts]
-            found["searched"] = interval([float(p.id in rows and all(rows[p.id]["passed"])) for p in self.prompts])
+            found["searched"] = proportion_interval([p.id in rows and all(rows[p.id]["passed"]) for p in self.prompts])
             found["search_gain"] = interval(gains)
         return found
 
@@ -131,14 +133,16 @@ class VerifierEval:
 
 def judge_figures(rows: Sequence[Row]) -> dict[str, Interval]:
     """Judge accuracy on good and on bad answers, and the success of one refinement on detected bad answers."""
-    good = [float(row["accepted"]) for row in rows if row["good"]]
-    bad = [float(not row["accepted"]) for row in rows if not row["good"]]
-    votes = [verdict for row in rows for verdict in row["verdicts"]]
+    good = [row["accepted"] for row in rows if row["good"]]
+    # A judgement without a verdict is not right about anything.
+    bad = [row["value"] is not None and not row["accepted"] for row in rows if not row["good"]]
     found = {
-        "judge_on_good": interval(good),
-        "judge_on_bad": interval(bad),
-        "verdicts_read": interval([float(verdict is not None) for verdict in votes]),
-        "refined": interval([float(all(row["met"])) for row in rows if "met" in row]),
+        "judge_on_good": proportion_interval(good),
+        "judge_on_bad": proportion_interval(bad),
+        "verdicts_read": cluster_interval(
+            [[float(verdict is not None) for verdict in row["verdicts"]] for row in rows]
+        ),
+        "refined": proportion_interval([all(row["met"]) for row in rows if "met" in row]),
     }
     one, two = found["judge_on_good"], found["judge_on_bad"]
     if one.n and two.n:
