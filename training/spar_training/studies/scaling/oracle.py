@@ -37,27 +37,37 @@ class ChatReader:
     """Parses the chats of known examples, which it finds by their prompts' texts."""
 
     def __init__(self, templates: Templates, examples: Iterable[Example]) -> None:
+        self._templates = templates
         self._examples = {example.prompt.text: example for example in examples}
         (rendered,) = templates.judge((Message("user", _INSTRUCTION),), _RESPONSE)
         self._head, _, rest = rendered.text.partition(_INSTRUCTION)
-        self._middle, _, self._tail = rest.partition(_RESPONSE)
-        self._refine = templates.refine((Message("user", "x"),), "x", "x")[-1].text
+        self._middle, _, tail = rest.partition(_RESPONSE)
+        # A set may put a mark into its last lines, which differs from text to text and is always as long.
+        self._tail = len(tail)
 
     def parse(self, messages: Sequence[Message]) -> ChatRequest | None:
         """Parse a chat; None if it is neither a judgement nor a refinement, or its prompt is unknown."""
         text = messages[0].text
-        if not (text.startswith(self._head) and text.endswith(self._tail)):
+        if not text.startswith(self._head):
             return None
-        body = text[len(self._head) : len(text) - len(self._tail)]
+        body = text[len(self._head) : len(text) - self._tail]
         index = body.find(self._middle)
         # A prompt may itself contain the words between the slots.
         while index >= 0:
-            example = self._examples.get(body[:index])
+            example, response = self._examples.get(body[:index]), body[index + len(self._middle) :]
             if example is not None:
-                refine = len(messages) == 3 and messages[2].text == self._refine
-                return ChatRequest(example, body[index + len(self._middle) :], refine)
+                conversation = (Message("user", example.prompt.text),)
+                if self._templates.judge(conversation, response)[0].text != text:
+                    return None
+                return ChatRequest(example, response, self._is_refinement(conversation, response, messages))
             index = body.find(self._middle, index + 1)
         return None
+
+    def _is_refinement(self, conversation: Sequence[Message], response: str, messages: Sequence[Message]) -> bool:
+        if len(messages) != 3:
+            return False
+        asked = self._templates.refine(conversation, response, messages[1].text)
+        return messages[2].text == asked[-1].text
 
 
 # Counts a text's tokens like the model that the oracle replaces.
