@@ -23,6 +23,7 @@ _SETTINGS: Final = """
 port = 0
 model = "pair"
 log_level = "{log_level}"
+templates = "{templates}"
 [actor]
 url = "{url}"
 model = "actor"
@@ -34,6 +35,15 @@ model = "refiner"
 api_key = "{upstream_key}"
 retries = 0
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How a server is set up."""
+
+    log_level: str = "warning"
+    templates: str = "default"
+    keyed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +93,12 @@ class Server:
         return int(match[1]) / 1024
 
 
-def write_settings(folder: Path, upstream_url: str, *, log_level: str, keyed: bool) -> Path:
+def write_settings(folder: Path, upstream_url: str, setup: Setup) -> Path:
     """The settings file of a server; `single` is a key that may have one search at a time."""
-    text = _SETTINGS.format(url=upstream_url, upstream_key=UPSTREAM_KEY, log_level=log_level)
-    for name, secret in KEYS.items() if keyed else ():
+    text = _SETTINGS.format(
+        url=upstream_url, upstream_key=UPSTREAM_KEY, log_level=setup.log_level, templates=setup.templates
+    )
+    for name, secret in KEYS.items() if setup.keyed else ():
         digest = hashlib.sha256(secret.encode()).hexdigest()
         bound = "concurrent_searches = 1\n" if name == "single" else ""
         text += f'[[keys]]\nname = "{name}"\nsha256 = "{digest}"\n{bound}'
@@ -97,10 +109,12 @@ def write_settings(folder: Path, upstream_url: str, *, log_level: str, keyed: bo
 
 @contextlib.asynccontextmanager
 async def running_server(
-    folder: Path, upstream_url: str, *, log_level: str = "warning", keyed: bool = True
+    folder: Path,
+    upstream_url: str,
+    setup: Setup = Setup(),
 ) -> AsyncIterator[Server]:
     """Serve until the context ends; a poller measures the server's loop all the while."""
-    file, log = write_settings(folder, upstream_url, log_level=log_level, keyed=keyed), folder / "server.log"
+    file, log = write_settings(folder, upstream_url, setup), folder / "server.log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SPAR_")}
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(

@@ -18,7 +18,7 @@ from yarl import URL
 
 from tests.attack.outcome import Outcome
 from tests.attack.poller import processor_seconds
-from tests.attack.server import KEYS, UPSTREAM_KEY, Server, running_server
+from tests.attack.server import KEYS, UPSTREAM_KEY, Server, Setup, running_server
 from tests.attack.upstream import LEAKS
 
 SECRETS: Final = (*KEYS.values(), UPSTREAM_KEY, *LEAKS)
@@ -214,10 +214,13 @@ async def running_upstream() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def target_at(folder: Path, upstream: str) -> AsyncIterator[Target]:
+async def target_at(folder: Path, upstream: str, setup: Setup) -> AsyncIterator[Target]:
     """A fresh server before the upstream, warmed up."""
     connector = aiohttp.TCPConnector(limit=0)
-    async with running_server(folder, f"{upstream}/v1") as server, aiohttp.ClientSession(connector=connector) as client:
+    async with (
+        running_server(folder, f"{upstream}/v1", setup) as server,
+        aiohttp.ClientSession(connector=connector) as client,
+    ):
         target = Target(server, upstream, client)
         await target.warm_up()
         yield target

@@ -9,7 +9,7 @@ from typing import Any, Final
 import aiohttp
 
 from tests.attack.outcome import Outcome, none_of
-from tests.attack.server import running_server
+from tests.attack.server import Setup, running_server
 from tests.attack.target import Target
 
 _OPERATORS: Final[dict[str, Any]] = {
@@ -109,7 +109,7 @@ async def _answers_any_host(upstream: str) -> bool:
     body = {"model": "pair", "messages": [{"role": "user", "content": "Hi"}]}
     with tempfile.TemporaryDirectory() as folder:
         async with (
-            running_server(Path(folder), f"{upstream}/v1", keyed=False) as server,
+            running_server(Path(folder), f"{upstream}/v1", Setup(keyed=False)) as server,
             aiohttp.ClientSession(server.url, headers={"Host": "evil.example"}) as client,
             client.post("/v1/chat/completions", json=body) as response,
         ):
