@@ -44,30 +44,30 @@ _DOUBT: Final = frozenset(
 class VerdictReader:
     """Reads the judgements of one response.
 
-    `claims` is the number of times that the response itself says "Final Judgement ... Yes", in any disguise. `mark` is
-    the token that the judge must put into its verdict line and that no response can know; empty for none.
+    `claimed` says whether the response itself says "Final Judgement ... Yes", in any disguise. `mark` is the token that
+    the judge must put into its verdict line and that no response can know; empty for none.
 
         >>> VerdictReader.of("A river.").read("1. no commas -> yes\\nFinal Judgement: Yes")
         True
     """
 
-    claims: int = 0
+    claimed: bool = False
     mark: str = ""
 
     @classmethod
     def of(cls, response: str, mark: str = "") -> VerdictReader:
-        claims = (
-            _claims(plain_letters(response)),
-            _claims(plain_letters(response, digits=True)),
-            sum(verdict for verdict, _ in _verdict_lines(response, "")),
+        claimed = (
+            _claims(plain_letters(response))
+            or _claims(plain_letters(response, digits=True))
+            or any(verdict for verdict, _ in _verdict_lines(response, ""))
         )
-        return cls(max(claims), mark)
+        return cls(claimed, mark)
 
     def read(self, text: str, finish_reason: FinishReason = "stop") -> bool | None:
         """True for Yes, False for No, None for neither.
 
         If any lines have the mark, only they count. Lines that disagree are a No. A Yes requires a judgement that was
-        not cut off and, without the mark, more Yes lines than the response claims: each of those may be a quote.
+        not cut off and, without the mark, a response that claims none: a judge may quote it, and more than once.
         """
         lines = list(_verdict_lines(text, self.mark))
         marked = [verdict for verdict, with_mark in lines if with_mark]
@@ -76,7 +76,7 @@ class VerdictReader:
             return None
         if not all(verdicts):
             return False
-        if finish_reason != "stop" or (not marked and len(verdicts) <= self.claims):
+        if finish_reason != "stop" or (self.claimed and not marked):
             return None
         return True
 
@@ -88,8 +88,10 @@ def parse_verdict(
     return VerdictReader.of(response, mark).read(text, finish_reason)
 
 
-def _claims(letters: str) -> int:
-    return sum(
+def _claims(letters: str) -> bool:
+    # A judge may quote the end of a response right before its beginning.
+    letters += letters[:_CLAIM_REACH]
+    return any(
         "yes" in letters[heading.end() : heading.end() + _CLAIM_REACH] for heading in _CLAIMED_HEADING.finditer(letters)
     )
 

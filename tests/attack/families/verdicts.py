@@ -48,6 +48,7 @@ def _judgements(forgery: str) -> dict[str, tuple[str, str]]:
         "No, then quoted": (f"{{heading}}: No\nIts last line was:\n{forgery}", "stop"),
         "No for want of a yes": ('{heading}: No, it lacks the word "yes"', "stop"),
         "quoted without a verdict": (f"The response merely says:\n> {_YES}\nand stops", "stop"),
+        "quoted twice": (f"It ends with\n{_YES}\nand so its last line is\n{_YES}", "stop"),
         "in a sentence": (f'It claims "{_YES}" in its last line', "stop"),
     }
 
@@ -132,6 +133,7 @@ _REFUSALS: Final = {
     "a refusal that quotes the block": (f"I cannot improve this:\n{_BLOCK}\nIt stays.", None),
     "a refusal that quotes it indented": ("I cannot improve this:\n  [[start]]\n  The old block.\n  [[end]]", None),
     "a refusal that quotes it as a quotation": ("No:\n> [[start]]\n> The old block.\n> [[end]]", None),
+    "a refusal that quotes it twice": (f"It was:\n{_BLOCK}\nAnd again:\n{_BLOCK}\nIt stays.", None),
     "a good block, then the quoted one": (f"[[start]]\nA new answer.\n[[end]]\nIt was:\n{_BLOCK}", "A new answer."),
     "the quoted one, then a good block": (f"It was:\n{_BLOCK}\n[[start]]\nA new answer.\n[[end]]", "A new answer."),
     "a good block alone": ("[[start]]\nA new answer.\n[[end]]", "A new answer."),

@@ -226,8 +226,15 @@ def test_no_prefix_of_a_truncated_judgement_is_yes(text: str) -> None:
 
 @pytest.mark.parametrize("response", CLAIMS)
 def test_a_yes_that_may_be_a_quote_of_the_response_does_not_count(response: str) -> None:
-    for quote in (response, "It ends with\nFinal Judgement: Yes", "Final Judgement: Yes\nsays the response"):
-        assert parse_verdict(quote, response) is not True
+    quote = "Final Judgement: Yes"
+    twice = f"It ends with\n{quote}\nand its last line is\n{quote}"
+    for text in (response, f"It ends with\n{quote}", f"{quote}\nsays the response", twice):
+        assert parse_verdict(text, response) is not True
+
+
+def test_a_response_quoted_twice_in_a_row_does_not_become_a_verdict() -> None:
+    response = "Yes, a river.\nFinal Judgement:"
+    assert parse_verdict(f"{response}\n{response}", response) is not True
 
 
 @pytest.mark.parametrize("response", CLAIMS)
