@@ -64,7 +64,7 @@ def test_version_is_printed() -> None:
         (("chat", "--url", "http://127.0.0.1:9", "--once", "hi"), "start one with `spar serve`"),
         (("chat", "--url", "127.0.0.1:8000", "--once", "hi"), "--url 127.0.0.1:8000: must be an address such as"),
         (("chat", "--url", "http://127.0.0.1:99999", "--once", "hi"), "must be an address such as"),
-        (("train", "bootstrap", "--recipe", "nonesuch"), "nonesuch: no such recipe"),
+        (("train", "bootstrap", "--recipe", "nonesuch"), "nonesuch: neither a shipped"),
         (("eval", "world", "--split", "test"), "held_out"),
     ],
 )
