@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -33,16 +33,16 @@ def test_no_request_is_lost_when_one_of_two_replicas_is_killed(folder: Path, fle
     )  # fmt: skip
     over = threading.Event()
     with spar_serve(folder, *flags) as gateway, ThreadPoolExecutor(12) as threads:
+        said: list[int] = []
 
-        def ask_on(first: int) -> list[int]:
-            """Tokens of one answer after another, until it is over."""
-            said: list[int] = []
-            while not over.is_set():
+        def ask_on(first: int) -> None:
+            """Note the tokens of one answer after another, until it is over."""
+            for number in count(first):
                 # Each in a conversation of its own: those of one conversation stay at one replica.
-                messages = conversation(first + len(said))
-                answer = ask(gateway.url, messages=messages, max_tokens=120, ignore_eos=True)
+                answer = ask(gateway.url, messages=conversation(number), max_tokens=120, ignore_eos=True)
                 said.append(int(answer["usage"]["completion_tokens"]))
-            return said
+                if over.is_set():
+                    return
 
         load = [threads.submit(ask_on, 1000 * number) for number in range(12)]
         try:
@@ -50,11 +50,11 @@ def test_no_request_is_lost_when_one_of_two_replicas_is_killed(folder: Path, fle
             until(lambda: metric(fleet.replica.url, "vllm:num_requests_running") > 0, 120)
             fleet.replica.kill()
             until(lambda: moved(gateway) > 0, 60)
-            time.sleep(3)
+            until(lambda: len(said) > 12, 120)
         finally:
             over.set()
-        said = [tokens for asking in load for tokens in asking.result()]
-        assert len(said) > 12
+        for asking in load:
+            asking.result()
         assert set(said) == {120}
 
         check_search(ask(gateway.url, refine_budget=3, max_tokens=100), budget=3)
