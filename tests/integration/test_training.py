@@ -116,7 +116,7 @@ def test_a_training_ends_with_its_launcher(data: Path, tmp_path: Path) -> None:
         assert starter.stdout is not None
         starter.stdout.readline()
         trainer = trainer_of(job)
-        with pytest.raises(DataError, match="another process works in it"):
+        with pytest.raises(DataError, match="another process is using it"):
             run(job)
         starter.kill()
     for _ in range(200):

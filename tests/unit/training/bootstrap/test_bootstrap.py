@@ -203,7 +203,7 @@ def test_a_run_begun_with_another_recipe_is_not_gone_on_with(
 
 
 def test_two_processes_do_not_train_in_one_folder(run: Bootstrap) -> None:
-    with folder_lock(run.folder), pytest.raises(DataError, match="another process works in it"):
+    with folder_lock(run.folder), pytest.raises(DataError, match="another process is using it"):
         run.run(lambda *_: None)
 
 
