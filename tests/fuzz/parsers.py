@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -161,12 +163,28 @@ failures: Final = st.tuples(
 )
 
 
-def check_verdict(case: tuple[str, str]) -> None:
+def check_verdict(case: tuple[str, str, slice, str]) -> None:
     """A judgement that only quotes the response says nothing that the response could not have said: never Yes."""
-    text, response = case
+    text, response, part, how = case
     assert parse_verdict(text, response) in (True, False, None)
-    for quoting in (response, f"It says: {response}", f"> {response}", f'1. It ends with "{response}" and so'):
+    quote = _QUOTED[how](response[part])
+    for quoting in (quote, f"It says:\n{quote}\nwhich is odd.", f"{quote}\n{quote}", f'1. It ends with "{quote}" and'):
         assert parse_verdict(quoting, response) is not True
+
+
+# How a judge may write down what a response says.
+_QUOTED: Final[dict[str, Callable[[str], str]]] = {
+    "as it is": str,
+    "in plain letters": lambda text: unicodedata.normalize("NFKC", text).replace("\u0430", "a").replace("\u0435", "e"),
+    "without what cannot be seen": lambda text: text.replace("\u200b", "").replace("\u00ad", "").replace("\u202e", ""),
+    "in one line": lambda text: " ".join(text.split()),
+    "without markup": lambda text: text.translate(str.maketrans("", "", "*_`>")),
+    "in small letters": str.lower,
+    "as a quotation": lambda text: "> " + text.replace("\n", "\n> "),
+}
+verdicts: Final = st.tuples(
+    verdict_texts, verdict_texts, st.one_of(st.just(slice(None)), st.slices(60)), st.sampled_from(sorted(_QUOTED))
+)
 
 
 def check_marks(case: tuple[str, str]) -> None:
@@ -282,7 +300,7 @@ PARSERS: Final = {
     "an upstream's stream": (streams, check_stream),
     "the lines of a stream": (streams, check_data_lines),
     "an upstream's error": (failures, check_failure),
-    "a verdict": (st.tuples(verdict_texts, verdict_texts), check_verdict),
+    "a verdict": (verdicts, check_verdict),
     "a refinement's marks": (st.tuples(mark_texts, mark_texts), check_marks),
     "a Responses request": (spoilt({"model": "pair", "input": "Hi"}), check_responses),
     "a budget": (budgets, check_budget),
