@@ -25,7 +25,7 @@ _SOUND: Final[dict[str, dict[str, Any]]] = {
     "/v1/embeddings": {"model": "pair", "input": "Hi"},
 }
 _headers: Final = st.dictionaries(
-    st.sampled_from((b"x-refine-budget", b"x-request-id", b"x-stainless-read-timeout", b"authorization", b"host")),
+    st.sampled_from((b"x-refine-budget", b"x-request-id", b"x-stainless-timeout", b"authorization", b"host")),
     st.one_of(
         pieces_of("0", "3", "-", "e", ".", "Bearer ", "nan").map(lambda text: text.encode()), st.binary(max_size=8)
     ),

@@ -17,7 +17,7 @@ from spar_core.backends.openai.parsing import usage_of
 from spar_core.errors import BackendRejected, BackendTimeout, RequestError
 from spar_core.types import Usage
 from spar_server.admission.call_limits import CallLimits
-from spar_server.admission.deadlines import READ_TIMEOUT_HEADER, answer_within
+from spar_server.admission.deadlines import answer_within, timeout_hint
 from spar_server.api.chat import DONE
 from spar_server.api.openapi import EMBEDDED, TEXT
 from spar_server.api.request_fields import RAW_FIELDS, check_fields
@@ -25,7 +25,6 @@ from spar_server.auth.access import allow_model, key_of
 from spar_server.errors import ApiError
 from spar_server.http.disconnect import until_disconnect
 from spar_server.http.event_stream import EventStream
-from spar_server.http.headers import header_of
 from spar_server.http.json_route import JsonRoute
 from spar_server.http.streams import read_ahead
 from spar_server.metrics.metrics import Metrics
@@ -113,7 +112,7 @@ async def _respond(path: str, actor: PassThrough, body: RawRequest, request: Req
 
 async def _answer(path: str, actor: PassThrough, body: RawRequest, request: Request, cost: int) -> Mapping[str, Any]:
     gate, metrics, deadline_s = _shared(request)
-    deadline_s = min(deadline_s, answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)))
+    deadline_s = min(deadline_s, answer_within(timeout_hint(request.scope)))
     async with gate.admit_calls(request, deadline_s, cost=cost) as allowance:
         with metrics.request(path.removeprefix("/")) as meter:
             bind_calls(deadline=time.monotonic() + allowance.deadline_s)

@@ -11,12 +11,11 @@ from starlette.requests import Request
 
 from spar_core.errors import BackendTimeout
 from spar_server.admission.brownout import Brownout
-from spar_server.admission.deadlines import READ_TIMEOUT_HEADER, first_byte_within
+from spar_server.admission.deadlines import first_byte_within, timeout_hint
 from spar_server.admission.draining import Draining, stopping_error
 from spar_server.admission.lane import Lane, Permit
 from spar_server.auth.access import key_of
 from spar_server.auth.quotas import Quotas
-from spar_server.http.headers import header_of
 from spar_server.metrics.load import LoadMetrics
 from spar_server.serving.long_work import LongWork
 from spar_server.serving.plan import Allowance, Plan
@@ -65,7 +64,7 @@ class Gate:
         with self.quotas.search(key, lambda: lane.expected_hold_s) if several else nullcontext():
             permit = lane.try_acquire(key.name, cost, weight=key.weight)
             if permit is None:
-                hint = header_of(request.scope, READ_TIMEOUT_HEADER)
+                hint = timeout_hint(request.scope)
                 permit = await self._wait(lane, key, cost, min(deadline_s, first_byte_within(hint), self.max_wait_s))
             self.metrics.admitted(key.name, "search" if search else "pass_through", permit.waited_s)
             try:

@@ -20,7 +20,7 @@ from spar_core.off_loop import SHORT
 from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, OfChoice, Refined
 from spar_core.types import Completion, Delta, FinishReason, Usage
 from spar_server.admission.call_limits import CallLimits
-from spar_server.admission.deadlines import READ_TIMEOUT_HEADER, answer_within
+from spar_server.admission.deadlines import answer_within, timeout_hint
 from spar_server.api.request_fields import CHAT_FIELDS, check_fields
 from spar_server.auth.access import allow_model, key_of
 from spar_server.auth.keyring import defaults_for
@@ -306,7 +306,7 @@ async def plan_request(
         header_of(request.scope, BUDGET_HEADER),
         pair=pair,
         defaults=defaults_of(request),
-        within_s=math.inf if chat.stream else answer_within(header_of(request.scope, READ_TIMEOUT_HEADER)),
+        within_s=math.inf if chat.stream else answer_within(timeout_hint(request.scope)),
     )
     plan = await request.off_loop(build, short=_max_inline_size(chat))
     if initial is not None or judged is not None:

@@ -319,9 +319,11 @@ def test_disconnecting_clients_lose_no_permits(serving: Serving) -> None:
 # Time
 
 
-def test_a_client_with_a_read_timeout_gets_the_best_answer_in_time(serving: Serving) -> None:
+@pytest.mark.parametrize("headers", [{"x-stainless-read-timeout": "0.3"}, {"X-Stainless-Timeout": "1"}])
+def test_a_client_with_a_timeout_gets_the_best_answer_in_time(serving: Serving, headers: dict[str, str]) -> None:
+    """Clients for Python send the first, those for Node.js the second, in whole seconds."""
     with serving(slow_refiner()) as url, httpx.Client(base_url=url) as client:
-        response = ask(client, refine_budget=2, headers={"x-stainless-read-timeout": "0.3"})
+        response = ask(client, refine_budget=2, headers=headers)
     assert response.json()["usage"]["refinement"]["stop_reason"] == "deadline"
 
 
