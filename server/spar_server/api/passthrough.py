@@ -187,13 +187,13 @@ def _refused(error: BackendRejected, path: str) -> Exception:
 
 
 def _counted(answer: Mapping[str, Any], usage: Usage) -> Mapping[str, Any]:
-    """The response with its usage, if it has one, normalized."""
-    if not answer.get("usage"):
+    """The response with its usage, if it has one, normalized; unknown counts remain null."""
+    if not (usage_body := answer.get("usage")):
         return answer
+    known = all(usage_body.get(name, 0) is not None for name in ("prompt_tokens", "completion_tokens"))
     counts = {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
+        "prompt_tokens": usage.prompt_tokens if usage_body.get("prompt_tokens") is not None else None,
+        "completion_tokens": usage.completion_tokens if usage_body.get("completion_tokens") is not None else None,
+        "total_tokens": usage.total_tokens if known else None,
     }
-    usage_body = answer["usage"]
     return {**answer, "usage": {**usage_body, **{name: count for name, count in counts.items() if name in usage_body}}}
