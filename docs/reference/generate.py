@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from spar_server.app import create_app
 from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import build_pair
-from spar_server.settings import Settings, Upstream
+from spar_server.settings import ActorUpstream, Settings
 from spar_training.runs.recipe import Recipe
 from spar_training.trainers.job import Job
 
@@ -111,7 +111,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
 
 
 def _app() -> Any:
-    settings = Settings(actor=Upstream(url=("http://127.0.0.1:1/v1",), model="actor"))
+    settings = Settings(actor=ActorUpstream(url=("http://127.0.0.1:1/v1",), model="actor"))
     return create_app(settings, build_pair(settings), Metrics())
 
 

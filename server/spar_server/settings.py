@@ -199,7 +199,6 @@ class Upstream(BaseModel):
     api_key: SecretStr | None = None
     max_concurrency: int = Field(default=256, ge=1)
     retries: int = Field(default=2, ge=0, le=10)
-    reasons: bool = Field(default=False, description="the actor is a reasoning model: forward reasoning_effort to it")
     timeouts: UpstreamTimeouts = UpstreamTimeouts()
 
     @field_validator("url", mode="before")
@@ -213,6 +212,12 @@ class Upstream(BaseModel):
         if len({url.rstrip("/") for url in value}) < len(value):
             raise ValueError("lists a server twice; list each once")
         return value
+
+
+class ActorUpstream(Upstream):
+    """An actor that other servers run. Only actors receive the client's `reasoning_effort`."""
+
+    reasons: bool = Field(default=False, description="the actor is a reasoning model: forward reasoning_effort to it")
 
 
 class VllmModel(BaseModel):
@@ -249,6 +254,10 @@ def _kind(value: Any) -> str:
 
 ServedModel = Annotated[
     Annotated[Upstream, Tag("url")] | Annotated[VllmModel, Tag("vllm")] | Annotated[PluginModel, Tag("backend")],
+    Discriminator(_kind),
+]
+ServedActor = Annotated[
+    Annotated[ActorUpstream, Tag("url")] | Annotated[VllmModel, Tag("vllm")] | Annotated[PluginModel, Tag("backend")],
     Discriminator(_kind),
 ]
 
@@ -304,7 +313,7 @@ class Settings(BaseSettings):
         ge=1,
         description="maximum memory in MiB for the KV cache of models in this process, allocated as needed",
     )
-    actor: ServedModel | None = None
+    actor: ServedActor | None = None
     refiner: ServedModel | None = None
     vllm: dict[str, Any] = Field(default={}, description="vLLM engine arguments for models in this process")
     templates: str | None = None
@@ -338,7 +347,7 @@ class Settings(BaseSettings):
     @property
     def forwards_effort(self) -> bool:
         """Whether `reasoning_effort` goes to the actor: it reasons, or the effort does not set the budget."""
-        return not self.refine.effort_budgets or (isinstance(self.actor, Upstream) and self.actor.reasons)
+        return not self.refine.effort_budgets or (isinstance(self.actor, ActorUpstream) and self.actor.reasons)
 
     @field_validator("allowed_hosts")
     @classmethod
@@ -418,9 +427,9 @@ def _explain(item: Any) -> str:
     # The part after the role is the discriminator's tag, not a key that the user wrote.
     loc = (item["loc"][0], *item["loc"][2:]) if of_role else item["loc"]
     key = ".".join(map(str, loc))
-    if item["type"] == "extra_forbidden" and of_role and item["loc"][1] == "vllm" and loc[-1] in Upstream.model_fields:
-        return f"{key}: not allowed with {loc[0]}.vllm; set only one of them"
     if item["type"] == "extra_forbidden":
+        if of_role and item["loc"][1] == "vllm" and loc[-1] in ActorUpstream.model_fields:
+            return f"{key}: not allowed with {loc[0]}.vllm; set only one of them"
         return f"{key}: there is no such setting; remove it, or see `spar serve --help` and docs/serving.md"
     if item["type"] == "missing":
         flag = f"give --{key.replace('.', '-')}, or " if of_role else ""

@@ -19,7 +19,7 @@ from spar_core.prompts import Templates, load_templates
 from spar_core.types import Sampling
 from spar_server.models.in_process import open_roles
 from spar_server.models.vllm import VllmModels
-from spar_server.settings import PluginModel, ServedModel, Settings, Upstream, VllmModel
+from spar_server.settings import PluginModel, ServedActor, ServedModel, Settings, Upstream, VllmModel
 
 _NO_MODEL_HERE: Final = (
     "vllm: engine arguments are set, and no model that vLLM runs here; set --actor-vllm, or remove them"
@@ -71,7 +71,7 @@ def build_pair(settings: Settings, observer_of: Callable[[str], PoolObserver] = 
     return _described(settings, settings.actor, observer_of) if settings.actor else _embedded(settings)
 
 
-def _described(settings: Settings, actor: ServedModel, observer_of: Callable[[str], PoolObserver]) -> Pair:
+def _described(settings: Settings, actor: ServedActor, observer_of: Callable[[str], PoolObserver]) -> Pair:
     # Before any model is loaded.
     templates = load_templates(settings.templates or "default", key=token_bytes(32))
     here = [model for model in (actor, settings.refiner) if isinstance(model, VllmModel)]

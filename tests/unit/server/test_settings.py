@@ -60,6 +60,7 @@ def test_nested_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPat
         ('[actor]\nvllm = ""', "actor.vllm: .*at least 1 character"),
         ('[actor]\nvllm = "m"\nurl = "http://x/v1"', "actor.url: not allowed with actor.vllm"),
         ('[actor]\nvllm = "m"\nlora = "x"', "actor.lora: there is no such setting"),
+        ('[refiner]\nurl = "http://x/v1"\nmodel = "m"\nreasons = true', "refiner.reasons: there is no such setting"),
         ("port = ", "my.toml: not valid TOML"),
         ('device = "gpu"', "device: .*cuda"),
         ("[refine]\nrefine_budget = 65", "refine: .*refine_budget is 65, over max_refine_budget, which is 64; lower"),
