@@ -143,9 +143,10 @@ class RefineOptions(BaseModel):
         default_factory=list, max_length=32, description="constraints verified before any vote"
     )
     progress: Flag = Field(default=True, description="stream the search's progress as reasoning")
+    events: Flag = Field(default=False, description="stream each step of the search as data in `spar.event`")
     trace: Literal["none", "summary", "full"] = Field(default="none", description="include the search tree in `spar`")
 
-    @field_validator("checks", "progress", "trace", mode="before")
+    @field_validator("checks", "progress", "events", "trace", mode="before")
     @classmethod
     def _use_default(cls, value: Any, info: ValidationInfo) -> Any:
         assert info.field_name is not None

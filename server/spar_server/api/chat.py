@@ -5,7 +5,7 @@ Other endpoints use `Envelope`, `usage_of` and `spar_of` too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring as _quoted
 from secrets import token_hex
@@ -16,9 +16,11 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from spar_core.judge import Judgement
+from spar_core.search.events import Event
 from spar_core.trace import write_trace
 from spar_core.types import Cancelled, Completion, Delta, Usage
 from spar_server.api.openapi import BUDGET_PARAMETER, CHAT
+from spar_server.api.search_events import VERDICTS, event_data, tokens
 from spar_server.errors import ApiError
 from spar_server.http.json_route import JsonRequest, JsonRoute
 from spar_server.schemas import ChatRequest
@@ -27,7 +29,6 @@ from spar_server.serving.runner import frame, plan_request, respond, stream_resp
 
 _NONE: Final = Usage()
 _NONE_CANCELLED: Final = Cancelled()
-_VERDICTS: Final[Mapping[bool | None, str | None]] = {True: "yes", False: "no", None: None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,10 @@ class Envelope:
 
     def usage_chunk(self, outcome: Outcome) -> dict[str, Any]:
         return {**self._head(), "choices": [], "usage": usage_of(outcome)}
+
+    def event_chunk(self, event: Event) -> dict[str, Any]:
+        """A step of the search; without choices, so that clients that do not know it skip it."""
+        return {**self._head(), "choices": [], "spar": {"event": event_data(event)}}
 
     def spar(self, outcome: Outcome) -> dict[str, Any]:
         return spar_of(outcome, self.id.removeprefix("chatcmpl-"))
@@ -117,7 +122,7 @@ def usage_of(outcome: Outcome) -> dict[str, Any]:
             "stop_reasons": list(answers.stop_reasons),
             "degraded": outcome.degraded,
             "calls": {role: answers.calls.get(role, 0) for role in ("actor", "refiner", "judge")},
-            "tokens": {role: _tokens(answers.usage.get(role, _NONE)) for role in ("actor", "refiner", "judge")},
+            "tokens": {role: tokens(answers.usage.get(role, _NONE)) for role in ("actor", "refiner", "judge")},
             "cancelled_calls": cancelled.calls,
             "cancelled_tokens_at_most": cancelled.tokens_at_most,
             "duration_ms": round(answers.duration_s * 1000, 1),
@@ -137,13 +142,6 @@ def _counts(prompt: Usage, generated: Usage) -> dict[str, int | None]:
         "prompt_tokens": prompt.prompt_tokens if prompt.prompt_counted else None,
         "completion_tokens": generated.completion_tokens if generated.completion_counted else None,
         "total_tokens": prompt.prompt_tokens + generated.completion_tokens if known else None,
-    }
-
-
-def _tokens(usage: Usage) -> dict[str, int | None]:
-    return {
-        "prompt": usage.prompt_tokens if usage.prompt_counted else None,
-        "completion": usage.completion_tokens if usage.completion_counted else None,
     }
 
 
@@ -170,7 +168,7 @@ def judgement_body(model: str, plan: Plan, judgement: Judgement) -> dict[str, An
         "no": judgement.no,
         "critique": judgement.critique,
         "votes": [
-            {"verdict": _VERDICTS[vote.verdict], "critique": vote.text, "error": vote.error} for vote in judgement.votes
+            {"verdict": VERDICTS[vote.verdict], "critique": vote.text, "error": vote.error} for vote in judgement.votes
         ],
         "checks": [
             {"id": check.id, "kwargs": dict(check.kwargs), "passed": finding.passed, "evidence": finding.evidence}
@@ -202,6 +200,9 @@ class ChatStreamFormat:
     def reasoning(self, text: str) -> list[str]:
         # Clients disagree on the name, so both are sent.
         return [frame(self.envelope.chunk({"reasoning_content": text, "reasoning": text}))]
+
+    def step(self, event: Event) -> list[str]:
+        return [frame(self.envelope.event_chunk(event))]
 
     def heartbeat(self) -> str:
         return frame(self.envelope.chunk({}))

@@ -396,6 +396,10 @@ def build_plan(
     )
 
 
+# Options that do not concern the search itself.
+_NOT_OF_THE_SEARCH: Final = {"checks", "progress", "events", "trace", "deadline_s"}
+
+
 def _config(request: ChatRequest, budget: int, defaults: RefineDefaults, within_s: float) -> SearchConfig:
     options = request.refine
     if options.deadline_s is not None and options.deadline_s > defaults.deadline_s:
@@ -417,7 +421,7 @@ def _config(request: ChatRequest, budget: int, defaults: RefineDefaults, within_
     )
     if not options.model_fields_set:
         return base
-    return replace(base, **options.model_dump(exclude={"checks", "progress", "trace", "deadline_s"}, exclude_none=True))
+    return replace(base, **options.model_dump(exclude=_NOT_OF_THE_SEARCH, exclude_none=True))
 
 
 def _checks(request: ChatRequest, *, refined: bool) -> tuple[Check, ...]:

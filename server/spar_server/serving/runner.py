@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,7 +33,7 @@ from spar_server.http.json_route import JsonRequest
 from spar_server.http.streams import merge_streams
 from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import Pair
-from spar_server.schemas import ChatRequest
+from spar_server.schemas import ChatRequest, RefineOptions
 from spar_server.serving.gate import Gate
 from spar_server.serving.plan import BUDGET_HEADER, Allowance, InitialAnswer, Outcome, Plan, build_plan
 from spar_server.settings import RefineDefaults, Settings
@@ -85,6 +85,10 @@ class StreamFormat(Protocol):
 
     def reasoning(self, text: str) -> Iterable[str]:
         """Frames for text outside of the answer, such as a search's progress."""
+        ...
+
+    def step(self, event: Event) -> Iterable[str]:
+        """Frames for one step of a search as data."""
         ...
 
     def heartbeat(self) -> str:
@@ -151,7 +155,7 @@ async def stream_search(
                 task.result()
             for piece in stream_format.opening(0):
                 yield piece
-            async with aclosing(_watch(events, stream_format, progress=plan.options.progress)) as progress:
+            async with aclosing(_watch(events, stream_format, plan.options)) as progress:
                 async for piece in progress:
                     yield piece
             outcome = await task
@@ -168,7 +172,7 @@ async def stream_search(
 
 
 async def _watch(
-    events: asyncio.Queue[Event | None], stream_format: StreamFormat, *, progress: bool
+    events: asyncio.Queue[Event | None], stream_format: StreamFormat, options: RefineOptions
 ) -> AsyncGenerator[str, None]:
     """Stream progress until the search ends, and a heartbeat after every silence."""
     sent_at = time.monotonic()
@@ -189,12 +193,19 @@ async def _watch(
             if event is None:
                 return
             pending = asyncio.ensure_future(events.get())
-            if progress and (text := format_progress(event)) is not None:
+            for piece in _shown(event, stream_format, options):
                 sent_at = time.monotonic()
-                for piece in stream_format.reasoning(text):
-                    yield piece
+                yield piece
     finally:
         pending.cancel()
+
+
+def _shown(event: Event, stream_format: StreamFormat, options: RefineOptions) -> Iterator[str]:
+    """The frames for an event: its text if the client wants progress, its data if it wants events."""
+    if options.progress and (text := format_progress(event)) is not None:
+        yield from stream_format.reasoning(text)
+    if options.events:
+        yield from stream_format.step(event)
 
 
 async def stream_pass_through(

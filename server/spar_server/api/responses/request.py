@@ -111,6 +111,10 @@ class ResponsesRequest(BaseModel):
         """
         extra = self.model_extra or {}
         _check_extra(extra)
+        if self.refine is not None and self.refine.events:
+            raise RequestError(
+                "refine.events: only streams of /v1/chat/completions and /v1/refine have events", param="refine.events"
+            )
         reasoning, text = self.reasoning or ReasoningOptions(), self.text or TextOptions()
         system = [{"role": "system", "content": self.instructions}] if self.instructions else []
         chat = {

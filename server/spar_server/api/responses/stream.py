@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from spar_core.search.events import Event
 from spar_core.types import Completion, Delta
 from spar_server.api.responses.body import ResponseBody, refusal_part, text_part
 from spar_server.errors import ApiError
@@ -40,6 +41,10 @@ class ResponseStreamFormat:
         events = [] if self._reasoning_open else self._open_reasoning()
         self._reasoning = (self._reasoning or "") + text
         return [*events, self._reasoning_event("response.reasoning_summary_text.delta", delta=text)]
+
+    def step(self, event: Event) -> list[str]:
+        # `refine.events` is refused with the request: this API's clients expect its own events only.
+        return []
 
     def delta(self, delta: Delta, index: int) -> list[str]:
         events = self.reasoning(delta.extra["reasoning"]) if delta.extra.get("reasoning") else []

@@ -1,0 +1,72 @@
+"""The steps of a search as data: what `spar.event` contains in a stream with `refine.events`.
+
+`path` locates a node in the tree: [] is the draft, [0, 2] the third child of the first child.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, OfChoice, Refined, Voted
+from spar_core.types import Usage
+
+# Names of verdicts in responses; null is an abstention.
+VERDICTS: Final[Mapping[bool | None, str | None]] = {True: "yes", False: "no", None: None}
+
+
+def event_data(event: Event) -> dict[str, Any]:
+    """An event as JSON-ready data with its `type`; with `n` > 1 `choice` is the number of its search."""
+    match event:
+        case Drafted(draft):
+            return {"type": "draft", "text": draft.text, "usage": tokens(draft.usage)}
+        case Expanding(path, critique):
+            return {"type": "node", "path": list(path), "critique": critique}
+        case Refined(path, refinement):
+            return {
+                "type": "refinement",
+                "path": list(path),
+                "text": refinement.text,
+                "failure": refinement.failure,
+                "usage": tokens(refinement.usage),
+            }
+        case Voted(path, vote):
+            return {
+                "type": "vote",
+                "path": list(path),
+                "verdict": VERDICTS[vote.verdict],
+                "critique": vote.text,
+                "error": vote.error,
+                "usage": tokens(vote.usage),
+            }
+        case Judged(path, response, judgement):
+            return {
+                "type": "judgement",
+                "path": list(path),
+                "text": response,
+                "value": judgement.value,
+                "accepted": judgement.accepted,
+                "abstained": judgement.abstained,
+                "yes": judgement.yes,
+                "no": judgement.no,
+                "critique": judgement.critique,
+            }
+        case Finished(result):
+            return {
+                "type": "finish",
+                "stop_reason": result.stop_reason,
+                "answer": list(result.best.path),
+                "accepted": result.accepted,
+                "improved": result.improved,
+                "nodes": result.nodes,
+            }
+        case OfChoice(choice, step):
+            return {**event_data(step), "choice": choice}
+
+
+def tokens(usage: Usage) -> dict[str, int | None]:
+    """The tokens of a usage; null where the upstream did not count them."""
+    return {
+        "prompt": usage.prompt_tokens if usage.prompt_counted else None,
+        "completion": usage.completion_tokens if usage.completion_counted else None,
+    }
