@@ -2,7 +2,7 @@
 
 from spar_core.checks.base import Check, Finding
 from spar_core.checks.function import FunctionCheck
-from spar_core.checks.registry import CHECK_IDS, CHECKS, build_check, verify
+from spar_core.checks.registry import CHECKS, IFEVAL_IDS, build_check, verify
 from spar_core.checks.response_format import format_check
 
-__all__ = ["CHECKS", "CHECK_IDS", "Check", "Finding", "FunctionCheck", "build_check", "format_check", "verify"]
+__all__ = ["CHECKS", "IFEVAL_IDS", "Check", "Finding", "FunctionCheck", "build_check", "format_check", "verify"]

@@ -1,7 +1,7 @@
 """Build checks by id, and verify a response against several, strictly or loosely.
 
-A family of checks is one file with its `SPECS`, and one name in `_FAMILIES`. Another package registers a `CheckSpec`
-by the entry point `spar.checks`, under the spec's id.
+A family of checks is one file with its `SPECS`, and one name in the `_FAMILIES` of its folder. Another package
+registers a `CheckSpec` by the entry point `spar.checks`, under the spec's id.
 """
 
 from __future__ import annotations
@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from spar_core.checks import case, combination, content, keywords, language, layout, length, punctuation, startend
+from spar_core.checks import ifeval
 from spar_core.checks.base import Check, Finding
 from spar_core.checks.response_format import RESPONSE_FORMAT
 from spar_core.checks.spec import CheckSpec, bind
 from spar_core.errors import ConfigError, RequestError
 from spar_core.plugins import Registry
 
-_FAMILIES: Final = (keywords, length, layout, content, case, punctuation, startend, combination, language)
-_IFEVAL: Final[dict[str, CheckSpec]] = {spec.id: spec for family in _FAMILIES for spec in family.SPECS}
 # IFEval's 25 ids.
-CHECK_IDS: Final[tuple[str, ...]] = tuple(sorted(_IFEVAL))
-CHECKS: Final[Registry[CheckSpec]] = Registry("spar.checks", _IFEVAL, kind="check")
+IFEVAL_IDS: Final[tuple[str, ...]] = tuple(sorted(spec.id for spec in ifeval.SPECS))
+CHECKS: Final[Registry[CheckSpec]] = Registry("spar.checks", {spec.id: spec for spec in ifeval.SPECS}, kind="check")
 # The most work of one verification, about a second, in the unit of `Check.work`.
 MOST_WORK: Final = 200_000_000
 # The longest response that is verified, in characters; no model that answers in text writes as much.

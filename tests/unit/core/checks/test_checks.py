@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spar_core.checks import CHECK_IDS, Check, build_check, verify
-from spar_core.checks.language import LANGUAGES
+from spar_core.checks import IFEVAL_IDS, Check, build_check, verify
+from spar_core.checks.ifeval.language import LANGUAGES
 from spar_core.errors import RequestError
 
 DATA = Path(os.environ.get("SPAR_DATA", Path(__file__).parents[5] / "shared" / "data"))
@@ -42,12 +42,12 @@ KWARGS: dict[str, dict[str, Any]] = {
 
 
 def every_check() -> list[Check]:
-    return [build_check(check_id, KWARGS.get(check_id, {})) for check_id in CHECK_IDS]
+    return [build_check(check_id, KWARGS.get(check_id, {})) for check_id in IFEVAL_IDS]
 
 
 def test_there_are_ifevals_25_types_in_order() -> None:
-    assert len(CHECK_IDS) == 25
-    assert list(CHECK_IDS) == sorted(CHECK_IDS)
+    assert len(IFEVAL_IDS) == 25
+    assert list(IFEVAL_IDS) == sorted(IFEVAL_IDS)
 
 
 def test_kwargs_that_are_none_are_left_out() -> None:
@@ -205,5 +205,5 @@ def test_every_instruction_of_ifeval_builds() -> None:
         for check_id, kwargs in zip(row["instruction_id_list"], row["kwargs"], strict=True)
     ]
     assert len(checks) == 834
-    assert {check.id for check in checks} == set(CHECK_IDS)
+    assert {check.id for check in checks} == set(IFEVAL_IDS)
     assert all(check.requirement() for check in checks)

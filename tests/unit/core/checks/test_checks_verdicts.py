@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from spar_core.checks import CHECK_IDS, build_check
+from spar_core.checks import IFEVAL_IDS, build_check
 
 ENGLISH = "the old river runs past the quiet mill and the people walk along it every evening"
 
@@ -204,7 +204,7 @@ def test_refuses(check_id: str, kwargs: dict[str, Any], response: str) -> None:
 
 
 def test_every_type_has_verdicts_here() -> None:
-    assert {check_id for check_id, *_ in VERDICTS} == set(CHECK_IDS)
+    assert {check_id for check_id, *_ in VERDICTS} == set(IFEVAL_IDS)
 
 
 @pytest.mark.parametrize(("check_id", "kwargs"), [(check_id, kwargs) for check_id, kwargs, *_ in VERDICTS])

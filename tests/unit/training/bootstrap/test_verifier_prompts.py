@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spar_core.checks import CHECK_IDS, build_check
+from spar_core.checks import IFEVAL_IDS, build_check
 from spar_training.bootstrap.verifiers.prompts.constrained import constrained_prompts, is_reserved, split_of
 from spar_training.bootstrap.verifiers.prompts.constraints import draw_constraints
 from spar_training.bootstrap.verifiers.prompts.phrasings import PHRASINGS, phrase
@@ -25,7 +25,7 @@ def drawn(task: str, number: int) -> list[tuple[str, ...]]:
 
 def test_every_type_is_drawn_alone_and_together_with_up_to_three_others() -> None:
     found = drawn("Does everybody like tea?", 3000)
-    assert {id for ids in found for id in ids} == set(CHECK_IDS)
+    assert {id for ids in found for id in ids} == set(IFEVAL_IDS)
     assert {len(ids) for ids in found} == {1, 2, 3, 4}
     assert all(len(set(ids)) == len(ids) for ids in found)
 
@@ -53,7 +53,7 @@ def test_draws_depend_on_the_seed_alone() -> None:
     assert [(c.id, c.check.kwargs, c.wording) for c in one] == [(c.id, c.check.kwargs, c.wording) for c in two]
 
 
-@pytest.mark.parametrize("id", CHECK_IDS)
+@pytest.mark.parametrize("id", IFEVAL_IDS)
 def test_a_type_has_several_wordings_and_each_says_what_is_asked(id: str) -> None:
     assert len(PHRASINGS[id]) >= 3
     rng = random.Random(id)

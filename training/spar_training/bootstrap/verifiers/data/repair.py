@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from spar_core.checks import Check, verify
-from spar_core.checks.layout import FIXED_ANSWERS
+from spar_core.checks.ifeval.layout import FIXED_ANSWERS
 from spar_core.checks.text import count_words, split_sentences
 from spar_training.bootstrap.verifiers.data.passages import all_sentences, drop_sentences, grouped, units
 from spar_training.bootstrap.verifiers.data.sentence_forms import (

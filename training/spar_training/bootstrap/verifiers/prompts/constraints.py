@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from spar_core.checks import CHECK_IDS, Check, build_check
+from spar_core.checks import IFEVAL_IDS, Check, build_check
 from spar_training.bootstrap.verifiers.prompts.phrasings import phrase
 from spar_training.bootstrap.verifiers.prompts.word_lists import COMMON_WORDS, END_PHRASES, KEYWORDS, OPENING_WORDS
 
@@ -43,8 +43,8 @@ _POSTSCRIPT: Final = "detectable_content:postscript"
 
 # Incompatible types, in either direction; every other pair may be combined.
 _CONFLICTS: Final[Mapping[str, frozenset[str]]] = {
-    _FIXED: frozenset(CHECK_IDS) - {_FIXED},
-    _JSON: frozenset(CHECK_IDS) - {_JSON, _EXIST, _FORBIDDEN, _FREQUENCY, "detectable_content:number_placeholders"},
+    _FIXED: frozenset(IFEVAL_IDS) - {_FIXED},
+    _JSON: frozenset(IFEVAL_IDS) - {_JSON, _EXIST, _FORBIDDEN, _FREQUENCY, "detectable_content:number_placeholders"},
     _REPEAT: frozenset({_LOWER, _CAPITAL, _LANGUAGE, _COMMA, _FORBIDDEN, _QUOTES, _TWO, _NTH, _PARAGRAPHS, _WORDS}),
     _TWO: frozenset({_PARAGRAPHS, _NTH, _SECTIONS, _QUOTES, _BULLETS, _LANGUAGE}),
     _LANGUAGE: frozenset(
@@ -102,7 +102,7 @@ def _free(task: str, ids: Sequence[str]) -> list[str]:
     """The types that are compatible with `ids`."""
     return [
         id
-        for id in CHECK_IDS
+        for id in IFEVAL_IDS
         if id not in ids
         and not any(id in _CONFLICTS.get(other, ()) or other in _CONFLICTS.get(id, ()) for other in ids)
         and (id != _FIXED or _YES_NO.match(task))

@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from spar_core.checks.language import LANGUAGES
+from spar_core.checks.ifeval.language import LANGUAGES
 
 _AT_LEAST: Final = ("at least {n} {noun}", "{n} or more {noun}", "no fewer than {n} {noun}", "a minimum of {n} {noun}")
 _LESS_THAN: Final = ("fewer than {n} {noun}", "less than {n} {noun}", "under {n} {noun}")
