@@ -108,7 +108,7 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
 class CheckRequest(BaseModel):
-    """A verifiable constraint, identified by its IFEval id and kwargs."""
+    """A verifiable constraint by its id and kwargs: IFEval's, IFBench's for training, or a package's."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from spar_core.checks import ifeval
+from spar_core.checks import ifbench_train, ifeval
 from spar_core.checks.base import Check, Finding
 from spar_core.checks.response_format import RESPONSE_FORMAT
 from spar_core.checks.spec import CheckSpec, bind
 from spar_core.errors import ConfigError, RequestError
 from spar_core.plugins import Registry
 
-# IFEval's 25 ids.
+# IFEval's 25 ids, and those of IFBench's 29 types for training.
 IFEVAL_IDS: Final[tuple[str, ...]] = tuple(sorted(spec.id for spec in ifeval.SPECS))
-CHECKS: Final[Registry[CheckSpec]] = Registry("spar.checks", {spec.id: spec for spec in ifeval.SPECS}, kind="check")
+IFBENCH_TRAIN_IDS: Final[tuple[str, ...]] = tuple(sorted(spec.id for spec in ifbench_train.SPECS))
+CHECKS: Final[Registry[CheckSpec]] = Registry(
+    "spar.checks", {spec.id: spec for spec in (*ifeval.SPECS, *ifbench_train.SPECS)}, kind="check"
+)
 # The most work of one verification, about a second, in the unit of `Check.work`.
 MOST_WORK: Final = 200_000_000
 # The longest response that is verified, in characters; no model that answers in text writes as much.
@@ -27,7 +30,7 @@ _TOO_MUCH: Final = "too much work to verify; ask for fewer words or checks, or a
 
 
 def build_check(id: str, kwargs: Mapping[str, Any]) -> Check:
-    """The check with this id, IFEval's or a package's, and its kwargs; None values are ignored.
+    """The check with this id, built in or a package's, and its kwargs; None values are ignored.
 
         build_check("length_constraints:number_words", {"relation": "at least", "num_words": 20})
 

@@ -18,7 +18,7 @@ from spar_core.backends.openai.parsing import completion_of, completions_of
 from spar_core.backends.openai.size_limits import SizeLimit
 from spar_core.backends.openai.streaming import DataLines, DeltaReader
 from spar_core.checks import build_check, format_check
-from spar_core.checks.registry import IFEVAL_IDS
+from spar_core.checks.registry import IFBENCH_TRAIN_IDS, IFEVAL_IDS
 from spar_core.errors import BackendError, RequestError
 from spar_core.refiner import extract_refined
 from spar_core.verdict import parse_verdict
@@ -238,10 +238,11 @@ _KWARGS: Final = (
     "keywords", "forbidden_words", "keyword", "frequency", "relation", "letter", "let_frequency", "let_relation",
     "num_sentences", "num_words", "num_paragraphs", "nth_paragraph", "first_word", "postscript_marker",
     "num_placeholders", "num_bullets", "num_highlights", "section_spliter", "num_sections", "capital_frequency",
-    "capital_relation", "end_phrase", "language", "prompt_to_repeat",
+    "capital_relation", "end_phrase", "language", "prompt_to_repeat", "N", "n", "m", "n_sent", "n_words", "n_start",
+    "n_end", "small_n", "phrase", "keyword1", "keyword2", "last_word",
 )  # fmt: skip
 _kwarg_values: Final = st.one_of(
-    values, st.integers(-1, 3), st.sampled_from(("at least", "less than", "en", "a", "P.S.", "Section")),
+    values, st.integers(-1, 3), st.sampled_from(("at least", "less than", "en", "a", "P.S.", "Section", "a b a")),
     st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=3),
 )  # fmt: skip
 _response_pieces: Final = (
@@ -262,7 +263,7 @@ _response_pieces: Final = (
     '"',
 )
 checks: Final = st.tuples(
-    st.sampled_from(IFEVAL_IDS),
+    st.sampled_from((*IFEVAL_IDS, *IFBENCH_TRAIN_IDS)),
     st.dictionaries(st.one_of(st.sampled_from(_KWARGS), names), _kwarg_values, max_size=4),
     pieces_of(*_response_pieces),
 )

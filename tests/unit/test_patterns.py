@@ -20,6 +20,7 @@ from spar_core.plain_letters import plain_letters
 from spar_core.prompts.neutral import neutralized
 from spar_core.refiner import extract_refined
 from spar_core.verdict import parse_verdict
+from tests.support.checks import every_check as every_built_in_check
 from tests.support.growth import LONG, READ, SHORT, super_linear
 
 ROOT: Final = Path(__file__).parents[2]
@@ -170,17 +171,10 @@ def every_check(text: str) -> object:
 
 
 CHECKS: Final = [
+    *every_built_in_check(),
     build_check("keywords:existence", {"keywords": ["a" * 500 + "b", "yes"]}),
     build_check("keywords:forbidden_words", {"forbidden_words": ["-a-" * 300 + "-", "*" * 500 + "!"]}),
     build_check("keywords:frequency", {"keyword": "a" * 500 + "b", "frequency": 1, "relation": "at least"}),
-    build_check("length_constraints:number_sentences", {"num_sentences": 3, "relation": "at least"}),
-    build_check("detectable_format:number_bullet_lists", {"num_bullets": 3}),
-    build_check("detectable_format:number_highlighted_sections", {"num_highlights": 3}),
-    build_check("detectable_content:number_placeholders", {"num_placeholders": 3}),
-    build_check("detectable_format:title", {}),
-    build_check("detectable_content:postscript", {"postscript_marker": "P.S."}),
-    build_check("change_case:capital_word_frequency", {"capital_frequency": 3, "capital_relation": "at least"}),
-    build_check("punctuation:no_comma", {}),
 ]
 PARTS: Final = (
     " ", "\n", "a", "A", ".", "'", '"', "*", "-a-", "[", "<", ">", "&", "[[start]]", "[[start]]\n", "[[end]]\n",

@@ -25,7 +25,7 @@ def _existence(response: str, kwargs: Kwargs) -> Finding:
     return Finding(not missing, f"{', '.join(missing)} missing" if missing else "all found")
 
 
-def _forbidden(response: str, kwargs: Kwargs) -> Finding:
+def forbidden(response: str, kwargs: Kwargs) -> Finding:
     folded = response.casefold()
     found = [word for word in kwargs["forbidden_words"] if _has_word(word.casefold(), folded)]
     return Finding(not found, f"{', '.join(found)} found" if found else "none found")
@@ -45,17 +45,23 @@ def _has_word(word: str, text: str) -> bool:
     return alone.search(text) is not None
 
 
-def _frequency(response: str, kwargs: Kwargs) -> Finding:
-    count = response.casefold().count(kwargs["keyword"].strip().casefold())
+def occurrences(keyword: str, response: str) -> int:
+    """How often the keyword occurs in any case, within words too."""
+    return response.casefold().count(keyword.strip().casefold())
+
+
+def frequency(response: str, kwargs: Kwargs) -> Finding:
+    count = occurrences(kwargs["keyword"], response)
     return Finding(compare(count, kwargs["frequency"], kwargs["relation"]), counted(count, "time"))
 
 
-def _letter_frequency(response: str, kwargs: Kwargs) -> Finding:
+def letter_frequency(response: str, kwargs: Kwargs) -> Finding:
     count = response.lower().count(kwargs["letter"].lower())
     return Finding(compare(count, kwargs["let_frequency"], kwargs["let_relation"]), counted(count, "time"))
 
 
-def _times(number: int, relation: str) -> str:
+def times(number: int, relation: str) -> str:
+    """`at least 2 times`, `fewer than 1 time`."""
     return f"{'at least' if relation == 'at least' else 'fewer than'} {counted(number, 'time')}"
 
 
@@ -70,21 +76,21 @@ SPECS: Final = (
     CheckSpec(
         "keywords:forbidden_words",
         lambda k: f"avoid {_list(k['forbidden_words'])}",
-        _forbidden,
+        forbidden,
         {"forbidden_words": words},
         # Each place where a word could begin is looked at from both sides.
         passes=lambda k: 12 * len(k["forbidden_words"]),
     ),
     CheckSpec(
         "keywords:frequency",
-        lambda k: f"use the word {k['keyword']} {_times(k['frequency'], k['relation'])}",
-        _frequency,
+        lambda k: f"use the word {k['keyword']} {times(k['frequency'], k['relation'])}",
+        frequency,
         {"keyword": text, "frequency": whole, "relation": relation},
     ),
     CheckSpec(
         "keywords:letter_frequency",
-        lambda k: f"use the letter {k['letter']} {_times(k['let_frequency'], k['let_relation'])}",
-        _letter_frequency,
+        lambda k: f"use the letter {k['letter']} {times(k['let_frequency'], k['let_relation'])}",
+        letter_frequency,
         {"letter": letter, "let_frequency": whole, "let_relation": relation},
     ),
 )

@@ -23,7 +23,7 @@ def _sentences(response: str, kwargs: Kwargs) -> Finding:
     return Finding(compare(count, kwargs["num_sentences"], kwargs["relation"]), counted(count, "sentence"))
 
 
-def _paragraphs(response: str, kwargs: Kwargs) -> Finding:
+def paragraphs(response: str, kwargs: Kwargs) -> Finding:
     blocks = _DIVIDER.split(response)
     # An empty block means an extra divider, except before the first paragraph and after the last.
     inner_empty = any(not block.strip() for block in blocks[1:-1])
@@ -70,7 +70,7 @@ SPECS: Final = (
     CheckSpec(
         "length_constraints:number_paragraphs",
         lambda k: f"exactly {counted(k['num_paragraphs'], 'paragraph')} separated by ***",
-        _paragraphs,
+        paragraphs,
         {"num_paragraphs": whole},
         passes=lambda _: 15,
     ),

@@ -6,18 +6,23 @@ import re
 from typing import Final
 
 from spar_core.checks.base import Finding
-from spar_core.checks.spec import CheckSpec, Kwargs
+from spar_core.checks.spec import CheckSpec, Kwargs, Test
 
 _WORD: Final = re.compile(r"\w+")
-_REACH: Final = 40  # characters before the comma that are searched for a word
+_REACH: Final = 40  # characters before the mark that are searched for a word
 
 
-def _no_comma(response: str, _: Kwargs) -> Finding:
-    comma = response.find(",")
-    if comma < 0:
-        return Finding(True, "no comma")
-    words = _WORD.findall(response, max(0, comma - _REACH), comma)
-    return Finding(False, f'comma after "{words[-1]}"' if words else "comma at the start")
+def without(mark: str, name: str) -> Test:
+    """The test that a mark does not occur; `name` is what a finding calls it."""
+
+    def test(response: str, _: Kwargs) -> Finding:
+        place = response.find(mark)
+        if place < 0:
+            return Finding(True, f"no {name}")
+        words = _WORD.findall(response, max(0, place - _REACH), place)
+        return Finding(False, f'{name} after "{words[-1]}"' if words else f"{name} at the start")
+
+    return test
 
 
-SPECS: Final = (CheckSpec("punctuation:no_comma", lambda _: "no commas", _no_comma),)
+SPECS: Final = (CheckSpec("punctuation:no_comma", lambda _: "no commas", without(",", "comma")),)

@@ -14,40 +14,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spar_core.checks import IFEVAL_IDS, Check, build_check, verify
+from spar_core.checks import IFBENCH_TRAIN_IDS, IFEVAL_IDS, build_check, verify
 from spar_core.checks.ifeval.language import LANGUAGES
 from spar_core.errors import RequestError
+from tests.support.checks import every_check
 
 DATA = Path(os.environ.get("SPAR_DATA", Path(__file__).parents[5] / "shared" / "data"))
-
-KWARGS: dict[str, dict[str, Any]] = {
-    "change_case:capital_word_frequency": {"capital_frequency": 2, "capital_relation": "at least"},
-    "combination:repeat_prompt": {"prompt_to_repeat": "Write."},
-    "detectable_content:number_placeholders": {"num_placeholders": 2},
-    "detectable_content:postscript": {"postscript_marker": "P.S."},
-    "detectable_format:multiple_sections": {"section_spliter": "Section", "num_sections": 2},
-    "detectable_format:number_bullet_lists": {"num_bullets": 2},
-    "detectable_format:number_highlighted_sections": {"num_highlights": 2},
-    "keywords:existence": {"keywords": ["river"]},
-    "keywords:forbidden_words": {"forbidden_words": ["old"]},
-    "keywords:frequency": {"keyword": "river", "frequency": 2, "relation": "at least"},
-    "keywords:letter_frequency": {"letter": "e", "let_frequency": 2, "let_relation": "at least"},
-    "language:response_language": {"language": "en"},
-    "length_constraints:nth_paragraph_first_word": {"num_paragraphs": 2, "nth_paragraph": 1, "first_word": "the"},
-    "length_constraints:number_paragraphs": {"num_paragraphs": 2},
-    "length_constraints:number_sentences": {"num_sentences": 2, "relation": "at least"},
-    "length_constraints:number_words": {"num_words": 2, "relation": "at least"},
-    "startend:end_checker": {"end_phrase": "Bye."},
-}
-
-
-def every_check() -> list[Check]:
-    return [build_check(check_id, KWARGS.get(check_id, {})) for check_id in IFEVAL_IDS]
 
 
 def test_there_are_ifevals_25_types_in_order() -> None:
     assert len(IFEVAL_IDS) == 25
     assert list(IFEVAL_IDS) == sorted(IFEVAL_IDS)
+
+
+def test_there_are_ifbenchs_29_types_for_training_apart_from_ifevals() -> None:
+    assert len(IFBENCH_TRAIN_IDS) == 29
+    assert list(IFBENCH_TRAIN_IDS) == sorted(IFBENCH_TRAIN_IDS)
+    assert all(check_id.startswith("ifbench-train:") for check_id in IFBENCH_TRAIN_IDS)
+    assert not set(IFBENCH_TRAIN_IDS) & set(IFEVAL_IDS)
 
 
 def test_kwargs_that_are_none_are_left_out() -> None:
@@ -176,8 +160,12 @@ def test_no_text_breaks_a_check_and_strict_implies_loose(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", [" ", "\n", "*", "<", "[", ".", ". ", "!", "a", '"', "'", "Mr. ", "A,", "CANNOT-", "x..", ".)", "p. "]
-)
+    "unit",
+    [
+        " ", "\n", "*", "<", "[", ".", ". ", "!", "a", '"', "'", "Mr. ", "A,", "CANNOT-", "x..", ".)", "p. ", ".-",
+        "- ", "a a ", "[a]", "<<a b>>",
+    ],
+)  # fmt: skip
 def test_degenerate_responses_are_verified_in_linear_time(unit: str) -> None:
     text = unit * (60_000 // len(unit)) + "x"
     started = time.process_time()

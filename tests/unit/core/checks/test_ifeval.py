@@ -1,4 +1,4 @@
-"""Responses that each of the 25 check types accepts and refuses."""
+"""Responses that each of IFEval's 25 check types accepts and refuses."""
 
 from __future__ import annotations
 
