@@ -282,6 +282,19 @@ async def _many_values(call: Call) -> web.StreamResponse:
     return web.Response(body=b'{"x": [' + b"[]," * 3_000_000 + b"[]]}", content_type="application/json")
 
 
+@cache
+def _vectors() -> bytes:
+    """An answer to 2,048 texts, in numbers of sixteen digits."""
+    vector = ",".join(str(-0.5 + number / 3**8) for number in range(3072))
+    item = f'{{"object":"embedding","index":0,"embedding":[{vector}]}}'
+    data = ",".join([item] * 2048)
+    return f'{{"object":"list","data":[{data}],"usage":{{"prompt_tokens":5,"total_tokens":5}}}}'.encode()
+
+
+async def _many_numbers(call: Call) -> web.StreamResponse:
+    return web.Response(body=_vectors(), content_type="application/json")
+
+
 async def _redirect(call: Call) -> web.StreamResponse:
     return web.Response(status=307, headers={"Location": f"{call.elsewhere}{call.request.path}"})
 
@@ -322,6 +335,7 @@ MANNERS: Final[dict[str, Callable[[Call], Awaitable[web.StreamResponse]]]] = {
     "odd numbers": _odd_numbers,
     "deep": _deep,
     "many values": _many_values,
+    "many numbers": _many_numbers,
     "redirect": _redirect,
     "error under 200": _error_under_200,
     "no JSON": _no_json,

@@ -10,12 +10,15 @@ import re._constants as sre  # type: ignore[import-untyped]
 import re._parser as parser  # type: ignore[import-untyped]
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from spar_core.backends.openai.embeddings import read_embeddings
 from spar_core.checks import build_check, verify
+from spar_core.errors import BackendProtocol
 from spar_core.plain_letters import plain_letters
 from spar_core.prompts.neutral import neutralized
 from spar_core.refiner import extract_refined
@@ -158,6 +161,12 @@ def test_a_pattern_takes_linear_time(place: str) -> None:
         assert not found, f"{pattern.pattern!r} on {text_of(40)!r}...: {found}"
 
 
+def embeddings(text: str) -> object:
+    with suppress(BackendProtocol):
+        return read_embeddings(text.encode(errors="replace"), 10_000)
+    return None
+
+
 def judgement(text: str) -> object:
     return parse_verdict(text, text)
 
@@ -179,11 +188,11 @@ CHECKS: Final = [
 PARTS: Final = (
     " ", "\n", "a", "A", ".", "'", '"', "*", "-a-", "[", "<", ">", "&", "[[start]]", "[[start]]\n", "[[end]]\n",
     "[[start]]x[[end]]", "Final Judgement\n", "Final Judgement: ", "Final Judgement: x. ", "yes/no ", "yes ",
-    ". ", "x. ", "`", "\u200b", "\u0430", "\ufdfa", "<<", "</response>", "<|", "P.", "Mr. ", "! \"",
+    ". ", "x. ", "`", "\u200b", "\u0430", "\ufdfa", "<<", "</response>", "<|", "P.", "Mr. ", "[1,", "! \"",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("reads", [judgement, refinement, neutralized, plain_letters, every_check])
+@pytest.mark.parametrize("reads", [judgement, refinement, neutralized, plain_letters, every_check, embeddings])
 @pytest.mark.parametrize("part", PARTS)
 def test_what_reads_text_from_outside_takes_linear_time(reads: Callable[[str], object], part: str) -> None:
     whole = super_linear(reads, lambda length: part * (length // len(part)), READ)

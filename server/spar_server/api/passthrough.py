@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from functools import partial
+from secrets import token_hex
 from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from spar_core.backends.base import PassThrough
 from spar_core.backends.context import bind_calls, call_context
 from spar_core.backends.openai.parsing import usage_of
 from spar_core.errors import BackendRejected, BackendTimeout, RequestError
+from spar_core.off_loop import unless_short
 from spar_core.types import Usage
 from spar_server.admission.call_limits import CallLimits
 from spar_server.admission.deadlines import answer_within, timeout_hint
@@ -32,7 +35,7 @@ from spar_server.models.pair import Pair
 from spar_server.schemas import Flag
 from spar_server.serving.gate import Gate
 from spar_server.serving.plan import budget_of_model
-from spar_server.serving.runner import defaults_of, frame, join_batches, json_response
+from spar_server.serving.runner import defaults_of, frame, join_batches, json_bytes, json_response
 from spar_server.settings import Settings, Upstream
 
 
@@ -76,7 +79,8 @@ async def completions(body: CompletionsRequest, request: Request) -> Response:
     actor = _actor(body, request)
     cost = _limits(request).calls_of_completions(await request.json())
     if not body.stream:
-        return await _respond("/completions", actor, body, request, cost)
+        answer = await until_disconnect(request.receive, _answer("/completions", actor, body, request, cost))
+        return json_response({**answer, "model": body.model})
     return EventStream(_frames("/completions", actor, body, request, cost), lambda error: frame(error.body))
 
 
@@ -85,7 +89,10 @@ async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
     """OpenAI's endpoint, if the actor's upstream serves it. The embedded pair has no embeddings."""
     actor = _actor(body, request)
     cost = _limits(request).calls_of_embeddings(await request.json())
-    return await _respond("/embeddings", actor, body, request, cost)
+    answer = await until_disconnect(request.receive, _answer("/embeddings", actor, body, request, cost))
+    pieces = await unless_short(partial(_in_pieces, {**answer, "model": body.model}), _numbers_of(answer))
+    length = {"Content-Length": str(sum(map(len, pieces)))}
+    return StreamingResponse(_each(pieces), media_type="application/json", headers=length)
 
 
 def _actor(body: RawRequest, request: Request) -> PassThrough:
@@ -105,11 +112,6 @@ def _actor(body: RawRequest, request: Request) -> PassThrough:
     return pair.actor
 
 
-async def _respond(path: str, actor: PassThrough, body: RawRequest, request: Request, cost: int) -> Response:
-    answer = await until_disconnect(request.receive, _answer(path, actor, body, request, cost))
-    return json_response({**answer, "model": body.model})
-
-
 async def _answer(path: str, actor: PassThrough, body: RawRequest, request: Request, cost: int) -> Mapping[str, Any]:
     gate, metrics, deadline_s = _shared(request)
     deadline_s = min(deadline_s, answer_within(timeout_hint(request.scope)))
@@ -126,6 +128,35 @@ async def _answer(path: str, actor: PassThrough, body: RawRequest, request: Requ
             usage = usage_of(answer)
             meter.forwarded(usage)
     return _counted(answer, usage)
+
+
+def _numbers_of(answer: Mapping[str, Any]) -> int:
+    """How many numbers, or characters of encoded ones, the answer's embeddings have together."""
+    data = answer.get("data")
+    vectors = [item.get("embedding") for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+    return sum(len(vector) for vector in vectors if isinstance(vector, list | str))
+
+
+def _in_pieces(answer: Mapping[str, Any]) -> list[bytes]:
+    """The answer as JSON, its data item by item: only between steps can other threads interrupt the encoder.
+
+    Each item is taken out of the answer, because to free all at once takes as long as to encode them.
+    """
+    data = answer.get("data")
+    if not isinstance(data, list):
+        return [json_bytes(answer)]
+    # Nobody can write it into an answer beforehand.
+    mark = token_hex(16)
+    before, after = json_bytes({**answer, "data": mark}).split(f'"{mark}"'.encode())
+    pieces = [b"]" + after]
+    while data:
+        pieces.append(json_bytes(data.pop()) + b"," * (len(pieces) > 1))
+    return [before + b"[", *reversed(pieces)]
+
+
+async def _each(pieces: list[bytes]) -> AsyncGenerator[bytes, None]:
+    for piece in pieces:
+        yield piece
 
 
 async def _frames(

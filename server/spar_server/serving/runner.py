@@ -113,15 +113,15 @@ class StreamFormat(Protocol):
 
 
 def frame(data: dict[str, Any]) -> str:
-    return f"data: {_json(data).decode()}\n\n"
+    return f"data: {json_bytes(data).decode()}\n\n"
 
 
 def json_response(data: dict[str, Any]) -> Response:
     """A JSON response with `data`."""
-    return Response(_json(data), media_type="application/json")
+    return Response(json_bytes(data), media_type="application/json")
 
 
-def _json(data: dict[str, Any]) -> bytes:
+def json_bytes(data: Any) -> bytes:
     """Serialize `data`; NaN and infinity, which some engines send as log probabilities, become null."""
     return to_json(data, inf_nan_mode="null")
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import aiohttp
 
 from spar_core.backends.context import call_context
+from spar_core.backends.openai.embeddings import read_embeddings
 from spar_core.backends.openai.encoding import encoded
 from spar_core.backends.openai.errors import backend_error, read_object
 from spar_core.backends.openai.parsing import completion_of, completions_of, single_delta
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 # The operator's mistake: the key, the model's name or the address is wrong.
 _FOR_OPERATORS: Final = (301, 302, 303, 307, 308, 401, 403, 404, 405)
 _CHAT: Final = "/chat/completions"
+_EMBEDDINGS: Final = "/embeddings"
 # A server that takes longer to answer a health check should get no calls.
 _PROBE_S: Final = 2.0
 
@@ -164,7 +166,9 @@ class OpenAIBackend:
                     data = await read_whole(answer.content, call.limit.whole)
                 finally:
                     answer.end()
-            return read_object(data, call.limit.values)
+        if path == _EMBEDDINGS:
+            return await unless_short(lambda: read_embeddings(data, call.limit.values), len(data))
+        return read_object(data, call.limit.values)
 
     async def _stream(self, call: _Call) -> Answer:
         """Request a streamed answer; the caller must `end` it."""
@@ -177,7 +181,7 @@ class OpenAIBackend:
             finally:
                 answer.end()
 
-    async def _rest(self, call: _Call, answer: Answer) -> bytes:
+    async def _rest(self, call: _Call, answer: Answer) -> bytes | bytearray:
         """The body of an answer that is not streamed although the request was for a stream."""
         try:
             async with asyncio.timeout(min(self._timeouts.answer, self._timeouts.total)):

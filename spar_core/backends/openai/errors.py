@@ -125,7 +125,7 @@ def retry_after(value: str | None) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def read_object(text: bytes, max_values: int) -> dict[str, Any]:
+def read_object(text: bytes | bytearray, max_values: int) -> dict[str, Any]:
     """Parse a JSON object with at most `max_values` brackets, braces and commas; invalid UTF-8 is replaced.
 
     Raises:
@@ -144,14 +144,14 @@ def read_object(text: bytes, max_values: int) -> dict[str, Any]:
     return data
 
 
-def _read(text: bytes) -> Any:
+def _read(text: bytes | bytearray) -> Any:
     try:
         return from_json(text)
     except ValueError:
         return from_json(repair_json(text))
 
 
-def repair_json(text: bytes) -> bytes:
+def repair_json(text: bytes | bytearray) -> bytes:
     """Repair JSON with lone surrogates or incomplete UTF-8 sequences, which some servers send.
 
     Raises:
@@ -160,7 +160,7 @@ def repair_json(text: bytes) -> bytes:
     return replace_surrogates(json.dumps(parse_lenient(text), ensure_ascii=False)).encode()
 
 
-def parse_lenient(text: bytes) -> Any:
+def parse_lenient(text: bytes | bytearray) -> Any:
     """Parse JSON that may contain lone surrogates; slower than pydantic's parser.
 
     Raises:

@@ -27,8 +27,8 @@ _EMBEDDING: Final = 2**18
 _BASE_VALUES: Final = 50_000
 _TOKEN_VALUES: Final = 4
 _LOGPROB_VALUES: Final = 16
-# The many numbers of embeddings are quick to parse.
-_UNCOUNTED: Final = _MAX
+# Of an embedding, without its numbers.
+_EMBEDDING_VALUES: Final = 64
 # Read of an error's body: enough for its message.
 ERROR_BYTES: Final = 2**16
 
@@ -38,7 +38,7 @@ class SizeLimit:
     """Limits in bytes: `whole` of an answer that is not streamed and of any one event, `stream` of a whole stream.
 
     `values` is the most brackets, braces and commas of an answer or an event: each takes as long to parse as hundreds
-    of letters.
+    of letters. The numbers of embeddings are parsed apart and do not count.
     """
 
     whole: int
@@ -49,8 +49,9 @@ class SizeLimit:
 def size_limit(path: str, body: Mapping[str, Any], sent: int) -> SizeLimit:
     """The limits of the answer to `body`, a request of `sent` bytes to `path`."""
     if path == "/embeddings":
-        whole = _BASE + _inputs(body.get("input")) * _EMBEDDING
-        return SizeLimit(min(whole, _MAX), min(whole, _MAX), _UNCOUNTED)
+        inputs = _inputs(body.get("input"))
+        whole = min(_BASE + inputs * _EMBEDDING, _MAX)
+        return SizeLimit(whole, whole, _BASE_VALUES + inputs * _EMBEDDING_VALUES)
     alternatives = _alternatives(body)
     token = _TOKEN + alternatives * _LOGPROB + (_AUDIO if body.get("audio") else 0)
     answers = _inputs(body.get("prompt")) * max(_number(body.get("n"), 1), _number(body.get("best_of"), 1))

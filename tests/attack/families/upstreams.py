@@ -85,6 +85,19 @@ async def _trusted_again(target: Target) -> None:
         await asyncio.sleep(0.1)
 
 
+async def many_embeddings(target: Target) -> list[Outcome]:
+    """As many as a request may ask for; they are longer than anything else that an honest upstream sends."""
+    text = await target.play(manner="many numbers")
+    body = {"model": "pair", "input": [text] * 2048}
+    statuses: list[int] = []
+
+    async def embed() -> None:
+        statuses.append((await target.post("/v1/embeddings", body, within_s=240.0)).status)
+
+    _, loop = await target.measure("2,048 embeddings of 3,072 numbers", embed, memory_mb=float("inf"))
+    return [loop, none_of("embeddings that were not answered", [str(each) for each in statuses if each != 200])]
+
+
 async def redirects(target: Target) -> list[Outcome]:
     before = await target.redirected()
     text = await target.play(manner="redirect")
@@ -138,4 +151,4 @@ async def leaking_errors(target: Target) -> list[Outcome]:
     ]
 
 
-ATTACKS: Final = (redirects, wild_usage, odd_numbers, long_answers, leaking_errors)
+ATTACKS: Final = (redirects, wild_usage, odd_numbers, many_embeddings, long_answers, leaking_errors)

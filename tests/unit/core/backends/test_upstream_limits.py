@@ -122,6 +122,42 @@ async def test_embeddings_may_be_as_long_as_there_are_texts() -> None:
         assert len((await backend.forward("/embeddings", {"input": ["x"] * 64}))["data"]) == 64
 
 
+LONG_VECTOR = [0.5, -1e-7, float("nan"), 3, float("-inf")] * 5000
+
+
+async def test_many_embeddings_are_read_off_the_loop_and_number_by_number() -> None:
+    sizes: list[int] = []
+
+    async def do(work: Callable[[], Any], size: int) -> Any:
+        sizes.append(size)
+        return work()
+
+    data = [{"embedding": LONG_VECTOR}, {"embedding": [0.5]}, {"embedding": [LONG_VECTOR, [[]]]}, "x"]
+    body = {"data": data, "model": "m", "usage": {"prompt_tokens": 2}}
+    async with upstream(replying(body), path="/v1/embeddings") as backend:
+        bind_calls(off_loop=do)
+        # NaN is not equal to itself.
+        assert repr(await backend.forward("/embeddings", {"input": "x"})) == repr(body)
+    assert sizes[0] >= 2 * len(LONG_VECTOR)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"data": [{"1, " * 100}]}}',
+        f'{{"data": [{"." * 100}]}}',
+        f'{{"data": "[{"1, " * 100}]"}}',
+        f"[{'1,' * 100}1]",
+        f'{{"data": [{"[]," * 3_000_000}[]]}}',
+        '{"error": {"message": "x"}}',
+    ],
+)
+async def test_embeddings_that_are_none_are_an_upstreams_error(text: str) -> None:
+    async with upstream(replying(text), path="/v1/embeddings") as backend:
+        with pytest.raises(BackendProtocol):
+            await backend.forward("/embeddings", {"input": ["x"] * 40})
+
+
 async def test_a_large_answer_does_not_keep_other_tasks_waiting() -> None:
     turns = 0
 

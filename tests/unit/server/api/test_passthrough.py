@@ -157,6 +157,14 @@ def test_a_stream_that_breaks_off_ends_in_an_error(client: httpx.Client, upstrea
     assert "ended its stream early" in json.loads(last.removeprefix("data: "))["error"]["message"]
 
 
+def test_many_embeddings_reach_the_client_number_by_number(client: httpx.Client, upstream: Upstream) -> None:
+    vector = [0.5, -1e-07, 3] * 10_000
+    data = [{"index": 0, "embedding": vector}, {"index": 1, "embedding": "AAAA"}, {"index": 2, "embedding": vector}]
+    upstream.says = lambda: Response(json.dumps({"data": data, "object": "list"}), media_type="application/json")
+    answer = client.post("/v1/embeddings", json={"model": "pair", "input": ["x"] * 3}).json()
+    assert answer == {"data": data, "object": "list", "model": "pair"}
+
+
 HUGE = "9" * 400
 USAGES: list[tuple[str, dict[str, int | None] | None]] = [
     ('{"prompt_tokens": -5, "completion_tokens": 2, "total_tokens": -3}', {"prompt_tokens": 0, "completion_tokens": 2}),
