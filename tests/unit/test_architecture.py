@@ -34,6 +34,12 @@ def test_the_server_loads_no_model_library() -> None:
     assert not loaded_by("import spar_server.app, spar_server.cli.serve") & set(HEAVY)
 
 
+def test_the_client_loads_neither_a_server_nor_a_model_library() -> None:
+    modules = loaded_by("import spar_client; spar_client.Client")
+    assert not modules & {*HEAVY, *SERVING, "httpx", "openai", "rich", "typer"} - {"pydantic"}
+    assert not loaded_by("import spar_client") & {"pydantic"}
+
+
 def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
     assert not loaded_by("import spar_server.cli.main") & {*HEAVY, *SERVING, "spar_training"}
 
@@ -57,9 +63,10 @@ def imports_of(file: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("spar_core", ("spar_server", "spar_training")),
-        ("server/spar_server", ("spar_training",)),
-        ("training/spar_training", ("spar_server",)),
+        ("spar_core", ("spar_server", "spar_training", "spar_client")),
+        ("server/spar_server", ("spar_training", "spar_client")),
+        ("training/spar_training", ("spar_server", "spar_client")),
+        ("clients/python/spar_client", ("spar_core", "spar_server", "spar_training")),
     ],
 )
 def test_arrows_point_down_only(package: str, forbidden: tuple[str, ...]) -> None:

@@ -48,6 +48,12 @@ def test_nested_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPat
     assert "secret" not in repr(settings)
 
 
+def test_variables_of_the_client_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPAR_URL", "http://127.0.0.1:8000")
+    monkeypatch.setenv("SPAR_API_KEY", "secret")
+    assert load_settings({}).port == 8000
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
