@@ -59,7 +59,7 @@ class Gateway(FastAPI):
 
 
 def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -> Gateway:
-    """Create the app that serves `pair`, and closes it on shutdmetrics."""
+    """Create the app that serves `pair`, and closes it on shutdown."""
 
     @asynccontextmanager
     async def lifespan(app: Gateway) -> AsyncIterator[None]:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 
 class OffLoop(Protocol):
@@ -43,8 +43,7 @@ class Caller:
 NOBODY: Final = Caller()
 
 
-@dataclass(frozen=True, slots=True)
-class CallContext:
+class CallContext(NamedTuple):
     """The context of a call.
 
     `request_id` is sent upstream, made unique for each call. Calls with the same `affinity` prefer the same replica.

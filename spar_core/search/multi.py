@@ -59,7 +59,7 @@ class Answers:
     @property
     def expanded(self) -> int:
         """The number of nodes that all searches expanded."""
-        return sum(result.nodes for result in self.results)
+        return sum([result.nodes for result in self.results])
 
     @property
     def draft_value(self) -> float | None:

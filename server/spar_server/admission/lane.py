@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from spar_server.admission.fair_queue import FairQueue, Ticket
 from spar_server.errors import ApiError
@@ -19,8 +20,7 @@ class _Waiter(Ticket):
     refused: ApiError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(NamedTuple):
     """Room in a lane for one request: its key, its cost, when it was granted, and how long the request waited."""
 
     key: str

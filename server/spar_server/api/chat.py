@@ -103,7 +103,7 @@ def usage_of(outcome: Outcome) -> dict[str, Any]:
     answered = _total([answer.usage for answer in answers.completions])
     prompt = answers.results[0].draft.usage
     reasoning_tokens = generated.completion_tokens - answered.completion_tokens + answered.reasoning_tokens
-    cancelled = sum(answers.cancelled.values(), _NONE_CANCELLED)
+    cancelled = sum(answers.cancelled.values(), _NONE_CANCELLED) if answers.cancelled else _NONE_CANCELLED
     first = answers.nodes[0]
     return {
         **_counts(prompt, generated),

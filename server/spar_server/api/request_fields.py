@@ -58,7 +58,8 @@ def check_fields(
     for name, value in fields.items():
         if value is not None and name not in allowed and name not in extra:
             raise _unknown(name, (*_OURS, *ours, *sorted(allowed), *extra))
-    _check_template_arguments(fields.get("chat_template_kwargs"))
+    if (arguments := fields.get("chat_template_kwargs")) is not None:
+        _check_template_arguments(arguments)
 
 
 def _unknown(name: str, known: Collection[str]) -> RequestError:

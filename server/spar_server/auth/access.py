@@ -11,7 +11,7 @@ from spar_server.settings import ApiKey
 
 def key_of(request: Request) -> ApiKey:
     """The API key of a request."""
-    key: ApiKey = request.state.key
+    key: ApiKey = request.scope["state"]["key"]
     return key
 
 

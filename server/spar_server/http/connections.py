@@ -75,6 +75,8 @@ class ConnectionTable:
         If all connections together buffer too much, the ones with the largest buffers are dropped, of equals the
         oldest: a well-behaved client sends a small head, all at once.
         """
+        if not size and not self._buffered:
+            return
         self._forget_buffer(connection)
         if not size or connection not in self._open:
             return

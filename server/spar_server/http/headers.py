@@ -6,13 +6,17 @@ from typing import Final
 
 from starlette.types import Scope
 
+# Where a scope keeps its headers as a mapping: each request looks up seven.
+_BY_NAME: Final = "spar.headers"
+
 
 def header_of(scope: Scope, name: bytes) -> str | None:
-    """The first value of the header `name`, which must be lower case, or None. Builds no header mapping."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value, "latin-1")
-    return None
+    """The first value of the header `name`, which must be lower case, or None."""
+    headers = scope.get(_BY_NAME)
+    if headers is None:
+        headers = scope[_BY_NAME] = dict(reversed(scope["headers"]))
+    value = headers.get(name)
+    return None if value is None else str(value, "latin-1")
 
 
 # The documentation page and the files that it loads.

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from spar_server.errors import ApiError
 from spar_server.http.connections import ConnectionTable, network_of
-from spar_server.metrics.logs import log_access
+from spar_server.metrics.logs import access_log
 from spar_server.settings import ConnectionLimits
 
 # After its first `body_s`, a body must have arrived at this average rate, in bytes per second.
@@ -131,14 +131,19 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._silent = 0
         self._head += len(name) + len(value) + 4
-        if self._head > self.limits.max_head_bytes:
+        limits = self.limits
+        if self._head > limits.max_head_bytes:
             raise self._excess(self._too_large())
-        if len(self.headers) >= self.limits.max_header_fields:
-            limit = self.limits.max_header_fields
+        if len(self.headers) >= limits.max_header_fields:
+            limit = limits.max_header_fields
             raise self._excess(
                 ApiError(431, f"over this server's limit of {limit} header fields", code="headers_too_large")
             )
-        super().on_header(name, value)
+        if name[:1] in b"eE":
+            # Only for `Expect` does uvicorn do more.
+            super().on_header(name, value)
+        else:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         behind = self._unanswered
@@ -233,7 +238,7 @@ class BoundedProtocol(HttpToolsProtocol):
     @property
     def _held(self) -> int:
         """Bytes that have not reached the application: an incomplete head or field, and the pipeline."""
-        queued = sum(self._queued)
+        queued = sum(self._queued) if self._queued else 0
         if self._part is _Part.START:
             return queued
         fields = len(self.headers) if self._part is _Part.HEAD else 0
@@ -297,7 +302,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._unanswered and not self.cycle.disconnected:
             self.cycle.keep_alive = False
             return
-        log_access(status=error.status, code=error.code, client=self.address)
+        access_log.write(status=error.status, code=error.code, client=self.address)
         self.transport.write(_encode(error))
         if self.transport.can_write_eof():
             self.transport.write_eof()

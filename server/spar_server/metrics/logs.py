@@ -6,41 +6,31 @@ no text can forge a line or control a terminal.
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TextIO
 
 from spar_core.backends.context import call_context
 
-ACCESS: Final = "spar_server.access"
-access_logger = logging.getLogger(ACCESS)
-
+_ACCESS: Final = "spar_server.access"
+# How long a request's line may wait for others.
+_BATCH_S: Final = 0.1
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {ord("\n"): "\\n"}
 # A traceback keeps its line breaks.
 _CONTROLS_IN_LINES: Final = {code: shown for code, shown in _CONTROLS.items() if code != ord("\n")}
-
-
-def log_access(**fields: Any) -> None:
-    """Log one line with these fields, in this order."""
-    if not access_logger.isEnabledFor(logging.INFO):
-        return
-    text = " ".join(f"{name}={value}" for name, value in fields.items())
-    # Built here because `info` would first search the stack for its caller.
-    record = access_logger.makeRecord(ACCESS, logging.INFO, __file__, 0, text, (), None, extra={"fields": fields})
-    access_logger.handle(record)
 
 
 class ConsoleFormatter(logging.Formatter):
     """`2026-01-31T12:00:00.000Z INFO spar_server.access [request id] message`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        request_id = call_context().request_id
-        tag = f" [{request_id}]" if request_id else ""
-        line = f"{_time(record)} {record.levelname} {record.name}{tag} {_printable(record.getMessage())}"
+        line = _console_line(record.created, record.levelname, record.name, record.getMessage())
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info).translate(_CONTROLS_IN_LINES)
         return line
@@ -50,25 +40,39 @@ class JsonFormatter(logging.Formatter):
     """One JSON object per line: time, level, logger, request_id, then a message or the fields of a request."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields: Mapping[str, Any] | None = getattr(record, "fields", None)
-        entry: dict[str, Any] = {
-            "time": _time(record),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "request_id": call_context().request_id,
-            **(fields or {"message": record.getMessage()}),
-        }
+        entry: dict[str, Any] = {"message": record.getMessage()}
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str)
+        return _json_line(record.created, record.levelname.lower(), record.name, entry)
+
+
+def _console_access(fields: Mapping[str, Any]) -> str:
+    text = " ".join([f"{name}={value}" for name, value in fields.items()])
+    return _console_line(time.time(), "INFO", _ACCESS, text) + "\n"
+
+
+def _json_access(fields: Mapping[str, Any]) -> str:
+    return _json_line(time.time(), "info", _ACCESS, fields) + "\n"
+
+
+def _console_line(created: float, level: str, logger: str, text: str) -> str:
+    request_id = call_context().request_id
+    tag = f" [{request_id}]" if request_id else ""
+    return f"{_time(created)} {level} {logger}{tag} {_printable(text)}"
+
+
+def _json_line(created: float, level: str, logger: str, entry: Mapping[str, Any]) -> str:
+    head = {"time": _time(created), "level": level, "logger": logger, "request_id": call_context().request_id}
+    return json.dumps({**head, **entry}, default=str)
 
 
 def _printable(text: str) -> str:
     return text if text.isprintable() else text.translate(_CONTROLS)
 
 
-def _time(record: logging.LogRecord) -> str:
-    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+def _time(created: float) -> str:
+    seconds = int(created)
+    return f"{_second(seconds)}.{int((created - seconds) * 1000):03d}Z"
 
 
 @lru_cache(maxsize=2)
@@ -76,13 +80,62 @@ def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
+# The line of a request from its fields.
+AccessFormat = Callable[[Mapping[str, Any]], str]
+
+
+class AccessLog:
+    """The lines of requests, which are written together every tenth of a second.
+
+    It is not one of logging's loggers: a record and a write for each request would take a twentieth of the time of a
+    request that is passed through.
+    """
+
+    def __init__(self) -> None:
+        self._stream: TextIO | None = None
+        self._format: AccessFormat = _console_access
+        self._lines: list[str] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def enabled(self) -> bool:
+        return self._stream is not None
+
+    def open(self, stream: TextIO, line_format: AccessFormat) -> None:
+        self._stream, self._format = stream, line_format
+
+    def write(self, **fields: Any) -> None:
+        """Log one line with these fields, in this order. Must be called in an event loop."""
+        if self._stream is None:
+            return
+        self._lines.append(self._format(fields))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_BATCH_S, self.flush)
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        lines, self._lines, self._timer = self._lines, [], None
+        if lines and self._stream is not None:
+            self._stream.write("".join(lines))
+            self._stream.flush()
+
+
+access_log: Final = AccessLog()
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes records at once, after the requests' lines before them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        access_log.flush()
+        super().emit(record)
+
+
 def set_up_logging(*, level: str, style: Literal["console", "json"], access: bool) -> None:
     """Log to stderr from `level` on. `access` switches the lines of requests, whatever the level."""
-    # No line names thread, process or task, and looking them up costs each request a microsecond.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    if hasattr(logging, "logAsyncioTasks"):
-        logging.logAsyncioTasks = False
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    access_logger.setLevel(logging.INFO if access else logging.WARNING)
+    if access:
+        access_log.open(sys.stderr, _json_access if style == "json" else _console_access)
+        atexit.register(access_log.flush)

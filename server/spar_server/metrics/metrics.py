@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter as Tally
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -84,19 +84,16 @@ class Metrics:
         for kind in ("pass_through", "search", "judge", "completions", "embeddings"):
             self._running(kind)
 
-    @contextmanager
-    def request(self, kind: str) -> Iterator[Meter]:
-        """Measure a model request while the context is open."""
-        meter = Meter(self, kind)
+    def request(self, kind: str) -> Meter:
+        """Measure a model request while the meter is open."""
+        return Meter(self, kind)
+
+    def begin(self, kind: str) -> None:
         self._running(kind).inc()
-        try:
-            yield meter
-        except (asyncio.CancelledError, GeneratorExit, ClientGoneError):
-            meter.outcome = "cancelled"
-            raise
-        finally:
-            self._running(kind).dec()
-            self._requests(kind, meter.outcome).inc()
+
+    def end(self, kind: str, outcome: str) -> None:
+        self._running(kind).dec()
+        self._requests(kind, outcome).inc()
 
     def refused(self, error: ApiError, key: str) -> None:
         """Count an error response; `key` is the name of the request's key."""
@@ -153,7 +150,11 @@ def _verdict(vote: Vote) -> str:
 
 
 class Meter:
-    """Measures one request. Its outcome is an error unless one of the methods below reports success."""
+    """Measures one request. Its outcome is an error unless one of the methods below reports success.
+
+    with metrics.request("search") as meter:
+        meter.answered(answers, degraded=False)
+    """
 
     def __init__(self, metrics: Metrics, kind: str) -> None:
         self.outcome = "error"
@@ -161,6 +162,17 @@ class Meter:
         self._kind = kind
         self._started = time.monotonic()
         self._has_first_token = False
+
+    def __enter__(self) -> Self:
+        self._metrics.begin(self._kind)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, asyncio.CancelledError | GeneratorExit | ClientGoneError):
+            self.outcome = "cancelled"
+        self._metrics.end(self._kind, self.outcome)
 
     @property
     def elapsed_s(self) -> float:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spar_server.auth.access import key_name
-from spar_server.metrics.logs import access_logger, log_access
+from spar_server.metrics.logs import access_log
 
 # Characters of a path that are logged.
 _MAX_PATH: Final = 200
@@ -22,7 +21,7 @@ class AccessLogMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not access_logger.isEnabledFor(logging.INFO):
+        if scope["type"] != "http" or not access_log.enabled:
             await self._app(scope, receive, send)
             return
         started, status = time.perf_counter(), 499
@@ -36,7 +35,7 @@ class AccessLogMiddleware:
         try:
             await self._app(scope, receive, record_status)
         finally:
-            log_access(
+            access_log.write(
                 method=scope["method"],
                 path=scope["raw_path"][:_MAX_PATH].decode("latin-1"),
                 status=status,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from secrets import token_hex
+from random import getrandbits
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,7 +26,7 @@ class RequestIdMiddleware:
             await self._app(scope, receive, send)
             return
         requested = header_of(scope, _NAME) or ""
-        request_id = requested if _SAFE.fullmatch(requested) else token_hex(16)
+        request_id = requested if _SAFE.fullmatch(requested) else f"{getrandbits(128):032x}"
         bind_calls(request_id=request_id)
         header = (_NAME, request_id.encode())
 

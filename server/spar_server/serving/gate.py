@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
 
 from starlette.requests import Request
 
@@ -19,7 +19,7 @@ from spar_server.auth.quotas import Quotas
 from spar_server.metrics.load import LoadMetrics
 from spar_server.serving.long_work import LongWork
 from spar_server.serving.plan import Allowance, Plan
-from spar_server.settings import ApiKey, Settings
+from spar_server.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,7 @@ class Gate:
     metrics: LoadMetrics
     long_work: LongWork
 
-    @asynccontextmanager
-    async def admit(self, plan: Plan, request: Request) -> AsyncIterator[Allowance]:
+    def admit(self, plan: Plan, request: Request) -> AbstractAsyncContextManager[Allowance]:
         """Wait for the plan's turn and hold its permit while the context is open.
 
         The allowance holds what brown-out leaves of the budget, and the time that the wait leaves of the deadline.
@@ -46,41 +45,84 @@ class Gate:
         """
         budget, deadline_s = self.brownout.lowered(plan.config.budget), plan.config.deadline_s
         assert deadline_s is not None
-        search, cost = plan.judges_with(budget), plan.cost_with(budget)
-        async with self._permit(request, deadline_s, search=search, cost=cost) as left_s:
-            yield Allowance(budget, left_s, self.draining.cutoff)
+        return _Admission(
+            self, request, budget, deadline_s, search=plan.judges_with(budget), cost=plan.cost_with(budget)
+        )
 
-    @asynccontextmanager
-    async def admit_calls(self, request: Request, deadline_s: float, *, cost: int) -> AsyncIterator[Allowance]:
+    def admit_calls(self, request: Request, deadline_s: float, *, cost: int) -> AbstractAsyncContextManager[Allowance]:
         """Like `admit`, for a request that is forwarded upstream as it is: `cost` model calls and no search."""
-        async with self._permit(request, deadline_s, search=False, cost=cost) as left_s:
-            yield Allowance(0, left_s, self.draining.cutoff)
+        return _Admission(self, request, 0, deadline_s, search=False, cost=cost)
 
-    @asynccontextmanager
-    async def _permit(self, request: Request, deadline_s: float, *, search: bool, cost: int) -> AsyncIterator[float]:
-        """Hold a permit; yields the seconds that are left until the deadline."""
-        key, lane = key_of(request), self.searches if search else self.passed_through
-        several = search or cost > 1
-        with self.quotas.search(key, lambda: lane.expected_hold_s) if several else nullcontext():
-            permit = lane.try_acquire(key.name, cost, weight=key.weight)
-            if permit is None:
-                hint = timeout_hint(request.scope)
-                permit = await self._wait(lane, key, cost, min(deadline_s, first_byte_within(hint), self.max_wait_s))
-            self.metrics.admitted(key.name, "search" if search else "pass_through", permit.waited_s)
-            try:
-                yield max(0.0, deadline_s - permit.waited_s)
-            except BackendTimeout as error:
-                # A stopping server causes this too; another server can still answer in time.
-                raise (stopping_error() if self.draining.cutoff.reached else error) from error
-            finally:
-                lane.release(permit)
 
-    async def _wait(self, lane: Lane, key: ApiKey, cost: int, wait_s: float) -> Permit:
+class _Admission(AbstractAsyncContextManager[Allowance]):
+    """One request's permit while the context is open.
+
+    A class rather than a generator, because every request enters it.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_cost",
+        "_deadline_s",
+        "_gate",
+        "_key",
+        "_lane",
+        "_permit",
+        "_quota",
+        "_request",
+        "_search",
+    )
+
+    def __init__(
+        self, gate: Gate, request: Request, budget: int, deadline_s: float, *, search: bool, cost: int
+    ) -> None:
+        self._gate = gate
+        self._request = request
+        self._budget = budget
+        self._deadline_s = deadline_s
+        self._search = search
+        self._cost = cost
+        self._key = key_of(request)
+        self._lane = gate.searches if search else gate.passed_through
+        self._quota: AbstractContextManager[None] | None = None
+        self._permit: Permit | None = None
+
+    async def __aenter__(self) -> Allowance:
+        gate, lane, key = self._gate, self._lane, self._key
+        if self._search or self._cost > 1:
+            self._quota = gate.quotas.search(key, lambda: lane.expected_hold_s)
+            self._quota.__enter__()
         try:
-            async with self.draining.cutoff.timeout(None):
-                return await lane.acquire(key.name, cost, weight=key.weight, wait_s=wait_s)
+            permit = lane.try_acquire(key.name, self._cost, weight=key.weight) or await self._wait()
+        except BaseException:
+            self._leave()
+            raise
+        self._permit = permit
+        gate.metrics.admitted(key.name, "search" if self._search else "pass_through", permit.waited_s)
+        return Allowance(self._budget, max(0.0, self._deadline_s - permit.waited_s), gate.draining.cutoff)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+        if isinstance(error, BackendTimeout) and self._gate.draining.cutoff.reached:
+            # A stopping server causes this too; another server can still answer in time.
+            raise stopping_error() from error
+
+    async def _wait(self) -> Permit:
+        gate, key = self._gate, self._key
+        wait_s = min(self._deadline_s, first_byte_within(timeout_hint(self._request.scope)), gate.max_wait_s)
+        try:
+            async with gate.draining.cutoff.timeout(None):
+                return await self._lane.acquire(key.name, self._cost, weight=key.weight, wait_s=wait_s)
         except TimeoutError as error:
             raise stopping_error() from error
+
+    def _leave(self) -> None:
+        if self._permit is not None:
+            self._lane.release(self._permit)
+        if self._quota is not None:
+            self._quota.__exit__(None, None, None)
 
 
 def build_gate(settings: Settings, metrics: LoadMetrics, *, key_share: float = 1.0) -> Gate:

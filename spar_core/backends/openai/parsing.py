@@ -11,6 +11,7 @@ from spar_core.types import UNCOUNTED, Completion, Delta, FinishReason, Usage
 _MAX_TOKENS: Final = 10**12
 _FINISHES: Final = frozenset(get_args(FinishReason))
 _REASONING: Final = ("reasoning_content", "reasoning")
+_PLAIN: Final = frozenset({"role", "content"})
 
 
 def completion_of(data: Mapping[str, Any]) -> Completion:
@@ -86,9 +87,10 @@ def finish_of(choice: Mapping[str, Any]) -> FinishReason | None:
 
 def usage_of(data: Mapping[str, Any]) -> Usage:
     """The usage; what a server does not count is not estimated."""
-    usage = _object(data.get("usage") or {}, "usage")
+    usage = data.get("usage")
     if not usage:
         return UNCOUNTED
+    usage = _object(usage, "usage")
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     if prompt is None or completion is None:
         raise BackendProtocol("the upstream's usage is not numeric")
@@ -100,8 +102,7 @@ def usage_of(data: Mapping[str, Any]) -> Usage:
 def _detail(usage: Mapping[str, Any], kind: str, name: str) -> int:
     """A part of the prompt's or the completion's tokens; 0 if the server reports it in another form."""
     details = usage.get(f"{kind}_tokens_details")
-    count = details.get(name) if isinstance(details, dict) else None
-    return _count(count) or 0
+    return _count(details.get(name)) or 0 if isinstance(details, dict) else 0
 
 
 def _count(value: object) -> int | None:
@@ -115,6 +116,9 @@ def _count(value: object) -> int | None:
 
 def _split(message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The answer's text, and everything else; reasoning is not part of the text."""
+    if message.keys() <= _PLAIN and isinstance(text := message.get("content"), str):
+        # Fast path for nearly all answers.
+        return text, {}
     extra = {name: value for name, value in message.items() if name not in ("role", "content", *_REASONING) and value}
     reasoning = next((message[name] for name in _REASONING if message.get(name)), None)
     if reasoning:

@@ -7,8 +7,7 @@ They keep a broken or hostile server from filling this process.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 _BASE: Final = 2**20
 _MAX: Final = 2**28
@@ -19,6 +18,8 @@ _TOKEN: Final = 128
 _CHUNK: Final = 1024
 # One alternative of a token: its text, its bytes and their log probability.
 _LOGPROB: Final = 256
+_COUNTS: Final = frozenset({"n", "best_of"})
+_LOGPROB_FIELDS: Final = ("logprobs", "top_logprobs", "prompt_logprobs")
 # Base64 of uncompressed speech, per token.
 _AUDIO: Final = 4096
 # 8,192 numbers as text.
@@ -33,8 +34,7 @@ _EMBEDDING_VALUES: Final = 64
 ERROR_BYTES: Final = 2**16
 
 
-@dataclass(frozen=True, slots=True)
-class SizeLimit:
+class SizeLimit(NamedTuple):
     """Limits in bytes: `whole` of an answer that is not streamed and of any one event, `stream` of a whole stream.
 
     `values` is the most brackets, braces and commas of an answer or an event: each takes as long to parse as hundreds
@@ -54,9 +54,13 @@ def size_limit(path: str, body: Mapping[str, Any], sent: int) -> SizeLimit:
         return SizeLimit(whole, whole, _BASE_VALUES + inputs * _EMBEDDING_VALUES)
     alternatives = _alternatives(body)
     token = _TOKEN + alternatives * _LOGPROB + (_AUDIO if body.get("audio") else 0)
-    answers = _inputs(body.get("prompt")) * max(_number(body.get("n"), 1), _number(body.get("best_of"), 1))
-    lengths = (_number(body.get(name), _UNBOUNDED_TOKENS) for name in ("max_tokens", "max_completion_tokens"))
-    tokens = answers * min(lengths)
+    answers = max(_number(body.get("n"), 1), _number(body.get("best_of"), 1)) if body.keys() & _COUNTS else 1
+    if "prompt" in body:
+        answers *= _inputs(body["prompt"])
+    length = _number(body.get("max_tokens"), _UNBOUNDED_TOKENS)
+    if "max_completion_tokens" in body:
+        length = min(length, _number(body["max_completion_tokens"], _UNBOUNDED_TOKENS))
+    tokens = answers * length
     # A server may repeat the prompt, with log probabilities too.
     repeated = sent * answers * (2 + (alternatives * _LOGPROB if path == "/completions" else 0))
     base = _BASE + repeated
@@ -66,7 +70,10 @@ def size_limit(path: str, body: Mapping[str, Any], sent: int) -> SizeLimit:
 
 def _alternatives(body: Mapping[str, Any]) -> int:
     """The number of log probabilities per token."""
-    values = [body.get(name) for name in ("logprobs", "top_logprobs", "prompt_logprobs")]
+    names = [name for name in _LOGPROB_FIELDS if name in body]
+    if not names:
+        return 0
+    values = [body[name] for name in names]
     if not any(value is not None and value is not False for value in values):
         return 0
     return 1 + max(_number(value, 0) for value in values)
