@@ -148,11 +148,17 @@ def test_the_light_gateway_serves_from_the_wheel_alone(
         answers = [ask(ready[0], budget) for budget in (0, 2)]
         command = [client / "python", "-c", CONVERSATION, ready[0]]
         asked = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        chat = [spar, "chat", "--url", ready[0], "--once", "Hi", "-b", "2"]
+        missing = subprocess.run(chat, capture_output=True, text=True, check=False)
+        subprocess.run([programs / "python", "-m", "pip", "install", "--quiet", str(client_wheel)], check=True)
+        chatted = subprocess.run(chat, check=True, capture_output=True, text=True).stdout
     finally:
         process.terminate()
         process.communicate(timeout=20)
     assert answers == ["draft", "better"]
     assert asked.split() == ["better", "better", "False"]
+    assert "`spar chat` is part of spar-client, which is not installed" in missing.stderr
+    assert chatted == "better\n"
 
 
 def ask(url: str, budget: int) -> str:

@@ -1,4 +1,7 @@
-"""The clients: `Client` blocks, `AsyncClient` has the same methods as coroutines."""
+"""The clients: `Client` blocks, `AsyncClient` has the same methods as coroutines.
+
+httpx and pydantic are slow to import, so they are imported with the first client.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from spar_client.completion import Completion, Model
-from spar_client.events import DoneEvent, StreamEvent
-from spar_client.judgement import Judgement
-from spar_client.options import ChatOptions, JudgeOptions, Messages
-
 if TYPE_CHECKING:
     import httpx
+
+    from spar_client.completion import Completion, Model
+    from spar_client.events import StreamEvent
+    from spar_client.judgement import Judgement
+    from spar_client.options import ChatOptions, JudgeOptions, Messages
 
 
 class Client:
@@ -41,7 +44,6 @@ class Client:
         headers: Mapping[str, str] | None = None,
         http_client: httpx.Client | None = None,
     ) -> None:
-        # Imported here because httpx is slow to import.
         import httpx
 
         from spar_client.api import Api, Connection
@@ -179,7 +181,7 @@ class Stream:
         event = self._run(_next(self._events))
         if event is None:
             raise StopIteration
-        if isinstance(event, DoneEvent):
+        if event.type == "done":
             self._completion = event.completion
         return event
 
@@ -215,7 +217,7 @@ class AsyncStream:
         event = await _next(self._events)
         if event is None:
             raise StopAsyncIteration
-        if isinstance(event, DoneEvent):
+        if event.type == "done":
             self._completion = event.completion
         return event
 

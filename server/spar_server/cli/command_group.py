@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 ENTRY_POINTS: Final = "spar.commands"
+# Commands of a distribution that the server does not depend on; without it they say where they come from.
+_OF_THE_CLIENT: Final = ("batch", "chat")
 
 
 class CommandGroup(TyperGroup):
@@ -29,13 +31,16 @@ class CommandGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         own = super().list_commands(ctx)
-        return own + sorted(_entry_points().keys() - set(own))
+        return own + sorted({*_entry_points(), *_OF_THE_CLIENT} - set(own))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if own := super().get_command(ctx, cmd_name):
             return own
         if entry := _entry_points().get(cmd_name):
             return _load(entry)
+        if cmd_name in _OF_THE_CLIENT:
+            reason = "is part of spar-client, which is not installed; install clients/python of the repository with pip"
+            return _unavailable(cmd_name, reason)
         return None
 
 
@@ -51,26 +56,30 @@ def _load(entry: EntryPoint) -> Any:
     try:
         loaded = entry.load()
     except (ImportError, AttributeError) as error:
-        _add_unavailable(group, entry, error)
+        return _unavailable(entry.name, _reason(entry, error))
+    if isinstance(loaded, typer.Typer):
+        group.add_typer(loaded, name=entry.name)
     else:
-        if isinstance(loaded, typer.Typer):
-            group.add_typer(loaded, name=entry.name)
-        else:
-            group.command(entry.name)(loaded)
+        group.command(entry.name)(loaded)
     return typer.main.get_group(group).commands[entry.name]
 
 
-def _add_unavailable(group: typer.Typer, entry: EntryPoint, error: ImportError | AttributeError) -> None:
-    """Add a command that only says why the real one cannot be loaded."""
+def _reason(entry: EntryPoint, error: ImportError | AttributeError) -> str:
     package = entry.dist.name if entry.dist else entry.module
     if isinstance(error, ModuleNotFoundError):
-        reason = f"needs {error.name}, which is not installed; install the extra of {package} that contains it"
-    else:
-        reason = f"cannot be loaded from {package}: {error}; reinstall {package}"
+        return f"needs {error.name}, which is not installed; install the extra of {package} that contains it"
+    return f"cannot be loaded from {package}: {error}; reinstall {package}"
 
-    @group.command(entry.name, help=f"Not available: {reason}", context_settings=_ANY_ARGUMENTS)
+
+def _unavailable(name: str, reason: str) -> Any:
+    """A command that only says why the real one cannot be loaded."""
+    group = typer.Typer(add_completion=False)
+
+    @group.command(name, help=f"Not available: {reason}", context_settings=_ANY_ARGUMENTS)
     def unavailable() -> None:
-        raise ConfigError(f"`spar {entry.name}` {reason}")
+        raise ConfigError(f"`spar {name}` {reason}")
+
+    return typer.main.get_group(group).commands[name]
 
 
 _ANY_ARGUMENTS: Final = {"ignore_unknown_options": True, "allow_extra_args": True}

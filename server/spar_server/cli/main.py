@@ -105,23 +105,6 @@ def serve(
     )
 
 
-@app.command()
-def chat(
-    url: Annotated[str, typer.Option(help="URL of the server")] = "http://127.0.0.1:8000",
-    budget: Annotated[int, typer.Option(min=0, help="Refinement budget per question")] = 8,
-    once: Annotated[str | None, typer.Option(help="Ask this one question and exit")] = None,
-    model: Annotated[str | None, typer.Option(help="Model name (default the first one of the server)")] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed for every question")] = None,
-    api_key: Annotated[
-        str | None, typer.Option(envvar="OPENAI_API_KEY", help="API key, if the server needs one")
-    ] = None,
-) -> None:
-    """Chat with a server: watch the draft, critiques and refinements, then see what changed in the answer."""
-    from spar_server.cli.chat import run
-
-    run(url=url, budget=budget, once=once, model=model, seed=seed, api_key=api_key)
-
-
 @keys.command()
 def new(name: Annotated[str, typer.Argument(help="Name of the key's owner, for logs and metrics")]) -> None:
     """Create an API key. The key is shown once; only its hash is stored."""

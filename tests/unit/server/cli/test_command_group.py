@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from spar_server.cli import main
+
 Install = Callable[[str, str], None]
 Spar = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -90,6 +92,17 @@ def test_a_command_that_cannot_be_imported_is_listed_with_the_reason(
 def test_an_entry_point_does_not_replace_a_command_of_spar_itself(install: Install, spar: Spar) -> None:
     install("raise SystemExit('replaced')", "serve = acme:app")
     assert spar("serve", "--help").returncode == 0
+
+
+def test_the_clients_commands_say_where_they_come_from_if_it_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [])
+    monkeypatch.setattr(sys, "argv", ["spar", "chat", "--once", "Hi"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "`spar chat` is part of spar-client, which is not installed" in capsys.readouterr().err
 
 
 def test_an_unknown_command_is_refused(spar: Spar) -> None:

@@ -1,0 +1,1 @@
+"""`spar chat` and `spar batch`; with the extra `cli` also `spar-client chat` and `spar-client batch`."""
