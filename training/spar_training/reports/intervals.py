@@ -1,4 +1,8 @@
-"""95% bootstrap intervals of means, of clustered and stratified means, and of any other statistic."""
+"""95% intervals: Wilson's for proportions, the bootstrap's percentiles for other means and for any other statistic.
+
+A bootstrap interval has no width if all items are equal, however few they are. Wilson's upper bound on the share of
+items that could still differ, which after 0 of 10 is 28%, then widens it towards the ends of the figure's range.
+"""
 
 from __future__ import annotations
 
@@ -44,66 +48,113 @@ class Interval:
         return text.replace("-", "−")
 
 
-def interval(values: Sequence[float], *, seed: int = 0) -> Interval:
-    """Return the mean of `values` with its percentile bootstrap interval; NaN if there are none.
+def interval(values: Sequence[float], *, highest: float = 1.0) -> Interval:
+    """Return the mean of values from 0 to `highest` with its interval; NaN if there are none.
 
-    For a paired interval, pass the differences of the paired items.
+    For outcomes, which are 0 or 1, the interval is Wilson's; for other values the percentile bootstrap's.
     """
-    return statistic_interval(values, lambda drawn: sum(drawn) / len(drawn), seed=seed)
+    if highest == 1.0 and set(values) <= {0.0, 1.0}:
+        return proportion_interval([value == 1.0 for value in values])
+    return statistic_interval(values, _mean, highest=highest)
+
+
+def difference_interval(differences: Sequence[float]) -> Interval:
+    """Return the mean of the differences of paired items, from -1 to 1, with its percentile bootstrap interval."""
+    return statistic_interval(differences, _mean, lowest=-1.0)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def proportion_interval(outcomes: Sequence[bool]) -> Interval:
-    """The share of independent outcomes that are true, with its 95% Wilson interval; NaN for none.
+    """Return the share of independent outcomes that are true, with its 95% Wilson interval; NaN for none.
 
-    Unlike a bootstrap interval, it has a width if all outcomes are equal: 10 of 10 is [0.72, 1].
+    It has a width if all outcomes are equal, too: 10 of 10 is [0.72, 1].
     """
     n = len(outcomes)
-    if n == 0:
-        return Interval(float("nan"), float("nan"), float("nan"), 0)
-    share, z2 = sum(outcomes) / n, _Z * _Z
+    return Interval(sum(outcomes) / n, *_wilson(sum(outcomes), n), n) if n else _nothing()
+
+
+def _nothing() -> Interval:
+    return Interval(float("nan"), float("nan"), float("nan"), 0)
+
+
+def _wilson(successes: int, n: int) -> tuple[float, float]:
+    """Wilson, "Probable Inference", Journal of the American Statistical Association 22 (1927)."""
+    share, z2 = successes / n, _Z * _Z
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = _Z / (1 + z2 / n) * (share * (1 - share) / n + z2 / (4 * n * n)) ** 0.5
-    return Interval(share, max(0.0, middle - half), min(1.0, middle + half), n)
+    # At the ends, rounding would leave the share outside its own interval.
+    return (middle - half if successes else 0.0), (middle + half if successes < n else 1.0)
 
 
-def cluster_interval(clusters: Sequence[Sequence[float]], *, seed: int = 0) -> Interval:
+def cluster_interval(clusters: Sequence[Sequence[float]], *, lowest: float = 0.0) -> Interval:
     """Return the mean over the values of all clusters, with an interval that resamples whole clusters.
 
-    Values in one cluster are not independent. `n` is the number of values.
+    Values in one cluster are not independent; they lie between `lowest`, -1 for differences, and 1. `n` is the number
+    of values.
     """
+    if lowest == 0.0 and all(len(cluster) == 1 for cluster in clusters):
+        return interval([value for (value,) in clusters])
     # A resample needs only the sum and the size of each cluster.
     sums = [(sum(cluster), len(cluster)) for cluster in clusters if cluster]
-    found = statistic_interval(sums, lambda drawn: sum(s for s, _ in drawn) / sum(n for _, n in drawn), seed=seed)
+    found = statistic_interval(sums, _mean_of_sums, lowest=lowest)
     return Interval(found.mean, found.low, found.high, sum(n for _, n in sums))
 
 
-def statistic_interval(items: Sequence[T], statistic: Callable[[Sequence[T]], float], *, seed: int = 0) -> Interval:
-    """Return a statistic of independent items with its percentile bootstrap interval; NaN if there are no items."""
+def _mean_of_sums(sums: Sequence[tuple[float, int]]) -> float:
+    return sum(s for s, _ in sums) / sum(n for _, n in sums)
+
+
+def statistic_interval(
+    items: Sequence[T],
+    statistic: Callable[[Sequence[T]], float],
+    *,
+    lowest: float = 0.0,
+    highest: float = 1.0,
+    seed: int = 0,
+) -> Interval:
+    """Return a statistic of independent items with its percentile bootstrap interval; NaN if there are no items.
+
+    The statistic lies between `lowest` and `highest`.
+    """
     n = len(items)
     if n == 0:
-        return Interval(float("nan"), float("nan"), float("nan"), 0)
+        return _nothing()
     draws = _cached_resamples(n, seed) if 1 < n <= _CACHED_ITEMS else _resamples(n, seed)
     drawn = sorted(statistic(draw(items)) for draw in draws)
+    if drawn[0] == drawn[-1]:
+        return _widened(statistic(items), n, lowest, highest)
     low, high = drawn[round(0.025 * _RESAMPLES)], drawn[round(0.975 * _RESAMPLES) - 1]
     return Interval(statistic(items), low, high, n)
 
 
-def stratified_interval(strata: Sequence[Sequence[Sequence[float]]], *, seed: int = 0) -> Interval:
-    """Return the unweighted mean of the strata's means, with an interval that resamples clusters within each stratum.
+def _widened(value: float, n: int, lowest: float, highest: float) -> Interval:
+    """The interval of `n` items that all agree."""
+    differing = _wilson(0, n)[1]
+    return Interval(value, value - differing * (value - lowest), value + differing * (highest - value), n)
 
-    NaN if a stratum has no values. `n` is the number of values.
+
+def stratified_interval(strata: Sequence[Sequence[Sequence[float]]], *, lowest: float = 0.0) -> Interval:
+    """Return the unweighted mean of the strata's means, each with the interval of its clusters.
+
+    Values lie between `lowest`, -1 for differences, and 1. NaN if a stratum has no values. `n` is the number of values.
     """
-    sums = [[(sum(cluster), len(cluster)) for cluster in stratum if cluster] for stratum in strata]
-    if not sums or not all(sums):
-        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    return mean_interval([cluster_interval(stratum, lowest=lowest) for stratum in strata])
 
-    def mean(drawn: Sequence[Sequence[tuple[float, int]]]) -> float:
-        return sum(sum(s for s, _ in one) / sum(n for _, n in one) for one in drawn) / len(drawn)
 
-    rng = random.Random(seed)
-    means = sorted(mean([rng.choices(stratum, k=len(stratum)) for stratum in sums]) for _ in range(_RESAMPLES))
-    low, high = means[round(0.025 * _RESAMPLES)], means[round(0.975 * _RESAMPLES) - 1]
-    return Interval(mean(sums), low, high, sum(n for stratum in sums for _, n in stratum))
+def mean_interval(parts: Sequence[Interval]) -> Interval:
+    """Return the unweighted mean of independent means, with an interval from theirs; NaN if one of them has no items.
+
+    Zou and Donner, "Construction of confidence limits about effect measures", Statistics in Medicine 27 (2008).
+    """
+    if not parts or not all(part.n for part in parts):
+        return _nothing()
+    mean = _mean([part.mean for part in parts])
+    below = sum((part.mean - part.low) ** 2 for part in parts) ** 0.5 / len(parts)
+    above = sum((part.high - part.mean) ** 2 for part in parts) ** 0.5 / len(parts)
+    return Interval(mean, mean - below, mean + above, sum(part.n for part in parts))
 
 
 def _resamples(n: int, seed: int) -> Iterable[Resample]:

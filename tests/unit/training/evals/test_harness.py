@@ -63,7 +63,7 @@ def test_right_answers_score_and_losses_show_against_a_baseline(
         "mmlu": -0.5,
     }
     report = (tmp_path / "after" / "report.md").read_text(encoding="utf-8")
-    assert "| triviaqa | 1 | 100.0 [100.0, 100.0] | -100.0 [-100.0, -100.0] | loss |" in report
+    assert "| triviaqa | 1 | 100.0 [20.7, 100.0] | -100.0 [-100.0, +58.7] | no difference shown |" in report
     assert "The server refused 1 prompts" in report
 
 

@@ -1,4 +1,4 @@
-"""Bootstrap intervals."""
+"""Intervals: of proportions, of other means, and by the bootstrap of any statistic."""
 
 import math
 import random
@@ -7,6 +7,7 @@ import pytest
 
 from spar_training.reports.intervals import (
     cluster_interval,
+    difference_interval,
     interval,
     proportion_interval,
     statistic_interval,
@@ -24,9 +25,33 @@ def test_an_interval_holds_its_mean_and_narrows_with_more_items() -> None:
     assert large.low < 0.3 < large.high
 
 
-def test_constant_values_have_an_interval_without_width() -> None:
-    one = interval([1.0] * 10)
-    assert (one.low, one.mean, one.high) == (1.0, 1.0, 1.0)
+@pytest.mark.parametrize(("true", "n"), [(0, 10), (10, 10), (20, 20), (5, 10), (19, 20), (1, 1)])
+def test_the_mean_of_outcomes_has_the_interval_of_a_proportion(true: int, n: int) -> None:
+    outcomes = [1.0] * true + [0.0] * (n - true)
+    assert interval(outcomes) == proportion_interval([outcome == 1.0 for outcome in outcomes])
+
+
+def test_no_interval_of_items_that_all_agree_has_zero_width() -> None:
+    agreeing = {
+        interval([0.5] * 10): (0.5 - 0.1388, 0.5 + 0.1388),
+        interval([5.0] * 10, highest=5.0): (5 - 5 * 0.2775, 5.0),
+        difference_interval([0.0] * 10): (-0.2775, 0.2775),
+        difference_interval([1.0] * 10): (1 - 2 * 0.2775, 1.0),
+        cluster_interval([[1.0, 1.0]] * 10): (0.7225, 1.0),
+        cluster_interval([[0.0, 0.0]] * 10, lowest=-1.0): (-0.2775, 0.2775),
+        statistic_interval([0.0] * 10, max): (0.0, 0.2775),
+        stratified_interval([[[1.0]] * 10, [[1.0]] * 10]): (1 - 0.2775 / 2**0.5, 1.0),
+        stratified_interval([[[0.0]] * 10], lowest=-1.0): (-0.2775, 0.2775),
+        interval([0.7]): (0.7 * (1 - 0.7935), 0.7 + 0.3 * 0.7935),
+    }
+    for found, (low, high) in agreeing.items():
+        assert (found.low, found.high) == (pytest.approx(low, abs=5e-4), pytest.approx(high, abs=5e-4))
+
+
+def test_the_interval_of_differences_is_that_of_paired_items() -> None:
+    found = difference_interval([1.0] * 6 + [0.0] * 13 + [-1.0])
+    assert found.mean == 0.25
+    assert -0.1 < found.low < 0.25 < found.high < 0.6
 
 
 def test_no_values_give_nan() -> None:
@@ -50,7 +75,9 @@ def test_clusters_are_weighted_by_their_size() -> None:
 
 def test_strata_are_weighted_equally_whatever_their_size() -> None:
     found = stratified_interval([[[1.0]] * 5, [[0.0]] * 500])
-    assert (found.mean, found.low, found.high, found.n) == (0.5, 0.5, 0.5, 505)
+    assert (found.mean, found.n) == (0.5, 505)
+    # Five items that agree show less than 500 do.
+    assert found.mean - found.low > 20 * (found.high - found.mean)
     assert math.isnan(stratified_interval([[[1.0]], []]).mean)
 
 

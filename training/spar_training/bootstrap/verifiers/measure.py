@@ -21,7 +21,13 @@ from spar_core.types import Completion, Sampling, Usage
 from spar_training.data.prompts import PromptRecord
 from spar_training.pipeline.progress import item_progress
 from spar_training.pipeline.runner import Policy, run_items
-from spar_training.reports.intervals import Interval, cluster_interval, interval, proportion_interval
+from spar_training.reports.intervals import (
+    Interval,
+    cluster_interval,
+    difference_interval,
+    mean_interval,
+    proportion_interval,
+)
 from spar_training.storage.files import Row
 
 _VOTES = 5
@@ -86,7 +92,7 @@ class VerifierEval:
             before = {row["id"]: all(row["passed"]) for row in answered}
             gains = [float(all(rows[p.id]["passed"])) - before[p.id] if p.id in rows else 0.0 for p in self.prompts]
             found["searched"] = proportion_interval([p.id in rows and all(rows[p.id]["passed"]) for p in self.prompts])
-            found["search_gain"] = interval(gains)
+            found["search_gain"] = difference_interval(gains)
         return found
 
     def _every(self, rows: Sequence[Row]) -> list[Row]:
@@ -144,13 +150,8 @@ def judge_figures(rows: Sequence[Row]) -> dict[str, Interval]:
         ),
         "refined": proportion_interval([all(row["met"]) for row in rows if "met" in row]),
     }
-    one, two = found["judge_on_good"], found["judge_on_bad"]
-    if one.n and two.n:
-        # The mean of two independent means, each with its own interval.
-        spread = [((a.mean - b) ** 2) for a, b in ((one, one.low), (two, two.low), (one, one.high), (two, two.high))]
-        mean = (one.mean + two.mean) / 2
-        low, high = (spread[0] + spread[1]) ** 0.5 / 2, (spread[2] + spread[3]) ** 0.5 / 2
-        found["judge_balanced"] = Interval(mean, max(0.0, mean - low), min(1.0, mean + high), one.n + two.n)
+    if found["judge_on_good"].n and found["judge_on_bad"].n:
+        found["judge_balanced"] = mean_interval([found["judge_on_good"], found["judge_on_bad"]])
     return found
 
 

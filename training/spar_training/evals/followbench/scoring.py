@@ -54,7 +54,7 @@ def figures(groups: Sequence[Sequence[ScoredRow]]) -> Figures:
         ssr={level: interval([one.soft for one in ones if one.soft is not None]) for level, ones in by_level.items()},
         hsr_mean=_mean([[one.hard for one in group] for group in groups]),
         ssr_mean=_mean([[one.soft for one in group] for group in groups]),
-        csl=interval([float(length) for length in lengths]),
+        csl=interval([float(length) for length in lengths], highest=float(len(LEVELS))),
     )
 
 

@@ -14,7 +14,7 @@ from spar_training.evals.harness.evaluation import General, evaluate
 from spar_training.evals.harness.sandbox import isolation
 from spar_training.evals.run_folder import finish, prepare_folder
 from spar_training.evals.subject import Subject
-from spar_training.reports.intervals import Interval, interval, stratified_interval
+from spar_training.reports.intervals import Interval, difference_interval, interval, stratified_interval
 from spar_training.reports.page import Report, Section, Table, setup_section
 from spar_training.reports.result import Result, read_result
 from spar_training.storage.files import Row
@@ -51,7 +51,7 @@ def run(subject: Subject, settings: General, *, baseline: Path | None, data: Pat
     rows = evaluate(subject, settings, data=folder, cache=out / "answers")
     by_task = _by_task(rows)
     accuracies = _with_mean(by_task)
-    differences = _with_mean(_differences(by_task, before)) if before is not None else {}
+    differences = _with_mean(_differences(by_task, before), differences=True) if before is not None else {}
     result = Result(
         name="general",
         config={**config, "baseline": str(baseline) if baseline else None},
@@ -91,10 +91,12 @@ def _differences(
     return {task: items for task, items in paired.items() if items}
 
 
-def _with_mean(tasks: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
+def _with_mean(tasks: Mapping[str, Mapping[str, float]], *, differences: bool = False) -> dict[str, Interval]:
     """Return the mean of each task, and as `mean` the unweighted mean of the tasks."""
-    found = {task: interval(list(items.values())) for task, items in tasks.items()}
-    return {**found, "mean": stratified_interval([[[value] for value in items.values()] for items in tasks.values()])}
+    one = difference_interval if differences else interval
+    found = {task: one(list(items.values())) for task, items in tasks.items()}
+    strata = [[[value] for value in items.values()] for items in tasks.values()]
+    return {**found, "mean": stratified_interval(strata, lowest=-1.0 if differences else 0.0)}
 
 
 def _report(

@@ -95,7 +95,7 @@ def _report(
 ) -> Report:
     summary = (
         f"Mean of the four accuracies: {measured['mean'].percent()} percent over {measured['prompt_strict'].n} prompts "
-        f"with {measured['instruction_strict'].n} instructions. Intervals are 95% bootstrap intervals over prompts."
+        f"with {measured['instruction_strict'].n} instructions. Intervals: 95%, over prompts."
     )
     if missing:
         summary += f"\n\n{missing} prompts have no response and count as not followed."

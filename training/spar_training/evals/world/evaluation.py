@@ -19,7 +19,7 @@ from spar_core.refiner import Refiner
 from spar_core.search import Models, SearchConfig, Searcher, SearchResult
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling
-from spar_training.reports.intervals import Interval, interval
+from spar_training.reports.intervals import Interval, cluster_interval, difference_interval, interval, mean_interval
 from spar_training.world.example import draw_example
 from spar_training.world.prompt import Prompt, Split
 
@@ -126,36 +126,25 @@ def figures(outcomes: list[Outcome]) -> Figures:
     """Compute the figures of the outcomes with 95% intervals; the gains are paired."""
     good = [float(o.judgement.accepted) for o in outcomes if o.draft_passed]
     bad = [float(not o.judgement.accepted) for o in outcomes if not o.draft_passed]
-    votes = [vote for o in outcomes for vote in o.judgement.votes]
+    unread = [[float(vote.verdict is None) for vote in o.judgement.votes] for o in outcomes]
     on_good, on_bad = interval(good), interval(bad)
     draft = [float(o.draft_passed) for o in outcomes]
     greedy = [float(o.greedy_passed) for o in outcomes]
     answer = [float(o.answer_passed) for o in outcomes]
     spent = [sum(usage.completion_tokens for usage in o.result.usage.values()) for o in outcomes]
     return Figures(
-        judge_balanced=_balanced(good, bad),
+        judge_balanced=mean_interval([on_good, on_bad]),
         judge_on_good=on_good,
         judge_on_bad=on_bad,
-        parse_failures=interval([float(vote.verdict is None) for vote in votes]),
+        parse_failures=cluster_interval(unread),
         refinement_success=interval([float(passes(o.prompt, o.refined)) for o in outcomes if o.refined is not None]),
         draft_strict=interval(draft),
         draft_loose=interval([float(passes(o.prompt, o.draft.text, loose=True)) for o in outcomes]),
         greedy_strict=interval(greedy),
         searched_strict=interval(answer),
         searched_loose=interval([float(passes(o.prompt, o.result.answer.text, loose=True)) for o in outcomes]),
-        gain_strict=interval([a - d for a, d in zip(answer, draft, strict=True)]),
-        gain_over_greedy=interval([a - g for a, g in zip(answer, greedy, strict=True)]),
+        gain_strict=difference_interval([a - d for a, d in zip(answer, draft, strict=True)]),
+        gain_over_greedy=difference_interval([a - g for a, g in zip(answer, greedy, strict=True)]),
         nodes=sum(o.result.nodes for o in outcomes) / len(outcomes),
         tokens_per_answer=sum(spent) / len(outcomes),
     )
-
-
-def _balanced(good: list[float], bad: list[float]) -> Interval:
-    """Return the mean of the accuracies on good and on bad answers, with the interval of their sum."""
-    if not good or not bad:
-        return interval([])
-    one, two = interval(good), interval(bad)
-    mean = (one.mean + two.mean) / 2
-    low = mean - ((one.mean - one.low) ** 2 + (two.mean - two.low) ** 2) ** 0.5 / 2
-    high = mean + ((one.high - one.mean) ** 2 + (two.high - two.mean) ** 2) ** 0.5 / 2
-    return Interval(mean, low, high, one.n + two.n)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
-from spar_training.reports.intervals import Interval, interval
+from spar_training.reports.intervals import Interval, difference_interval, interval
 from spar_training.storage.files import Row, read_rows
 from spar_training.studies.interference.study import Study, Training
 from spar_training.studies.interference.tasks import ARMS, Arm
@@ -36,7 +36,7 @@ def figures_of(study: Study) -> dict[str, Interval]:
         for arm in ARMS:
             ends[arm] = shares[f"{arm}/{last}"]
         for one, other in (("refined", "start"), ("interfering", "start"), ("refined", "interfering")):
-            found[f"{name}/{one} - {other}"] = interval(
+            found[f"{name}/{one} - {other}"] = difference_interval(
                 [a - b for a, b in zip(ends[one], ends[other], strict=True)]
             )  # fmt: skip
     return found | dict(_margins(study))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from spar_training.reports.intervals import Interval, interval
+from spar_training.reports.intervals import Interval, difference_interval, interval
 from spar_training.studies.scaling.arms import ABLATION_BUDGET, CONSENSUS_METHODS, DEFAULT_METHOD, REFERENCES, Arm
 from spar_training.studies.scaling.trial import Trial
 
@@ -160,7 +160,7 @@ def difference(one: Sequence[Trial], budget: int, other: Sequence[Trial], other_
     common = {(trial.index, trial.seed) for trial in one} & {(trial.index, trial.seed) for trial in other}
     ours = prompt_means([t for t in one if (t.index, t.seed) in common], lambda t: t.answer(budget).strict)
     theirs = prompt_means([t for t in other if (t.index, t.seed) in common], lambda t: t.answer(other_budget).strict)
-    return interval([a - b for a, b in zip(ours, theirs, strict=True)])
+    return difference_interval([a - b for a, b in zip(ours, theirs, strict=True)])
 
 
 # The target of early vote stop: the share of the judge's tokens to save at equal accuracy.

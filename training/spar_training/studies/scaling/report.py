@@ -241,7 +241,8 @@ def _method(config: Mapping[str, Any]) -> Section:
         f"{config['prompts']} {config['split']} prompts of the synthetic world, seeds 0 to {config['seeds'] - 1}; "
         f"pair: {config['pair']}.",
         "Quality: all checks of the prompt pass (`spar_core/checks`), as in IFEval's prompt-level accuracy. Intervals: "
-        "a figure's seeds are averaged within each prompt, then the prompts are resampled (95%, percentile bootstrap).",
+        "a figure's seeds are averaged within each prompt, then the prompts are resampled (95%, percentile bootstrap); "
+        "Wilson's where all seeds agree on every prompt.",
         "Drafts and best-of-N's samples: temperature 0.9, top_p 0.9. Judgements and refinements: temperature 0.7. A "
         "response's votes depend only on its text and the seed: methods that produce the same text get the same votes. "
         "Siblings are awaited, so the tree of a small budget is the beginning of a larger one's, and one search covers "

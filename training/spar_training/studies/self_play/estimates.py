@@ -38,9 +38,9 @@ def metric_values(metric: Metric) -> Callable[[Row], Sequence[float]]:
     return lambda row: [float(passed) for passed in row[mode]]
 
 
-def mean(values: Values) -> Interval:
-    """Return the mean over all values."""
-    return cluster_interval(list(_clusters(values).values()))
+def mean(values: Values, *, lowest: float = 0.0) -> Interval:
+    """Return the mean over all values; they lie between `lowest`, -1 for differences, and 1."""
+    return cluster_interval(list(_clusters(values).values()), lowest=lowest)
 
 
 def difference(ours: Values, base: Values) -> Interval:
@@ -54,7 +54,8 @@ def difference(ours: Values, base: Values) -> Interval:
             }
             for seed in ours
             if seed in base
-        }
+        },
+        lowest=-1.0,
     )
 
 
@@ -73,7 +74,7 @@ def errors_removed(ours: Values, base: Values) -> Interval:
         # A resample without errors has none to remove.
         return 1 - sum(a for a, _ in drawn) / before if before else 0.0
 
-    return statistic_interval(both if any(b for _, b in both) else [], share)
+    return statistic_interval(both if any(b for _, b in both) else [], share, lowest=-1.0)
 
 
 def judged_correctly(row: Row) -> Sequence[float]:
@@ -104,7 +105,7 @@ def f1_difference(ours: Mapping[int, Rows], base: Mapping[int, Rows]) -> Interva
     shared = [seed for seed in ours if seed in base]
     after, before = (_found({seed: rows[seed] for seed in shared}) for rows in (ours, base))
     both = [(after[name], before[name]) for name in after if name in before]
-    return statistic_interval(both, lambda drawn: _f1([a for a, _ in drawn]) - _f1([b for _, b in drawn]))
+    return statistic_interval(both, lambda drawn: _f1([a for a, _ in drawn]) - _f1([b for _, b in drawn]), lowest=-1.0)
 
 
 def drafts(evaluations: Mapping[int, Evaluation]) -> dict[int, Rows]:
