@@ -15,6 +15,7 @@ from typing import Any, Final, get_args
 
 from spar_core.errors import ConfigError, DataError
 from spar_training.commands.show import figure
+from spar_training.evals.world.iteration import INTERVALS
 from spar_training.pipeline.stage import Role
 from spar_training.reports.page import Table, markdown_table
 from spar_training.runs.folder import Run, read_run
@@ -121,14 +122,15 @@ def _measured(run: Run, role: Role) -> str:
     if not any(measured):
         return ""
     search = f"; the search has a budget of {recipe.evaluation.budget}" if role == "actor" else ""
+    intervals = " with 95% intervals and the number n of items" if any(INTERVALS in found for found in measured) else ""
     header = ["", "start", *(f"iteration {number}" for number in range(1, recipe.iterations + 1))]
     rows = [
-        [label, *(figure(found[name]) if name in found else "" for found in measured)]
+        [label, *(figure(found, name) if name in found else "" for found in measured)]
         for name, label in _FIGURES[role].items()
     ]
     return f"""{markdown_table(Table(header, rows))}
 
-Measured on {recipe.evaluation.describe_prompts()}, by verifiers, as shares of 1;
+Measured on {recipe.evaluation.describe_prompts()}, by verifiers, as shares of 1{intervals};
 a prompt counts if all its constraints are met{search}.
 
 """

@@ -10,11 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from spar_training.evals.world.iteration import INTERVALS
 from spar_training.runs.folder import Iteration, Run, read_run
 from spar_training.runs.lineage import Ancestor, chain_of, changes_of
 from spar_training.runs.manifest import read_manifest
 from spar_training.runs.recipe import MANIFEST
 from spar_training.storage.provenance import data_digest
+
+# What a step records beside its counts and figures.
+_OF_A_STEP: Final = frozenset({"seconds", INTERVALS})
 
 
 def show_status(folder: Path, *, console: Console | None = None) -> None:
@@ -49,14 +53,22 @@ def _rows(iteration: Iteration, figures: bool) -> Iterator[tuple[str, str, str, 
 
 
 def _format(counts: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {figure(value)}" for name, value in counts.items() if name != "seconds")
+    shown = {name: figure(counts, name) for name in counts if name not in _OF_A_STEP}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
 
 
-def figure(value: Any) -> str:
-    """A count or a share; a dash if it is unknown or there was nothing to measure."""
+def figure(counts: Mapping[str, Any], name: str) -> str:
+    """A count or a share of a step, with its 95% interval and number of items if the step has them.
+
+    A dash if it is unknown or there was nothing to measure.
+    """
+    value = counts.get(name)
     if value is None:
         return "–"
-    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
+    if not isinstance(value, float):
+        return f"{value:,}"
+    interval = counts.get(INTERVALS, {}).get(name)
+    return f"{value:.3f}" + (" [{low:.3f}, {high:.3f}], n {n:,}".format(**interval) if interval else "")
 
 
 _DIGITS: Final = 12
@@ -101,13 +113,13 @@ def _figures(run: Run) -> Table | None:
     measured = {number: found["evaluation"] for number, found in steps.items() if "evaluation" in found}
     if not measured:
         return None
-    names = [name for name in next(iter(measured.values())) if name != "seconds"]
+    names = [name for name in next(iter(measured.values())) if name not in _OF_A_STEP]
     table = Table(title=run.recipe.evaluation.describe_prompts())
     table.add_column("figure", overflow="fold")
     for number in measured:
         table.add_column(f"iteration {number}" if number else "start", justify="right")
     for name in names:
-        table.add_row(name.replace("_", " "), *(figure(found.get(name)) for found in measured.values()))
+        table.add_row(name.replace("_", " "), *(figure(found, name) for found in measured.values()))
     return table
 
 

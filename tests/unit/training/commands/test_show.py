@@ -51,6 +51,15 @@ def test_a_run_is_shown_with_its_figures_by_iteration_and_its_newest_models_pare
     assert places == sorted(places)
 
 
+def test_a_figure_is_shown_with_its_interval_and_number_of_items(run: Path) -> None:
+    spread = {"low": 0.4375, "high": 0.75, "n": 1000}
+    with open_run(run, RECIPE).iteration(2).step("evaluation") as counts:
+        counts |= {"draft_prompt_strict": 0.625, "intervals": {"draft_prompt_strict": spread}}
+    text = shown(run)
+    assert "0.625 [0.438, 0.750], n 1,000" in text
+    assert "intervals" not in text
+
+
 def test_a_model_is_shown_with_data_recipe_seeds_versions_and_code(run: Path) -> None:
     text = shown(run / "iteration-2" / "actor")
     for part in ("by dpo on", "dpo.jsonl (1 rows", "2 rows left out", "30 steps, seed 9, learning rate 2e-07"):

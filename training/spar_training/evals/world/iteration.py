@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from spar_core.backends.base import Backend
 from spar_core.checks import verify
@@ -23,11 +23,14 @@ from spar_training.data.prompts import PromptRecord
 from spar_training.evals.world.evaluation import ACTOR_SAMPLING, CALL_SAMPLING
 from spar_training.inference.client import open_backend
 from spar_training.pipeline.progress import item_progress
-from spar_training.pipeline.runner import Policy, run_items
+from spar_training.pipeline.runner import Policy, failed_file, run_items
+from spar_training.reports.intervals import Interval, cluster_interval, proportion_interval, statistic_interval
 from spar_training.stages.judge import voting
 from spar_training.storage.files import Row, read_rows
 
 _VOTES = 5
+# The key of the intervals beside the figures.
+INTERVALS: Final = "intervals"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,8 @@ class PairEval:
     refiner_sampling: Sampling = CALL_SAMPLING
     in_flight: int = 192
 
-    async def run(self, *, actor: Path, refiner: Path, label: str) -> dict[str, float | None]:
-        """Run the evaluation; return its figures as fractions of 1, None where there is nothing to average."""
+    async def run(self, *, actor: Path, refiner: Path, label: str) -> dict[str, Any]:
+        """Run the evaluation; return its `figures`, as fractions of 1."""
         prompts = self.prompts
         async with AsyncExitStack() as stack:
             actor_backend = await stack.enter_async_context(open_backend(str(actor), in_flight=self.in_flight))
@@ -139,18 +142,38 @@ def outcome(prompt: PromptRecord, text: str) -> dict[str, list[bool]]:
     }
 
 
-def figures(folder: Path) -> dict[str, float | None]:
-    """Compute the figures of an evaluation from its files."""
-    found = _accuracies("draft", list(read_rows(folder / "drafts.jsonl")))
+def figures(folder: Path) -> dict[str, Any]:
+    """Compute the figures of an evaluation from its files, and under `intervals` the 95% interval and n of each.
+
+    A figure is None if there was nothing to measure. Items that failed count as wrong; of a prompt without a draft, the
+    files do not tell the number of instructions, so it counts as one.
+    """
+    drafts = list(read_rows(folder / "drafts.jsonl"))
+    lost = [_unmet(row["id"], 1) for row in _failed(folder / "drafts.jsonl")]
+    found = _accuracies("draft", [*drafts, *lost])
     judged = list(read_rows(folder / "judged.jsonl"))
-    found["judge_accuracy"] = _mean([row["good"] is row["accepted"] for row in judged])
-    found["judge_f1_on_bad"] = f1([not row["good"] for row in judged], [not row["accepted"] for row in judged])
+    right = [row["good"] is row["accepted"] for row in judged]
+    found["judge_accuracy"] = proportion_interval([*right, *(False for _ in _failed(folder / "judged.jsonl"))])
+    found["judge_f1_on_bad"] = statistic_interval([(not row["good"], not row["accepted"]) for row in judged], _f1)
     refined = [row for row in judged if "refined" in row]
-    found["refinement_success"] = _mean([refined_good(row) for row in refined])
-    found["refinement_success_by_own_judge"] = _mean([refined_accepted(row) for row in refined])
+    found["refinement_success"] = proportion_interval([refined_good(row) for row in refined])
+    found["refinement_success_by_own_judge"] = proportion_interval([refined_accepted(row) for row in refined])
     if (folder / "searched.jsonl").exists():
-        found |= _accuracies("searched", list(read_rows(folder / "searched.jsonl")))
-    return found
+        instructions = {row["id"]: len(row["strict"]) for row in drafts}
+        lost += [_unmet(row["id"], instructions[row["id"]]) for row in _failed(folder / "searched.jsonl")]
+        found |= _accuracies("searched", [*read_rows(folder / "searched.jsonl"), *lost])
+    return {
+        **{name: one.mean if one.n else None for name, one in found.items()},
+        INTERVALS: {name: {"low": one.low, "high": one.high, "n": one.n} for name, one in found.items() if one.n},
+    }
+
+
+def _failed(out: Path) -> list[Row]:
+    return list(read_rows(failed_file(out))) if failed_file(out).exists() else []
+
+
+def _unmet(id: str, instructions: int) -> Row:
+    return {"id": id, "strict": [False] * instructions, "loose": [False] * instructions}
 
 
 def refined_good(row: Row) -> bool:
@@ -169,24 +192,20 @@ def refined_accepted(row: Row) -> bool:
     return bool(row.get("refined_accepted", row.get("own", False)))
 
 
-def f1(truth: Sequence[bool], predicted: Sequence[bool]) -> float:
-    """Return the F1 of the predictions; 0 if nothing is true and nothing predicted."""
-    hits = sum(t and p for t, p in zip(truth, predicted, strict=True))
-    return 2 * hits / max(1, sum(truth) + sum(predicted))
+def _f1(pairs: Sequence[tuple[bool, bool]]) -> float:
+    """The F1 of pairs of truth and prediction; 0 if nothing is true and nothing predicted."""
+    hits = sum(true and predicted for true, predicted in pairs)
+    return 2 * hits / max(1, sum(true + predicted for true, predicted in pairs))
 
 
-def _accuracies(name: str, rows: Sequence[Row]) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
+def _accuracies(name: str, rows: Sequence[Row]) -> dict[str, Interval]:
+    found: dict[str, Interval] = {}
     for mode in ("strict", "loose"):
-        found[f"{name}_prompt_{mode}"] = _mean([all(row[mode]) for row in rows])
-        found[f"{name}_instruction_{mode}"] = _mean([passed for row in rows for passed in row[mode]])
+        found[f"{name}_prompt_{mode}"] = proportion_interval([all(row[mode]) for row in rows])
+        found[f"{name}_instruction_{mode}"] = cluster_interval([[float(met) for met in row[mode]] for row in rows])
     return found
 
 
 def _drafted_items(prompts: Sequence[PromptRecord], rows: Sequence[Row]) -> list[DraftedItem]:
     texts = {row["id"]: row["text"] for row in rows}
     return [DraftedItem(prompt, texts[prompt.id]) for prompt in prompts if prompt.id in texts]
-
-
-def _mean(values: Sequence[bool]) -> float | None:
-    return sum(values) / len(values) if values else None
