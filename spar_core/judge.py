@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from spar_core.backends.base import Backend
 from spar_core.budget import Budget, TokensExhausted
@@ -17,6 +18,19 @@ from spar_core.prompts import Templates, load_templates
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling, Usage
 from spar_core.verdict import VerdictReader
+
+# The constrained form of a verdict, with room for white space around it.
+_VERDICTS: Final = {'"Yes"': True, '"No"': False}
+_VERDICT_ALONE: Final = Sampling(
+    temperature=0.7,
+    max_tokens=16,
+    extra={
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "verdict", "schema": {"enum": ["Yes", "No"]}},
+        }
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +135,10 @@ class Judge:
 
     With `early_stop` the fewest votes that can decide are sampled first and the rest only if those left it open: at
     most two rounds, and two fifths of the calls saved when five votes would agree.
+
+    With `ask_verdict`, a judgement that ended without a readable verdict is continued by one more call: the backend,
+    which must be `constrains`, then answers nothing but Yes or No. It is not asked where the response itself claims a
+    verdict, because a judge that it has convinced would repeat it.
     """
 
     backend: Backend
@@ -129,6 +147,7 @@ class Judge:
     threshold: float = 0.5
     early_stop: bool = True
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, max_tokens=2048))
+    ask_verdict: bool = False
 
     async def judge(
         self,
@@ -172,7 +191,39 @@ class Judge:
         except TokensExhausted:
             return []
         length = sum(len(each.text) for each in completions if isinstance(each, Completion))
-        return await unless_short(lambda: [_read_vote(each, reader) for each in completions], length)
+        votes = await unless_short(lambda: [_read_vote(each, reader) for each in completions], length)
+        if not self.ask_verdict or reader.claimed:
+            return votes
+        open_votes = [
+            index
+            for index, each in enumerate(completions)
+            if isinstance(each, Completion) and each.finish_reason == "stop" and votes[index].verdict is None
+        ]
+        async with asyncio.TaskGroup() as group:
+            asked = {
+                index: group.create_task(
+                    self._with_verdict(
+                        budget, messages, votes[index], derive_seed(seed, "verdict", numbers[index]), len(open_votes)
+                    )
+                )
+                for index in open_votes
+            }
+        return [asked[index].result() if index in asked else vote for index, vote in enumerate(votes)]
+
+    async def _with_verdict(
+        self, budget: Budget, messages: Sequence[Message], vote: Vote, seed: int, shares: int
+    ) -> Vote:
+        """The vote with the verdict that its judge gives when asked for nothing else; unchanged if the call fails."""
+        chat = await unless_short(partial(self.templates.ask_verdict, messages, vote.text), len(vote.text))
+        try:
+            completion = await budget.complete("judge", self.backend, chat, _VERDICT_ALONE.seeded(seed), shares=shares)
+        except (BackendError, TokensExhausted):
+            return vote
+        usage, verdict = vote.usage + completion.usage, _VERDICTS.get(completion.text.strip())
+        if verdict is None:
+            return replace(vote, usage=usage)
+        text = f"{vote.text.rstrip()}\nFinal Judgement: {'Yes' if verdict else 'No'}"
+        return replace(vote, text=text, verdict=verdict, usage=usage)
 
     def _fewest(self) -> int:
         """The fewest votes that decide when they agree."""

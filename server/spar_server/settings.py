@@ -284,6 +284,10 @@ class RefineDefaults(BaseModel):
     stop: StopPolicy = "first"
     deadline_s: float = Field(default=280.0, gt=0)
     judge_max_tokens: int | None = Field(default=None, ge=1)
+    constrained_verdict: Literal["auto", "off"] = Field(
+        default="auto",
+        description="auto: ask judgements without a verdict for it, if the refiner's engine can constrain answers",
+    )
     refine_max_tokens: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")

@@ -43,6 +43,22 @@ class Readiness(Protocol):
         ...
 
 
+class Constraining(Protocol):
+    """Optional protocol for engines that can constrain an answer to a schema, token by token.
+
+    `constrains` says whether a `response_format` of type `json_schema` in `Sampling.extra` binds every token. A server
+    behind a URL may ignore the field, so its backend does not have this protocol.
+    """
+
+    @property
+    def constrains(self) -> bool: ...
+
+
+def constrains(backend: object) -> bool:
+    """Whether the backend or engine constrains answers to a schema; False if it does not say."""
+    return bool(getattr(backend, "constrains", False))
+
+
 class Batching(Protocol):
     """Optional protocol for backends that receive several deltas at once."""
 

@@ -31,6 +31,7 @@ _FILES: Final[dict[str, frozenset[str]]] = {
     "judge": frozenset({"instruction", "response"}),
     "refine": frozenset(),
     "refine_bare": frozenset(),
+    "verdict": frozenset(),
     "check_failed": frozenset({"number", "requirement", "evidence"}),
     "checks_failed": frozenset({"failures"}),
     "turn": frozenset({"role", "text"}),
@@ -41,7 +42,7 @@ _OPTIONAL_SLOTS: Final[dict[str, frozenset[str]]] = {
     "refine": frozenset({"mark"}),
 }
 # Files that default to those of the default set.
-_OPTIONAL: Final = frozenset({"refine_bare"})
+_OPTIONAL: Final = frozenset({"refine_bare", "verdict"})
 SHIPPED_SETS: Final = ("default", "compact", "brief")
 
 
@@ -76,6 +77,10 @@ class Templates:
             mark=self.mark(conversation, response),
         )
         return [Message("user", prompt)]
+
+    def ask_verdict(self, judged: Sequence[Message], judgement: str) -> list[Message]:
+        """The chat that asks for the verdict alone, after a judgement that has none; `judged` is the judge's chat."""
+        return [*judged, Message("assistant", neutralized(judgement)), Message("user", self._render("verdict"))]
 
     def refine(
         self, conversation: Sequence[Message], response: str, critique: str, *, bare: bool = False

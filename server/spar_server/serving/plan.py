@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from spar_core.backends.base import is_batching
+from spar_core.backends.base import constrains, is_batching
 from spar_core.backends.context import bind_calls
 from spar_core.backends.pool import conversation_key
 from spar_core.budget import LEAST_TOKENS
@@ -170,6 +170,8 @@ class Plan:
     initial: InitialAnswer | None = None
     # The request asks only for the votes on an answer.
     verdict_only: bool = False
+    # Whether votes without a readable verdict are asked for it, in a call of its own.
+    asks_verdicts: bool = False
 
     def passes_through(self, allowance: Allowance) -> bool:
         """Whether the drafts are the answers, so that the actor's tokens can be streamed as they arrive."""
@@ -203,7 +205,7 @@ class Plan:
 
     def cost_with(self, budget: int) -> int:
         """The maximum number of model calls: the drafts with the votes on each, and `budget` nodes with theirs."""
-        votes = self.config.votes
+        votes = self.config.votes * (2 if self.asks_verdicts else 1)
         if self.verdict_only:
             return votes
         drafts = 0 if self.initial else self.n * _best_of(self.sampling)
@@ -222,6 +224,7 @@ class Plan:
             threshold=config.threshold,
             early_stop=config.early_vote_stop,
             sampling=pair.judge_sampling,
+            ask_verdict=self.asks_verdicts,
         )
 
     @property
@@ -393,6 +396,7 @@ def build_plan(
         checks=_checks(request, refined=budget > 0),
         options=request.refine,
         n=n,
+        asks_verdicts=defaults.constrained_verdict == "auto" and constrains(pair.refiner),
     )
 
 

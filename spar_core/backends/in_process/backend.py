@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from spar_core.backends.base import constrains
 from spar_core.backends.in_process.completions import CompletionCall, read_completion
 from spar_core.backends.in_process.request import Request
 from spar_core.errors import BackendError, BackendRejected
@@ -86,6 +87,10 @@ class InProcessBackend:
         finally:
             # Done or not: a finished request ignores it, an unfinished one gives up its slot.
             request.cancelled = True
+
+    @property
+    def constrains(self) -> bool:
+        return constrains(self.engine)
 
     async def ready(self) -> bool:
         return self.engine.alive

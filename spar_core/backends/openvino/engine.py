@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -107,6 +108,11 @@ class OpenVinoEngine:
     def alive(self) -> bool:
         """Whether it takes requests: it was not closed and has not broken."""
         return self._ended is None
+
+    @property
+    def constrains(self) -> bool:
+        """Whether llguidance, which constrains answers to a schema, is installed."""
+        return find_spec("llguidance") is not None
 
     def adapted(self, adapter: str | Path | None) -> AdaptedEngine:
         """This engine for one of its adapters; without one for the model as it is."""
@@ -344,6 +350,10 @@ class AdaptedEngine:
     @property
     def alive(self) -> bool:
         return self.engine.alive
+
+    @property
+    def constrains(self) -> bool:
+        return self.engine.constrains
 
     def submit(self, asked: Sequence[Message] | str, sampling: Sampling, *, streamed: bool = True) -> Request:
         return self.engine.submit(asked, sampling, streamed=streamed, adapter=self.adapter)

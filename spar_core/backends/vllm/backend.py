@@ -19,6 +19,8 @@ _FINISHES: Final = ("stop", "length")
 class VllmBackend:
     """A model name for an engine; several backends may share an engine, each with its own adapter or none."""
 
+    constrains: Final = True
+
     def __init__(self, engine: VllmEngine, model: str, *, adapter: str | None = None) -> None:
         self.model = model
         self._engine = engine
