@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.cutoff import Cutoff
 from spar_core.errors import DeadlineReached
+from spar_core.types import Message, Sampling
 from spar_server.models.pair import Pair
 from spar_server.schemas import ChatRequest
 from spar_server.serving.plan import Allowance, Plan, build_plan
@@ -17,11 +19,18 @@ from spar_server.settings import RefineDefaults
 from tests.support.pairs import scripted_pair
 
 
-def plan(pair: Pair | None = None, **fields: Any) -> Plan:
+class ConstrainingBackend(ScriptedBackend):
+    """An engine that can constrain its answers."""
+
+    constrains = True
+
+
+def plan(pair: Pair | None = None, *, defaults: RefineDefaults | None = None, **fields: Any) -> Plan:
     body = {"model": "pair", "messages": [{"role": "user", "content": "Hi there"}], "seed": 1} | fields
     return build_plan(
-        ChatRequest.model_validate(body), None, pair=pair or scripted_pair(), defaults=RefineDefaults(votes=5)
-    )
+        ChatRequest.model_validate(body), None, pair=pair or scripted_pair(),
+        defaults=defaults or RefineDefaults(votes=5),
+    )  # fmt: skip
 
 
 async def test_the_full_budget_is_spent_as_granted() -> None:
@@ -65,3 +74,23 @@ def test_a_reply_passes_through_only_without_a_budget() -> None:
     request = plan(refine_budget=4)
     assert request.passes_through(Allowance(0, 30.0))
     assert not request.passes_through(Allowance(1, 30.0))
+
+
+@pytest.mark.parametrize(
+    ("setting", "constrains", "cost"), [("auto", True, 1 + 10 + 4 * 11), ("auto", False, 30), ("off", True, 30)]
+)
+async def test_verdicts_are_asked_for_where_the_engine_can_constrain_them(
+    setting: Any, constrains: bool, cost: int
+) -> None:
+    """It takes a call more per vote, which the request costs."""
+
+    def script(messages: Sequence[Message], sampling: Sampling) -> str:
+        return '"Yes"' if "response_format" in sampling.extra else "I cannot say."
+
+    refiner = (ConstrainingBackend if constrains else ScriptedBackend)(script)
+    defaults = RefineDefaults(votes=5, constrained_verdict=setting)
+    request = plan(replace(scripted_pair(), refiner=refiner), defaults=defaults, refine_budget=4)
+    assert request.cost == cost
+    answers = (await request.run(Allowance(4, 30.0))).answers
+    assert answers.nodes[0].accepted is (cost > 30)
+    assert answers.calls["judge"] == len(refiner.calls)
