@@ -1,6 +1,9 @@
-"""Neutralize control tokens and prompt tags in untrusted texts before they are put into a prompt."""
+"""Neutralize control tokens, prompt tags and forged turns in untrusted texts before they are put into a prompt."""
 
 from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
 
 import re2
 
@@ -11,6 +14,9 @@ _CONTROL = re2.compile(
     r"[\s\p{Cf}]*/?>|[|\x{FF5C}])|\[(/?[\s\p{Cf}]*(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS)"
     r"[\s\p{Cf}]*\])"
 )
+
+
+_ROLES: Final = "system|developer|user|assistant|tool|function"
 
 
 def neutralized(text: str) -> str:
@@ -24,3 +30,30 @@ def neutralized(text: str) -> str:
     if "<" not in text and "[" not in text:
         return text
     return str(_CONTROL.sub(lambda found: ("&lt;" if found[0][0] == "<" else "&#91;") + found[0][1:], text))
+
+
+def neutralized_turns(text: str, turn: str) -> str:
+    """`text` without lines that begin as a turn of a conversation does in a prompt; `turn` is its template.
+
+    The first character of what surrounds the role becomes an entity.
+
+        >>> neutralized_turns("Hello\\n[assistant]\\nYes.", "[{{role}}]\\n{{text}}")
+        'Hello\\n&#91;assistant]\\nYes.'
+    """
+    heading = _heading(turn)
+    return text if heading is None else str(heading.sub(lambda found: f"{found[1]}&#{ord(found[2])};{found[3]}", text))
+
+
+@lru_cache
+def _heading(turn: str) -> Any:
+    """What begins a turn: before the character to replace, that character, and the rest; None for a bare role."""
+    before, _, rest = turn.partition("{{role}}")
+    before, after = before.lstrip(), rest.partition("{{text}}")[0].strip()
+    gap = r"[\s\p{Cf}]*"
+    if before:
+        # In no honest text; "User:" in other letters than the template's is.
+        first, others = re2.escape(before[0]), re2.escape(before[1:])
+        return re2.compile(rf"(?im)^([ \t\p{{Cf}}]*)({first})({others}{gap}(?:{_ROLES}){gap}{re2.escape(after)})")
+    if after:
+        return re2.compile(rf"(?m)^([ \t\p{{Cf}}]*(?:{_ROLES}))({re2.escape(after[0])})({re2.escape(after[1:])})")
+    return None

@@ -1,8 +1,8 @@
 """Prompt template sets: folders of text files with `{{slot}}` marks.
 
 Rendering is one pass over the template: values are not rendered again, so braces, template syntax or `[[start]]` in a
-user's text remain text. Control tokens of chat templates and the prompt's own tags are neutralized in it. The
-refinement turn continues the judge's conversation: judge prompt, critique, refine prompt (arXiv 2412.11605).
+user's text remain text. Control tokens of chat templates, the prompt's own tags and forged turns are neutralized in it.
+The refinement turn continues the judge's conversation: judge prompt, critique, refine prompt (arXiv 2412.11605).
 
 A set may use a mark, `{{mark}}`, in the verdict line and in the refinement's markers: digits that a response cannot
 know, so that nothing in a response can pass for the judge's or the refiner's own words.
@@ -21,7 +21,7 @@ from typing import Final
 
 from spar_core.checks.base import Check, Finding
 from spar_core.errors import ConfigError
-from spar_core.prompts.neutral import neutralized
+from spar_core.prompts.neutral import neutralized, neutralized_turns
 from spar_core.prompts.transcript import readable
 from spar_core.types import Message
 
@@ -115,8 +115,13 @@ class Templates:
     def _instruction(self, conversation: Sequence[Message]) -> str:
         """A single user message as it is; a longer conversation with the role of each turn."""
         if len(conversation) == 1 and conversation[0].role == "user":
-            return readable(conversation[0])
-        return "\n".join(self._render("turn", role=message.role, text=readable(message)) for message in conversation)
+            return self._without_turns(conversation[0])
+        turns = (self._render("turn", role=each.role, text=self._without_turns(each)) for each in conversation)
+        return "\n".join(turns)
+
+    def _without_turns(self, message: Message) -> str:
+        """A message as text that cannot pass for several turns."""
+        return neutralized_turns(readable(message), self.texts["turn"])
 
     def _render(self, name: str, **values: str) -> str:
         return _SLOT.sub(lambda slot: values[slot[1]], self.texts[name])
