@@ -61,9 +61,13 @@ class Target:
     async def play(self, **play: Any) -> str:
         """Have the upstream act a new play; the value is its name, for a prompt to hold."""
         name = f"play-n{next(self._names)}x"
+        await self.rehearse(name, **play)
+        return name
+
+    async def rehearse(self, name: str, **play: Any) -> None:
+        """Have the upstream act another play under the same name."""
         async with self.client.put(f"{self.upstream}/plays/{name[5:]}", json=play) as response:
             response.raise_for_status()
-        return name
 
     async def seen(self, name: str) -> dict[str, Any]:
         """What the upstream was asked for under a play's name."""
@@ -142,7 +146,7 @@ class Target:
         grown, blocked = float("inf"), float("inf")
         bar_ms = blocked_ms + self.calm_blocked_ms
         for _ in range(ATTEMPTS):
-            await self._until_idle()
+            await self.until_idle()
             before, began = self.calm_mb if from_calm else self.server.resident_mb(), time.monotonic()
             self.server.forget_peak()
             await run()
@@ -155,7 +159,7 @@ class Target:
             Outcome(f"{attack}: loop", blocked, "ms", bar_ms),
         ]
 
-    async def _until_idle(self) -> None:
+    async def until_idle(self) -> None:
         """Wait until the server has done what earlier attacks left it to do, so that it is not counted to the next."""
         for _ in range(100):
             used = processor_seconds(self.server.pid)

@@ -14,7 +14,7 @@ from typing import Final
 
 from tests.attack.outcome import Outcome, none_of
 from tests.attack.server import KEYS
-from tests.attack.target import Target
+from tests.attack.target import ATTEMPTS, Target
 
 FLOOD_MB: Final = 60
 IDLE_S: Final = 30.0
@@ -152,6 +152,16 @@ def _allow_files(most: int) -> None:
 
 
 async def silent_connections(target: Target) -> list[Outcome]:
+    """Measured again where one is over its bar, as every figure is: a busy machine is late to accept them."""
+    for _ in range(ATTEMPTS):
+        await target.until_idle()
+        outcomes = await _silent_connections(target)
+        if all(outcome.passed for outcome in outcomes):
+            break
+    return outcomes
+
+
+async def _silent_connections(target: Target) -> list[Outcome]:
     """Connections that begin in some way and then say nothing: each must be closed in time."""
     bearer = f"Authorization: Bearer {KEYS['mallory']}\r\n".encode()
     beginnings = {
