@@ -15,7 +15,7 @@ import uvicorn
 from spar_server.app import create_app
 from spar_server.http.server import server_config
 from spar_server.metrics.metrics import Metrics
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.settings import Settings
 
 
@@ -27,7 +27,7 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
 
 
-Serve = Callable[[Pair], AbstractContextManager[str]]
+Serve = Callable[[ServedPair], AbstractContextManager[str]]
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def _running(app: Any, settings: Settings | None = None, sockets: Sequence[socke
 
 
 def _serving(
-    pair: Pair,
+    pair: ServedPair,
     settings: Settings | None = None,
     metrics: Metrics | None = None,
     sockets: Sequence[socket.socket] = (),

@@ -29,7 +29,7 @@ from spar_server.middleware.fast_path import FastPathMiddleware
 from spar_server.middleware.hosts import AllowedHostsMiddleware
 from spar_server.middleware.metrics_access import MetricsAccessMiddleware
 from spar_server.middleware.request_id import RequestIdMiddleware
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.serving.gate import build_gate
 from spar_server.settings import Settings
 
@@ -58,7 +58,7 @@ class Gateway(FastAPI):
         return json.dumps(self.openapi()).encode()
 
 
-def create_app(settings: Settings, pair: Pair, metrics: Metrics | None = None) -> Gateway:
+def create_app(settings: Settings, pair: ServedPair, metrics: Metrics | None = None) -> Gateway:
     """Create the app that serves `pair`, and closes it on shutdown."""
 
     @asynccontextmanager

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from spar_core.errors import BackendTimeout, BackendUnavailable, ConfigError
 from spar_core.types import Message, Sampling
 from spar_server.cli.main import app
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_training.inference.client import open_backend
 from spar_training.pipeline.runner import Policy
 from spar_training.prompt_evolution.pipeline import EvolvePipeline
@@ -67,7 +67,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 
 def test_prompts_are_grown_and_distilled_by_the_commands_through_the_gateway(
-    tmp_path: Path, serving: Callable[[Pair], AbstractContextManager[str]]
+    tmp_path: Path, serving: Callable[[ServedPair], AbstractContextManager[str]]
 ) -> None:
     with serving(scripted_pair(actor=strong)) as url:
         at = ["--model", "pair", "--url", f"{url}/v1", "--in-flight", "4"]

@@ -18,7 +18,7 @@ import pytest
 
 from spar_core.backends.pool import PoolBackend
 from spar_server.metrics.metrics import Metrics
-from spar_server.models.pair import Pair, build_pair
+from spar_server.models.pair import ServedPair, build_pair
 from spar_server.settings import Settings
 from tests.support.faulty_upstream import PROMPT_TOKENS, Call, FaultyUpstream, once
 
@@ -105,7 +105,7 @@ def gateway(serving: Serving, *upstreams: FaultyUpstream, **actor: Any) -> Itera
         refiner={"model": "refiner", **shared},  # type: ignore[arg-type]
     )
     metrics = Metrics()
-    pair: Pair = build_pair(settings, metrics.upstreams.of)
+    pair: ServedPair = build_pair(settings, metrics.upstreams.of)
     assert isinstance(pair.actor, PoolBackend)
     watched = Watched(pair.actor)
     with (

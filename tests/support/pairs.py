@@ -10,7 +10,7 @@ from typing import Any
 from spar_core.backends.scripted import Script, ScriptedBackend, always
 from spar_core.prompts import load_templates
 from spar_core.types import Message, Sampling
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 
 
 def refiner_script(messages: Sequence[Message], sampling: Sampling) -> str:
@@ -33,8 +33,8 @@ class RawScripted(ScriptedBackend):
         yield await self.forward(path, body)
 
 
-def scripted_pair(actor: Script | None = None, refiner: Script = refiner_script, latency_s: float = 0.0) -> Pair:
-    return Pair(
+def scripted_pair(actor: Script | None = None, refiner: Script = refiner_script, latency_s: float = 0.0) -> ServedPair:
+    return ServedPair(
         name="pair",
         actor=ScriptedBackend(actor or always("a plain draft"), latency_s=latency_s),
         refiner=ScriptedBackend(refiner, latency_s=latency_s),

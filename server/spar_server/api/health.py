@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from spar_server.api.openapi import ERRORS, READY
 from spar_server.metrics.metrics import Metrics
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.serving.gate import Gate
 
 router = APIRouter()
@@ -30,7 +30,7 @@ async def ready(request: Request) -> JSONResponse:
     Without a refiner, the server still gives degraded answers; see the metric `spar_model_ready`.
     """
     gate: Gate = request.app.state.gate
-    pair: Pair = request.app.state.pair
+    pair: ServedPair = request.app.state.pair
     is_ready = not gate.draining.started and await pair.ready()
     return JSONResponse({"ready": is_ready}, status_code=200 if is_ready else 503)
 
@@ -38,13 +38,13 @@ async def ready(request: Request) -> JSONResponse:
 @router.get("/version", summary="Get the server's version and its model pair")
 async def server_version(request: Request) -> dict[str, Any]:
     """For a pair in a folder, this includes the SHA-256 of each model's weights, and its recipe if known."""
-    pair: Pair = request.app.state.pair
+    pair: ServedPair = request.app.state.pair
     return {"version": version("spar-server"), "pair": {"name": pair.name, **pair.lineage}}
 
 
 @router.get("/metrics", summary="Get Prometheus metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     registry: Metrics = request.app.state.metrics
-    pair: Pair = request.app.state.pair
+    pair: ServedPair = request.app.state.pair
     registry.upstreams.report_ready(await pair.ready_roles())
     return Response(registry.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -25,7 +25,7 @@ from spar_server.errors import rename_fields
 from spar_server.http.disconnect import until_disconnect
 from spar_server.http.json_route import JsonRequest, JsonRoute
 from spar_server.metrics.metrics import Metrics
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.schemas import ChatMessage, ChatRequest, CheckRequest, Flag, Number, Votes, Whole, split_answer
 from spar_server.serving.gate import Gate
 from spar_server.serving.plan import Allowance, Plan
@@ -84,7 +84,7 @@ async def judge(body: JudgeRequest, request: JsonRequest) -> Response:
 
     The `checks` run first: if one fails, the verdict is No without any vote.
     """
-    pair: Pair = request.app.state.pair
+    pair: ServedPair = request.app.state.pair
     _, response = split_answer(body.messages, body.response)
     try:
         plan = await plan_request(body.to_chat(pair.name), request, judged=response)

@@ -11,7 +11,7 @@ from spar_server.api.openapi import MODEL, MODELS
 from spar_server.auth.access import allow_model, key_of
 from spar_server.auth.keyring import defaults_for
 from spar_server.errors import ApiError
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.serving.plan import budget_of_model
 from spar_server.settings import Settings
 
@@ -20,14 +20,14 @@ router = APIRouter()
 
 @router.get("/v1/models", summary="List the models", responses=MODELS)
 async def list_models(request: Request) -> dict[str, Any]:
-    pair: Pair = request.app.state.pair
+    pair: ServedPair = request.app.state.pair
     return {"object": "list", "data": [_model(request)] if key_of(request).may_use(pair.name) else []}
 
 
 @router.get("/v1/models/{name:path}", summary="Describe a model", responses=MODEL)
 async def get_model(name: str, request: Request) -> dict[str, Any]:
     """`NAME@N` is an alias of NAME with a budget of N, for every N that the client can request."""
-    pair: Pair = request.app.state.pair
+    pair: ServedPair = request.app.state.pair
     settings: Settings = request.app.state.settings
     key = key_of(request)
     try:
@@ -39,5 +39,5 @@ async def get_model(name: str, request: Request) -> dict[str, Any]:
 
 
 def _model(request: Request) -> dict[str, Any]:
-    pair: Pair = request.app.state.pair
+    pair: ServedPair = request.app.state.pair
     return {"id": pair.name, "object": "model", "created": request.app.state.started, "owned_by": "spar-server"}

@@ -31,7 +31,7 @@ from spar_server.http.event_stream import EventStream
 from spar_server.http.json_route import JsonRoute
 from spar_server.http.streams import read_ahead
 from spar_server.metrics.metrics import Metrics
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.schemas import Flag
 from spar_server.serving.gate import Gate
 from spar_server.serving.plan import budget_of_model
@@ -97,7 +97,7 @@ async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
 
 def _actor(body: RawRequest, request: Request) -> PassThrough:
     """The actor, if the request only asks to be passed through."""
-    pair: Pair = request.app.state.pair
+    pair: ServedPair = request.app.state.pair
     budget = budget_of_model(body.model, model=pair.name, defaults=defaults_of(request))
     allow_model(key_of(request), pair.name)
     if budget:

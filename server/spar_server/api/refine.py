@@ -13,7 +13,7 @@ from spar_server.api.chat import ChatStreamFormat, Envelope
 from spar_server.api.openapi import BUDGET_PARAMETER, CHAT
 from spar_server.http.headers import header_of
 from spar_server.http.json_route import JsonRequest, JsonRoute
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.schemas import WHOLE, ChatRequest, split_answer
 from spar_server.serving.plan import BUDGET_HEADER, InitialAnswer, resolve_budget
 from spar_server.serving.runner import defaults_of, plan_request, respond, stream_response
@@ -60,7 +60,7 @@ async def refine(body: RefineRequest, request: JsonRequest) -> Response:
 
 def _budget(body: RefineRequest, request: Request) -> int:
     """The budget as in chat, but by default at least 1, because this endpoint is for refining."""
-    pair: Pair = request.app.state.pair
+    pair: ServedPair = request.app.state.pair
     defaults = defaults_of(request)
     defaults = defaults.model_copy(update={"refine_budget": max(1, defaults.refine_budget)})
     return resolve_budget(body, header_of(request.scope, BUDGET_HEADER), model=pair.name, defaults=defaults).nodes

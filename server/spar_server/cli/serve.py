@@ -32,7 +32,7 @@ from spar_server.cli.probe import upstream_problems
 from spar_server.http.server import server_config
 from spar_server.metrics.logs import set_up_logging
 from spar_server.metrics.metrics import Metrics
-from spar_server.models.pair import Pair, build_pair
+from spar_server.models.pair import ServedPair, build_pair
 from spar_server.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class _Server(uvicorn.Server):
     """Prints a greeting when it is ready, and drains before it closes the port."""
 
     def __init__(
-        self, config: uvicorn.Config, settings: Settings, pair: Pair, draining: Draining, *, keyed: bool
+        self, config: uvicorn.Config, settings: Settings, pair: ServedPair, draining: Draining, *, keyed: bool
     ) -> None:
         super().__init__(config)
         self._settings = settings

@@ -27,7 +27,7 @@ _NO_MODEL_HERE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ServedPair:
     """`name` is what clients call it. `actor_sampling` holds where a request says nothing.
 
     `lineage` is that of each role's model, where it is a folder's.
@@ -60,7 +60,7 @@ def _unobserved(role: str) -> PoolObserver:
     return SilentObserver()
 
 
-def build_pair(settings: Settings, observer_of: Callable[[str], PoolObserver] = _unobserved) -> Pair:
+def build_pair(settings: Settings, observer_of: Callable[[str], PoolObserver] = _unobserved) -> ServedPair:
     """The pair that the settings describe; `observer_of` a role watches its upstreams.
 
     Raises:
@@ -71,7 +71,7 @@ def build_pair(settings: Settings, observer_of: Callable[[str], PoolObserver] = 
     return _described(settings, settings.actor, observer_of) if settings.actor else _embedded(settings)
 
 
-def _described(settings: Settings, actor: ServedActor, observer_of: Callable[[str], PoolObserver]) -> Pair:
+def _described(settings: Settings, actor: ServedActor, observer_of: Callable[[str], PoolObserver]) -> ServedPair:
     # Before any model is loaded.
     templates = load_templates(settings.templates or "default", key=token_bytes(32))
     here = [model for model in (actor, settings.refiner) if isinstance(model, VllmModel)]
@@ -91,7 +91,7 @@ def _described(settings: Settings, actor: ServedActor, observer_of: Callable[[st
     drafts = backend(actor, "actor")
     # An actor that refines its own answers is one pool: its limits are its servers', whatever they are asked for.
     refines = backend(settings.refiner, "refiner") if settings.refiner else drafts
-    return Pair(
+    return ServedPair(
         name=settings.model or drafts.model,
         actor=drafts,
         refiner=refines,
@@ -113,7 +113,7 @@ def _pool(upstream: Upstream, observer: PoolObserver) -> PoolBackend:
     )
 
 
-def _embedded(settings: Settings) -> Pair:
+def _embedded(settings: Settings) -> ServedPair:
     if settings.refiner:
         raise ConfigError("a refiner is set without an actor; set --actor-url or --actor-vllm too, or neither")
     if settings.vllm:
@@ -125,7 +125,7 @@ def _embedded(settings: Settings) -> Pair:
     engines = open_roles(models, device=settings.device, cache_mib=settings.cache_mib)
     # Read once too: to digest weights is to read all of them.
     lineage = _lineage(models.actor)
-    return Pair(
+    return ServedPair(
         name=name,
         actor=InProcessBackend(engines.actor, f"{name}-actor"),
         refiner=InProcessBackend(engines.refiner, f"{name}-refiner"),

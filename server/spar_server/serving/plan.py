@@ -38,7 +38,7 @@ from spar_core.search.events import Emit, Event
 from spar_core.types import Cancelled, Completion, Delta, Message, Sampling
 from spar_server.errors import ApiError
 from spar_server.http.streams import read_ahead
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.schemas import ChatRequest, RefineOptions
 from spar_server.settings import RefineDefaults
 
@@ -160,7 +160,7 @@ class Allowance:
 class Plan:
     """Everything about one request that is decided before its first token. The gate then grants it an `Allowance`."""
 
-    pair: Pair
+    pair: ServedPair
     conversation: tuple[Message, ...]
     sampling: Sampling
     config: SearchConfig
@@ -361,7 +361,7 @@ def build_plan(
     request: ChatRequest,
     header: str | None,
     *,
-    pair: Pair,
+    pair: ServedPair,
     defaults: RefineDefaults,
     within_s: float = math.inf,
 ) -> Plan:

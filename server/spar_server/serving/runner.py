@@ -32,7 +32,7 @@ from spar_server.http.json_limits import check_messages
 from spar_server.http.json_route import JsonRequest
 from spar_server.http.streams import merge_streams
 from spar_server.metrics.metrics import Metrics
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.schemas import ChatRequest, RefineOptions
 from spar_server.serving.gate import Gate
 from spar_server.serving.plan import BUDGET_HEADER, Allowance, InitialAnswer, Outcome, Plan, build_plan
@@ -308,7 +308,7 @@ async def plan_request(
         RequestError: a field is invalid, cannot be honoured, or exceeds a limit; names it.
     """
     settings: Settings = request.app.state.settings
-    pair: Pair = request.app.state.pair
+    pair: ServedPair = request.app.state.pair
     check_messages(chat.messages, settings.limits)
     check_fields(chat.model_extra or {}, CHAT_FIELDS, settings.client_fields, ours=type(chat).model_fields)
     build = partial(

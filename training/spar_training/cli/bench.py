@@ -12,7 +12,7 @@ from spar_training.cli.subject import ExtraBody, InFlight, make_subject, require
 
 if TYPE_CHECKING:
     from spar_training.evals.subject import Subject
-    from spar_training.studies.scaling.sources import Served
+    from spar_training.studies.scaling.sources import UrlModels
 
 app = typer.Typer(no_args_is_help=True, help="Measure what compute buys.")
 # A critique of any model's, with room to spare.
@@ -98,7 +98,7 @@ def _served(
     max_tokens: int | None,
     extra_body: str | None,
     in_flight: int,
-) -> Served | None:
+) -> UrlModels | None:
     if not url:
         given = {
             "--model": model, "--refiner-url": refiner_url, "--refiner-model": refiner_model,
@@ -109,7 +109,7 @@ def _served(
         return None
     if refiner_url:
         require_option(refiner_model, "--refiner-model")
-    from spar_training.studies.scaling.sources import Served
+    from spar_training.studies.scaling.sources import UrlModels
 
     def subject(name: str, urls: list[str]) -> Subject:
         # The bench sets each call's temperature and seed.
@@ -124,7 +124,7 @@ def _served(
         )
 
     actor = require_option(model, "--model")
-    return Served(actor=subject(actor, url), refiner=subject(refiner_model or actor, refiner_url or url))
+    return UrlModels(actor=subject(actor, url), refiner=subject(refiner_model or actor, refiner_url or url))
 
 
 @app.command()

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.types import Message, Sampling
 from spar_server.auth.keyring import sha256_of
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.schemas import ChatRequest
 from spar_server.serving.plan import Allowance, build_plan
 from spar_server.settings import ApiKey, RefineDefaults, Settings
@@ -35,7 +35,7 @@ def key(name: str, **bounds: Any) -> ApiKey:
     return ApiKey(name=name, sha256=sha256_of(name), **bounds)
 
 
-def pair(latency_s: float = 0.0) -> Pair:
+def pair(latency_s: float = 0.0) -> ServedPair:
     actor = RawScripted(always("a plain draft"), latency_s=latency_s)
     return replace(scripted_pair(), actor=actor, refiner=ScriptedBackend(refiner_script, latency_s=latency_s))
 

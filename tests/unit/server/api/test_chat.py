@@ -17,7 +17,7 @@ import pytest
 from spar_core.backends.scripted import ScriptedBackend
 from spar_core.errors import BackendOverloaded, BackendRejected, BackendTimeout, BackendUnavailable
 from spar_core.types import Sampling
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.serving.runner import STATUS_WITHIN_S
 from spar_server.settings import Settings
 from tests.support.pairs import scripted_pair
@@ -162,7 +162,7 @@ def test_of_two_lengths_the_smaller_holds(serving: Serving) -> None:
             assert sampled(pair).max_tokens == 5
 
 
-def sampled(pair: Pair) -> Sampling:
+def sampled(pair: ServedPair) -> Sampling:
     """How the actor was asked last."""
     assert isinstance(pair.actor, ScriptedBackend)
     return pair.actor.calls[-1][1]
@@ -351,7 +351,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("budget", [0, 4])
 def test_a_client_that_leaves_stops_the_work(serving: Serving, stream: bool, budget: int) -> None:
-    pair: Pair = scripted_pair(latency_s=30)
+    pair: ServedPair = scripted_pair(latency_s=30)
     backend = pair.actor
     assert isinstance(backend, ScriptedBackend)
     body = json.dumps({"model": "pair", "messages": HELLO, "stream": stream, "refine_budget": budget}).encode()

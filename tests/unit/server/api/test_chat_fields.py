@@ -13,7 +13,7 @@ import pytest
 
 from spar_core.backends.scripted import ScriptedBackend
 from spar_core.types import Message, Sampling
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from tests.support.pairs import refiner_script, scripted_pair
 
 Serving = Callable[..., AbstractContextManager[str]]
@@ -21,7 +21,7 @@ HELLO = [{"role": "user", "content": "Hi there"}]
 WEATHER = {"name": "weather", "arguments": '{"at":"x"}'}
 
 
-def ask(serving: Serving, pair: Pair, **body: Any) -> httpx.Response:
+def ask(serving: Serving, pair: ServedPair, **body: Any) -> httpx.Response:
     with serving(pair) as url:
         return httpx.post(f"{url}/v1/chat/completions", json={"model": "pair", "messages": HELLO} | body)
 

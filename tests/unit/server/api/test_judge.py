@@ -11,7 +11,7 @@ import pytest
 
 from spar_core.backends.scripted import ScriptedBackend
 from spar_core.errors import BackendOverloaded, BackendRejected, BackendTimeout, BackendUnavailable
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from tests.support.pairs import scripted_pair
 
 Serving = Callable[..., AbstractContextManager[str]]
@@ -21,12 +21,12 @@ NO_COMMA = {"id": "punctuation:no_comma"}
 
 
 @pytest.fixture(scope="module")
-def pair() -> Pair:
+def pair() -> ServedPair:
     return scripted_pair()
 
 
 @pytest.fixture(scope="module")
-def client(serving: Serving, pair: Pair) -> Iterator[httpx.Client]:
+def client(serving: Serving, pair: ServedPair) -> Iterator[httpx.Client]:
     with serving(pair) as url, httpx.Client(base_url=url) as client:
         yield client
 
@@ -54,7 +54,7 @@ def test_a_good_answer_is_accepted_by_the_fewest_votes_that_decide(client: httpx
     assert (body["value"], body["accepted"], body["yes"], len(body["votes"])) == (1.0, True, 3, 3)
 
 
-def test_without_a_response_the_last_message_is_judged(client: httpx.Client, pair: Pair) -> None:
+def test_without_a_response_the_last_message_is_judged(client: httpx.Client, pair: ServedPair) -> None:
     judge(client, messages=ANSWERED, votes=1)
     assert isinstance(pair.refiner, ScriptedBackend)
     asked = pair.refiner.calls[-1][0][0].text

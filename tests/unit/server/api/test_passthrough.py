@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from spar_server.auth.keyring import sha256_of
-from spar_server.models.pair import Pair, build_pair
+from spar_server.models.pair import ServedPair, build_pair
 from spar_server.settings import ApiKey, Settings
 from tests.support.pairs import scripted_pair
 
@@ -75,7 +75,7 @@ def behind(running: Callable[..., AbstractContextManager[str]], upstream: Upstre
         yield url
 
 
-def fronting(behind: str) -> tuple[Pair, Settings]:
+def fronting(behind: str) -> tuple[ServedPair, Settings]:
     """What serves the upstream once, without trying again."""
     actor = {"url": f"{behind}/v1", "model": "big", "retries": 0}
     settings = Settings(actor=actor, model="pair")  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import pytest
 
 from spar_core.backends.scripted import ScriptedBackend
 from spar_core.types import Message, Sampling
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.settings import Settings
 from tests.support.pairs import scripted_pair
 
@@ -22,12 +22,12 @@ ANSWERED = [*HELLO, {"role": "assistant", "content": "my answer"}]
 
 
 @pytest.fixture(scope="module")
-def pair() -> Pair:
+def pair() -> ServedPair:
     return scripted_pair()
 
 
 @pytest.fixture(scope="module")
-def client(serving: Serving, pair: Pair) -> Iterator[httpx.Client]:
+def client(serving: Serving, pair: ServedPair) -> Iterator[httpx.Client]:
     with serving(pair) as url, httpx.Client(base_url=url) as client:
         yield client
 
@@ -42,7 +42,7 @@ def refine(client: httpx.Client, headers: dict[str, str] | None = None, **body: 
     return client.post("/v1/refine", json=asked, headers=headers)
 
 
-def test_a_supplied_answer_is_judged_and_improved_without_the_actor(client: httpx.Client, pair: Pair) -> None:
+def test_a_supplied_answer_is_judged_and_improved_without_the_actor(client: httpx.Client, pair: ServedPair) -> None:
     before = calls(pair.actor)
     body = refine(client, refine_budget=2, refine={"trace": "full"}).json()
     assert body["object"] == "chat.completion"

@@ -13,7 +13,7 @@ from openai.types.chat import completion_create_params as chat_create_params
 
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_server.api.request_fields import CHAT_FIELDS, RAW_FIELDS
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.schemas import ChatRequest
 from spar_server.settings import Settings
 from tests.support.pairs import RawScripted, scripted_pair
@@ -29,21 +29,23 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 
 
-def raw_pair() -> Pair:
+def raw_pair() -> ServedPair:
     plain = scripted_pair()
     raw = RawScripted(always("a plain draft"))
-    return Pair(
+    return ServedPair(
         plain.name, raw, plain.refiner, plain.templates, plain.actor_sampling, plain.judge_sampling,
         plain.refine_sampling,
     )  # fmt: skip
 
 
-def ask(serving: Serving, pair: Pair, path: str, settings: Settings | None = None, **fields: Any) -> httpx.Response:
+def ask(
+    serving: Serving, pair: ServedPair, path: str, settings: Settings | None = None, **fields: Any
+) -> httpx.Response:
     with serving(pair, settings) as url:
         return httpx.post(f"{url}{path}", json=BODIES[path] | fields)
 
 
-def sent(pair: Pair) -> dict[str, Any]:
+def sent(pair: ServedPair) -> dict[str, Any]:
     assert isinstance(pair.actor, ScriptedBackend)
     return dict(pair.actor.calls[0][1].extra)
 

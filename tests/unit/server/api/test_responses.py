@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from spar_core.backends.scripted import ScriptedBackend
 from spar_core.errors import BackendOverloaded, BackendUnavailable
 from spar_core.types import Message
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.serving.runner import STATUS_WITHIN_S
 from tests.support.pairs import scripted_pair
 
@@ -44,7 +44,7 @@ def ask(client: httpx.Client, headers: dict[str, str] | None = None, **body: Any
     return client.post("/v1/responses", json={"model": "pair", "input": "Hi there"} | body, headers=headers)
 
 
-def heard(pair: Pair) -> list[Message]:
+def heard(pair: ServedPair) -> list[Message]:
     """What the actor was asked last."""
     assert isinstance(pair.actor, ScriptedBackend)
     return list(pair.actor.calls[-1][0])

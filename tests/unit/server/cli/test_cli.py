@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from spar_server.cli import main
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.pairs import scripted_pair
 
@@ -145,7 +145,7 @@ def test_serve_reports_a_port_that_was_taken_while_the_models_loaded(
         other.bind(("127.0.0.1", 0))
         port = other.getsockname()[1]
 
-        def load(*_: object) -> Pair:
+        def load(*_: object) -> ServedPair:
             other.listen()
             return scripted_pair()
 

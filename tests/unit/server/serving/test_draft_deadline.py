@@ -14,7 +14,7 @@ import pytest
 
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.types import Delta, Message, Sampling
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from tests.support.pairs import scripted_pair
 
 Serving = Callable[..., AbstractContextManager[str]]
@@ -40,7 +40,7 @@ class Stalling(ScriptedBackend):
             yield delta
 
 
-def stalling(words: int = 3) -> Pair:
+def stalling(words: int = 3) -> ServedPair:
     actor = Stalling(always("one two three four five"))
     actor.words = words
     return replace(scripted_pair(), actor=actor)

@@ -18,7 +18,7 @@ import pytest
 
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_server.auth.keyring import sha256_of
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.settings import ApiKey, Settings
 from tests.support.pairs import refiner_script, scripted_pair
 
@@ -37,7 +37,7 @@ def ask(client: httpx.Client, secret: str | None = None, **body: Any) -> httpx.R
     return client.post("/v1/chat/completions", json={"model": "pair", "messages": HELLO} | body, headers=headers)
 
 
-def slow_refiner(pair: Pair | None = None) -> Pair:
+def slow_refiner(pair: ServedPair | None = None) -> ServedPair:
     """A pair whose drafts come at once and whose judgements do not come."""
     return replace(pair or scripted_pair(), refiner=ScriptedBackend(refiner_script, latency_s=SLOW_S))
 

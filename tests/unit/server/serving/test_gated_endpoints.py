@@ -12,7 +12,7 @@ import pytest
 
 from spar_core.backends.scripted import ScriptedBackend, always
 from spar_server.auth.keyring import sha256_of
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.settings import ApiKey, Settings
 from tests.support.malformed import SOUND
 from tests.support.pairs import RawScripted, refiner_script, scripted_pair
@@ -27,7 +27,7 @@ def key(name: str, **bounds: Any) -> ApiKey:
     return ApiKey(name=name, sha256=sha256_of(name), **bounds)
 
 
-def pair(latency_s: float = 0.0) -> Pair:
+def pair(latency_s: float = 0.0) -> ServedPair:
     actor = RawScripted(always("a plain draft"), latency_s=latency_s)
     return replace(scripted_pair(), actor=actor, refiner=ScriptedBackend(refiner_script, latency_s=latency_s))
 

@@ -12,7 +12,7 @@ from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.cutoff import Cutoff
 from spar_core.errors import DeadlineReached
 from spar_core.types import Message, Sampling
-from spar_server.models.pair import Pair
+from spar_server.models.pair import ServedPair
 from spar_server.schemas import ChatRequest
 from spar_server.serving.plan import Allowance, Plan, build_plan
 from spar_server.settings import RefineDefaults
@@ -25,7 +25,7 @@ class ConstrainingBackend(ScriptedBackend):
     constrains = True
 
 
-def plan(pair: Pair | None = None, *, defaults: RefineDefaults | None = None, **fields: Any) -> Plan:
+def plan(pair: ServedPair | None = None, *, defaults: RefineDefaults | None = None, **fields: Any) -> Plan:
     body = {"model": "pair", "messages": [{"role": "user", "content": "Hi there"}], "seed": 1} | fields
     return build_plan(
         ChatRequest.model_validate(body), None, pair=pair or scripted_pair(),

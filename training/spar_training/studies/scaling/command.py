@@ -23,7 +23,7 @@ from spar_training.studies.scaling.arms import DEFAULT_METHOD, METHODS, Arm, abl
 from spar_training.studies.scaling.grid import TEMPLATES, by_arm, fingerprint, grid_items, open_runner, run_grid
 from spar_training.studies.scaling.player import Backends
 from spar_training.studies.scaling.report import to_report, to_result
-from spar_training.studies.scaling.sources import Embedded, Served, Source
+from spar_training.studies.scaling.sources import FolderSource, Source, UrlModels
 from spar_training.studies.scaling.timing import Times, time_all, timing_items
 from spar_training.world.prompt import Split
 
@@ -52,7 +52,7 @@ class Options:
     ablations: bool
     out: Path
     docs: Path | None
-    served: Served | None = None
+    served: UrlModels | None = None
     templates: str | None = None
 
     def validate(self) -> None:
@@ -106,7 +106,7 @@ def run(options: Options, *, command: str) -> None:
     """
     options.validate()
     console = Console()
-    source = asyncio.run(options.served.connect()) if options.served else Embedded(options.pair)
+    source = asyncio.run(options.served.connect()) if options.served else FolderSource(options.pair)
     trials = by_arm(options.arms, asyncio.run(_run_trials(options, source)))
     times = Times.from_rows(asyncio.run(_run_timing(options, source))) if options.timed else None
     console.print("computing intervals")

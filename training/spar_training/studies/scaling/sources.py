@@ -57,7 +57,7 @@ _SLOTS: Final = 384
 
 
 @dataclass(frozen=True)
-class Embedded:
+class FolderSource:
     """A source with embedded models: a folder with `actor/` and `refiner/`, or the shipped pair if `pair` is None."""
 
     pair: Path | None
@@ -134,7 +134,7 @@ _OWN_SERVER: Final = "spar-server"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class UrlModels:
     """The models' names and URLs. Each model's `sampling.max_tokens` and `sampling.extra` apply to all its calls."""
 
     actor: Subject
@@ -149,7 +149,7 @@ class Served:
                     "OPENAI_API_KEY"
                 )
 
-    async def connect(self) -> ServedPair:
+    async def connect(self) -> UrlSource:
         """Check that the models answer.
 
         Raises:
@@ -160,11 +160,11 @@ class Served:
         actor = await _connect(self.actor)
         refiner = actor if self.refiner == self.actor else await _connect(self.refiner)
         lineage = {"actor": await actor.lineage(), "refiner": await refiner.lineage()}
-        return ServedPair(actor, refiner, lineage)
+        return UrlSource(actor, refiner, lineage)
 
 
 @dataclass(frozen=True, slots=True)
-class ServedPair:
+class UrlSource:
     """A source with models at URLs, which have been found to answer."""
 
     actor: Subject
