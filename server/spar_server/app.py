@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from spar_server.admission.long_work import LongWork
 from spar_server.api import chat, docs, health, judge, models, passthrough, refine
 from spar_server.api.openapi import add_security
 from spar_server.api.responses import route as responses
@@ -85,6 +86,7 @@ def create_app(settings: Settings, pair: ServedPair, metrics: Metrics | None = N
     keyring = load_keyring(settings)
     share = settings.admission.key_share if keyring and len(keyring) > 1 else 1.0
     gate = app.state.gate = build_gate(settings, app.state.metrics.load, key_share=share)
+    long_work = app.state.long_work = LongWork(max_wait_s=settings.admission.max_wait_s, key_share=share)
     errors = ErrorResponses(app.state.metrics)
     modules = (chat, responses, judge, refine, passthrough, models, health, docs)
     for module in modules:
@@ -95,7 +97,7 @@ def create_app(settings: Settings, pair: ServedPair, metrics: Metrics | None = N
     front: ASGIApp = FastPathMiddleware(app.framework, app=app, routes=routes, errors=errors)
     front = BodyLimitMiddleware(front, settings.limits, max_wait_s=settings.admission.max_wait_s, key_share=share)
     app.needs_key = keyring is not None
-    front = AuthMiddleware(front, keyring=keyring, quotas=gate.quotas, share=share, off_loop=gate.long_work)
+    front = AuthMiddleware(front, keyring=keyring, quotas=gate.quotas, share=share, off_loop=long_work)
     front = DrainMiddleware(front, draining=gate.draining)
     front = _guarded(front, settings, keyed=keyring is not None)
     front = ServerErrorMiddleware(front, metrics=app.state.metrics)

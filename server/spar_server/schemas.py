@@ -1,4 +1,4 @@
-"""Request schemas. Only fields that the server reads are typed; `api/request_fields.py` lists what is forwarded."""
+"""Request schemas. Only fields that the server reads are typed; `serving/request_fields.py` lists what is forwarded."""
 
 from __future__ import annotations
 

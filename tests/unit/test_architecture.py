@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,14 @@ def test_arrows_point_down_only(package: str, forbidden: tuple[str, ...]) -> Non
 def test_the_settings_import_nothing_else_of_the_server() -> None:
     names = imports_of(ROOT / "server/spar_server/settings.py")
     assert not {name for name in names if name.startswith("spar_server")}
+
+
+def test_the_folders_of_the_server_form_layers() -> None:
+    root = ROOT / "server/spar_server"
+    imported_by: dict[str, set[str]] = {}
+    for file in root.rglob("*.py"):
+        part = file.relative_to(root).parts[0].removesuffix(".py")
+        names = (name.split(".") for name in imports_of(file) if name.startswith("spar_server."))
+        imported_by.setdefault(part, set()).update({name[1] for name in names} - {part})
+    # Raises CycleError, which names the folders, if two of them import each other.
+    TopologicalSorter(imported_by).prepare()

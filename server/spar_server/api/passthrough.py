@@ -19,11 +19,9 @@ from spar_core.backends.openai.parsing import usage_of
 from spar_core.errors import BackendRejected, BackendTimeout, RequestError
 from spar_core.off_loop import unless_short
 from spar_core.types import Usage
-from spar_server.admission.call_limits import CallLimits
 from spar_server.admission.deadlines import answer_within, timeout_hint
 from spar_server.api.chat import DONE
 from spar_server.api.openapi import EMBEDDED, TEXT
-from spar_server.api.request_fields import RAW_FIELDS, check_fields
 from spar_server.auth.access import allow_model, key_of
 from spar_server.errors import ApiError
 from spar_server.http.disconnect import until_disconnect
@@ -33,8 +31,10 @@ from spar_server.http.streams import read_ahead
 from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import ServedPair
 from spar_server.schemas import Flag
+from spar_server.serving.call_limits import CallLimits
 from spar_server.serving.gate import Gate
 from spar_server.serving.plan import budget_of_model
+from spar_server.serving.request_fields import RAW_FIELDS, check_fields
 from spar_server.serving.runner import defaults_of, frame, join_batches, json_bytes, json_response
 from spar_server.settings import Settings, Upstream
 

@@ -22,11 +22,11 @@ from starlette.types import Receive
 from spar_core.backends.context import bind_calls
 from spar_core.errors import RequestError
 from spar_core.off_loop import SHORT
+from spar_server.admission.long_work import LongWork
 from spar_server.auth.access import key_of
 from spar_server.errors import ApiError, ClientGoneError
 from spar_server.http.headers import header_of
 from spar_server.http.json_limits import check_counts, check_work
-from spar_server.serving.gate import Gate
 from spar_server.settings import Limits
 
 T = TypeVar("T")
@@ -51,8 +51,8 @@ class JsonRequest(Request):
         """Run `work` on this request's body, in a thread if the body is longer than `short` bytes."""
         if self.size <= short:
             return work()
-        gate: Gate = self.app.state.gate
-        return await gate.long_work.read(work, key=key_of(self), size=self.size)
+        long_work: LongWork = self.app.state.long_work
+        return await long_work.read(work, key=key_of(self), size=self.size)
 
 
 class JsonRoute(APIRoute):

@@ -17,7 +17,6 @@ from spar_server.admission.lane import Lane, Permit
 from spar_server.auth.access import key_of
 from spar_server.auth.quotas import Quotas
 from spar_server.metrics.load import LoadMetrics
-from spar_server.serving.long_work import LongWork
 from spar_server.serving.plan import Allowance, Plan
 from spar_server.settings import Settings
 
@@ -33,7 +32,6 @@ class Gate:
     brownout: Brownout
     draining: Draining
     metrics: LoadMetrics
-    long_work: LongWork
 
     def admit(self, plan: Plan, request: Request) -> AbstractAsyncContextManager[Allowance]:
         """Wait for the plan's turn and hold its permit while the context is open.
@@ -138,7 +136,6 @@ def build_gate(settings: Settings, metrics: LoadMetrics, *, key_share: float = 1
         brownout=brownout,
         draining=Draining(grace_s=settings.shutdown_grace_s, delay_s=settings.shutdown_delay_s),
         metrics=metrics,
-        long_work=LongWork(max_wait_s=bounds.max_wait_s, key_share=key_share),
     )
     metrics.watch(
         {"search": gate.searches, "pass_through": gate.passed_through},

@@ -19,9 +19,7 @@ from spar_core.errors import DeadlineReached
 from spar_core.off_loop import SHORT
 from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, OfChoice, Refined
 from spar_core.types import Completion, Delta, FinishReason, Usage
-from spar_server.admission.call_limits import CallLimits
 from spar_server.admission.deadlines import answer_within, timeout_hint
-from spar_server.api.request_fields import CHAT_FIELDS, check_fields
 from spar_server.auth.access import allow_model, key_of
 from spar_server.auth.keyring import defaults_for
 from spar_server.errors import ApiError
@@ -34,8 +32,10 @@ from spar_server.http.streams import merge_streams
 from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import ServedPair
 from spar_server.schemas import ChatRequest, RefineOptions
+from spar_server.serving.call_limits import CallLimits
 from spar_server.serving.gate import Gate
 from spar_server.serving.plan import BUDGET_HEADER, Allowance, InitialAnswer, Outcome, Plan, build_plan
+from spar_server.serving.request_fields import CHAT_FIELDS, check_fields
 from spar_server.settings import RefineDefaults, Settings
 
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from spar_core.errors import RequestError
 from spar_core.off_loop import SHORT
+from spar_server.admission.long_work import LongWork
 from spar_server.auth.keyring import sha256_of
 from spar_server.http.json_limits import check_work
 from spar_server.http.json_route import read_json
-from spar_server.serving.long_work import LongWork
 from spar_server.settings import ApiKey, Settings
 from tests.support.pairs import scripted_pair
 

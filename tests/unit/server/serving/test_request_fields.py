@@ -12,9 +12,9 @@ from openai.types import completion_create_params, embedding_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
 from spar_core.backends.scripted import ScriptedBackend, always
-from spar_server.api.request_fields import CHAT_FIELDS, RAW_FIELDS
 from spar_server.models.pair import ServedPair
 from spar_server.schemas import ChatRequest
+from spar_server.serving.request_fields import CHAT_FIELDS, RAW_FIELDS
 from spar_server.settings import Settings
 from tests.support.pairs import RawScripted, scripted_pair
 
