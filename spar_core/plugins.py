@@ -108,9 +108,13 @@ class Registry(Mapping[str, T], Generic[T]):
         try:
             return entry.load()
         except (ImportError, AttributeError) as error:
-            raise ConfigError(
-                f"{_package(entry)}: its {self.kind} {entry.name!r} cannot be loaded from {entry.value}: {error}"
-            ) from error
+            raise ConfigError(f"{_package(entry)}: its {self.kind} {entry.name!r} {_reason(entry, error)}") from error
+
+
+def _reason(entry: EntryPoint, error: ImportError | AttributeError) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name != entry.module:
+        return f"needs {error.name}, which is not installed; install the extra that contains it"
+    return f"cannot be loaded from {entry.value}: {error}"
 
 
 def _package(entry: EntryPoint) -> str:

@@ -73,8 +73,8 @@ def test_a_package_adds_one_command_by_a_function(install: Install, spar: Spar) 
 @pytest.mark.parametrize(
     ("module", "reason"),
     [
-        ("import nonesuch", "needs nonesuch, which is not installed; install the extra of acme-extras that contains"),
-        ("", "cannot be loaded from acme-extras: "),
+        ("import nonesuch", "needs nonesuch, which is not installed; install the extra that contains it"),
+        ("", "cannot be loaded from acme:app: "),
     ],
 )
 def test_a_command_that_cannot_be_imported_is_listed_with_the_reason(
@@ -83,10 +83,11 @@ def test_a_command_that_cannot_be_imported_is_listed_with_the_reason(
     install(module, "acme = acme:app")
     listing = spar("--help")
     assert listing.returncode == 0
+    reason = f"the package 'acme-extras': its command 'acme' {reason}"
     assert f"Not available: {reason}" in " ".join(listing.stdout.replace("│", " ").split())
     failed = spar("acme", "score", "--strict", "four")
     assert failed.returncode == 2
-    assert failed.stderr.startswith(f"spar: `spar acme` {reason}")
+    assert failed.stderr.startswith(f"spar: {reason}")
 
 
 def test_an_entry_point_does_not_replace_a_command_of_spar_itself(install: Install, spar: Spar) -> None:
@@ -109,3 +110,14 @@ def test_an_unknown_command_is_refused(spar: Spar) -> None:
     failed = spar("acme")
     assert failed.returncode == 2
     assert "No such command 'acme'" in failed.stderr
+
+
+def test_two_packages_cannot_add_a_command_of_one_name(install: Install, spar: Spar, tmp_path: Path) -> None:
+    install(FUNCTION, "compare = acme:compare")
+    other = tmp_path / "other-1.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (other / "entry_points.txt").write_text("[spar.commands]\ncompare = other:compare\n")
+    failed = spar("compare", "a")
+    assert failed.returncode == 2
+    assert "both register the command 'compare'; rename one, or uninstall one" in failed.stderr
