@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import typer
 import uvicorn
@@ -23,7 +23,7 @@ import uvicorn
 from spar_core.backends.in_process.opening import require_engine
 from spar_core.errors import ConfigError
 from spar_core.model_catalog import find_base
-from spar_core.model_folder import DEFAULT_PAIR, TINY_PAIR, base_name, named_folder
+from spar_core.model_folder import DEFAULT_PAIR, TINY_PAIR, base_name, named_folder, shipped_pair
 from spar_server.admission.draining import Draining
 from spar_server.app import create_app
 from spar_server.auth.keyring import load_keyring
@@ -148,7 +148,7 @@ class _Server(uvicorn.Server):
             for problem in await upstream_problems(self._settings):
                 self._warn(problem)
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            typer.echo(_greeting(_url(host, port), self._pair.name, keyed=self._keyed))
+            typer.echo(_greeting(_url(host, port), self._pair.name, _example(self._settings), keyed=self._keyed))
 
 
 def _on_hangup(handle: Callable[[int, FrameType | None], None]) -> None:
@@ -172,12 +172,22 @@ def _url(host: str, port: int) -> str:
     return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"
 
 
-def _greeting(url: str, model: str, *, keyed: bool) -> str:
-    request = (
-        f'{{"model": "{model}", "refine_budget": 8, "seed": 3, "messages": [{{"role": "user", "content": '
-        '"Tell me about the river. Do not use commas. Include the words lamp and bell. '
-        'Write at least 4 sentences."}]}'
-    )
+# The tiny pair knows only the words of its small world, and with seed 3 its draft needs a refinement.
+_TINY_EXAMPLE: Final = (
+    "Tell me about the river. Do not use commas. Include the words lamp and bell. Write at least 4 sentences."
+)
+_EXAMPLE: Final = "Describe a walk along a river in 3 sentences. Do not use commas. Include the words lamp and bell."
+
+
+def _example(settings: Settings) -> str:
+    """A prompt that suits the served pair."""
+    is_tiny = not settings.actor and named_folder(settings.pair or DEFAULT_PAIR) == shipped_pair()
+    return _TINY_EXAMPLE if is_tiny else _EXAMPLE
+
+
+def _greeting(url: str, model: str, prompt: str, *, keyed: bool) -> str:
+    message = f'{{"role": "user", "content": "{prompt}"}}'
+    request = f'{{"model": "{model}", "refine_budget": 8, "seed": 3, "messages": [{message}]}}'
     key = ' -H "Authorization: Bearer $OPENAI_API_KEY"' if keyed else ""
     # In an inactive virtual environment the command is not on the PATH.
     command = "spar" if shutil.which("spar") else sys.argv[0]
@@ -241,10 +251,10 @@ def _allow_files(connections: int) -> None:
 
 
 def _with_base(settings: Settings) -> Settings:
-    """Have the pair's base on this machine; where the default pair's cannot be had, serve the tiny pair and say so.
+    """Download the pair's base model if it is missing. If the default pair's cannot be, serve the tiny pair instead.
 
     Raises:
-        ConfigError: a pair that was asked for has a base that cannot be had.
+        ConfigError: the base of a pair that the settings name cannot be downloaded.
     """
     if settings.actor:
         return settings
@@ -257,7 +267,7 @@ def _with_base(settings: Settings) -> Settings:
     except ConfigError as error:
         if settings.pair:
             raise
-        typer.echo(f"Serving the tiny pair, since the default one lacks its base: {error}", err=True)
+        typer.echo(f"Serving the tiny pair because the default pair's base model is missing: {error}", err=True)
         return settings.model_copy(update={"pair": TINY_PAIR})
     return settings
 

@@ -109,7 +109,7 @@ def test_serve_reports_when_it_is_ready_and_stops_on_a_signal(tmp_path: Path, to
         assert re.match(r"SPaR Server is ready on http://127.0.0.1:\d+ with the model m", process.stdout.readline())
     finally:
         process.send_signal(told)
-        _, complaints = process.communicate(timeout=20)
+        _, complaints = process.communicate(timeout=60)
     assert process.returncode == code
     # It serves all the same: the upstream may come later.
     assert complaints.startswith("warning: actor: http://127.0.0.1:9/v1: no server answers there (")
@@ -165,3 +165,19 @@ def test_openapi_describes_the_extensions(serving: Serving) -> None:
     text = json.dumps(document["components"]["schemas"]["ChatRequest"])
     assert "refine_budget" in text
     assert "refine" in text
+
+
+@pytest.mark.parametrize(
+    ("models", "prompt"),
+    [
+        (("--pair", "tiny"), "Tell me about the river. Do not use commas."),
+        (("--actor-url", "http://127.0.0.1:9/v1", "--actor-model", "m"), "Describe a walk along a river"),
+    ],
+)
+def test_serve_suggests_a_prompt_that_suits_the_models(models: tuple[str, ...], prompt: str) -> None:
+    command = [sys.executable, "-m", "spar_server.cli", "serve", "--port", "0", *models]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=PLAIN) as process:
+        assert process.stdout is not None
+        suggestion = next((line for line in process.stdout if line.startswith("curl")), "")
+        process.terminate()
+    assert f'"content": "{prompt}' in suggestion
