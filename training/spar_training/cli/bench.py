@@ -22,7 +22,7 @@ _METHODS = "bfs,dfs,best_first,iterative,best_of_n_all,best_of_n,self_consistenc
 
 @app.command()
 def scaling(
-    pair: Annotated[Path | None, typer.Option(help="Folder with actor/ and refiner/ (default shipped)")] = None,
+    pair: Annotated[Path | None, typer.Option(help="Folder with actor/ and refiner/ (default: the tiny pair)")] = None,
     url: Annotated[
         list[str] | None,
         typer.Option("--url", help="Instead of a folder, the actor's OpenAI-compatible URL; once for each server"),

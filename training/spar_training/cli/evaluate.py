@@ -25,7 +25,7 @@ def world(
     prompts: Annotated[int, typer.Option(min=1, help="Held-out prompts")] = 500,
     budget: Annotated[int, typer.Option(min=1, help="Refinement budget compared with 0")] = 8,
     seed: Seed = 0,
-    pair: Annotated[Path | None, typer.Option(help="Folder with actor/ and refiner/ (default shipped)")] = None,
+    pair: Annotated[Path | None, typer.Option(help="Folder with actor/ and refiner/ (default: the tiny pair)")] = None,
     split: Annotated[str, typer.Option(help="held_out, or validation for tuning")] = "held_out",
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON here")] = None,
 ) -> None:

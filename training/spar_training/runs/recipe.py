@@ -60,9 +60,9 @@ _OLD_PAIRS: Final[Mapping[str, str]] = {"refined": "spar", "sampled": "sampled"}
 
 
 class Start(StrictModel):
-    """The pair that the first iteration starts from: folders, `bootstrap` or `shipped`.
+    """The pair that the first iteration starts from: folders, `bootstrap` or `tiny`.
 
-    Self-play made the shipped pair from the bootstrap pair.
+    Self-play made the tiny pair from the bootstrap pair.
     """
 
     actor: str = "bootstrap"

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from spar_core.errors import ConfigError
-from spar_core.model_folder import shipped_pair
+from spar_core.model_folder import TINY_PAIR, shipped_pair
 from spar_training.pipeline.stage import Role
 from spar_training.runs.recipe import Recipe
 
@@ -24,8 +24,11 @@ class ModelPair:
 
 
 def named_model(model: str, role: Role) -> Path:
-    """The folder of a role's model: that of the pair `shipped` or `bootstrap`, or else the folder `model` itself."""
-    if model == "shipped":
+    """The folder of a role's model: that of the pair `tiny` or `bootstrap`, or else the folder `model` itself.
+
+    `shipped` is another name of the tiny pair.
+    """
+    if model in (str(TINY_PAIR), "shipped"):
         return shipped_pair() / role
     if model == "bootstrap":
         return Path(str(files("spar_training"))) / "models" / "bootstrap" / role

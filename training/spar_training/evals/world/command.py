@@ -14,7 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from spar_core.backends.local import LocalBackend, LocalEngine
 from spar_core.errors import ConfigError
-from spar_core.model_folder import shipped_pair
+from spar_core.model_folder import TINY_PAIR, PairFolder, load_folder, named_folder
 from spar_core.prompts import load_templates
 from spar_training.evals.world.evaluation import Figures, Outcome, WorldEval, figures
 from spar_training.reports.intervals import Interval
@@ -39,15 +39,16 @@ _ROWS = {
 
 
 def run(*, prompts: int, budget: int, seed: int, pair: Path | None, split: str, out: Path | None) -> None:
-    """Evaluate the pair and print the figures.
+    """Evaluate a pair, by its folder or the name of a shipped one, and print the figures.
 
     Raises:
-        ConfigError: the split is unknown, or the folder does not hold a pair.
+        ConfigError: the split is unknown, or the folder does not hold a pair of models.
     """
     if split not in get_args(Split):
         raise ConfigError(f"--split {split}: choose one of {', '.join(get_args(Split))}")
-    folder = pair or shipped_pair()
-    outcomes = asyncio.run(_outcomes(folder, prompts=prompts, budget=budget, seed=seed, split=split))
+    folder = named_folder(pair or TINY_PAIR)
+    models = _load(folder)
+    outcomes = asyncio.run(_outcomes(models, prompts=prompts, budget=budget, seed=seed, split=split))
     measured = figures(outcomes)
     console = Console()
     console.print(_table(measured, f"{prompts} {split} prompts, budget {budget}, seed {seed}; percent [95% interval]"))
@@ -56,16 +57,23 @@ def run(*, prompts: int, budget: int, seed: int, pair: Path | None, split: str, 
         result = Result(
             name="world",
             config=config,
-            models={role: model_lineage(folder / role) for role in ("actor", "refiner")},
+            models={"actor": model_lineage(models.actor.model), "refiner": model_lineage(models.refiner.model)},
             figures={field.name: getattr(measured, field.name) for field in fields(measured)},
             items=[_row(number, outcome) for number, outcome in enumerate(outcomes)],
         )
         write_result(out, result)
 
 
-async def _outcomes(folder: Path, *, prompts: int, budget: int, seed: int, split: Any) -> list[Outcome]:
+def _load(folder: Path) -> PairFolder:
+    models = load_folder(folder)
+    if adapter := models.actor.adapter or models.refiner.adapter:
+        raise ConfigError(f"--pair: {adapter} is an adapter; this evaluation needs whole models")
+    return models
+
+
+async def _outcomes(models: PairFolder, *, prompts: int, budget: int, seed: int, split: Any) -> list[Outcome]:
     disable_progress_bar()
-    actor, refiner = LocalEngine(folder / "actor"), LocalEngine(folder / "refiner", max_slots=96)
+    actor, refiner = LocalEngine(models.actor.model), LocalEngine(models.refiner.model, max_slots=96)
     steps = iter(track(range(prompts), description="prompts"))
     evaluation = WorldEval(
         actor=LocalBackend(actor, "actor"),

@@ -18,7 +18,7 @@ import aiohttp
 from spar_core.backends.wrappers.defaults import DefaultsBackend
 from spar_core.cpu import usable_cores
 from spar_core.errors import BackendError, BackendRejected, BackendUnavailable, ConfigError
-from spar_core.model_folder import shipped_pair
+from spar_core.model_folder import TINY_PAIR, named_folder
 from spar_core.types import Message
 from spar_training.evals.subject import Subject
 from spar_training.reports.result import model_lineage
@@ -58,13 +58,13 @@ _SLOTS: Final = 384
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A source with embedded models: a folder with `actor/` and `refiner/`, or the shipped pair if `pair` is None."""
+    """A source with embedded models: a pair's folder, or the name of a shipped pair; None is the tiny pair."""
 
     pair: Path | None
 
     @property
     def folder(self) -> Path:
-        return self.pair or shipped_pair()
+        return named_folder(self.pair or TINY_PAIR)
 
     @property
     def name(self) -> str:
