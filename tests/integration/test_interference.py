@@ -36,6 +36,7 @@ def experiment(folder: Path, **changes: Any) -> str:
     return str(file)
 
 
+@pytest.mark.slow
 def test_both_arms_are_trained_measured_and_reported_and_a_run_resumes(tmp_path: Path) -> None:
     recipe, out = experiment(tmp_path), tmp_path / "out"
     run(recipe=recipe, split=None, out=out, console=Console(file=StringIO()))

@@ -11,7 +11,7 @@ import yaml
 from spar_training.storage.files import read_rows
 from spar_training.studies.self_play.command import run
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 JOB = {"learning_rate": 1e-4, "batch_size": 8, "max_length": 512, "dtype": "fp32", "max_steps": 1, "threads": 1}
 SHORT = {"max_tokens": 160}
