@@ -1,11 +1,10 @@
-"""A real gateway in front of upstreams that fail in every way: what its clients get, and what it leaves behind."""
+"""A real gateway in front of faulty upstreams: what its clients get, and that no work is left behind."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import socket
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +19,12 @@ from spar_core.backends.pool import PoolBackend
 from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import ServedPair, build_pair
 from spar_server.settings import Settings
-from tests.support.faulty_upstream import PROMPT_TOKENS, Call, FaultyUpstream, once
+from tests.support.faulty_upstream import PROMPT_TOKENS, Call, FaultyUpstream, once, timeouts_for
 
 Serving = Callable[..., AbstractContextManager[str]]
-IMPATIENT = {"connect": 2, "first_token": 0.8, "between_tokens": 0.8, "answer": 0.8, "total": 20}
-PATIENT = dict.fromkeys(IMPATIENT, 60)
+PATIENT = timeouts_for("none")
 SEARCH = {"refine_budget": 2, "refine": {"branch": 1, "beam": 1, "votes": 3, "early_vote_stop": False}}
-# By fault: the status, and whether a stream has begun by then and tells it in its last frame.
+# By fault: the status, and whether a stream has started by then, so that its last frame reports the error.
 PLAIN: dict[str, tuple[int, bool]] = {
     "429": (429, False),
     "429 later": (429, False),
@@ -45,7 +43,7 @@ PLAIN: dict[str, tuple[int, bool]] = {
 
 
 def say(call: Call) -> str:
-    """A draft that is judged bad, and a refinement that is judged good."""
+    """A draft that the judge rejects, and a refinement that it accepts."""
     if call.model == "actor":
         return "a plain draft"
     if call.messages[-1]["content"] == "Refine the response.":
@@ -54,7 +52,7 @@ def say(call: Call) -> str:
 
 
 class Watched:
-    """A backend that knows which loop it runs in."""
+    """A backend that records its event loop."""
 
     def __init__(self, pool: PoolBackend) -> None:
         self._pool = pool
@@ -71,7 +69,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class Gateway:
-    """A gateway under test: its client, and how many tasks it has."""
+    """The gateway under test, with an HTTP client and the number of its tasks."""
 
     http: httpx.Client
     url: str
@@ -94,15 +92,20 @@ class Gateway:
 
 
 @contextmanager
-def gateway(serving: Serving, *upstreams: FaultyUpstream, **actor: Any) -> Iterator[Gateway]:
-    """In front of `upstreams`, as actor and refiner. When it is done with, nothing of its work is left anywhere."""
-    urls = [upstream.url for upstream in upstreams]
-    shared = {"url": urls, "timeouts": IMPATIENT, "retries": 1, **actor}
+def gateway(
+    serving: Serving,
+    *upstreams: FaultyUpstream,
+    retries: int = 1,
+    actor_timeouts: dict[str, float] = PATIENT,
+    refiner_timeouts: dict[str, float] = PATIENT,
+) -> Iterator[Gateway]:
+    """A gateway with `upstreams` as actor and refiner; asserts that it leaves no task, call or connection behind."""
+    shared = {"url": [upstream.url for upstream in upstreams], "retries": retries}
     settings = Settings(
         model="pair",
         templates="compact",
-        actor={"model": "actor", **shared},  # type: ignore[arg-type]
-        refiner={"model": "refiner", **shared},  # type: ignore[arg-type]
+        actor={"model": "actor", "timeouts": actor_timeouts, **shared},  # type: ignore[arg-type]
+        refiner={"model": "refiner", "timeouts": refiner_timeouts, **shared},  # type: ignore[arg-type]
     )
     metrics = Metrics()
     pair: ServedPair = build_pair(settings, metrics.upstreams.of)
@@ -110,24 +113,22 @@ def gateway(serving: Serving, *upstreams: FaultyUpstream, **actor: Any) -> Itera
     watched = Watched(pair.actor)
     with (
         serving(replace(pair, actor=watched), settings, metrics) as url,
-        httpx.Client(base_url=url, timeout=30) as http,
+        httpx.Client(base_url=url, timeout=120) as http,
     ):
         tested = Gateway(http, url, watched)
         idle = tested.tasks()
         yield tested
         wait_until(lambda: not any(upstream.running for upstream in upstreams))
-        assert not any(upstream.running for upstream in upstreams)
-        # An open breaker has its probe, which ends as soon as the endpoint is found alive.
+        # An open breaker has a probe, which ends once the endpoint responds.
         wait_until(lambda: tested.tasks() <= idle)
-        assert tested.tasks() <= idle
     wait_until(lambda: not any(upstream.connections for upstream in upstreams))
-    assert not any(upstream.connections for upstream in upstreams)
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    """Wait for it; what is asserted next says whether it came."""
-    deadline = time.monotonic() + 10
-    while not true() and time.monotonic() < deadline:
+    """Wait for a condition, and fail if it does not come true."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
 
 
@@ -152,7 +153,7 @@ def text_of(chunks: Sequence[Any]) -> str:
 
 
 def answered(response: httpx.Response, *, stream: bool) -> tuple[str, dict[str, Any]]:
-    """Text and usage of a response that must be whole."""
+    """The text and the usage of a response that must be complete."""
     assert response.status_code == 200, response.text
     if not stream:
         body = response.json()
@@ -163,7 +164,7 @@ def answered(response: httpx.Response, *, stream: bool) -> tuple[str, dict[str, 
 
 
 def assert_exact(usage: dict[str, Any], upstream: FaultyUpstream) -> None:
-    """Usage is what the upstream delivered, to the token."""
+    """Assert that the usage is exactly what the upstream delivered."""
     spoken = {model: upstream.spoken(model) for model in ("actor", "refiner")}
     tokens = usage["refinement"]["tokens"]
     assert usage["prompt_tokens"] == PROMPT_TOKENS
@@ -178,10 +179,10 @@ def test_a_fault_of_the_actor_is_its_status_or_the_streams_last_frame(
     serving: Serving, upstream: FaultyUpstream, fault: str, stream: bool
 ) -> None:
     upstream.fault = lambda call: fault
-    status, begun = PLAIN[fault]
-    with gateway(serving, upstream) as tested:
+    status, started = PLAIN[fault]
+    with gateway(serving, upstream, actor_timeouts=timeouts_for(fault)) as tested:
         response = tested.ask(stream=stream)
-    if stream and begun:
+    if stream and started:
         assert response.status_code == 200
         *chunks, last = frames(response)
         assert text_of(chunks) == "a"
@@ -196,11 +197,12 @@ def test_a_fault_of_the_actor_is_its_status_or_the_streams_last_frame(
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("fault", [fault for fault in PLAIN if fault not in ("invalid json", "error 200")])
-def test_a_fault_of_the_actor_that_goes_is_not_noticed(
+def test_clients_do_not_notice_a_temporary_fault_of_the_actor(
     serving: Serving, upstream: FaultyUpstream, fault: str, stream: bool
 ) -> None:
     upstream.fault, upstream.retry_after = once(fault), "0.1"
-    with gateway(serving, upstream) as tested:
+    # Long enough for the retry on a busy machine.
+    with gateway(serving, upstream, actor_timeouts=timeouts_for(fault, stall_s=2)) as tested:
         response = tested.ask(stream=stream, **SEARCH)
         retried = {"429": "overloaded", "503": "overloaded", "stall": "timeout"}.get(fault.split()[0], "unavailable")
         assert tested.metric(f'spar_upstream_retries_total{{endpoint="0",outcome="{retried}",role="actor"}}') == 1
@@ -211,11 +213,11 @@ def test_a_fault_of_the_actor_that_goes_is_not_noticed(
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("fault", PLAIN)
-def test_faults_of_judge_and_refiner_leave_the_draft_and_say_degraded(
+def test_faults_of_judge_and_refiner_leave_the_draft_as_a_degraded_answer(
     serving: Serving, upstream: FaultyUpstream, fault: str, stream: bool
 ) -> None:
     upstream.fault = lambda call: fault if call.model == "refiner" else "none"
-    with gateway(serving, upstream) as tested:
+    with gateway(serving, upstream, refiner_timeouts=timeouts_for(fault)) as tested:
         response = tested.ask(stream=stream, **SEARCH)
     text, usage = answered(response, stream=stream)
     assert text == "a plain draft"
@@ -225,7 +227,7 @@ def test_faults_of_judge_and_refiner_leave_the_draft_and_say_degraded(
 
 @pytest.mark.parametrize("body", [{}, SEARCH])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_slow_drip_is_waited_for(
+def test_a_slow_stream_is_not_a_fault(
     serving: Serving, upstream: FaultyUpstream, stream: bool, body: dict[str, Any]
 ) -> None:
     upstream.fault = lambda call: "slow drip"
@@ -250,7 +252,7 @@ def refines(call: Call) -> bool:
 @pytest.mark.parametrize(("body", "meant"), [({}, drafts), (SEARCH, drafts), (SEARCH, judges), (SEARCH, refines)])
 @pytest.mark.parametrize("fault", ["stall", "stall after"])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_leaves_is_an_abort_upstream_at_once(
+def test_a_client_that_disconnects_aborts_its_upstream_call_at_once(
     serving: Serving,
     upstream: FaultyUpstream,
     stream: bool,
@@ -258,45 +260,42 @@ def test_a_client_that_leaves_is_an_abort_upstream_at_once(
     body: dict[str, Any],
     meant: Callable[[Call], bool],
 ) -> None:
-    """Whatever call its request is at; a passed-through one's own, or a search's draft, votes or refinement."""
+    """Whether it is the call of a passed-through request, or a search's draft, votes or refinement."""
     upstream.fault = lambda call: fault if meant(call) else "none"
     request = {"model": "pair", "messages": [{"role": "user", "content": "Hi"}], "stream": stream, **body}
     sent = json.dumps(request).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(sent)}\r\n"
-    waits: list[float] = []
 
     def stuck() -> list[Call]:
         return [call for call in upstream.calls if meant(call)]
 
-    with gateway(serving, upstream, timeouts=PATIENT) as tested:
-        for turn in range(1, 6):
+    with gateway(serving, upstream) as tested:
+        for turn in range(1, 4):
             with socket.create_connection(("127.0.0.1", int(tested.url.rpartition(":")[2]))) as client:
                 client.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + sent)
                 wait_until(lambda turn=turn: len(stuck()) == turn)  # type: ignore[misc]
-                # Until the answer is under way, if it will ever be.
+                # Usually enough for a stalled answer to start; both states must do.
                 time.sleep(0.05)
-            left = time.monotonic()
-            call = stuck()[-1]
-            wait_until(lambda call=call: call.aborted is not None)  # type: ignore[misc]
-            assert call.aborted is not None
-            waits.append(call.aborted - left)
-    # One wait, or two, may be the machine's fault; the gateway's would be in all of them.
-    assert statistics.median(waits) < 0.2
-    assert max(waits) < 2
+            # The machine may be slow, so time is counted in requests: 300 take less than a second on an idle one.
+            requests = 0
+            while not stuck()[-1].aborted:
+                assert requests < 300
+                tested.http.get("/health")
+                requests += 1
 
 
 def test_a_replica_that_is_killed_under_load_fails_no_request(serving: Serving) -> None:
     with (
         FaultyUpstream(say=say, delay_s=0.05, dies_at=40).serving() as first,
         FaultyUpstream(say=say, delay_s=0.05).serving() as second,
-        gateway(serving, first, second, retries=2, timeouts=PATIENT) as tested,
+        gateway(serving, first, second, retries=2) as tested,
         ThreadPoolExecutor(16) as clients,
     ):
 
         def ask(number: int) -> tuple[str, str]:
             body = SEARCH if number % 2 else {}
             message = [{"role": "user", "content": f"Question {number}"}]
-            # A passed-through stream whose first words are out when its replica dies is the one that cannot be mended.
+            # No passed-through streams: once its first words are sent, a stream cannot be retried elsewhere.
             stream = number % 4 == 1
             answer = answered(tested.ask(stream=stream, messages=message, **body), stream=stream)
             return answer[0], "better answer" if body else "a plain draft"
@@ -305,15 +304,15 @@ def test_a_replica_that_is_killed_under_load_fails_no_request(serving: Serving) 
         assert all(got == wanted for got, wanted in (answer.result() for answer in answers))
         served = len(first.calls)
         assert 40 <= served < 80
-        assert sum(call.aborted is not None for call in first.calls) > 1
+        assert sum(call.aborted for call in first.calls) > 1
         first.restart()
-        deadline = time.monotonic() + 10
-        while len(first.calls) == served and time.monotonic() < deadline:
+        deadline = time.monotonic() + 60
+        while len(first.calls) == served:
+            assert time.monotonic() < deadline
             ask(len(second.calls))
-        assert len(first.calls) > served
 
 
-def test_an_upstream_that_breaks_over_several_votes_in_one_request_gives_them_one_by_one(
+def test_an_upstream_that_fails_on_several_votes_per_request_is_asked_for_one_at_a_time(
     serving: Serving, upstream: FaultyUpstream
 ) -> None:
     upstream.fault = lambda call: "500" if call.n > 1 else "none"
@@ -326,7 +325,7 @@ def test_an_upstream_that_breaks_over_several_votes_in_one_request_gives_them_on
     assert [call.fault for call in upstream.calls].count("500") == 1
 
 
-def test_requests_that_break_the_upstream_by_what_they_say_shut_nobody_else_out(
+def test_requests_whose_content_breaks_the_upstream_do_not_affect_others(
     serving: Serving, upstream: FaultyUpstream
 ) -> None:
     upstream.fault = lambda call: "500" if call.messages[-1]["content"] == "Break." else "none"
@@ -353,7 +352,7 @@ def test_readiness_follows_the_upstreams(serving: Serving) -> None:
         assert tested.metric('spar_upstream_breaker{endpoint="0",role="actor"}') == 0
 
 
-def test_every_model_call_carries_the_requests_id_and_none_its_siblings(
+def test_every_model_call_has_an_id_of_its_own_derived_from_the_requests(
     serving: Serving, upstream: FaultyUpstream
 ) -> None:
     with gateway(serving, upstream) as tested:

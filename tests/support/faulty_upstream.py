@@ -1,7 +1,10 @@
-"""An OpenAI-compatible server on loopback that answers well, or fails in every way a real one does.
+"""An OpenAI-compatible server on loopback that answers correctly, or fails in each way that real servers do.
 
-It runs in a thread of its own, so that a test may be a coroutine or not, and tells what it saw: calls, who hung up on
-it and when, how much it said, which connections are open. It can be killed and started again on its port.
+    with FaultyUpstream(fault=once("429")).serving() as upstream:
+        backend = OpenAIBackend(base_url=upstream.url, model="m")
+
+It runs in its own thread, so tests can be synchronous or not. It records its calls, which of them the client aborted,
+the tokens it delivered, and its open connections. It can be killed, and restarted on the same port.
 """
 
 from __future__ import annotations
@@ -9,24 +12,26 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
 T = TypeVar("T")
-# Longer than any test lasts.
-FOREVER_S: Final = 60.0
+# Longer than any test takes, however busy the machine.
+FOREVER_S: Final = 600.0
 DRIP_S: Final = 0.04
 PROMPT_TOKENS: Final = 7
+# The kernel's table of TCP connections, with their queues.
+_CONNECTIONS: Final = Path("/proc/net/tcp")
 
 
 @dataclass(eq=False)
 class Call:
-    """One call as the upstream saw it. `aborted` is when its client hung up, `answered` whether it got everything."""
+    """A call. `aborted`: the client closed the connection; `answered`: the whole answer was delivered."""
 
     model: str
     messages: list[dict[str, Any]]
@@ -35,7 +40,7 @@ class Call:
     n: int = 1
     seed: int | None = None
     fault: str = "none"
-    aborted: float | None = None
+    aborted: bool = False
     answered: bool = False
     text: str = ""
 
@@ -46,9 +51,9 @@ Choose = Callable[[Call], str]
 
 @dataclass
 class FaultyUpstream:
-    """`fault` names what happens to a call (the keys of `FAULTS`, or "none"), `say` the text of its answer.
+    """`fault` chooses a call's fault (a key of `FAULTS`, or "none"), `say` the text of its answer.
 
-    The call with the number `dies_at` kills the server.
+    Call number `dies_at`, counted from 1, kills the server.
     """
 
     say: Say = lambda call: "one two three four"
@@ -69,11 +74,11 @@ class FaultyUpstream:
         return len(self._runner.server.connections) if self._runner.server else 0
 
     def spoken(self, model: str) -> int:
-        """Completion tokens of the answers to `model` that were delivered whole."""
+        """The completion tokens of all complete answers by `model`."""
         return sum(call.n * len(call.text.split()) for call in self.calls if call.answered and call.model == model)
 
     def kill(self) -> None:
-        """Reset every connection and listen no more, as a process does that is killed."""
+        """Reset all connections and stop listening, like a process that is killed."""
         self._run(self._kill())
 
     def restart(self) -> None:
@@ -90,11 +95,11 @@ class FaultyUpstream:
         finally:
             self._run(self._runner.cleanup())
             self._loop.call_soon_threadsafe(self._loop.stop)
-            thread.join(timeout=10)
+            thread.join(timeout=60)
             self._loop.close()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
 
     async def _start(self) -> None:
         app = web.Application()
@@ -111,7 +116,7 @@ class FaultyUpstream:
         self.port = self._site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
 
     async def _kill(self) -> None:
-        # Closed in the middle of accepting a connection, asyncio would leave it unclosed.
+        # A connection that is being accepted while the server closes would never be closed.
         for listening in self._site._server.sockets:  # type: ignore[union-attr]
             self._loop.remove_reader(listening.fileno())
         await asyncio.sleep(0.01)
@@ -140,9 +145,9 @@ class FaultyUpstream:
                 await self._kill()
             await asyncio.sleep(self.delay_s)
             answer = _Answer(request, call, self.retry_after)
-            return await (answer.whole() if call.fault == "none" else FAULTS[call.fault](answer))
+            return await (answer.complete() if call.fault == "none" else FAULTS[call.fault](answer))
         except (asyncio.CancelledError, ConnectionError):
-            call.aborted = time.monotonic()
+            call.aborted = True
             raise
         finally:
             self.running -= 1
@@ -150,14 +155,14 @@ class FaultyUpstream:
 
 @dataclass
 class _Answer:
-    """One answer under way, streamed or not, in pieces that faults fall between."""
+    """An answer in progress, streamed or not, sent in pieces so that a fault can come between them."""
 
     request: web.Request
     call: Call
     retry_after: str
 
-    async def whole(self, pause_s: float = 0.0) -> web.StreamResponse:
-        response = await self.begun()
+    async def complete(self, pause_s: float = 0.0) -> web.StreamResponse:
+        response = await self.start()
         for piece in self.pieces():
             await asyncio.sleep(pause_s)
             await response.write(piece)
@@ -165,7 +170,7 @@ class _Answer:
         self.call.answered = True
         return response
 
-    async def begun(self) -> web.StreamResponse:
+    async def start(self) -> web.StreamResponse:
         kind = "text/event-stream" if self.call.stream else "application/json"
         response = web.StreamResponse(headers={"Content-Type": kind})
         if not self.call.stream:
@@ -174,7 +179,7 @@ class _Answer:
         return response
 
     def pieces(self) -> list[bytes]:
-        """Of a stream the role, each word, the finish, the usage and the end; else the body in four pieces."""
+        """For a stream: the role, each word, the finish reason, the usage and [DONE]; else the body in four pieces."""
         words = self.call.text.split(" ")
         count = self.call.n
         usage = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": count * len(self.call.text.split())}
@@ -185,17 +190,24 @@ class _Answer:
             step = len(body) // 4 + 1
             return [body[start : start + step] for start in range(0, len(body), step)]
         deltas = [{"content": word if number == 0 else f" {word}"} for number, word in enumerate(words)]
-        begun = [{"delta": delta, "finish_reason": None} for delta in ({"role": "assistant", "content": ""}, *deltas)]
-        chunks = [{"choices": [choice]} for choice in (*begun, {"delta": {}, "finish_reason": "stop"})]
+        texts = [{"delta": delta, "finish_reason": None} for delta in ({"role": "assistant", "content": ""}, *deltas)]
+        chunks = [{"choices": [choice]} for choice in (*texts, {"delta": {}, "finish_reason": "stop"})]
         return [*(event(chunk) for chunk in (*chunks, {"choices": [], "usage": usage})), b"data: [DONE]\n\n"]
 
     async def until_first_token(self) -> web.StreamResponse:
-        response = await self.begun()
+        response = await self.start()
         for piece in self.pieces()[:2]:
             await response.write(piece)
-        # What is lost with the connection was sent before.
-        await asyncio.sleep(0.02)
+        # A reset would discard what the client has not read yet.
+        await self._until_read()
         return response
+
+    async def _until_read(self) -> None:
+        """Wait until the client has read everything that was sent."""
+        assert self.request.transport is not None
+        own, peer = (self.request.transport.get_extra_info(name)[1] for name in ("sockname", "peername"))
+        while _unread_bytes(local=peer, remote=own):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
     def plain(self, status: int, body: str, headers: dict[str, str] | None = None) -> web.Response:
         return web.Response(status=status, text=body, headers=headers, content_type="application/json")
@@ -203,6 +215,15 @@ class _Answer:
     def reset(self) -> None:
         assert self.request.transport is not None
         self.request.transport.abort()  # type: ignore[attr-defined]
+
+
+def _unread_bytes(*, local: int, remote: int) -> int:
+    """The length of the receive queue of the loopback connection between these ports."""
+    for line in _CONNECTIONS.read_text().splitlines()[1:]:
+        _, local_address, remote_address, _, queues, *_ = line.split()
+        if (local_address[-4:], remote_address[-4:]) == (f"{local:04X}", f"{remote:04X}"):
+            return int(queues.partition(":")[2], 16)
+    return 0
 
 
 def event(data: Any) -> bytes:
@@ -220,7 +241,7 @@ async def _stall(answer: _Answer) -> web.StreamResponse:
 
 
 async def _stall_silent(answer: _Answer) -> web.StreamResponse:
-    response = await answer.begun()
+    response = await answer.start()
     await response.write(b": working\n\n" + event({"choices": [{"delta": {}}]}) if answer.call.stream else b"{")
     await asyncio.sleep(FOREVER_S)
     return response
@@ -246,7 +267,7 @@ async def _reset_after(answer: _Answer) -> web.StreamResponse:
 async def _truncated(answer: _Answer) -> web.StreamResponse:
     response = await answer.until_first_token()
     if answer.call.stream:
-        # A body that ends in good order, and in the middle of the answer.
+        # The body ends properly, in the middle of the answer.
         await response.write_eof()
     elif answer.request.transport is not None:
         answer.request.transport.close()
@@ -256,7 +277,7 @@ async def _truncated(answer: _Answer) -> web.StreamResponse:
 async def _invalid_json(answer: _Answer) -> web.StreamResponse:
     if not answer.call.stream:
         return answer.plain(200, '{"choices": [')
-    response = await answer.begun()
+    response = await answer.start()
     await response.write(b'data: {"choices": [\n\n')
     return response
 
@@ -265,7 +286,7 @@ async def _error_200(answer: _Answer) -> web.StreamResponse:
     error = {"error": {"message": "out of luck"}}
     if not answer.call.stream:
         return answer.plain(200, json.dumps(error))
-    response = await answer.begun()
+    response = await answer.start()
     await response.write(event(error))
     return response
 
@@ -284,11 +305,20 @@ FAULTS: Final[dict[str, Callable[[_Answer], Awaitable[web.StreamResponse]]]] = {
     "truncated": _truncated,
     "invalid json": _invalid_json,
     "error 200": _error_200,
-    "slow drip": lambda answer: answer.whole(DRIP_S),
+    "slow drip": lambda answer: answer.complete(DRIP_S),
 }
 
 
+def timeouts_for(fault: str, stall_s: float = 0.3) -> dict[str, float]:
+    """Timeouts that a call exceeds only by a stall, after `stall_s` seconds, however busy the machine is."""
+    patient = dict.fromkeys(("connect", "first_token", "between_tokens", "answer", "total"), FOREVER_S / 2)
+    if not fault.startswith("stall"):
+        return patient
+    waiting = "between_tokens" if fault == "stall after" else "first_token"
+    return patient | {waiting: stall_s, "answer": stall_s}
+
+
 def once(fault: str) -> Choose:
-    """The first call has it, the others none."""
+    """The first call has the fault, the others have none."""
     left = [fault]
     return lambda call: left.pop() if left else "none"

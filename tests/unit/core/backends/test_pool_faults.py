@@ -18,11 +18,13 @@ from spar_core.errors import (
     BackendUnavailable,
 )
 from spar_core.types import Message, Sampling, Usage
-from tests.support.faulty_upstream import FAULTS, PROMPT_TOKENS, FaultyUpstream, once
+from tests.support.faulty_upstream import FAULTS, PROMPT_TOKENS, FaultyUpstream, once, timeouts_for
 
 HELLO = [Message("user", "Hi")]
 WHOLE = ("one two three four", Usage(PROMPT_TOKENS, 4))
-IMPATIENT = Timeouts(connect=2, first_token=0.8, between_tokens=0.8, answer=0.8, total=20)
+PATIENT = Timeouts(**timeouts_for("none"))
+# Enough for the retry of a stalled call on a busy machine.
+STALL_S = 2.0
 ERRORS: dict[str, type[BackendError]] = {
     "429": BackendOverloaded,
     "429 later": BackendOverloaded,
@@ -51,7 +53,7 @@ def upstream() -> Iterator[FaultyUpstream]:
 
 @asynccontextmanager
 async def pool_over(
-    *upstreams: FaultyUpstream, retries: int = 1, timeouts: Timeouts = IMPATIENT
+    *upstreams: FaultyUpstream, retries: int = 1, timeouts: Timeouts = PATIENT
 ) -> AsyncIterator[PoolBackend]:
     """A pool; asserts that it leaves no task, no connection and no running upstream call behind."""
     before = asyncio.all_tasks()
@@ -70,7 +72,7 @@ async def pool_over(
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait for a condition that another thread establishes."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -95,7 +97,7 @@ async def test_a_permanent_fault_is_raised_after_its_retries(
     upstream: FaultyUpstream, fault: str, stream: bool
 ) -> None:
     upstream.fault = lambda call: fault
-    async with pool_over(upstream) as pool:
+    async with pool_over(upstream, timeouts=Timeouts(**timeouts_for(fault))) as pool:
         with pytest.raises(ERRORS[fault]) as caught:
             await ask(pool, stream)
     if isinstance(caught.value, BackendOverloaded):
@@ -118,7 +120,7 @@ async def test_a_temporary_fault_costs_one_retry_and_nothing_else(
 ) -> None:
     upstream.fault = once(fault)
     upstream.retry_after = "0.2"
-    async with pool_over(upstream) as pool:
+    async with pool_over(upstream, timeouts=Timeouts(**timeouts_for(fault, STALL_S))) as pool:
         began = asyncio.get_running_loop().time()
         assert await ask(pool, stream) == WHOLE
         if "later" in fault:
@@ -136,7 +138,7 @@ async def test_a_slow_stream_is_not_a_fault(upstream: FaultyUpstream, stream: bo
 
 async def test_a_replica_that_is_killed_under_load_fails_no_call_and_is_used_again_when_it_is_back() -> None:
     with FaultyUpstream(delay_s=0.05, dies_at=40).serving() as first, FaultyUpstream(delay_s=0.05).serving() as second:
-        async with pool_over(first, second, retries=2, timeouts=Timeouts()) as pool:
+        async with pool_over(first, second, retries=2) as pool:
 
             async def keep_asking(number: int) -> None:
                 for turn in range(12):
@@ -148,9 +150,9 @@ async def test_a_replica_that_is_killed_under_load_fails_no_call_and_is_used_aga
                     group.create_task(keep_asking(number))
             served = len(first.calls)
             assert 40 <= served < 80
-            assert sum(call.aborted is not None for call in first.calls) > 1
+            assert sum(call.aborted for call in first.calls) > 1
             first.restart()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while len(first.calls) == served:
                     await keep_asking(99)
 
@@ -165,4 +167,4 @@ async def test_a_call_that_is_cancelled_is_aborted_upstream(upstream: FaultyUpst
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert upstream.calls[0].aborted is not None
+    assert upstream.calls[0].aborted
