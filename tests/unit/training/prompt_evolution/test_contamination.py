@@ -115,8 +115,8 @@ def test_data_that_would_be_passed_over_is_refused_by_name(tmp_path: Path, name:
     ("name", "data", "says"),
     [
         ("a.jsonl.gz", b'{"prompt": "one"}', "not a complete gzip file"),
-        ("a.jsonl.gz", gzip.compress(b'{"prompt": "one"}')[:-9], "not a complete gzip file"),
-        ("a.jsonl.gz", gzip.compress(b'\n{"prompt"'), "line 2: not JSON"),
+        ("a.jsonl.gz", gzip.compress(b'{"prompt": "one"}', mtime=0)[:-9], "not a complete gzip file"),
+        ("a.jsonl.gz", gzip.compress(b'\n{"prompt"', mtime=0), "line 2: not JSON"),
         ("a.csv", b"question,answer\nWhy?,0,1\n", "row 1: has more fields"),
         ("a.csv", b"Why?,yes,no\nHow?,so,not\n", "no prompts found"),
         ("a.csv", b"\xff\xfe", "not UTF-8"),
