@@ -1,4 +1,4 @@
-"""What tests of several parts share: real servers on free ports."""
+"""Fixtures of all tests: real servers on free ports."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 
@@ -20,8 +21,17 @@ from spar_server.settings import Settings
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _patient_clients() -> Iterator[None]:
+    """Raise httpx's default timeout of 5 s, within which a busy machine may not answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        for phase in ("connect", "read", "write", "pool"):
+            patch.setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, phase, 120.0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing is left in the user's own cache folder, nor taken from it."""
+    """Use a cache folder of the tests, not the user's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPAR_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -43,7 +53,7 @@ def _running(app: Any, settings: Settings | None = None, sockets: Sequence[socke
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(timeout=10)
+        thread.join(timeout=60)
 
 
 def _serving(

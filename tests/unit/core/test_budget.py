@@ -45,7 +45,7 @@ async def cut_short(budget: Budget, calls: int = 1, max_tokens: int | None = 20,
     uneven = Uneven(answered, calls - answered)
     samplings = [Sampling(max_tokens=max_tokens, seed=number) for number in range(calls)]
     task = asyncio.create_task(budget.complete_many("judge", uneven, QUESTION, samplings))
-    await asyncio.wait_for(uneven.stalled.wait(), 10)
+    await asyncio.wait_for(uneven.stalled.wait(), 60)
     async with asyncio.timeout(10):
         while uneven.finished < answered:  # noqa: ASYNC110 (a scripted call's end is no event)
             await asyncio.sleep(0)

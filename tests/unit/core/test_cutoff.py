@@ -39,7 +39,7 @@ def stalling_refiner(begun: asyncio.Event, calls: int) -> ScriptedBackend:
             begun.set()
         return "[[start]]\nlate\n[[end]]"
 
-    return ScriptedBackend(script, latency_s=60)
+    return ScriptedBackend(script, latency_s=600)
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -48,9 +48,9 @@ async def test_at_the_cutoff_every_search_returns_its_best_so_far_and_leaves_no_
     # The four nodes are one level of the first search, and one node of the second.
     cutoff, refiner = Cutoff(), stalling_refiner(begun, 3 if n == 1 else 4)
     task = asyncio.create_task(answer(cutoff, refiner=refiner, n=n))
-    await asyncio.wait_for(begun.wait(), 10)
+    await asyncio.wait_for(begun.wait(), 60)
     cutoff.now()
-    answers = await asyncio.wait_for(task, 10)
+    answers = await asyncio.wait_for(task, 60)
     assert {result.stop_reason for result in answers.results} == {"deadline"}
     assert [completion.text for completion in answers.completions] == ["draft"] * n
     assert refiner.running == 0
@@ -58,11 +58,11 @@ async def test_at_the_cutoff_every_search_returns_its_best_so_far_and_leaves_no_
 
 async def test_a_cutoff_before_the_draft_is_the_error_of_a_deadline() -> None:
     cutoff = Cutoff()
-    task = asyncio.create_task(answer(cutoff, actor_s=60, refiner=counting_refiner()))
+    task = asyncio.create_task(answer(cutoff, actor_s=600, refiner=counting_refiner()))
     await asyncio.sleep(0.01)
     cutoff.now()
     with pytest.raises(BackendTimeout):
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
 
 
 async def test_work_that_starts_after_the_cutoff_ends_at_its_first_wait() -> None:

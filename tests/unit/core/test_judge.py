@@ -1,6 +1,5 @@
 """Sampling and counting votes."""
 
-import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -12,6 +11,7 @@ from spar_core.errors import BackendUnavailable
 from spar_core.judge import Judge
 from spar_core.prompts import load_templates
 from spar_core.types import Message, Sampling
+from tests.support.virtual_time import run_in_virtual_time
 
 QUESTION = [Message("user", "Write about rivers without commas.")]
 
@@ -110,12 +110,11 @@ async def test_every_vote_has_its_own_seed_and_the_same_seed_gives_the_same_ones
     assert len(set(seeds[0])) == 5
 
 
-async def test_votes_of_a_round_run_at_the_same_time() -> None:
-    backend = ScriptedBackend(always(YES), latency_s=0.01)
-    task = asyncio.create_task(judge(backend, early_stop=False).judge(QUESTION, "Rivers."))
-    await asyncio.sleep(0.005)
-    assert backend.running == 5
-    await task
+def test_votes_of_a_round_run_at_the_same_time() -> None:
+    backend = ScriptedBackend(always(YES), latency_s=1.0)
+    _, seconds = run_in_virtual_time(judge(backend, early_stop=False).judge(QUESTION, "Rivers."))
+    assert len(backend.calls) == 5
+    assert seconds == pytest.approx(1.0)
 
 
 async def test_votes_beyond_the_token_budget_are_not_sampled() -> None:

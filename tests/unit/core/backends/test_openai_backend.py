@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import time
 from typing import Any
 
 import pytest
@@ -149,7 +148,7 @@ async def test_a_closed_port_is_unavailable() -> None:
 
 async def test_a_stall_is_a_timeout() -> None:
     async def handle(request: web.Request) -> web.Response:
-        await asyncio.sleep(5)
+        await asyncio.sleep(600)
         return web.Response()
 
     async with upstream(handle, timeouts=Timeouts(answer=0.1)) as backend:
@@ -158,8 +157,8 @@ async def test_a_stall_is_a_timeout() -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_cancelling_reaches_the_upstream_within_200_ms(stream: bool) -> None:
-    aborted = asyncio.Event()
+async def test_cancelling_aborts_the_upstreams_work(stream: bool) -> None:
+    started, aborted = asyncio.Event(), asyncio.Event()
 
     async def handle(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -167,7 +166,8 @@ async def test_cancelling_reaches_the_upstream_within_200_ms(stream: bool) -> No
             if stream:
                 await response.prepare(request)
                 await response.write(chunk(content="x"))
-            await asyncio.sleep(5)
+            started.set()
+            await asyncio.sleep(600)
         except (asyncio.CancelledError, ConnectionError):
             aborted.set()
             raise
@@ -182,9 +182,9 @@ async def test_cancelling_reaches_the_upstream_within_200_ms(stream: bool) -> No
 
     async with upstream(handle) as backend:
         task = asyncio.create_task(read(backend))
-        await asyncio.sleep(0.1)
+        await started.wait()
         task.cancel()
-        await asyncio.wait_for(aborted.wait(), 0.2)
+        await asyncio.wait_for(aborted.wait(), 60)
 
 
 async def test_log_probabilities_of_a_stream_come_with_their_text() -> None:
@@ -206,15 +206,13 @@ async def test_unset_parameters_are_left_to_the_upstream() -> None:
 
 
 async def test_a_stream_times_out_before_its_first_token_and_between_tokens_but_not_on_slow_ones() -> None:
-    timeouts = Timeouts(first_token=0.4, between_tokens=0.2)
-
     def pieces(waits: list[float], *, comments: bool = False) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             response = web.StreamResponse()
             await response.prepare(request)
             for wait in waits:
-                for _ in range(10):
-                    await asyncio.sleep(wait / 10)
+                for _ in range(round(wait / 0.1)):
+                    await asyncio.sleep(0.1)
                     if comments:
                         await response.write(b": still here\n\ndata: " + b'{"choices": [{"delta": {}}]}\n\n')
                 await response.write(chunk(content="x"))
@@ -223,7 +221,8 @@ async def test_a_stream_times_out_before_its_first_token_and_between_tokens_but_
 
         return handle
 
-    async def heard(handler: Handler) -> tuple[str, bool]:
+    async def received(handler: Handler, timeouts: Timeouts) -> tuple[str, bool]:
+        """The text that came, and whether the stream was complete."""
         text = ""
         async with upstream(handler, timeouts=timeouts) as backend:
             try:
@@ -233,19 +232,22 @@ async def test_a_stream_times_out_before_its_first_token_and_between_tokens_but_
                 return text, False
         return text, True
 
-    assert await heard(pieces([0.2] + [0.08] * 6)) == ("xxxxxxx", True)
-    assert await heard(pieces([5])) == ("", False)
-    assert await heard(pieces([5], comments=True)) == ("", False)
-    assert await heard(pieces([0, 5], comments=True)) == ("x", False)
+    # Slow in all, but no token is late.
+    assert await received(pieces([0.4] * 8), Timeouts(first_token=3, between_tokens=3)) == ("x" * 8, True)
+    late_first, late_next = Timeouts(first_token=0.5), Timeouts(between_tokens=0.5)
+    assert await received(pieces([600]), late_first) == ("", False)
+    assert await received(pieces([600], comments=True), late_first) == ("", False)
+    assert await received(pieces([0, 600], comments=True), late_next) == ("x", False)
 
 
 async def test_the_time_that_the_reader_takes_is_not_the_upstreams() -> None:
     handler = streaming(chunk(content="a"), chunk(content="b"), chunk(finish="stop"), DONE)
-    async with upstream(handler, timeouts=Timeouts(between_tokens=0.1)) as backend:
+    async with upstream(handler, timeouts=Timeouts(between_tokens=2)) as backend:
         text = ""
         async for delta in backend.stream(HELLO, Sampling()):
             text += delta.text
-            await asyncio.sleep(0.2)
+            if text == "a":
+                await asyncio.sleep(3)
     assert text == "ab"
 
 
@@ -411,7 +413,8 @@ async def test_a_server_that_does_not_speak_http_is_unavailable(said: bytes, err
 
 
 async def test_no_stream_takes_longer_than_every_call_may() -> None:
-    handler = streaming(*[chunk(content="x")] * 100)
+    # More than anyone waits for.
+    handler = streaming(*[chunk(content="x")] * 100_000)
     for reader_s in (0.0, 0.02):
 
         async def read(backend: OpenAIBackend, reader_s: float = reader_s) -> None:
@@ -419,10 +422,8 @@ async def test_no_stream_takes_longer_than_every_call_may() -> None:
                 await asyncio.sleep(reader_s)
 
         async with upstream(handler, timeouts=Timeouts(total=0.3)) as backend:
-            began = time.monotonic()
             with pytest.raises(BackendTimeout):
                 await read(backend)
-            assert 0.25 < time.monotonic() - began < 0.6
 
 
 async def test_a_key_with_a_line_end_is_not_sent() -> None:

@@ -316,7 +316,7 @@ async def test_cancelling_frees_the_slot_and_the_cache(engine: OpenVinoEngine) -
     await asyncio.gather(*tasks, return_exceptions=True)
     completion: Completion = await ask(engine, "still here?", seed=1)
     assert completion.usage.completion_tokens
-    for _ in range(500):
+    for _ in range(6000):
         if engine.running == 0 == engine.held_blocks:
             return
         await asyncio.sleep(0.01)
@@ -328,7 +328,7 @@ async def test_closing_fails_the_waiting_and_refuses_the_new(model_dir: Path) ->
     tasks = [asyncio.create_task(ask(engine, "hi", max_tokens=None, seed=n)) for n in range(8)]
     await asyncio.sleep(0.02)
     engine.close()
-    outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+    outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
     assert any(isinstance(outcome, BackendUnavailable) for outcome in outcomes)
     with pytest.raises(BackendUnavailable, match="closed"):
         await ask(engine, "hi")
@@ -342,7 +342,7 @@ async def test_a_broken_step_fails_its_callers_and_hangs_none(
 
     monkeypatch.setattr(engine, "_step", broken)
     tasks = [ask(engine, f"hi {n}") for n in range(20)]
-    outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
+    outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
     assert all(isinstance(outcome, BackendUnavailable) for outcome in outcomes)
     # And whoever asks later is told why.
     with pytest.raises(BackendUnavailable, match="out of memory"):

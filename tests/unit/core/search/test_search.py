@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -15,6 +14,7 @@ from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged,
 from spar_core.trace import read_tree, write_trace
 from spar_core.types import Completion, Message, Sampling, Usage
 from tests.support.searching import NO, YES, counting_refiner, judging, search
+from tests.support.virtual_time import run_in_virtual_time
 
 
 @pytest.mark.parametrize(("algorithm", "nodes", "depth"), [("bfs", 15, 3), ("dfs", 21, 3)])
@@ -30,16 +30,14 @@ async def test_the_papers_node_and_call_counts_when_every_vote_is_no(algorithm: 
     assert result.answer.text == "draft"
 
 
-async def test_a_full_bfs_takes_six_calls_of_time_after_the_draft_is_judged() -> None:
-    latency = 0.05
-    began = time.monotonic()
-    await search(
-        draft=Completion("draft", "stop", Usage()),
-        judge=judging(lambda response: NO, latency),
-        refiner=counting_refiner(latency),
+def test_a_full_bfs_takes_the_time_of_six_calls_after_the_draft_is_judged() -> None:
+    judge, refiner = judging(lambda response: NO, latency_s=1.0), counting_refiner(latency_s=1.0)
+    result, seconds = run_in_virtual_time(
+        search(draft=Completion("draft", "stop", Usage()), judge=judge, refiner=refiner)
     )
-    # One judgement more than the paper's six calls: that of the draft.
-    assert time.monotonic() - began < 7 * latency * 1.9
+    assert result.nodes == 15
+    # One more than the paper's six calls: the judgement of the draft.
+    assert seconds == pytest.approx(7.0)
 
 
 @pytest.mark.parametrize("algorithm", sorted(STRATEGIES))

@@ -107,7 +107,7 @@ async def test_a_waiting_reader_gets_an_error_at_the_cutoff() -> None:
     await source.reading.wait()
     draining.cutoff.now()
     with pytest.raises(ApiError) as stopped:
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
     assert (stopped.value.status, stopped.value.code, source.closed) == (503, "server_stopping", True)
 
 

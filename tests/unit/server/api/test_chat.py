@@ -342,16 +342,17 @@ def test_a_search_that_fails_after_the_first_byte_ends_in_an_error_frame(
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    """Wait for it; what is asserted next says whether it came."""
-    deadline = time.monotonic() + 10
-    while not true() and time.monotonic() < deadline:
+    """Wait for a condition, and fail if it does not come true."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("budget", [0, 4])
 def test_a_client_that_leaves_stops_the_work(serving: Serving, stream: bool, budget: int) -> None:
-    pair: ServedPair = scripted_pair(latency_s=30)
+    pair: ServedPair = scripted_pair(latency_s=600)
     backend = pair.actor
     assert isinstance(backend, ScriptedBackend)
     body = json.dumps({"model": "pair", "messages": HELLO, "stream": stream, "refine_budget": budget}).encode()
@@ -370,7 +371,7 @@ def test_a_client_that_leaves_stops_the_work(serving: Serving, stream: bool, bud
 
 
 def test_a_stopping_server_finishes_running_requests(serving: Serving) -> None:
-    pair = scripted_pair(latency_s=0.3)
+    pair = scripted_pair(latency_s=1.0)
     backend = pair.actor
     assert isinstance(backend, ScriptedBackend)
     question = {"model": "pair", "messages": HELLO}

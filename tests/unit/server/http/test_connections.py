@@ -20,7 +20,7 @@ from tests.support.pairs import scripted_pair
 Serving = Callable[..., AbstractContextManager[str]]
 Serve = Callable[..., AbstractContextManager[int]]
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
-SOON = {"head_s": 0.4, "body_s": 0.4, "idle_s": 0.4, "send_s": 0.4}
+SOON = {"head_s": 0.4, "body_s": 0.4, "idle_s": 1.0, "send_s": 0.4}
 # Long enough for a busy machine: what is waited for comes by itself.
 PATIENCE_S = 30
 
@@ -302,7 +302,7 @@ def test_an_addresss_newest_connection_takes_the_place_of_the_one_that_waited_lo
 
 @pytest.mark.parametrize("limit", ["max_per_address", "max_connections"])
 def test_connections_at_work_keep_their_places(serve: Serve, limit: str) -> None:
-    with serve(latency_s=3.0, **{limit: 1}) as port, connect(port) as working:
+    with serve(latency_s=6.0, **{limit: 1}) as port, connect(port) as working:
         working.sendall(chat())
         code = ""
         deadline = time.monotonic() + PATIENCE_S

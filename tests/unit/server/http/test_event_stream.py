@@ -34,7 +34,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 class Slow(ScriptedBackend):
     """Takes its time before each token, the first too, and may break off after them."""
 
-    pause_s: float = 0.3
+    pause_s: float = 1.0
     breaks: bool = False
     closed: list[bool] = field(default_factory=list)
 
@@ -68,7 +68,7 @@ def test_a_silent_pass_through_sends_comments_before_and_between_tokens(serving:
 
 @pytest.mark.usefixtures("often")
 def test_a_silent_completions_stream_sends_comments_too(serving: Serving) -> None:
-    with serving(replace(scripted_pair(), actor=RawScripted(always("x"), latency_s=0.3))) as url:
+    with serving(replace(scripted_pair(), actor=RawScripted(always("x"), latency_s=1.0))) as url:
         response = httpx.post(f"{url}/v1/completions", json={"model": "pair", "prompt": "x", "stream": True})
     assert response.text.startswith(COMMENT)
     assert response.text.endswith("data: [DONE]\n\n")
@@ -92,7 +92,7 @@ def test_an_error_after_a_comment_is_reported_in_the_stream(serving: Serving) ->
 @pytest.mark.usefixtures("often")
 async def test_a_request_that_waits_for_its_turn_is_refused_by_a_status(serving: Serving) -> None:
     settings = Settings(admission={"pass_through_capacity": 1, "max_wait_s": 0.3})  # type: ignore[arg-type]
-    with serving(scripted_pair(latency_s=1), settings) as url:
+    with serving(scripted_pair(latency_s=3), settings) as url:
         async with httpx.AsyncClient(base_url=url) as client, asyncio.TaskGroup() as group:
             asked = [group.create_task(client.post("/v1/chat/completions", json=CHAT)) for _ in range(2)]
     assert sorted(each.result().status_code for each in asked) == [200, 503]

@@ -32,12 +32,12 @@ class Server:
     def ask(self, path: str = "/v1/chat/completions", key: str = SECRET, **headers: str) -> httpx.Response:
         body = {"model": "m", "messages": [{"role": "user", "content": PROMPT}]}
         headers = {"Authorization": f"Bearer {key}"} | headers
-        return httpx.post(self.url + path, json=body, headers=headers, timeout=30)
+        return httpx.post(self.url + path, json=body, headers=headers, timeout=60)
 
     def log(self) -> list[str]:
         """Everything that it logged, once it has ended."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.communicate(timeout=20)[1].splitlines()
+        return self.process.communicate(timeout=60)[1].splitlines()
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def test_the_lines_of_requests_can_be_switched_off(tmp_path: Path) -> None:
 def test_an_invalid_request_is_logged_too(tmp_path: Path) -> None:
     with started(tmp_path, log_format="json") as server:
         host, port = server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=30) as client:
+        with socket.create_connection((host, int(port)), timeout=60) as client:
             client.sendall(b"\x1b[31mnot HTTP\r\n\r\n")
             while client.recv(4096):
                 """Until it closes."""

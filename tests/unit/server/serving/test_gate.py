@@ -24,7 +24,7 @@ from tests.support.pairs import refiner_script, scripted_pair
 
 Serving = Callable[..., AbstractContextManager[str]]
 HELLO = [{"role": "user", "content": "Hi there"}]
-SLOW_S = 60.0
+SLOW_S = 600.0
 
 
 def key(name: str, **bounds: Any) -> ApiKey:
@@ -43,9 +43,10 @@ def slow_refiner(pair: ServedPair | None = None) -> ServedPair:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    """Wait for it; what is asserted next says whether it came."""
-    deadline = time.monotonic() + 10
-    while not true() and time.monotonic() < deadline:
+    """Wait for a condition, and fail if it does not come true."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
 
 
@@ -174,9 +175,9 @@ def test_a_key_over_its_concurrent_searches_is_refused_and_others_are_not(servin
             assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
             assert int(refused.headers["Retry-After"]) >= 1
             assert ask(client, "a").status_code == 200
-            assert ask(client, "b", refine_budget=2, refine={"deadline_s": 0.1}).status_code == 200
+            assert ask(client, "b", refine_budget=2, refine={"deadline_s": 2}).status_code == 200
         wait_until(lambda: refiner.running == 0)
-        assert ask(client, "a", refine_budget=2, refine={"deadline_s": 0.1}).status_code == 200
+        assert ask(client, "a", refine_budget=2, refine={"deadline_s": 2}).status_code == 200
 
 
 # Sizes
@@ -260,13 +261,13 @@ def test_the_wait_counts_against_the_deadline(serving: Serving) -> None:
     with serving(slow_refiner(), settings) as url, httpx.Client(base_url=url) as client, ThreadPoolExecutor() as pool:
         with left_waiting(url, refine_budget=2):
             wait_until(lambda: metric(url, 'spar_admission_cost_running{kind="search"} 3.0'))
-            answer = pool.submit(ask, client, refine_budget=2, refine={"deadline_s": 2})
+            answer = pool.submit(ask, client, refine_budget=2, refine={"deadline_s": 4})
             wait_until(lambda: metric(url, 'spar_queue_requests{kind="search"} 1.0'))
-            time.sleep(0.5)
+            time.sleep(2)
         refinement = answer.result().json()["usage"]["refinement"]
     assert refinement["stop_reason"] == "deadline"
-    # Of its 2 s it had what the wait left.
-    assert refinement["duration_ms"] < 1600
+    # It had the two seconds that the wait left of its four, and what a busy machine adds.
+    assert refinement["duration_ms"] < 3500
 
 
 def test_a_request_over_its_maximum_wait_is_a_503(serving: Serving) -> None:
@@ -350,5 +351,5 @@ def test_under_load_budgets_shrink_and_answers_are_degraded_until_the_load_is_go
             untouched = ask(client).json()["usage"]["refinement"]
             assert (untouched["budget"], untouched["degraded"]) == (0, False)
         wait_until(lambda: metric(url, "spar_brownout_level 0.0"))
-        refinement = ask(client, refine_budget=8, refine={"deadline_s": 0.1}).json()["usage"]["refinement"]
+        refinement = ask(client, refine_budget=8, refine={"deadline_s": 2}).json()["usage"]["refinement"]
         assert (refinement["budget"], refinement["degraded"]) == (8, False)

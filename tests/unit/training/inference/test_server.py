@@ -50,7 +50,7 @@ def said(logs: Path, replica: int) -> dict[str, str]:
 
 
 def gone(pid: str) -> bool:
-    for _ in range(100):
+    for _ in range(1200):
         if not os.path.exists(f"/proc/{pid}"):
             return True
         time.sleep(0.05)
@@ -95,9 +95,10 @@ async def test_servers_that_hang_are_all_killed_after_one_wait(tmp_path: Path, m
     monkeypatch.setattr("spar_training.inference.server._STOP_TIMEOUT_S", 1.0)
     hanging = SERVER.replace("class Models", "import signal; signal.signal(15, signal.SIG_IGN)\nclass Models")
     words = [sys.executable, "-c", hanging.replace("{", "{{").replace("}", "}}"), "{model}", "{name}", "{port}"]
-    async with serve_model("m", serving(command=[*words, "0", "no"], replicas=4), name="actor", logs=tmp_path):
+    async with serve_model("m", serving(command=[*words, "0", "no"], replicas=8), name="actor", logs=tmp_path):
         began = time.monotonic()
-    assert 1.0 <= time.monotonic() - began < 3.0
+    # One after the other, they would take eight seconds.
+    assert 1.0 <= time.monotonic() - began < 8.0
 
 
 async def test_an_answer_may_take_as_long_as_the_recipe_allows(tmp_path: Path) -> None:
@@ -127,13 +128,13 @@ def test_a_run_that_is_terminated_or_killed_ends_its_servers(number: signal.Sign
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     log = tmp_path / "iteration-1" / "logs" / "mine-actor-0.log"
     with subprocess.Popen([sys.executable, *words], env=env, stderr=subprocess.DEVNULL) as run:
-        for _ in range(1200):
+        for _ in range(6000):
             if log.exists() and log.read_text().endswith("\n"):
                 break
             assert run.poll() is None
             time.sleep(0.05)
         run.send_signal(number)
-        assert run.wait(30) != 0
+        assert run.wait(120) != 0
     assert gone(json.loads(log.read_text().splitlines()[0])["pid"])
 
 

@@ -340,19 +340,26 @@ async def test_a_search_with_perfect_halves_ends_with_a_right_answer() -> None:
 
 
 async def test_the_tokens_of_cancelled_calls_count_as_spent() -> None:
-    class Slow(ScriptedBackend):
+    stalled, stall = asyncio.Event(), True
+
+    class Stalling(ScriptedBackend):
         async def stream(self, messages, sampling):  # type: ignore[no-untyped-def]
+            count = 0
             async for delta in super().stream(messages, sampling):
-                await asyncio.sleep(0.005)
+                if stall and count == 3:
+                    stalled.set()
+                    await asyncio.sleep(600)
+                count += 1
                 yield delta
 
-    metered = MeteredBackend(Slow(always("one two three four five six seven eight nine ten")))
+    metered = MeteredBackend(Stalling(always("one two three four five six seven eight nine ten")))
     task = asyncio.create_task(metered.complete(ASK, Sampling()))
-    await asyncio.sleep(0.03)
+    await stalled.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert 1 <= metered.lost_tokens < 10
+    assert metered.lost_tokens == 3
+    stall = False
     whole = await metered.complete(ASK, Sampling())
     assert whole.text == "one two three four five six seven eight nine ten"
     assert whole.usage.completion_tokens == 10
