@@ -45,7 +45,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1)")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, or 0 for any free port (default 8000)")] = None,
     pair: Annotated[
-        str | None, typer.Option(help="Folder with actor/ and refiner/; or spar-135m (the default), or tiny")
+        str | None, typer.Option(help="spar-135m (default), tiny, or a folder with actor/ and refiner/")
     ] = None,
     actor_url: Annotated[
         list[str] | None,
@@ -78,7 +78,7 @@ def serve(
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Check the settings and the upstreams, then exit")] = False,
 ) -> None:
-    """Serve the embedded pair, or act as a gateway to OpenAI-compatible upstreams."""
+    """Serve a pair on this machine, or act as a gateway to OpenAI-compatible servers."""
     from spar_server.cli.serve import Flags, run
 
     run(

@@ -1,4 +1,4 @@
-"""`spar models`: the base models, and where they are."""
+"""`spar models`: list, find and download base models."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import typer
 
 from spar_core.model_catalog import CATALOG, DEFAULT_BASE, find_base, pull_base
 
-app = typer.Typer(no_args_is_help=True, help="Base models: where they are, and getting them.")
-Name = Annotated[str, typer.Argument(help="A name from the list, a folder or a .gguf file")]
+app = typer.Typer(no_args_is_help=True, help="List, find and download base models.")
+Name = Annotated[str, typer.Argument(help="A name from `spar models list`, a folder or a .gguf file")]
 _MB = 1_000_000
 
 
 @app.command("list")
 def list_models() -> None:
-    """List the base models that are known by name, and where each is on this machine."""
+    """List the known base models, and where they are on this machine."""
     for model in CATALOG.values():
         found = find_base(model.name)
-        where = f"{found.source}: {found.path}" if found else f"not here; spar models pull {model.name}"
+        where = f"{found.source}: {found.path}" if found else f"not on this machine; run: spar models pull {model.name}"
         typer.echo(f"{model.name}  {model.repository}  {model.licence}  {where}")
 
 
 @app.command()
 def path(name: Name = DEFAULT_BASE) -> None:
-    """Print a base model's folder or file."""
+    """Print the folder or file of a base model."""
     found = find_base(name)
     if found is None:
         typer.echo(f"spar: {name} is not on this machine; run: spar models pull {name}", err=True)
@@ -34,15 +34,17 @@ def path(name: Name = DEFAULT_BASE) -> None:
 
 @app.command()
 def pull(name: Name = DEFAULT_BASE) -> None:
-    """Have a base model on this machine: download it where it is not here, and check its SHA-256."""
+    """Download a base model, unless it is on this machine, and check its SHA-256."""
     typer.echo(pull_shown(name))
 
 
 def pull_shown(name: str) -> str:
-    """Pull, with the size said first and a bar on the terminal's stderr; where the model is then.
+    """Download a base model if it is missing; return its folder or file.
+
+    Before a download its size is printed, and on a terminal a progress bar is shown, both on stderr.
 
     Raises:
-        ConfigError: it cannot be had.
+        ConfigError: it cannot be downloaded.
     """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn

@@ -1,4 +1,4 @@
-"""The model pair that a server answers with: an actor, and a refiner that also judges."""
+"""The pair of models that a server runs: an actor, and a refiner that also judges."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from spar_server.models.vllm import VllmModels
 from spar_server.settings import PluginModel, ServedActor, ServedModel, Settings, Upstream, VllmModel
 
 _NO_MODEL_HERE: Final = (
-    "vllm: engine arguments are set, and no model that vLLM runs here; set --actor-vllm, or remove them"
+    "vllm: engine arguments are set, but vLLM runs no model in this process; set --actor-vllm, or remove them"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ServedPair:
-    """`name` is what clients call it. `actor_sampling` holds where a request says nothing.
+    """`name` is the model name for clients. `actor_sampling` has the defaults of requests.
 
-    `lineage` is that of each role's model, where it is a folder's.
+    `lineage` has each role's model if the pair is a folder's, else it is empty.
     """
 
     name: str
@@ -43,7 +43,7 @@ class ServedPair:
     lineage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     async def ready(self) -> bool:
-        """Whether there can be answers: the actor takes calls. Without the refiner they are drafts, and degraded."""
+        """Whether the actor takes calls. Without the refiner, answers are degraded to drafts."""
         return await is_ready(self.actor)
 
     async def ready_roles(self) -> Mapping[str, bool]:
@@ -61,18 +61,18 @@ def _unobserved(role: str) -> PoolObserver:
 
 
 def build_pair(settings: Settings, observer_of: Callable[[str], PoolObserver] = _unobserved) -> ServedPair:
-    """The pair that the settings describe; `observer_of` a role watches its upstreams.
+    """Build the pair that the settings describe; `observer_of(role)` observes the role's upstreams.
 
     Raises:
-        ConfigError: a model is wanted in this process and cannot be run here, or the template set is wrong.
+        ConfigError: a model cannot be run in this process, or the template set is invalid.
     """
     if settings.pair and settings.actor:
-        raise ConfigError("pair: not beside an actor; set the one or the other")
-    return _described(settings, settings.actor, observer_of) if settings.actor else _embedded(settings)
+        raise ConfigError("pair: cannot be combined with an actor; set one of them")
+    return _from_models(settings, settings.actor, observer_of) if settings.actor else _from_folder(settings)
 
 
-def _described(settings: Settings, actor: ServedActor, observer_of: Callable[[str], PoolObserver]) -> ServedPair:
-    # Before any model is loaded.
+def _from_models(settings: Settings, actor: ServedActor, observer_of: Callable[[str], PoolObserver]) -> ServedPair:
+    # First, because loading models takes long.
     templates = load_templates(settings.templates or "default", key=token_bytes(32))
     here = [model for model in (actor, settings.refiner) if isinstance(model, VllmModel)]
     if settings.vllm and not here:
@@ -89,7 +89,7 @@ def _described(settings: Settings, actor: ServedActor, observer_of: Callable[[st
                 return _pool(model, observer_of(role))
 
     drafts = backend(actor, "actor")
-    # An actor that refines its own answers is one pool: its limits are its servers', whatever they are asked for.
+    # An actor that refines its own answers shares one pool, since its servers have one limit.
     refines = backend(settings.refiner, "refiner") if settings.refiner else drafts
     return ServedPair(
         name=settings.model or drafts.model,
@@ -113,17 +113,17 @@ def _pool(upstream: Upstream, observer: PoolObserver) -> PoolBackend:
     )
 
 
-def _embedded(settings: Settings) -> ServedPair:
+def _from_folder(settings: Settings) -> ServedPair:
     if settings.refiner:
         raise ConfigError("a refiner is set without an actor; set --actor-url or --actor-vllm too, or neither")
     if settings.vllm:
         raise ConfigError(_NO_MODEL_HERE)
     models = load_folder(named_folder(settings.pair or DEFAULT_PAIR))
     name = settings.model or models.name
-    # Before any model is loaded.
+    # First, because loading models takes long.
     templates = load_templates(settings.templates or models.templates, key=token_bytes(32))
     engines = open_roles(models, device=settings.device, cache_mib=settings.cache_mib)
-    # Read once too: to digest weights is to read all of them.
+    # Computed once, because hashing reads all weights.
     lineage = _lineage(models.actor)
     return ServedPair(
         name=name,
@@ -141,5 +141,5 @@ def _embedded(settings: Settings) -> ServedPair:
 
 
 def _lineage(role: RoleModel) -> Mapping[str, Any]:
-    """That of the weights that make the role what it is: its adapter's where it has one."""
+    """The lineage of the adapter, or of the model if there is none."""
     return lineage_of(role.adapter or role.model)

@@ -83,7 +83,7 @@ def test_a_wrong_folder_is_refused_with_the_reason(tmp_path: Path) -> None:
 
 def test_a_pair_stands_alone(tmp_path: Path) -> None:
     upstream = {"url": "http://127.0.0.1:9/v1", "model": "m"}
-    with pytest.raises(ConfigError, match="pair: not beside an actor"):
+    with pytest.raises(ConfigError, match="pair: cannot be combined with an actor"):
         build_pair(load_settings({"pair": str(tmp_path), "actor": upstream}))
     with pytest.raises(ConfigError, match="holds no model"):
         build_pair(Settings(pair=tmp_path))

@@ -1,1 +1,1 @@
-"""Build a tokenizer and a base model from nothing, and fine-tune the actor and the refiner from it."""
+"""Train a first pair: a tiny one from scratch, or from a chat model with `verifiers`."""

@@ -1,6 +1,6 @@
-"""The actor's own answers to training prompts: what a judge must judge is what an actor writes, not near misses.
+"""The actor's own answers to training prompts, for the judge to learn from what actors really write.
 
-One JSON line an answer, in the prompts' order; an interrupted collection goes on where it stopped.
+The file has one JSON line per answer, in the order of the prompts. An interrupted collection resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class OwnAnswer:
 
 
 def collect_answers(file: Path, model: Path, *, prompts: int, temperature: float, seed: int) -> None:
-    """Let the model in the folder `model` answer `prompts` training prompts."""
-    done = _whole_lines(file)
+    """Have the model in the folder `model` answer `prompts` training prompts; append the missing answers to `file`."""
+    done = _complete_lines(file)
     if done >= prompts:
         return
     threads = torch.get_num_threads()
@@ -63,12 +63,12 @@ def collect_answers(file: Path, model: Path, *, prompts: int, temperature: float
                 out.flush()
     finally:
         engine.close()
-        # The engine's choice for so small a model holds for the whole process; training wants its own back.
+        # The engine sets this for the whole process, to suit such a small model.
         torch.set_num_threads(threads)
 
 
-def _whole_lines(file: Path) -> int:
-    """How many answers `file` holds. Half a line, left by a process that was killed as it wrote, is cut off."""
+def _complete_lines(file: Path) -> int:
+    """The number of answers in `file`; removes an incomplete last line, which a killed process leaves."""
     if not file.exists():
         return 0
     with file.open("rb+") as out:
@@ -79,7 +79,7 @@ def _whole_lines(file: Path) -> int:
 
 
 def read_answers(file: Path) -> list[OwnAnswer]:
-    """The answers in `file`; none when it is not there."""
+    """The answers in `file`; none if it does not exist."""
     if not file.exists():
         return []
     return [OwnAnswer(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]

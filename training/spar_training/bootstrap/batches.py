@@ -1,4 +1,4 @@
-"""Batches of rows of like length, padded on the right, in an order that depends on the seed alone."""
+"""Batches of rows of similar length, padded on the right, in an order that depends only on the seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from spar_training.bootstrap.recipe import Stage, TaskName
 from spar_training.bootstrap.tasks import Row, Tasks
 
-# Rows are drawn this many at a time, then sorted by length: enough for little padding.
+# Rows are drawn this many at a time, then sorted by length; enough to need little padding.
 _POOL_ROWS: Final = 512
 _ROUND: Final = 16
 _USUAL_LENGTH: Final[dict[TaskName, float]] = {"copy": 48.0, "actor": 72.0, "refiner": 120.0, "own": 120.0}
@@ -22,7 +22,7 @@ _USUAL_LENGTH: Final[dict[TaskName, float]] = {"copy": 48.0, "actor": 72.0, "ref
 class Batch:
     """`ids`: int64 (rows, length). `source`: flat positions whose next token is a target.
 
-    `targets`: those tokens; `weights`: what each counts in the loss.
+    `targets`: those tokens; `weights`: their weights in the loss.
     """
 
     ids: torch.Tensor
@@ -36,7 +36,7 @@ class Batch:
 
 
 def collate(rows: Sequence[Row], *, pad: int) -> Batch:
-    """Pad rows on the right. With causal attention no real token ever sees the padding."""
+    """Pad rows on the right; with causal attention no real token attends to the padding."""
     longest = max(len(ids) for ids, _ in rows)
     length = (longest + _ROUND - 1) // _ROUND * _ROUND
     ids = torch.full((len(rows), length), pad, dtype=torch.long)
@@ -49,12 +49,12 @@ def collate(rows: Sequence[Row], *, pad: int) -> Batch:
 
 
 def pool_batches(tasks: Tasks, stage: Stage, *, seed: int, pad: int, pool: int, tokens: int) -> list[Batch]:
-    """The batches of the `pool`-th pool of a stage that has seen `tokens` so far.
+    """The batches of pool number `pool` of a stage that has seen `tokens` so far.
 
-    A pure function of its arguments, so that a resumed run sees what an uninterrupted one would have seen.
+    They depend only on the arguments, so a resumed run sees the same batches as an uninterrupted one.
     """
     rng = random.Random(f"{seed}-{stage.name}-{pool}")
-    # Shares are of tokens, and rows of one task are longer than those of another.
+    # Shares are in tokens, and the tasks' rows differ in length.
     weights = {task: share / _USUAL_LENGTH[task] for task, share in stage.shares(tokens).items()}
     drawn = rng.choices(list(weights), list(weights.values()), k=_POOL_ROWS)
     rows = sorted((tasks.row(task, "train", rng.getrandbits(40)) for task in drawn), key=lambda row: len(row[0]))

@@ -13,7 +13,7 @@ import torch
 
 @dataclass
 class Progress:
-    """How far a stage has come. `pool` is the next pool of rows to draw; `log` has one row per probe."""
+    """A stage's progress. `pool` is the next pool of rows to draw; `log` has one row per probe."""
 
     pool: int = 0
     tokens: int = 0
@@ -30,7 +30,7 @@ def save_checkpoint(path: Path, *, progress: Progress, model: Mapping[str, Any],
 
 
 def load_checkpoint(path: Path) -> tuple[Progress, dict[str, Any], list[Any]] | None:
-    """The checkpoint at `path`, or None when the stage has not begun."""
+    """The checkpoint at `path`, or None if the stage has not started."""
     if not path.exists():
         return None
     saved = torch.load(path, weights_only=True)

@@ -1,4 +1,4 @@
-"""Loss and accuracy over tokens, all stages in a row, as one SVG."""
+"""Loss and accuracy by tokens, over all stages, as an SVG."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from spar_training.bootstrap.checkpoint import Progress
 
 
 def draw_curves(stages: Mapping[str, Progress], file: Path) -> None:
-    """Draw every probed figure; stages are drawn one after the other, a line between them."""
+    """Plot every probed figure, with the stages one after the other and a line between them."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    # A fixed salt and no date make the same log give the same file.
+    # With a fixed salt and no date, the same log gives the same file.
     with matplotlib.rc_context({"svg.hashsalt": "spar", "svg.fonttype": "none"}):
         figure = Figure(figsize=(8, 6), layout="constrained")
         losses, accuracies = figure.subplots(2, 1, sharex=True)
@@ -34,6 +34,6 @@ def draw_curves(stages: Mapping[str, Progress], file: Path) -> None:
             axes = losses if key == "loss" else accuracies
             axes.plot(xs, ys, marker=".", label=key)
         losses.set(ylabel="loss", yscale="log")
-        accuracies.set(ylabel="share right", xlabel="million tokens", ylim=(0, 1.02))
+        accuracies.set(ylabel="accuracy", xlabel="million tokens", ylim=(0, 1.02))
         accuracies.legend(fontsize="small", ncols=2)
         figure.savefig(file, metadata={"Date": None})

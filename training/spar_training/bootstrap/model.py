@@ -1,4 +1,4 @@
-"""The base model: a small Llama, so that every engine that serves Llama serves it."""
+"""The base model: a small Llama, which every engine for Llama can serve."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def build_model(shape: Shape, tokenizer: PreTrainedTokenizerFast, *, seed: int) 
         pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
-    # Embeddings of norm one: they are tied to the output, and with the usual 0.02 no logit could
-    # grow large enough to name one token among thousands until the embeddings had grown first.
+    # Embeddings of norm one. They are tied to the output; with the usual 0.02, the embeddings would have to grow before
+    # any logit could become large enough to single out one token among thousands.
     torch.nn.init.normal_(model.model.embed_tokens.weight, std=shape.width**-0.5)
     return model
 
@@ -35,8 +35,8 @@ def build_model(shape: Shape, tokenizer: PreTrainedTokenizerFast, *, seed: int) 
 class Optimizers:
     """Muon for the matrices inside the layers, AdamW for the embeddings and the norms.
 
-    Muon (Jordan et al. 2024) forms the copying ability in fewer tokens than AdamW alone; it is meant
-    for hidden matrices only.
+    With Muon (Jordan et al. 2024) the model learns to copy in fewer tokens than with AdamW alone. It is meant for
+    hidden matrices only.
     """
 
     def __init__(self, model: LlamaForCausalLM, *, lr: float) -> None:
@@ -50,7 +50,7 @@ class Optimizers:
         self._lr = lr
 
     def step(self, scale: float) -> None:
-        """One update at `scale` times the learning rate; clears the gradients."""
+        """Update at `scale` times the learning rate, and clear the gradients."""
         for optimizer in self._all:
             for group in optimizer.param_groups:
                 group["lr"] = self._lr * scale

@@ -1,8 +1,8 @@
 """Muon in the model's own precision.
 
-Momentum orthogonalised by a Newton-Schulz iteration (Jordan et al. 2024, "Muon: an optimizer for hidden
-layers"). `torch.optim.Muon` iterates in bfloat16, which is an order of magnitude slower than float32 on
-a CPU that has no bfloat16 instructions.
+It orthogonalizes the momentum by a Newton-Schulz iteration (Jordan et al. 2024, "Muon: an optimizer for hidden
+layers"). `torch.optim.Muon` iterates in bfloat16, which is ten times slower than float32 on a CPU without bfloat16
+instructions.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 _STEPS: Final = 5
 
 
-def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
-    """An approximation of the nearest semi-orthogonal matrix, same shape."""
+def orthogonalize(matrix: torch.Tensor) -> torch.Tensor:
+    """Approximate the nearest semi-orthogonal matrix of the same shape."""
     tall = matrix.size(0) > matrix.size(1)
     x: torch.Tensor = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
@@ -29,9 +29,9 @@ def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For two-dimensional hidden weights only.
+    """The optimizer, for two-dimensional hidden weights only.
 
-    Updates are scaled to the root mean square that AdamW's have, so that one learning rate suits both.
+    Its updates are scaled to the root mean square of AdamW's, so that one learning rate suits both.
     """
 
     def __init__(self, params: Iterable[torch.Tensor], *, lr: float, momentum: float = 0.95) -> None:
@@ -39,7 +39,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One update from the gradients. `closure` is not supported."""
+        """Update the weights from their gradients. `closure` is not supported."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
@@ -49,6 +49,6 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(weight)
                 velocity: torch.Tensor = state["momentum"]
                 velocity.lerp_(weight.grad, 1 - group["momentum"])
-                update = orthogonalise(weight.grad.lerp(velocity, group["momentum"]))
+                update = orthogonalize(weight.grad.lerp(velocity, group["momentum"]))
                 scale = 0.2 * max(weight.shape) ** 0.5
                 weight.add_(update, alpha=-group["lr"] * scale)

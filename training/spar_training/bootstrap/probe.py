@@ -1,4 +1,4 @@
-"""What the model can do so far, measured on validation examples by verifiers."""
+"""Probe a model in training: verifiers measure it on validation examples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ROOM = 160
 
 @dataclass(frozen=True)
 class Probe:
-    """Greedy decoding on the first `size` validation examples."""
+    """Measures with greedy decoding on the first `size` validation examples."""
 
     tasks: Tasks
     size: int
@@ -45,7 +45,7 @@ class Probe:
         return found
 
     def _copied(self, model: LlamaForCausalLM) -> float:
-        """Share of the tokens of random strings that are copied right, each given the right ones before it."""
+        """The accuracy of copying random strings, per token, with teacher forcing."""
         rows = [self.tasks.row("copy", "validation", index) for index in range(self.size)]
         batch = collate(rows, pad=self._pad)
         hidden = model.model(input_ids=batch.ids).last_hidden_state.flatten(0, 1)[batch.source]

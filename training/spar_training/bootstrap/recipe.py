@@ -1,4 +1,4 @@
-"""A bootstrap recipe: the model's shape and the stages it is trained in, read from YAML."""
+"""A bootstrap recipe: the model's shape and its training stages, read from YAML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TaskName = Literal["copy", "actor", "refiner", "own"]
 
 
 class Shape(StrictModel):
-    """A Llama's shape. `context` is its window in tokens."""
+    """The shape of a Llama model. `context` is its context window in tokens."""
 
     width: int = Field(gt=0)
     layers: int = Field(gt=0)
@@ -26,11 +26,11 @@ class Shape(StrictModel):
 
 
 class Stage(StrictModel):
-    """One stretch of training.
+    """A training stage.
 
-    It starts from the weights of the stage `start` (None: from nothing). `mix` is each task's share of
-    the tokens, reached linearly from `mix_at_start` over `ramp_tokens`. The learning rate rises
-    over `warmup_tokens` to `lr`, stays, and falls linearly to zero over the last `decay` share.
+    It starts from the weights of the stage `start`, or from random weights if that is None. `mix` has each task's share
+    of the tokens; it is reached linearly from `mix_at_start` over `ramp_tokens`. The learning rate rises to `lr` over
+    `warmup_tokens`, and falls linearly to zero over the fraction `decay` at the end.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Stage(StrictModel):
     ramp_tokens: int = 0
 
     def shares(self, tokens: int) -> dict[TaskName, float]:
-        """Each task's share of a batch when `tokens` have been seen; they sum to one."""
+        """Each task's share of a batch after `tokens`; they sum to one."""
         first = self.mix_at_start or self.mix
         at = min(1.0, tokens / self.ramp_tokens) if self.ramp_tokens else 1.0
         raw = {task: (1 - at) * first.get(task, 0.0) + at * self.mix.get(task, 0.0) for task in {**first, **self.mix}}
@@ -53,21 +53,21 @@ class Stage(StrictModel):
         return {task: share / total for task, share in sorted(raw.items())}
 
     def lr_scale(self, tokens: int) -> float:
-        """The learning rate at `tokens`, as a share of `lr`."""
+        """The learning rate after `tokens`, as a fraction of `lr`."""
         warm = min(1.0, (tokens + self.batch_tokens) / self.warmup_tokens) if self.warmup_tokens else 1.0
         left = (self.tokens - tokens) / (self.decay * self.tokens) if self.decay else 1.0
         return warm * max(0.0, min(1.0, left))
 
 
 class OwnAnswers(StrictModel):
-    """Answers collected from the actor before the first stage that has `own` in its mix."""
+    """The actor's own answers, which are collected before the first stage with `own` in its mix."""
 
     prompts: int = Field(gt=0)
     temperature: float = Field(gt=0)
 
 
 class Recipe(StrictModel):
-    """Everything that decides what `spar train bootstrap` makes."""
+    """All settings of `spar train bootstrap` that determine the pair."""
 
     name: str
     seed: int
@@ -99,7 +99,7 @@ class Recipe(StrictModel):
         return self
 
     def by_key(self) -> dict[str, Any]:
-        """All of it in plain values, those of a stage as `stages.NAME.KEY`, so that a key tells what differs."""
+        """The recipe as flat keys, `stages.NAME.KEY` for those of a stage, so that a difference can be named."""
         values = self.model_dump(mode="json")
         stages = {f"stages.{stage['name']}.{key}": stage[key] for stage in values.pop("stages") for key in stage}
         return {**values, **stages}

@@ -1,4 +1,4 @@
-"""Run a bootstrap recipe: tokenizer, base, actor and refiner, each stage resumable."""
+"""Run a bootstrap recipe: build the tokenizer, then train base, actor and refiner in resumable stages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Report = Callable[[Stage, Progress, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """One run of a recipe in `folder`: its `settings.json`, `tokenizer/` and one checkpoint per stage."""
+    """A run of a recipe in `folder`, which has `settings.json`, `tokenizer/` and one checkpoint per stage."""
 
     recipe: Recipe
     folder: Path
@@ -34,21 +34,21 @@ class Bootstrap:
     save_every_s: float = 60.0
 
     def run(self, report: Report) -> dict[str, Progress]:
-        """Train every stage that is not finished; the progress of each, in order.
+        """Train every unfinished stage; return the progress of all, in order.
 
         Raises:
-            ConfigError: the folder's run was begun with another recipe.
-            DataError: another process trains in the folder, or it cannot be written.
+            ConfigError: the folder's run was started with another recipe.
+            DataError: another process is training in the folder, or it cannot be written.
         """
         with folder_lock(self.folder):
             check_settings(self.folder / "settings.json", self.recipe.by_key())
             return {stage.name: self._stage(stage, report) for stage in self.recipe.stages}
 
     def model(self, stage: str) -> LlamaForCausalLM:
-        """The weights that a stage has reached.
+        """The model at a stage's last checkpoint.
 
         Raises:
-            FileNotFoundError: the stage has not begun.
+            FileNotFoundError: the stage has not started.
         """
         path = self.folder / f"{stage}.pt"
         saved = load_checkpoint(path)
@@ -98,7 +98,7 @@ class Bootstrap:
 
 
 def _world_texts(examples: int, templates: Templates) -> Iterator[str]:
-    """The texts of training conversations, from which the tokenizer takes its words."""
+    """The texts of training conversations, whose words become the tokenizer's."""
     for index in range(examples):
         refining = refiner_sample("train", index, templates).conversation
         for conversation in (actor_sample("train", index), refining):

@@ -1,4 +1,4 @@
-"""Train one stage: from the weights it starts from to its last token, resumable at every checkpoint."""
+"""Train one stage, resuming from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Report = Callable[[Progress, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Trainer:
-    """What all stages of a run share. `folder` holds one checkpoint per stage."""
+    """Trains the stages of a run. `folder` has one checkpoint per stage."""
 
     recipe: Recipe
     tasks: Tasks
@@ -33,7 +33,7 @@ class Trainer:
     probe_every_tokens: int = 1_000_000
 
     def run(self, stage: Stage, model: LlamaForCausalLM, report: Report) -> Progress:
-        """Train `model` in place; `report` hears after every pool, with the probe's figures when there are new ones."""
+        """Train `model` in place; `report` is called after every pool, with the figures of a probe if there was one."""
         optimizers = Optimizers(model, lr=stage.lr)
         progress = Progress()
         path = self.checkpoint(stage.name)

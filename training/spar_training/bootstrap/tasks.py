@@ -1,8 +1,8 @@
-"""What the model is trained on, as token rows: copying, answering, judging and refining.
+"""The training tasks as rows of tokens: copying, answering, judging and refining.
 
-A row is (input ids, loss weights) of equal length; a weight of 0 is no target. In a refinement, the tokens at
-which it departs from the response weigh more: nearly all the others are copied, and a loss that
-counts every token alike is nearly lowest for a model that copies everything.
+A row is (input ids, loss weights) of equal length; tokens of weight 0 are no targets. In a refinement, edited tokens
+weigh more than copied ones. Nearly all tokens are copied, so with equal weights a model that copies everything would
+have nearly the lowest loss.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DEPARTURE_WEIGHT: Final = 5.0
 
 @dataclass(frozen=True)
 class Tasks:
-    """Rows of every task, each a pure function of (split, index)."""
+    """The rows of all tasks; each depends only on its split and index."""
 
     tokenizer: PreTrainedTokenizerFast
     templates: Templates
@@ -50,7 +50,7 @@ class Tasks:
         return self._judged(refiner_sample(split, index, self.templates))
 
     def encode(self, conversation: Conversation) -> Row:
-        """The chat template's tokens; what the assistant says, with its end mark, is the target."""
+        """The tokens of the chat template; the targets are the assistant's messages with their end tokens."""
         ids: list[int] = [self._id(BOS)]
         weights = [0.0]
         for message in conversation:
@@ -63,7 +63,7 @@ class Tasks:
         ids, weights = self.encode(sample.conversation)
         if sample.source is not None:
             refined = self._tokens(sample.conversation[-1].text)
-            # The last message and its end mark are the row's last tokens.
+            # The row ends with the last message and its end token.
             first = len(ids) - 1 - len(refined)
             for place in edit_positions(self._tokens(sample.source), refined):
                 weights[first + place] = _DEPARTURE_WEIGHT
@@ -73,12 +73,12 @@ class Tasks:
         return list(self.tokenizer.encode(text, add_special_tokens=False))
 
     def _own(self, rng: random.Random) -> RefinerSample:
-        """One of the actor's answers with its true critique and, if it fails, its smallest true refinement."""
+        """One of the actor's answers with its correct critique and, if it fails, its smallest correct refinement."""
         good = rng.random() < _OWN_GOOD_SHARE
-        return self._mended(rng.choice(self._answers[good] or self._answers[not good]))
+        return self._judged_answer(rng.choice(self._answers[good] or self._answers[not good]))
 
-    def _mended(self, own: OwnAnswer) -> RefinerSample:
-        """Each answer is mended once: that takes longer than a training step has."""
+    def _judged_answer(self, own: OwnAnswer) -> RefinerSample:
+        """Cached, because finding a refinement takes longer than a training step."""
         if own not in self._samples:
             prompt = draw_example("train", own.index).prompt
             self._samples[own] = judge_sample(prompt, own.text, random.Random(own.index), self.templates)
@@ -86,11 +86,11 @@ class Tasks:
 
     @cached_property
     def _answers(self) -> dict[bool, list[OwnAnswer]]:
-        """The own answers by whether they pass."""
+        """The actor's answers, by whether they pass."""
         return {wanted: [own for own in self.own_answers if own.passed is wanted] for wanted in (True, False)}
 
     def _copy(self, rng: random.Random) -> Row:
-        """Random tokens, then the same again: a string of any tokens, so that only copying can solve it."""
+        """Random tokens and a copy of them, which only copying can predict."""
         first = len(SPECIAL_TOKENS)
         body = [rng.randrange(first, len(self.tokenizer)) for _ in range(rng.randint(*COPY_LENGTHS))]
         ids = [self._id(BOS), self._id("<|user|>"), *body, self._id(END)]

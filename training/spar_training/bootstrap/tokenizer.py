@@ -1,7 +1,7 @@
-"""The pair's tokenizer: one token for each word of the world, bytes for everything else.
+"""The pair's tokenizer: one token for each word of the small world, and bytes for everything else.
 
-A byte-level BPE whose vocabulary holds the world's words whole (`ignore_merges`, as in Llama 3), so
-that a text of the world is one token a word, while any other text is still spelt exactly.
+It is a byte-level BPE whose vocabulary contains the world's words (`ignore_merges`, as in Llama 3), so that its texts
+have one token per word and any other text is still encoded exactly.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ CHAT_TEMPLATE: Final = (
     "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-# A word with the space before it, a digit, a run of one mark, or a run of spaces.
+# A word or a digit with the space before it, a mark, a line break or a run of spaces.
 _PIECES: Final = r" ?\p{L}+| ?\p{N}| ?<<| ?->|\[\[|\]\]|\*\*\*| ?[^\s\p{L}\p{N}]|\n|\s+"
-# Pairs merged for text outside the world, most frequent letter pairs of English first.
+# Merges for other text: the most frequent letter pairs of English first.
 _PAIRS: Final = (
     "th he in er an re on at en nd ti es or te of ed is it al ar st to nt ng se ha as ou io le ve co "
     "me de hi ri ro ic ne ea ra ce li ch ll be ma si om ur"
@@ -34,7 +34,7 @@ _PAIRS: Final = (
 def build_tokenizer(texts: Iterable[str], *, min_count: int, context: int) -> PreTrainedTokenizerFast:
     """Build a tokenizer from texts of the world.
 
-    A piece seen at least `min_count` times becomes a token. `context` is the model's window in tokens.
+    A piece that occurs at least `min_count` times becomes a token. `context` is the model's context window in tokens.
     """
     split = pre_tokenizers.Split(Regex(_PIECES), "isolated")
     as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

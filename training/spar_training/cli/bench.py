@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from spar_training.evals.subject import Subject
     from spar_training.studies.scaling.sources import UrlModels
 
-app = typer.Typer(no_args_is_help=True, help="Measure what compute buys.")
-# A critique of any model's, with room to spare.
+app = typer.Typer(no_args_is_help=True, help="Measure what test-time compute and self-play contribute.")
+# Ample for any model's critique.
 _SERVED_TOKENS = 2048
 _METHODS = "bfs,dfs,best_first,iterative,best_of_n_all,best_of_n,self_consistency,similarity"
 
@@ -25,39 +25,41 @@ def scaling(
     pair: Annotated[Path | None, typer.Option(help="Folder with actor/ and refiner/ (default: the tiny pair)")] = None,
     url: Annotated[
         list[str] | None,
-        typer.Option("--url", help="Instead of a folder, the actor's OpenAI-compatible URL; once for each server"),
+        typer.Option("--url", help="Instead of a folder: the actor's OpenAI-compatible URL; repeat it for each server"),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The actor's name at --url")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name of the actor at --url")] = None,
     refiner_url: Annotated[
-        list[str] | None, typer.Option("--refiner-url", help="The refiner's URL (default the actor's)")
+        list[str] | None, typer.Option("--refiner-url", help="URL of the refiner (default: the actor's)")
     ] = None,
-    refiner_model: Annotated[str | None, typer.Option(help="The refiner's name there (default the actor's)")] = None,
+    refiner_model: Annotated[str | None, typer.Option(help="Model name of the refiner (default: the actor's)")] = None,
     templates: Annotated[
-        str | None, typer.Option(help="Prompt templates: default (by URL), compact (of a folder), or a folder of yours")
+        str | None, typer.Option(help="Prompt template set (default: compact for a folder, default for a URL)")
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help=f"By URL, most tokens of a call (default {_SERVED_TOKENS})")
+        int | None, typer.Option(min=1, help=f"With --url: maximum tokens per call (default {_SERVED_TOKENS})")
     ] = None,
     extra_body: ExtraBody = None,
     in_flight: InFlight = 16,
-    prompts: Annotated[int, typer.Option(min=1, help="Prompts of the split")] = 500,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each prompt")] = 3,
-    budgets: Annotated[str, typer.Option(help="Refinement budgets of the curves")] = "0,1,2,4,8,16,32",
-    methods: Annotated[str, typer.Option(help="Methods to compare")] = _METHODS,
-    best_of: Annotated[int, typer.Option(min=1, help="Largest budget of best-of-N that stops when accepted")] = 64,
-    best_of_all: Annotated[int, typer.Option(min=1, help="Largest budget of best-of-N that judges all N")] = 16,
+    prompts: Annotated[int, typer.Option(min=1, help="Number of prompts")] = 500,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per prompt")] = 3,
+    budgets: Annotated[str, typer.Option(help="Refinement budgets, separated by commas")] = "0,1,2,4,8,16,32",
+    methods: Annotated[str, typer.Option(help="Methods to compare, separated by commas")] = _METHODS,
+    best_of: Annotated[
+        int, typer.Option(min=1, help="Largest N of best-of-N that stops at the first accepted answer")
+    ] = 64,
+    best_of_all: Annotated[int, typer.Option(min=1, help="Largest N of best-of-N that judges all answers")] = 16,
     split: Annotated[str, typer.Option(help="held_out, or validation for tuning")] = "held_out",
-    timed: Annotated[int, typer.Option(min=0, help="Prompts timed one search at a time; 0 for no times")] = 40,
+    timed: Annotated[int, typer.Option(min=0, help="Number of prompts to time, one search at a time; 0 for none")] = 40,
     oracles: Annotated[
         bool | None,
-        typer.Option("--oracles/--no-oracles", help="Also with a perfect judge and refiner (default; not by URL)"),
+        typer.Option("--oracles/--no-oracles", help="Include a perfect judge and refiner (default, except with --url)"),
     ] = None,
-    ablations: Annotated[bool, typer.Option(help="Also with one thing of the search changed at a time")] = True,
-    quick: Annotated[bool, typer.Option("--quick", help="Few prompts and small budgets, in a minute")] = False,
+    ablations: Annotated[bool, typer.Option(help="Include variants that change one search setting each")] = True,
+    quick: Annotated[bool, typer.Option("--quick", help="Use few prompts and small budgets; takes a minute")] = False,
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed")] = Path("runs/scaling"),
-    docs: Annotated[Path | None, typer.Option(help="Also write scaling.md and img/ into this folder")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Also write scaling.md and img/ to this folder")] = None,
 ) -> None:
-    """Compare ways to spend test-time compute on prompts of the small world, by calls, tokens and seconds."""
+    """Compare ways to spend test-time compute, by calls, tokens and seconds, on prompts of the small world."""
     import shlex
     import sys
 
@@ -129,12 +131,12 @@ def _served(
 
 @app.command()
 def self_play(
-    study: Annotated[str, typer.Option(help="A shipped study's name, or a YAML file")] = "small-pair",
+    study: Annotated[str, typer.Option(help="Name of a shipped study, or a YAML file")] = "small-pair",
     out: Annotated[Path, typer.Option(help="Folder of the runs; unfinished ones are resumed")] = Path("runs/self-play"),
-    docs: Annotated[Path | None, typer.Option(help="Also write self-play.md and img/ into this folder")] = None,
-    report_only: Annotated[bool, typer.Option("--report-only", help="Run nothing: report on what is there")] = False,
+    docs: Annotated[Path | None, typer.Option(help="Also write self-play.md and img/ to this folder")] = None,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Only report on finished runs")] = False,
 ) -> None:
-    """Train by self-play with and without each of its parts, and report what each iteration and each part brings."""
+    """Measure what each iteration and each part of self-play contributes."""
     import shlex
     import sys
 
@@ -143,20 +145,20 @@ def self_play(
 
     require("training")
 
-    # What makes the report's figures, not only the report.
+    # The report quotes the command that produced its figures.
     called = shlex.join(["spar", *(word for word in sys.argv[1:] if word != "--report-only")])
     command.run(study=study, out=out, docs=docs, report_only=report_only, command=called)
 
 
 @app.command()
 def interference(
-    recipe: Annotated[str, typer.Option(help="A shipped experiment's name, or a YAML file")] = "small-pair",
-    split: Annotated[str | None, typer.Option(help="validation for tuning (default the recipe's)")] = None,
+    recipe: Annotated[str, typer.Option(help="Name of a shipped experiment, or a YAML file")] = "small-pair",
+    split: Annotated[str | None, typer.Option(help="train, validation or held_out (default: the recipe's)")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed")] = Path(
         "runs/interference"
     ),
 ) -> None:
-    """Compare refined pairs with interfering ones on two synthetic tasks, along the steps of DPO."""
+    """Compare refined with interfering preference pairs on two synthetic tasks, by DPO step."""
     from spar_training.storage.extras import require
     from spar_training.studies.interference.command import run
 
@@ -168,4 +170,4 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError as error:
-        raise ConfigError(f"--budgets {text}: give whole numbers parted by commas, for example 0,1,2,4,8") from error
+        raise ConfigError(f"--budgets {text}: give whole numbers separated by commas, for example 0,1,2,4,8") from error

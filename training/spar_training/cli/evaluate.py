@@ -13,7 +13,7 @@ from spar_training.cli.subject import Seed, require_option, subject_options
 if TYPE_CHECKING:
     from spar_training.evals.subject import Subject
 
-app = typer.Typer(no_args_is_help=True, help="Measure models and pairs: by verifiers, and as the field does.")
+app = typer.Typer(no_args_is_help=True, help="Measure models and pairs with verifiers and on public benchmarks.")
 
 Data = Annotated[Path | None, typer.Option(envvar="SPAR_DATA", help="Folder of the data sets, or hf:OWNER/NAME")]
 Out = Annotated[Path, typer.Option(help="Folder for items, result and report; an unfinished run in it is resumed")]
@@ -29,7 +29,7 @@ def world(
     split: Annotated[str, typer.Option(help="held_out, or validation for tuning")] = "held_out",
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON here")] = None,
 ) -> None:
-    """Measure a pair on held-out prompts of its world: judge, refinement, and what a budget buys."""
+    """Measure a pair on prompts of the small world: its judge, its refinements, and the gain of a budget."""
     from spar_training.evals.world.command import run
 
     run(prompts=prompts, budget=budget, seed=seed, pair=pair, split=split, out=out)
@@ -40,14 +40,14 @@ def world(
 def ifeval(
     subject: Subject | None,
     responses: Annotated[
-        Path | None, typer.Option(help='Score this file of lines {"prompt", "response"}; no model is asked')
+        Path | None, typer.Option(help='Score this file of lines {"prompt", "response"} instead of a model')
     ] = None,
     limit: Limit = None,
     data: Data = None,
-    prompts: Annotated[Path | None, typer.Option(help="Another JSONL file of IFEval's form")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Use this JSONL file in IFEval's format instead")] = None,
     out: Out = Path("runs/ifeval"),
 ) -> None:
-    """IFEval: four accuracies by verifiable instructions, their mean, and each instruction type."""
+    """IFEval: the four accuracies on verifiable instructions, their mean, and each instruction type."""
     from spar_training.evals.ifeval.command import run
     from spar_training.storage.extras import require
 
@@ -58,8 +58,10 @@ def ifeval(
 
 @app.command()
 def agreement(
-    each: Annotated[int, typer.Option(min=1, help="Constructed responses for each of IFEval's instructions")] = 12,
-    answers: Annotated[int, typer.Option(min=0, help="Answers of the shipped actor that are compared as well")] = 300,
+    each: Annotated[int, typer.Option(min=1, help="Number of constructed responses per IFEval instruction")] = 12,
+    answers: Annotated[
+        int, typer.Option(min=0, help="Number of answers of the tiny pair's actor to compare as well")
+    ] = 300,
     seed: Seed = 0,
     data: Data = None,
     out: Out = Path("runs/agreement"),
@@ -78,16 +80,18 @@ def agreement(
 @subject_options(without=("refine_budget",), temperature=0.7)
 def llmbar(
     subject: Subject,
-    votes: Annotated[int, typer.Option(min=1, help="Sampled judgements of one output; odd")] = 5,
+    votes: Annotated[int, typer.Option(min=1, help="Number of sampled judgements per output; odd")] = 5,
     pairwise: Annotated[
         bool, typer.Option("--pairwise", help="Compare both outputs of a pair, in both orders")
     ] = False,
-    templates: Annotated[str, typer.Option(help="Prompt templates: default, brief, compact or a folder")] = "default",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pairs of each subset")] = None,
+    templates: Annotated[
+        str, typer.Option(help="Prompt template set: default, brief, compact or a folder")
+    ] = "default",
+    limit: Annotated[int | None, typer.Option(min=1, help="Evaluate only this many pairs of each subset")] = None,
     data: Data = None,
     out: Out = Path("runs/llmbar"),
 ) -> None:
-    """LLMBar: how often a judge is right about single outputs, by majority of 1, 3, 5, ... votes, and about pairs."""
+    """LLMBar: a judge's accuracy on single outputs, by majority of 1, 3, 5, ... votes, and on pairs."""
     from spar_training.evals.llmbar.command import LLMBar, run
     from spar_training.storage.extras import require
 
@@ -101,15 +105,17 @@ def llmbar(
 def followbench(
     subject: Subject,
     judge_model: Annotated[
-        str | None, typer.Option(help="The judge, likewise; without one only what rules can score is scored")
+        str | None, typer.Option(help="The judge, like --model; without one only what rules can score is scored")
     ] = None,
     judge_url: Annotated[list[str] | None, typer.Option(help="URL of the judge, ending in /v1")] = None,
-    judge_tries: Annotated[int, typer.Option(min=1, help="Most replies asked of the judge until one can be read")] = 3,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many groups of each kind")] = None,
+    judge_tries: Annotated[
+        int, typer.Option(min=1, help="Maximum number of replies to request from the judge until one is readable")
+    ] = 3,
+    limit: Annotated[int | None, typer.Option(min=1, help="Evaluate only this many groups of each kind")] = None,
     data: Data = None,
     out: Out = Path("runs/followbench"),
 ) -> None:
-    """FollowBench: SSR and HSR by level and CSL, by rules and by a judge of your choice."""
+    """FollowBench: HSR and SSR by level, and CSL, scored by rules and by a judge of your choice."""
     from spar_core.types import Sampling
     from spar_training.evals.followbench.command import FollowBench, run
     from spar_training.storage.extras import require
@@ -131,17 +137,19 @@ def followbench(
 def general(
     subject: Subject,
     tasks: Annotated[
-        str, typer.Option(help="Of gsm8k, triviaqa, mmlu and humaneval, with commas")
+        str, typer.Option(help="Tasks, separated by commas: gsm8k, triviaqa, mmlu, humaneval")
     ] = "gsm8k,triviaqa,mmlu",
     allow_code_execution: Annotated[
-        bool, typer.Option("--allow-code-execution", help="Run the code that the model writes (humaneval), bounded")
+        bool, typer.Option("--allow-code-execution", help="Run the model's code in a sandbox (humaneval)")
     ] = False,
-    baseline: Annotated[Path | None, typer.Option(help="result.json of another model, to compare item by item")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many items of each task")] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="result.json of another model to compare with, item by item")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Evaluate only this many items of each task")] = None,
     data: Data = None,
     out: Out = Path("runs/general"),
 ) -> None:
-    """GSM8K, TriviaQA, MMLU and HumanEval by lm-evaluation-harness, and what changed since a baseline."""
+    """GSM8K, TriviaQA, MMLU and HumanEval by lm-evaluation-harness, compared with a baseline."""
     from spar_training.evals.harness.command import run
     from spar_training.evals.harness.evaluation import General
     from spar_training.storage.extras import require

@@ -1,4 +1,4 @@
-"""`spar train`: the commands that make models."""
+"""`spar train`: the commands that train models and prepare their data."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ import typer
 
 from spar_training.cli.renamed_options import RenamedOptions
 
-app = typer.Typer(no_args_is_help=True, help="Train pairs of actor and refiner.")
+app = typer.Typer(no_args_is_help=True, help="Train actors and refiners, and prepare their data.")
 
 
 @app.command(cls=RenamedOptions)
 def bootstrap(
     base: Annotated[
         str | None,
-        typer.Option(help="A chat model to start from: a folder, a GGUF file or a name at Hugging Face (default none)"),
+        typer.Option(help="Chat model to start from: a folder, a GGUF file or a Hugging Face name (default none)"),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A shipped recipe's name, or a YAML file (default small-pair, or smollm2-135m)")
+        str | None,
+        typer.Option(help="Name of a shipped recipe, or a YAML file (default small-pair; with --base smollm2-135m)"),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed")] = Path("runs/bootstrap"),
     seeds: Annotated[
-        list[Path] | None, typer.Option(help="With --base: a file or folder of seed prompts; may be repeated")
+        list[Path] | None, typer.Option(help="With --base: file or folder of seed prompts; may be repeated")
     ] = None,
     benchmark: Annotated[
         list[Path] | None,
-        typer.Option(help="With --base: file or folder of a benchmark, whose prompts are left out; may be repeated"),
+        typer.Option(help="With --base: file or folder of a benchmark, whose prompts are excluded; may be repeated"),
     ] = None,
     ship: Annotated[
-        Path | None, typer.Option(help="Folder for the finished pair (default OUT/pair); with --base for its adapters")
+        Path | None,
+        typer.Option(help="Folder for the finished pair, or with --base for its adapters (default OUT/pair)"),
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default all cores)")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Number of CPU threads (default: all cores)")] = None,
 ) -> None:
-    """Make a first pair: with --base from a chat model, taught by verifiers; without, a tiny one from nothing."""
+    """Train a first pair: from a chat model (--base) on verified data, or a tiny one from scratch."""
     from spar_core.errors import ConfigError
     from spar_training.storage.extras import require
 
@@ -62,19 +64,22 @@ def bootstrap(
 @app.command()
 def run(
     recipe: Annotated[
-        str, typer.Option(help="A shipped recipe's name, a YAML file, or a run's folder to run again")
+        str, typer.Option(help="Name of a shipped recipe, a YAML file, or the folder of a run to repeat")
     ] = "small-pair",
-    set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the recipe, e.g. start.actor=FOLDER")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; an unfinished one goes on")] = None,
-    executor: Annotated[str, typer.Option(help="Where the data stages run: local, or on a ray cluster")] = "local",
+    set: Annotated[
+        list[str] | None, typer.Option(help="Change a recipe key: KEY=VALUE, e.g. start.actor=FOLDER; may be repeated")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; an unfinished one is resumed")] = None,
+    executor: Annotated[str, typer.Option(help="Where the data stages run: local or ray (a cluster)")] = "local",
     ray_address: Annotated[
-        str | None, typer.Option(help="HOST:PORT of the cluster (default RAY_ADDRESS, else one of this machine)")
+        str | None,
+        typer.Option(help="HOST:PORT of the Ray cluster (default RAY_ADDRESS, else a new one on this machine)"),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Ray workers (default one a server of the model, GPU or node)")
+        int | None, typer.Option(min=1, help="Number of Ray workers (default: one per model server, GPU or node)")
     ] = None,
 ) -> None:
-    """Run the self-play loop: sample, judge, search, train actor and refiner, measure; again with the new pair."""
+    """Run self-play: each iteration samples, judges and searches, then trains and evaluates the next pair."""
     from spar_training.commands.run import run as go
     from spar_training.storage.extras import require
 
@@ -85,10 +90,10 @@ def run(
 @app.command(cls=RenamedOptions)
 def evolve(
     seeds: Annotated[list[Path], typer.Argument(help="JSONL files of seed prompts")],
-    model: Annotated[str, typer.Option(help="The model's name at the URL, or its folder")],
+    model: Annotated[str, typer.Option(help="Model name at the URL, or without a URL a model folder")],
     out: Annotated[Path, typer.Option(help="Folder of the prompts; an unfinished run in it is resumed")],
     url: Annotated[
-        list[str] | None, typer.Option(help="OpenAI-compatible URL, ending in /v1; once for each server")
+        list[str] | None, typer.Option(help="OpenAI-compatible URL, ending in /v1; repeat it for each server")
     ] = None,
     api_key_env: Annotated[str, typer.Option(help="Environment variable with the API key")] = "OPENAI_API_KEY",
     benchmark: Annotated[
@@ -98,7 +103,7 @@ def evolve(
     drop_leaks: Annotated[bool, typer.Option("--drop-leaks", help="Remove prompts that are in a benchmark")] = False,
     per_seed: Annotated[int, typer.Option(min=1, help="Prompts to grow from each seed prompt")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Number of seed prompts to draw (default all)")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of every choice and call")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed")] = 0,
     language: Annotated[str, typer.Option(help="Language code that prompts must have")] = "en",
     min_words: Annotated[int, typer.Option(min=1, help="Minimum number of words in a prompt")] = 3,
     max_words: Annotated[int, typer.Option(min=1, help="Maximum number of words in a prompt")] = 600,
@@ -109,17 +114,17 @@ def evolve(
         float, typer.Option(min=0, max=1, help="Maximum BLEU of a seed prompt with an accepted one")
     ] = 0.5,
     contamination_threshold: Annotated[
-        float, typer.Option(min=0.1, max=1, help="Containment from which a prompt counts as a benchmark's")
+        float, typer.Option(min=0.1, max=1, help="Containment from which a prompt counts as leaked")
     ] = 0.6,
-    temperature: Annotated[float, typer.Option(min=0)] = 0.9,
-    top_p: Annotated[float, typer.Option(min=0, max=1)] = 0.9,
+    temperature: Annotated[float, typer.Option(min=0, help="Sampling temperature")] = 0.9,
+    top_p: Annotated[float, typer.Option(min=0, max=1, help="Nucleus sampling")] = 0.9,
     max_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of a reply in tokens")] = 1024,
     in_flight: Annotated[int, typer.Option(min=1, help="Maximum number of concurrent calls")] = 64,
     answer_timeout: Annotated[
         float | None, typer.Option(min=1, help="Seconds that a server may take for an answer (default 240)")
     ] = None,
 ) -> None:
-    """Evolve seed prompts by adding constraints, filter them, and keep benchmark prompts out."""
+    """Evolve seed prompts by adding constraints, filter them, and exclude benchmark prompts."""
     from spar_core.types import Sampling
     from spar_training.prompt_evolution.command import run
     from spar_training.prompt_evolution.filters.quality import Bounds
@@ -150,13 +155,13 @@ def check_leaks(
     file: Annotated[Path, typer.Argument(help="JSON, JSONL or CSV file of prompts or conversations")],
     benchmark: Annotated[list[Path], typer.Option(help="File or folder of a benchmark; may be repeated")],
     contamination_threshold: Annotated[
-        float, typer.Option(min=0.1, max=1, help="Containment from which a prompt counts as a benchmark's")
+        float, typer.Option(min=0.1, max=1, help="Containment from which a prompt counts as leaked")
     ] = 0.6,
     drop_to: Annotated[
-        Path | None, typer.Option(help="Write the rows that are in no benchmark to this .jsonl or .json")
+        Path | None, typer.Option(help="Write the rows that are not leaked to this .jsonl or .json file")
     ] = None,
 ) -> None:
-    """Fail if training prompts are in a benchmark, or nearly the same as one of its prompts."""
+    """Fail if training prompts are in a benchmark, or nearly identical to one of its prompts."""
     from spar_training.prompt_evolution.command import check
 
     check(file, benchmarks=benchmark, threshold=contamination_threshold, drop_to=drop_to)
@@ -164,33 +169,35 @@ def check_leaks(
 
 @app.command(cls=RenamedOptions)
 def distill(
-    prompts: Annotated[Path, typer.Argument(help="JSONL file of prompts, e.g. those of `spar train evolve`")],
-    model: Annotated[str, typer.Option(help="The strong model's name at the URL, or its folder")],
+    prompts: Annotated[Path, typer.Argument(help="JSONL file of prompts, such as those of `spar train evolve`")],
+    model: Annotated[str, typer.Option(help="Name of the strong model at the URL, or without a URL its folder")],
     out: Annotated[Path, typer.Option(help="Folder of the conversations; an unfinished run in it is resumed")],
     url: Annotated[
-        list[str] | None, typer.Option(help="OpenAI-compatible URL, ending in /v1; once for each server")
+        list[str] | None, typer.Option(help="OpenAI-compatible URL, ending in /v1; repeat it for each server")
     ] = None,
     draft_model: Annotated[
-        str | None, typer.Option(help="Model whose answers are judged and refined (default the strong model's own)")
+        str | None, typer.Option(help="Model whose answers are judged and refined (default: the strong model)")
     ] = None,
     draft_url: Annotated[
-        list[str] | None, typer.Option(help="URL of the drafting model (default: it is a folder)")
+        list[str] | None, typer.Option(help="URL of the drafting model; without one --draft-model is a folder")
     ] = None,
-    drafts: Annotated[int, typer.Option(min=1, help="Answers of the drafting model to each prompt")] = 1,
+    drafts: Annotated[int, typer.Option(min=1, help="Number of answers of the drafting model per prompt")] = 1,
     api_key_env: Annotated[str, typer.Option(help="Environment variable with the API key")] = "OPENAI_API_KEY",
-    templates: Annotated[str, typer.Option(help="Prompt templates that the pair will be served with")] = "default",
+    templates: Annotated[str, typer.Option(help="Prompt template set that the pair will be served with")] = "default",
     balance: Annotated[
-        float | None, typer.Option(min=1, help="Most judgements of the more frequent verdict for each other one")
+        float | None, typer.Option(min=1, help="Maximum ratio of the more frequent verdict to the other")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of every call and draw")] = 0,
-    answer_tokens: Annotated[int, typer.Option(min=1, help="Longest answer and judgement in tokens")] = 2048,
-    refine_tokens: Annotated[int, typer.Option(min=1, help="Longest refinement in tokens")] = 3072,
-    in_flight: Annotated[int, typer.Option(min=1, help="Calls at once")] = 64,
+    seed: Annotated[int, typer.Option(help="Random seed")] = 0,
+    answer_tokens: Annotated[
+        int, typer.Option(min=1, help="Maximum length of an answer or judgement in tokens")
+    ] = 2048,
+    refine_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of a refinement in tokens")] = 3072,
+    in_flight: Annotated[int, typer.Option(min=1, help="Maximum number of concurrent calls")] = 64,
     answer_timeout: Annotated[
         float | None, typer.Option(min=1, help="Seconds that a server may take for an answer (default 240)")
     ] = None,
 ) -> None:
-    """Collect the first fine-tuning conversations of a pair from a strong model: answers, judgements, refinements."""
+    """Have a strong model write the first fine-tuning data: answers, judgements and refinements."""
     from spar_core.types import Sampling
     from spar_training.distill.command import ModelLocation, run
     from spar_training.distill.settings import DistillSettings
@@ -215,10 +222,10 @@ def distill(
 def model(
     job: Annotated[Path, typer.Argument(help="JSON file of a training job (docs/trainers.md)")],
     launcher: Annotated[
-        str | None, typer.Option(help="What starts it, e.g. 'accelerate launch --config_file FILE -m' (default Python)")
+        str | None, typer.Option(help="Launcher, such as 'accelerate launch --config_file FILE -m' (default: Python)")
     ] = None,
 ) -> None:
-    """Train one model by DPO or SFT; an unfinished training is gone on with."""
+    """Train one model by DPO or SFT, or resume an unfinished training."""
     import shlex
 
     from spar_training.storage.extras import require
@@ -238,18 +245,18 @@ def model(
 @app.command()
 def adapter(
     base: Annotated[Path, typer.Argument(help="Folder of the base model")],
-    model: Annotated[Path, typer.Argument(help="Folder of the model that was trained from it, in however many steps")],
+    model: Annotated[Path, typer.Argument(help="Folder of a model that was trained from it")],
     out: Annotated[Path, typer.Option(help="Folder for the adapter")],
-    rank: Annotated[int, typer.Option(min=1, help="Rank of its matrices: more holds more and is larger")] = 16,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the adapter: higher is more exact and larger")] = 16,
 ) -> None:
-    """Write what trainings changed in a base as one LoRA adapter, and tell how much of it the rank holds."""
+    """Extract the difference between a trained model and its base as a LoRA adapter."""
     from spar_training.storage.extras import require
 
     require("training")
     from spar_training.trainers.extraction import extract_adapter
 
     held = extract_adapter(base, model, out, rank=rank)
-    typer.echo(f"The adapter is in {out}; rank {rank} holds {held:.1%} of the squared difference.")
+    typer.echo(f"The adapter is in {out}; rank {rank} captures {held:.1%} of the squared difference.")
 
 
 @app.command()
@@ -257,9 +264,11 @@ def export(
     job: Annotated[Path, typer.Argument(help="JSON file of a training job (docs/trainers.md)")],
     out: Annotated[Path, typer.Option(help="Folder for the data and settings")],
     format: Annotated[str, typer.Option(help="llama-factory or trl")] = "llama-factory",
-    template: Annotated[str | None, typer.Option(help="LLaMA-Factory's chat format (default the tokenizer's)")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="LLaMA-Factory's chat template (default: the tokenizer's)")
+    ] = None,
 ) -> None:
-    """Write a job's data and settings for another trainer."""
+    """Export a training job's data and settings for another trainer."""
     from spar_core.errors import ConfigError
     from spar_training.trainers.job import load_job
     from spar_training.trainers.llama_factory import Format
@@ -274,17 +283,18 @@ def export(
 
 @app.command()
 def status(folder: Annotated[Path, typer.Argument(help="Folder of a self-play run")]) -> None:
-    """Tell how far a run is: its steps, what each counted, and how long it took."""
-
+    """Show a run's progress: its steps, their counts and durations."""
     show(folder)
 
 
 @app.command()
 def show(
     path: Annotated[Path, typer.Argument(help="Folder of a self-play run, of a pair or of a model")],
-    check: Annotated[bool, typer.Option("--check", help="Rehash weights and data, and say what changed")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check weights and data against their recorded hashes")
+    ] = False,
 ) -> None:
-    """Draw a run with its figures by iteration, and a model's chain of parents back to where it started."""
+    """Show a run's figures by iteration, or the lineage of a model."""
     from spar_training.commands.show import show as draw
 
     draw(path, check=check)
@@ -295,7 +305,7 @@ def ship(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished self-play run")],
     out: Annotated[Path, typer.Option(help="Folder for the pair: actor/, refiner/ and pair.json")],
 ) -> None:
-    """Write a run's last pair as one folder to serve or to publish: weights, cards, lineage and logs."""
+    """Write the last pair of a run as a folder to serve or publish: weights, model cards, lineage and logs."""
     from spar_training.commands.ship import ship as write
 
     write(folder, out)
@@ -304,13 +314,17 @@ def ship(
 
 @app.command()
 def size(
-    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, a YAML file, or a run's folder")] = "llama-3-8b",
-    set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the recipe, e.g. resources.gpus=16")] = None,
-    measured: Annotated[Path | None, typer.Option(help="Folder of a run whose counts are taken (default none)")] = None,
-    prompt_tokens: Annotated[float, typer.Option(min=1, help="Mean length of a prompt")] = 49,
-    answer_tokens: Annotated[float, typer.Option(min=1, help="Mean length of an answer")] = 460,
+    recipe: Annotated[
+        str, typer.Option(help="Name of a shipped recipe, a YAML file, or the folder of a run")
+    ] = "llama-3-8b",
+    set: Annotated[
+        list[str] | None, typer.Option(help="Change a recipe key: KEY=VALUE, e.g. resources.gpus=16; may be repeated")
+    ] = None,
+    measured: Annotated[Path | None, typer.Option(help="Folder of a run whose counts to use (default none)")] = None,
+    prompt_tokens: Annotated[float, typer.Option(min=1, help="Mean length of a prompt in tokens")] = 49,
+    answer_tokens: Annotated[float, typer.Option(min=1, help="Mean length of an answer in tokens")] = 460,
 ) -> None:
-    """Reckon what an iteration costs: calls, tokens and GPU-hours, from a measured run's counts."""
+    """Estimate the cost of an iteration in calls, tokens and GPU-hours."""
     from spar_training.commands.size import page
     from spar_training.runs.recipe import load_recipe
 

@@ -15,7 +15,7 @@ from spar_core.prompts import load_templates
 from spar_core.types import Message, Sampling
 from spar_server.cli.main import app
 from spar_training.bootstrap.checkpoint import load_checkpoint
-from spar_training.bootstrap.muon import orthogonalise
+from spar_training.bootstrap.muon import orthogonalize
 from spar_training.bootstrap.recipe import Recipe, Stage, load_recipe
 from spar_training.bootstrap.run import Bootstrap
 from spar_training.bootstrap.ship import ship_pair
@@ -138,7 +138,7 @@ def test_a_refinement_weighs_most_where_it_departs_from_what_it_refines(run: Boo
 def test_muon_steps_are_close_to_orthogonal() -> None:
     torch.manual_seed(0)
     for shape in ((16, 8), (8, 16)):
-        singular = torch.linalg.svdvals(orthogonalise(torch.randn(shape)))
+        singular = torch.linalg.svdvals(orthogonalize(torch.randn(shape)))
         assert 0.6 < float(singular.min()) <= float(singular.max()) < 1.3
 
 

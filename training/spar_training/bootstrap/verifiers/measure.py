@@ -132,9 +132,11 @@ class VerifierEval:
         return {"text": text, "accepted": result.accepted, "nodes": result.nodes, "passed": _passed(item.prompt, text)}
 
     async def _items(self, items: Sequence[Any], work: Any, name: str, label: str) -> list[Row]:
-        with item_progress(f"{label}, {name}") as tell:
+        with item_progress(f"{label}, {name}") as on_progress:
             out = self.folder / f"{name}.jsonl"
-            return await run_items(items, work, out=out, policy=Policy(in_flight=self.in_flight), on_progress=tell)
+            return await run_items(
+                items, work, out=out, policy=Policy(in_flight=self.in_flight), on_progress=on_progress
+            )
 
 
 def judge_figures(rows: Sequence[Row]) -> dict[str, Interval]:

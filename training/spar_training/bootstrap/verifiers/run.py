@@ -194,9 +194,9 @@ class VerifierBootstrap:
             return {"text": made.text, "cut": made.finish_reason == "length", "tokens": made.usage.completion_tokens}
 
         async with self.open_model(model) as backend:
-            with item_progress(name.replace("_", " ")) as tell:
+            with item_progress(name.replace("_", " ")) as on_progress:
                 policy = Policy(in_flight=self.recipe.in_flight)
-                rows = await run_items(items, work, out=out, policy=policy, on_progress=tell)
+                rows = await run_items(items, work, out=out, policy=policy, on_progress=on_progress)
         return [Answer(row["id"], 0, row["text"], row["cut"]) for row in rows]
 
     def _train(self, role: Role, make: Callable[[], RowSets]) -> Path:
