@@ -1,4 +1,4 @@
-"""The data card of a set of evolved prompts: where they come from, what was removed, and what they are like."""
+"""The data card of evolved prompts: their sources, what was removed and why, and their statistics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spar_training.storage.files import Row, write_json, write_text
 
 
 def write_card(pipeline: EvolvePipeline, prompts: Sequence[Row], model: str) -> dict[str, Any]:
-    """Write `card.json` and `card.md` into the folder; the former's contents."""
+    """Write `card.json` and `card.md` to the folder; return the contents of `card.json`."""
     settings = pipeline.settings
     texts = [row["messages"][0]["content"] for row in prompts]
     seeds = [seed.text for seed in pipeline.seeds]
@@ -50,7 +50,7 @@ def _counts(names: Any) -> dict[str, int]:
 
 
 def _spread(texts: Sequence[str]) -> dict[str, float]:
-    """Of the lengths in words: the least, the quartiles, the greatest and the mean; empty for no texts."""
+    """Minimum, quartiles, maximum and mean of the lengths in words; empty if there are no texts."""
     sizes = sorted(len(words(text)) for text in texts)
     if not sizes:
         return {}
@@ -71,9 +71,9 @@ def _markdown(card: dict[str, Any]) -> str:
         [
             "# Evolved prompts",
             "",
-            f"{card['prompts']:,} prompts, grown from {', '.join(card['seeds'])} by {card['model']} "
-            f"(spar {card['version']}, seed {card['settings']['seed']}). Held against "
-            f"{', '.join(card['benchmarks']) or 'no benchmarks'}; {len(card['leaks'])} prompts of theirs were removed.",
+            f"{card['prompts']:,} prompts, evolved from {', '.join(card['seeds'])} by {card['model']} "
+            f"(spar {card['version']}, seed {card['settings']['seed']}). Compared with "
+            f"{', '.join(card['benchmarks']) or 'no benchmarks'}; {len(card['leaks'])} leaked prompts were removed.",
             "",
             "## Funnel",
             "",
@@ -86,14 +86,14 @@ def _markdown(card: dict[str, Any]) -> str:
             "",
             "## Constraints",
             "",
-            markdown_table(Table(("group", "as main", "besides"), _groups(card))),
+            markdown_table(Table(("group", "as main", "additional"), _groups(card))),
             "",
             "## Lengths and diversity",
             "",
             markdown_table(Table(("", *card["words"]["seeds"], "Self-BLEU"), _shapes(card))),
             "",
-            "Lengths are in words. Self-BLEU is the mean BLEU-4 of up to 1,000 texts with the nearest of the others: "
-            "the lower, the more diverse.",
+            "Lengths are in words. Self-BLEU is the mean BLEU-4 of up to 1,000 texts with their nearest other text; "
+            "lower is more diverse.",
             "",
         ]
     )

@@ -1,4 +1,4 @@
-"""Prompts from the rows of files, of the shapes in which collections of prompts come."""
+"""Read prompts from files, in the formats of common prompt collections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ASKING: Final = (*_USERS, "system", "developer")
 
 @dataclass(frozen=True, slots=True)
 class SeedPrompt:
-    """`id` is the file's name and the row's place in it, from 1, e.g. `vicuna_question:4`; `source` the file's name."""
+    """`id` is the file's stem and the row's number from 1, e.g. `vicuna_question:4`; `source` is the file's name."""
 
     id: str
     text: str
@@ -25,12 +25,12 @@ class SeedPrompt:
 
 
 def read_prompts(paths: Sequence[Path]) -> list[SeedPrompt]:
-    """The prompts of several files, in order.
+    """Read the prompts of several files, in order.
 
     Raises:
-        ConfigError: two files have one name, so that their prompts could not be told apart.
-        DataError: a file is missing, damaged or empty, or a row has no prompt; names file, place and what is looked
-            for.
+        ConfigError: two files have the same stem, so their prompts would share ids.
+        DataError: a file is missing, damaged or empty, or a row has no prompt; names the file, the row and the keys
+            that are read.
     """
     stems = [path.stem for path in paths]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
@@ -39,10 +39,10 @@ def read_prompts(paths: Sequence[Path]) -> list[SeedPrompt]:
 
 
 def read_turns(path: Path) -> list[list[SeedPrompt]]:
-    """For each row of a file all that a model is trained to answer to: every user's and every system turn.
+    """Read each row's user and system turns: everything that a model is trained to respond to.
 
     Raises:
-        DataError: as `read_prompts`.
+        DataError: like `read_prompts`.
     """
     return list(_prompts(path, _ASKING))
 
@@ -50,7 +50,7 @@ def read_turns(path: Path) -> list[list[SeedPrompt]]:
 def _prompts(path: Path, roles: Collection[str]) -> Iterator[list[SeedPrompt]]:
     rows = list(placed_rows(path))
     if not rows:
-        raise DataError(f"{path}: there are no prompts in it")
+        raise DataError(f"{path}: contains no prompts")
     for place, row in rows:
         yield [SeedPrompt(f"{path.stem}:{place}", text, path.name) for text in _texts(path, place, row, roles)]
 
@@ -59,22 +59,22 @@ def _texts(path: Path, place: int, row: Row, roles: Collection[str]) -> list[str
     texts = turns_of(row, roles)
     if not texts:
         raise DataError(
-            f"{path}, row {place}: no prompt in it. A row needs one of {', '.join(_SHAPES)} with text in it; "
-            f"it has {', '.join(row) or 'nothing'}. Mend or remove the row"
+            f"{path}, row {place}: contains no prompt. A row needs text under one of {', '.join(_SHAPES)}; "
+            f"it has {', '.join(row) or 'nothing'}. Correct or remove the row"
         )
     return texts
 
 
 def prompt_of(row: Mapping[str, Any]) -> str | None:
-    """The prompt that a row holds, under the first key known; None when it has none.
+    """The prompt of a row, from the first known key that has one; None if there is none.
 
-    Of a conversation the first user's turn is taken: what follows answers to replies that are not there.
+    For a conversation it is the first user turn, since later ones respond to replies that are not part of the prompt.
     """
     return next(iter(turns_of(row)), None)
 
 
 def turns_of(row: Mapping[str, Any], roles: Collection[str] = _USERS) -> list[str]:
-    """The texts of the turns with these roles, under the first key known; a prompt that is no conversation is one."""
+    """The turns with these roles, from the first known key that has any; a plain prompt is one turn."""
     return next((texts for key, read in _SHAPES.items() if key in row and (texts := read(row, roles))), [])
 
 
@@ -98,7 +98,7 @@ def _prompt(row: Mapping[str, Any], roles: Collection[str]) -> list[str]:
 
 
 def _instruction(row: Mapping[str, Any], roles: Collection[str]) -> list[str]:
-    """The instruction, and what it is to be applied to: Alpaca's `input`, or the first of Self-Instruct's instances."""
+    """The instruction with its input: Alpaca's `input`, or that of Self-Instruct's first instance."""
     if not isinstance(row["instruction"], str):
         return []
     instances = row.get("instances")
@@ -108,7 +108,7 @@ def _instruction(row: Mapping[str, Any], roles: Collection[str]) -> list[str]:
 
 
 def _turns(row: Mapping[str, Any], roles: Collection[str]) -> list[str]:
-    """Turns that say of themselves whose they are, or else the user's."""
+    """The turns; those without a role are the user's."""
     turns = row["turns"] if isinstance(row["turns"], list) else []
     return _chat([{"role": "user", **(t if isinstance(t, Mapping) else {"content": t})} for t in turns], roles)
 

@@ -177,7 +177,7 @@ def test_the_worst_turn_of_a_prompt_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "text"), [("mine.jsonl", ""), ("mine.json", "[]"), ("mine.csv", "prompt\n")])
 def test_a_file_without_prompts_does_not_pass(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
-    assert "there are no prompts in it" in str(check(tmp_path, tmp_path / name).exception)
+    assert "contains no prompts" in str(check(tmp_path, tmp_path / name).exception)
 
 
 def test_the_other_rows_are_written_as_the_name_says_even_over_the_file_that_is_checked(tmp_path: Path) -> None:

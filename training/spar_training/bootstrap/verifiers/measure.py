@@ -133,10 +133,8 @@ class VerifierEval:
 
     async def _items(self, items: Sequence[Any], work: Any, name: str, label: str) -> list[Row]:
         with item_progress(f"{label}, {name}") as on_progress:
-            out = self.folder / f"{name}.jsonl"
-            return await run_items(
-                items, work, out=out, policy=Policy(in_flight=self.in_flight), on_progress=on_progress
-            )
+            out, policy = self.folder / f"{name}.jsonl", Policy(in_flight=self.in_flight)
+            return await run_items(items, work, out=out, policy=policy, on_progress=on_progress)
 
 
 def judge_figures(rows: Sequence[Row]) -> dict[str, Interval]:

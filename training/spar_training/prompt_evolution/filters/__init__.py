@@ -1,1 +1,1 @@
-"""What takes prompts out: one small pure function a file. Each says why it takes a prompt out, or None."""
+"""Filters for prompts: pure functions that return the reason for removing a prompt, or None to keep it."""

@@ -1,12 +1,11 @@
-"""Prompts that say much the same as one that is kept, by Self-BLEU, and the Self-BLEU of a set.
+"""Remove prompts that are similar to a kept one by BLEU, and measure the diversity of a set by Self-BLEU.
 
-Self-BLEU (Zhu et al., "Texygen", SIGIR 2018) takes each text's BLEU with the others as its references. Here a text's
-one reference is the other text that is nearest to it: with all as references, the score grows with the set's size and
-says little about any pair.
+Self-BLEU (Zhu et al., "Texygen", SIGIR 2018) is each text's BLEU with all others as references. Here the only reference
+is the nearest other text, because with all of them the score grows with the size of the set and says little about any
+pair.
 
-The nearest is looked for among the five texts that share most of its 3-word shingles, not counting shingles that more
-than 200 texts have. Two texts that share nothing but stock phrases hence count as different. This approximation keeps
-the time nearly linear.
+To keep the time nearly linear, the nearest text is searched only among the five that share the most 3-word shingles,
+not counting shingles of more than 200 texts. Texts that share only stock phrases thus count as different.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from spar_training.prompt_evolution.shingles import ShingleIndex, runs, shingles
 
 _SHINGLE: Final = 3
 _COMMON: Final = 200
-# So many texts that share most are compared in full.
+# The number of texts, sharing the most shingles, for which BLEU is computed.
 _COMPARED: Final = 5
 _ORDERS: Final = 4
 
 
 def bleu(text: str, reference: str) -> float:
-    """BLEU-4 of one text with one reference, in [0, 1]; add-one smoothing above unigrams (Lin and Och, 2004)."""
+    """BLEU-4 of a text with one reference, in [0, 1], with add-one smoothing above unigrams (Lin and Och, 2004)."""
     found, known = words(text), words(reference)
     if not found or not known:
         return 0.0
@@ -45,7 +44,7 @@ def bleu(text: str, reference: str) -> float:
 
 
 def similar(texts: Sequence[str], names: Sequence[str], *, most: float = 0.5) -> list[Removal | None]:
-    """Go through the texts in order; one whose BLEU with a text kept before is above `most` is taken out."""
+    """Remove each text whose BLEU with an earlier kept text is above `most`."""
     kept = _Neighbours(texts)
     removals: list[Removal | None] = []
     for number in range(len(texts)):
@@ -59,12 +58,12 @@ def similar(texts: Sequence[str], names: Sequence[str], *, most: float = 0.5) ->
 
 
 def self_bleu(texts: Sequence[str], *, sample: int = 1000, seed: int = 0) -> float:
-    """The mean BLEU of `sample` texts with the nearest of the others; 0 for no texts. The lower, the more diverse."""
-    everyone = _Neighbours(texts)
+    """The mean BLEU of `sample` texts with their nearest other text; lower is more diverse; 0 if there are no texts."""
+    neighbours = _Neighbours(texts)
     for number in range(len(texts)):
-        everyone.add(number)
+        neighbours.add(number)
     chosen = random.Random(seed).sample(range(len(texts)), min(sample, len(texts)))
-    return sum(everyone.nearest(number)[1] for number in chosen) / max(len(chosen), 1)
+    return sum(neighbours.nearest(number)[1] for number in chosen) / max(len(chosen), 1)
 
 
 class _Neighbours:
@@ -76,10 +75,10 @@ class _Neighbours:
         self._index.add(number, shingles(self._texts[number], _SHINGLE))
 
     def nearest(self, number: int) -> tuple[int, float]:
-        """The nearest added text and the BLEU with it; (-1, 0) when none has a shingle in common."""
+        """The nearest added text and the BLEU with it; (-1, 0) if none shares a shingle."""
         shared = self._index.shared(shingles(self._texts[number], _SHINGLE))
         shared.pop(number, None)
-        # The lower number first where two share as many, whatever order the shingles came in.
+        # Ties are broken by number, so that the result does not depend on the order of the shingles.
         most = sorted(shared, key=lambda other: (-shared[other], other))[:_COMPARED]
         scores = [(other, bleu(self._texts[number], self._texts[other])) for other in most]
         return max(scores, key=lambda one: one[1], default=(-1, 0.0))

@@ -1,4 +1,4 @@
-"""Prompts that are there before: the same but for case and spaces, or nearly the same words."""
+"""Remove duplicates and near duplicates of earlier prompts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHINGLE: Final = 3
 
 
 def duplicates(texts: Sequence[str], names: Sequence[str]) -> list[Removal | None]:
-    """For each text the earlier one that it equals, but for case, width of characters and white space."""
+    """Remove each text that equals an earlier one, apart from case, character width and white space."""
     first: dict[str, str] = {}
     removals: list[Removal | None] = []
     for text, name in zip(texts, names, strict=True):
@@ -29,10 +29,10 @@ def _plain(text: str) -> str:
 
 
 def near_duplicates(texts: Sequence[str], names: Sequence[str], *, least: float = 0.7) -> list[Removal | None]:
-    """For each text an earlier kept one with which its 3-word shingles have a Jaccard similarity of `least` or more.
+    """Remove each text whose 3-word shingles have a Jaccard similarity of at least `least` with an earlier kept text.
 
-    Exact, and fast without comparing all pairs: texts that similar share one of each other's rarest shingles, few of
-    which are enough (prefix filtering; Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", WWW 2007).
+    This is exact without comparing all pairs: such similar texts share at least one of their rarest shingles (prefix
+    filtering; Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", WWW 2007).
     """
     sets = [shingles(text, _SHINGLE) for text in texts]
     rarity = Counter(shingle for found in sets for shingle in found)
@@ -55,7 +55,7 @@ def _nearest(
     found = sets[number]
     for other in sorted(candidates):
         known = sets[other]
-        # No overlap makes up for too different sizes.
+        # The sizes alone rule out this similarity.
         if min(len(found), len(known)) < least * max(len(found), len(known)):
             continue
         shared = len(found & known)

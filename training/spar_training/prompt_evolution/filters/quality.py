@@ -1,4 +1,4 @@
-"""Prompts that are too short to ask for anything, or too long to leave room for an answer."""
+"""Filters on a single prompt: its length, its language, and what the model made of its seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spar_training.prompt_evolution.shingles import words
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """`reason` is one of a few words, to be counted; `detail` is this prompt's own."""
+    """Why a prompt was removed: `reason` is one of a fixed set, for counting; `detail` is specific to the prompt."""
 
     reason: str
     detail: str = ""
@@ -20,7 +20,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a prompt's length may be, both ends included."""
+    """Bounds on a prompt's length, inclusive."""
 
     min_characters: int = 10
     max_characters: int = 4000
@@ -29,7 +29,7 @@ class Bounds:
 
 
 def length(text: str, bounds: Bounds) -> Removal | None:
-    """Whether `text` is within the bounds."""
+    """Remove a text that is too short to ask for anything, or too long to leave room for an answer."""
     characters, count = len(text.strip()), len(words(text))
     if characters < bounds.min_characters or count < bounds.min_words:
         return Removal("too short", f"{characters} characters, {count} words")
@@ -39,31 +39,31 @@ def length(text: str, bounds: Bounds) -> Removal | None:
 
 
 def echo(text: str, seed: str) -> Removal | None:
-    """Whether `text` has the seed's words, in their order, and no others; or only the first part of them."""
+    """Remove a text that only repeats the seed, or its beginning."""
     said, known = words(text), words(seed)
     return Removal("echo") if said == known[: len(said)] else None
 
 
 _ITEM: Final = re.compile(r"^[ \t]*(?:[-*•]|\d+[.)])[ \t]+\S", re.MULTILINE)
-# One more item may be an example; two make a list.
+# One additional item may be an example; two are a list.
 _LIST: Final = 2
 
 
 def bullets(text: str, seed: str) -> Removal | None:
-    """Whether `text` has two list items or more that the seed does not have."""
+    """Remove a text with at least two more list items than the seed."""
     more = len(_ITEM.findall(text)) - len(_ITEM.findall(seed))
     return Removal("list of constraints", f"{more} items") if more >= _LIST else None
 
 
-# The beginning tells the language, and the time does not grow with pasted documents.
+# The first characters suffice to detect the language; pasted documents may be long.
 _READ: Final = 2000
 
 
 def language(text: str, wanted: str, *, least: float = 0.1) -> Removal | None:
-    """Whether langdetect gives the language `wanted` (its code, e.g. `en`) a probability of `least` or more.
+    """Remove a text unless langdetect gives the language `wanted` (a code such as `en`) a probability of `least`.
 
-    The bound is low on purpose: langdetect is often wrong about sentences of a few words, and seldom sure of it.
-    Deterministic, since the detector's own randomness is seeded. A text without letters is in no language and removed.
+    The bound is low on purpose, because langdetect is often wrong about short sentences but seldom certain. The result
+    is deterministic: the detector is seeded. A text without letters is removed.
     """
     from langdetect import DetectorFactory, LangDetectException, detect_langs
 
@@ -79,10 +79,10 @@ def language(text: str, wanted: str, *, least: float = 0.1) -> Removal | None:
 
 OPENING: Final = "<new_instruction>"
 CLOSING: Final = "</new_instruction>"
-# The tags of the template. In an instruction they mean that the model has repeated the template.
+# Tags of the template. An instruction that contains them repeats the template.
 _TAG: Final = re.compile(r"</?(?:new_instruction|instruction|constraints?)>", re.IGNORECASE)
 _NONE: Final = re.compile(r"[\s\"'`*(\[]*none[\s\"'`*.)\]]*", re.IGNORECASE)
-# What follows decides: people who ask for something may be sorry, afraid or unable to sleep too.
+# The verb decides, because a prompt may also say that its author is sorry, afraid or unable to sleep.
 _REFUSAL: Final = re.compile(
     r"\W*(?:as an? (?:ai\b|(?:large )?language model)|"
     r"(?:(?:(?:i['’]?m|i am) (?:very |so |really )?(?:sorry|afraid)|sorry|i apologi[sz]e|unfortunately)\b.{0,30}?\b)?"
@@ -93,19 +93,19 @@ _REFUSAL: Final = re.compile(
 
 
 def instruction_in(reply: str, finish_reason: FinishReason) -> str | Removal:
-    """What stands between the reply's last pair of marks.
+    """The instruction between the last pair of tags in a reply, or the reason that there is none.
 
-    Only the marks tell an instruction from what a model says about it, so that a reply without them is no instruction.
+    Without tags an instruction cannot be distinguished from the model's remarks about it.
     """
     opening = reply.rfind(OPENING)
     closing = reply.find(CLOSING, opening) if opening >= 0 else -1
     if closing < 0:
-        return _without_marks(reply, finish_reason)
+        return _without_tags(reply, finish_reason)
     text = reply[opening + len(OPENING) : closing].strip()
     return _fault(text) or text
 
 
-def _without_marks(reply: str, finish_reason: FinishReason) -> Removal:
+def _without_tags(reply: str, finish_reason: FinishReason) -> Removal:
     if finish_reason == "length":
         return Removal("cut off")
     found = _fault(reply.strip())
