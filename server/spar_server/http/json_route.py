@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Coroutine, Iterator
 from functools import cached_property, partial
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, Final, Protocol, TypeVar, get_type_hints
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -22,12 +22,11 @@ from starlette.types import Receive
 from spar_core.backends.context import bind_calls
 from spar_core.errors import RequestError
 from spar_core.off_loop import SHORT
-from spar_server.admission.long_work import LongWork
 from spar_server.auth.access import key_of
 from spar_server.errors import ApiError, ClientGoneError
 from spar_server.http.headers import header_of
 from spar_server.http.json_limits import check_counts, check_work
-from spar_server.settings import Limits
+from spar_server.settings import ApiKey, Limits
 
 T = TypeVar("T")
 # Deeper than any tool's or format's schema, and far from exhausting the interpreter's stack.
@@ -36,6 +35,12 @@ MAX_DEPTH: Final = 100
 _MIN_COUNTED_BYTES: Final = 4000
 # Maximum length of a location in an error message.
 _MAX_LOCATION: Final = 200
+
+
+class LongWork(Protocol):
+    """Runs long computations on bodies off the event loop: `admission/long_work.py`, as `app.state.long_work`."""
+
+    async def read(self, work: Callable[[], T], *, key: ApiKey, size: int) -> T: ...
 
 
 class JsonRequest(Request):
