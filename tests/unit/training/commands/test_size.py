@@ -1,4 +1,4 @@
-"""What a recipe costs, reckoned from the counts of a run."""
+"""The estimated cost of a recipe, from the counts of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from spar_core.errors import ConfigError
-from spar_training.commands.size import gpu_hours, measured, page, steps_of
+from spar_training.commands.size import Shape, gpu_hours, measured, page, steps_of
 from spar_training.runs.folder import open_run
 from spar_training.runs.recipe import Recipe, load_recipe
 from spar_training.storage.files import write_json, write_rows
@@ -94,3 +94,42 @@ def test_a_run_without_data_is_named(tmp_path: Path) -> None:
     open_run(tmp_path, RECIPE)
     with pytest.raises(ConfigError, match="no iteration has searched"):
         measured(tmp_path)
+
+
+DOCUMENTED = Path(__file__).parents[4] / "docs/sizing.md"
+# The counts of the run that docs/sizing.md describes.
+FIVE_ANSWERS = Shape(
+    responses=5,
+    negatives=325 / 1200,
+    nodes=1452 / 325,
+    accepted=273 / 325,
+    rows={
+        "refinement": 273 / 1200,
+        "sample_no": 56 / 1200,
+        "sample_yes": 199 / 1200,
+        "tree_no": 22 / 1200,
+        "tree_yes": 38 / 1200,
+    },
+    judgement=1.22,
+    refinement=1.44,
+)
+
+
+def test_the_documentation_has_the_tables_of_llama_3_8b(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spar_training.commands.size.measured", lambda run: FIVE_ANSWERS)
+    text = DOCUMENTED.read_text(encoding="utf-8")
+    made = page(load_recipe("llama-3-8b"), Path("runs/five-answers"), prompt_tokens=49, answer_tokens=460)
+    assumptions, _, tables = made.partition("\n\n")
+    assert tables in text
+    assert " ".join(assumptions.split()) in " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", ["llama-3-8b", "llama-3-70b", "glm-4-9b", "mistral-7b"])
+def test_the_documentation_has_the_gpu_hours_of_every_backbone(name: str) -> None:
+    recipe = load_recipe(name)
+    figures = []
+    for shape in (FIVE_ANSWERS, None):
+        steps = steps_of(recipe, shape, prompt_tokens=49, answer_tokens=460)
+        hours = sum(gpu_hours(recipe, step) or 0 for step in steps)
+        figures += [f"{hours:,.1f}", f"{3 * hours:,.1f}", f"{3 * hours / recipe.resources.gpus / 24:.1f}"]
+    assert f"| {' | '.join(figures)} |" in DOCUMENTED.read_text(encoding="utf-8")
