@@ -1,4 +1,4 @@
-"""The data stages on a real Ray cluster of this machine: the files of a run in one process, whoever is killed."""
+"""The data stages on a real Ray cluster on this machine: the files of one process, even if workers are killed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -48,8 +48,8 @@ FILES = ("samples.jsonl", "samples.failed.jsonl", "judgements.jsonl", "searches.
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """A cluster for these tests; its address."""
-    # Workers import what is tested here, wherever it is installed.
+    """The address of a cluster for these tests."""
+    # Workers import the packages under test, installed or not.
     paths = os.pathsep.join(str(ROOT / part) for part in (".", "server", "training"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", paths)
@@ -70,17 +70,17 @@ def cluster() -> Iterator[str]:
             ray.shutdown()
 
 
-def drawn(call: Call) -> int:
-    """A number that the call decides, and no other call has."""
+def number_of(call: Call) -> int:
+    """A number that depends on the call, and differs between calls."""
     return zlib.crc32(f"{call.messages}{call.seed}".encode())
 
 
 def say(call: Call) -> str:
-    """Answers by their prompt, judges a third of everything good, and refines to something new."""
+    """An actor, a judge that accepts a third of all answers, and a refiner that never repeats one."""
     if call.model == "small-actor":
-        return f"answer {drawn(call)}"
+        return f"answer {number_of(call)}"
     if len(call.messages) > 1:
-        return f"[[start]]\nbetter {drawn(call)}\n[[end]]"
+        return f"[[start]]\nbetter {number_of(call)}\n[[end]]"
     good = zlib.crc32(call.messages[0]["content"].encode()) % 3 == 0
     return f"Final Judgement: {'Yes' if good else 'No'}"
 
@@ -146,7 +146,7 @@ async def test_the_stages_write_the_files_of_a_single_process(
     accepted = Counter(searched.accepted for searched in here.searches)
     assert accepted[True]
     assert max(len(searched.tree) for searched in here.searches) > 3
-    # Both servers had their part of the workers' calls.
+    # The workers called both servers.
     assert all(upstream.calls for upstream in upstreams)
 
 
@@ -173,7 +173,7 @@ async def sampled(
 
 
 def workers() -> set[int]:
-    """The processes of this cluster's workers that have a stage: children of a child of this one."""
+    """The processes of this cluster's workers that run a stage: grandchildren of this process."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -187,22 +187,33 @@ def workers() -> set[int]:
     return found
 
 
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(120):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def test_a_killed_worker_loses_no_item(tmp_path: Path, cluster: str) -> None:
     killed: list[int] = []
-
-    def kill(progress: Progress) -> None:
-        if progress.done in (10, 20):
-            killed.append(min(workers() - set(killed)))
-            os.kill(killed[-1], signal.SIGKILL)
-
     with FaultyUpstream(say=say).serving() as upstream:
         whole = await sampled(tmp_path / "whole.jsonl", LocalExecutor(), upstream)
         assert len(upstream.calls) == len(PROMPTS)
-        upstream.delay_s = 0.1
-        cut = await sampled(tmp_path / "cut.jsonl", RayExecutor(workers=2), upstream, kill)
+
+        def pause(progress: Progress) -> None:
+            upstream.paused = progress.done >= 10 and len(killed) < 2
+
+        executor = RayExecutor(workers=2)
+        run = asyncio.create_task(sampled(tmp_path / "cut.jsonl", executor, upstream, pause))
+        while len(killed) < 2:
+            # Each worker makes up to four calls at once, so both have some.
+            await until(lambda: upstream.paused and upstream.running > 4)
+            killed.append(min(workers()))
+            os.kill(killed[-1], signal.SIGKILL)
+            await until(lambda: upstream.running <= 4)
+        upstream.paused = False
+        cut = await run
         again = len(upstream.calls) - 2 * len(PROMPTS)
-    assert len(killed) == 2
-    # What the two had in hand was asked for again, and nothing else.
+    # The calls of the two killed workers were made again, and no others.
     assert 0 < again <= 8
     assert cut == whole
 
@@ -210,7 +221,7 @@ async def test_a_killed_worker_loses_no_item(tmp_path: Path, cluster: str) -> No
 DRIVER = """
 import asyncio
 from pathlib import Path
-from test_ray import ModelEndpoint, Policy, ray_executor, sampling
+from tests.integration.test_ray import ModelEndpoint, Policy, ray_executor, sampling
 
 with ray_executor(address={address!r}, workers=2) as executor:
     model = ModelEndpoint("small-actor", ({url!r},))
@@ -220,7 +231,7 @@ with ray_executor(address={address!r}, workers=2) as executor:
 
 def run_driver_and_kill_it(code: str, journal: Path) -> None:
     """Run it in a process of its own until ten items are done."""
-    paths = os.pathsep.join(str(ROOT / part) for part in (".", "server", "training", "tests", "tests/integration"))
+    paths = os.pathsep.join(str(ROOT / part) for part in (".", "server", "training"))
     driver = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths})
     while not (journal.exists() and len(journal.read_text().splitlines()) >= 10):
         assert driver.poll() is None, "the driver ended before it was killed"

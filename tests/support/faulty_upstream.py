@@ -53,12 +53,15 @@ Choose = Callable[[Call], str]
 class FaultyUpstream:
     """`fault` chooses a call's fault (a key of `FAULTS`, or "none"), `say` the text of its answer.
 
+    A call is answered after `delay_s` seconds, and not while the server is `paused`.
+
     Call number `dies_at`, counted from 1, kills the server.
     """
 
     say: Say = lambda call: "one two three four"
     fault: Choose = lambda call: "none"
     delay_s: float = 0.0
+    paused: bool = False
     retry_after: str = "30"
     dies_at: int | None = None
     calls: list[Call] = field(default_factory=list)
@@ -144,6 +147,8 @@ class FaultyUpstream:
             if len(self.calls) == self.dies_at:
                 await self._kill()
             await asyncio.sleep(self.delay_s)
+            while self.paused:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
             answer = _Answer(request, call, self.retry_after)
             return await (answer.complete() if call.fault == "none" else FAULTS[call.fault](answer))
         except (asyncio.CancelledError, ConnectionError):
