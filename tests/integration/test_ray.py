@@ -244,12 +244,17 @@ async def test_a_killed_driver_resumes(tmp_path: Path, cluster: str) -> None:
     with FaultyUpstream(say=say).serving() as upstream:
         whole = await sampled(tmp_path / "whole.jsonl", LocalExecutor(), upstream)
         out, journal = tmp_path / "cut.jsonl", tmp_path / "cut.jsonl.journal"
-        upstream.delay_s = 0.1
+
+        def say_twenty(call: Call) -> str:
+            upstream.paused = len(upstream.calls) > len(PROMPTS) + 20
+            return say(call)
+
+        upstream.say = say_twenty
         code = DRIVER.format(address=cluster, url=upstream.url, out=str(out))
         await asyncio.to_thread(run_driver_and_kill_it, code, journal)
         kept = {f"Say {row['id'][1:]}." for row in rows_of(journal)}
         before = len(upstream.calls)
-        upstream.delay_s = 0.0
+        upstream.paused, upstream.say = False, say
         assert await sampled(out, RayExecutor(workers=2), upstream) == whole
         # Its workers have ended with it, so that what is asked for since then is this run's.
         asked = {call.messages[0]["content"] for call in upstream.calls[before:]}
