@@ -1,16 +1,16 @@
-"""Items a second of the self-play loop's data stages, against one call after the other and against the ideal.
+"""Throughput of the data stages of self-play, compared with serial calls and with the ideal.
 
-An upstream in a process of its own takes 50 ms a call; its own count of requests is what "calls" means here. Responses
-to a prompt and votes on a response are one request each.
+The upstream, in its own process, takes 50 ms per call. "Calls" are the requests that it counts: the responses to a
+prompt are one request, and so are the votes on a response.
 
-- serial: the same stages, one call at a time, as the paper's released script makes them. Measured on few prompts, and
-  scaled to all by the number of calls.
-- ideal: calls x 50 ms / in-flight limit, or the longest chain of calls that wait for each other in one item if that is
-  more: a lower bound for any schedule. For a search the chain is a refinement and a judgement for each level of its
-  tree; what is lost at the end, when the last searches no longer fill the limit, counts against us.
+- serial: the same stages with one call at a time, like the paper's released script; measured on a few prompts and
+  scaled by the number of calls.
+- ideal: calls x 50 ms / in-flight limit, or the longest chain of dependent calls of one item if that takes longer; no
+  schedule can be faster. The chain of a search is a refinement and a judgement per level of its tree. The time at the
+  end, when the last searches no longer fill the limit, counts as a loss.
 
-Both processes need their CPU: where a call costs the client more than 50 ms / limit of it, or the machine is busy with
-something else, the ideal is out of reach. The CPU time of a call is printed beside it.
+The ideal is out of reach if a call costs the client more CPU time than 50 ms / limit, or if the machine is busy. The
+CPU time per call is printed with the results.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ BAR = 0.9
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one stage; `chain` is the most calls of an item that wait for each other."""
+    """The figures of a stage; `chain` is the largest number of dependent calls of an item."""
 
     items: int
     calls: int
@@ -60,7 +60,7 @@ class Figures:
 
 
 class OneCallAtATime:
-    """Runs a stage as a script without concurrency does."""
+    """Runs a stage without concurrency."""
 
     async def run(self, run: StageRun) -> list[Row]:
         async with open_backend(run.model.model, urls=run.model.urls) as backend:
@@ -95,7 +95,7 @@ class Serial:
 
 @dataclass
 class Measured:
-    """An executor that keeps what each stage took."""
+    """An executor that records the duration of each stage."""
 
     executor: Executor
     count_calls: Callable[[], int]
@@ -137,7 +137,7 @@ def count_calls(port: int) -> int:
 
 
 async def stages(folder: Path, executor: Executor, port: int, *, prompts: int, in_flight: int) -> None:
-    """All data stages on so many prompts, as an iteration of the loop runs them."""
+    """Run all data stages of an iteration on this many prompts."""
     asked = folder / "asked.jsonl"
     subjects = [PromptRecord(f"p{n}", (Message("user", f"Write a paragraph on {n}. " * 8),)) for n in range(prompts)]
     write_prompts(asked, subjects)
@@ -178,9 +178,9 @@ async def main() -> None:
     with upstream() as port:
         serial = await measured(OneCallAtATime(), port, prompts=SERIAL_PROMPTS, in_flight=1)
         ours = await measured(LocalExecutor(), port, prompts=wanted.prompts, in_flight=wanted.in_flight)
-    print(f"{CALL_S * 1000:.0f} ms a call, at most {wanted.in_flight} in flight; serial measured on {SERIAL_PROMPTS} "
+    print(f"{CALL_S * 1000:.0f} ms per call, at most {wanted.in_flight} in flight; serial measured on {SERIAL_PROMPTS} "
           f"prompts ({sum(each.calls for each in serial.values())} calls) and scaled by calls")  # fmt: skip
-    print("stage    items   calls   items/s    serial  to serial     ideal  of ideal  CPU a call")
+    print("stage    items   calls   items/s    serial  to serial     ideal  of ideal  CPU per call")
     for name, figures in ours.items():
         print(row(name, figures, serial[name], wanted.in_flight))
 

@@ -1,13 +1,13 @@
-"""Searches through the whole gateway, and what they cost the pass-through requests beside them.
+"""Latency of searches through the whole gateway, and of passed-through requests beside them.
 
-An upstream in a process of its own takes a set time a call, `spar serve` in another fronts it, one worker. Every
+The upstream runs in its own process and takes a fixed time per call; `spar serve` runs in another, as one worker. Every
 vote is No, so each search spends its budget.
 
-- one search with the defaults (15 nodes): its critical path is 8 calls, draft and first judgement included; and the
-  nearest techniques of its_hub and OptiLLM, each in an environment of its own, at the same number of calls (the votes
-  of a judgement are one call, as its upstream counts them);
-- 100 searches of budget 8 at once: ideal is the critical path of one;
-- pass-through latency while 50 searches run, against the same without them, in turns.
+- One search with the defaults (15 nodes). Its critical path is 8 calls, including draft and first judgement. Also the
+  most similar techniques of its_hub and OptiLLM, each in its own environment, with the same number of calls (the votes
+  of a judgement are one call, as the upstream counts them).
+- 100 concurrent searches of budget 8; ideal is the critical path of one.
+- Latency of passed-through requests while 50 searches run and without them, in alternating rounds.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(*command: str, **env: str) -> Iterator[None]:
-    """A process, ended with the context; a peer, which is told things by its environment, is not listened to."""
+    """A process that ends with the context; the output of peers, which are configured by environment, is ignored."""
     process = subprocess.Popen(
         command, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL if env else None
     )
@@ -70,7 +70,7 @@ def running(*command: str, **env: str) -> Iterator[None]:
 
 @asynccontextmanager
 async def gateway(upstream_port: int, seconds: float) -> AsyncIterator[str]:
-    """The address of a gateway before an upstream that takes `seconds` a call."""
+    """The address of a gateway whose upstream takes `seconds` per call."""
     port = free_port()
     url = f"http://127.0.0.1:{upstream_port}/{seconds}/v1"
     serve = ("serve", "--port", str(port), "--actor-url", url, "--actor-model", "m", "--templates", "compact")
@@ -92,7 +92,7 @@ async def ask(session: aiohttp.ClientSession, url: str, **body: Any) -> float:
 
 
 class Calls:
-    """How many calls the upstream was asked for since this was last asked."""
+    """The number of upstream calls since the last time."""
 
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}/calls"
@@ -106,7 +106,7 @@ class Calls:
 
 
 async def one_search(url: str, calls: Calls) -> int:
-    """Prints what a full search takes; the calls that it makes."""
+    """Print the duration of a full search; return its number of calls."""
     async with aiohttp.ClientSession() as session:
         await ask(session, url)
         await calls.since()
@@ -114,12 +114,12 @@ async def one_search(url: str, calls: Calls) -> int:
     made = await calls.since() // ROUNDS
     ideal = 8 * SLOW_S
     ratio = statistics.median(taken) / ideal
-    print(f"one search, 15 nodes, {made} calls at {SLOW_S} s each: {told(taken)}, critical path {ideal:.2f} s")
+    print(f"one search, 15 nodes, {made} calls of {SLOW_S} s: {spread(taken)}, critical path {ideal:.2f} s")
     print(f"  ratio {ratio:.2f} (bar: at most 1.1: {'met' if ratio <= 1.1 else 'MISSED'})")
     return made
 
 
-def told(taken: list[float]) -> str:
+def spread(taken: list[float]) -> str:
     return f"median {statistics.median(taken):.2f} s, least {min(taken):.2f} s"
 
 
@@ -144,7 +144,7 @@ async def its_hub(upstream_url: str, calls: Calls, made: int) -> None:
 
 async def optillm(upstream_url: str, calls: Calls, made: int) -> None:
     for approach, flags, depth in (
-        # Each of its simulations makes 7 calls, each of which waits for the one before it.
+        # Each of its simulations makes 7 calls, one after the other.
         ("mcts", ("--mcts-simulations", str(max(1, made // 7))), None),
         ("bon", ("--best-of-n", str(made - 1)), 2),
     ):
@@ -165,10 +165,10 @@ async def optillm(upstream_url: str, calls: Calls, made: int) -> None:
 
 
 def print_peer(name: str, made: int, taken: list[float], *, depth: int | None) -> None:
-    """`depth` is how many of its calls have to wait for each other; None where all do."""
+    """`depth` is the number of its dependent calls; None if all are."""
     ideal = (depth or made) * SLOW_S
     ratio = statistics.median(taken) / ideal
-    print(f"{name}: {made} calls, {told(taken)}, its own critical path {ideal:.2f} s, ratio {ratio:.2f}")
+    print(f"{name}: {made} calls, {spread(taken)}, its own critical path {ideal:.2f} s, ratio {ratio:.2f}")
 
 
 async def until_up(session: aiohttp.ClientSession, url: str) -> None:
@@ -195,8 +195,8 @@ async def many_searches(url: str) -> None:
             together.append(time.perf_counter() - began)
     ideal = 6 * QUICK_S
     ratio = statistics.median(together) / ideal
-    print(f"{SEARCHES} searches of budget 8 at {QUICK_S} s a call: {told(together)} in all, ideal {ideal:.2f} s")
-    print(f"  one alone {told(alone)}; of them all, each {told(each)}")
+    print(f"{SEARCHES} searches of budget 8 at {QUICK_S} s per call: {spread(together)} in all, ideal {ideal:.2f} s")
+    print(f"  one alone {spread(alone)}; of them all, each {spread(each)}")
     print(
         f"  ratio {ratio:.2f}, least {min(together) / ideal:.2f} (bar: at most 2: {'met' if ratio <= 2 else 'MISSED'})"
     )

@@ -1,9 +1,9 @@
-"""Tokens per second of the engine for CPUs at 1, 8 and 32 requests, beside others on the same model and prompts.
+"""Throughput of the engine for CPUs at 1, 8 and 32 requests, compared with others on the same model and prompts.
 
-The others are transformers' own generate, OpenVINO GenAI's pipeline and llama.cpp, the last two where `openvino-genai`
-and `llama-cpp-python` are installed. Then a search of budget 8 on a prompt like IFEval's: its seconds, and which share
-of the rate at 8 requests it reaches. Every request runs to its full length. The base must be on this machine
-(`spar models pull`).
+The others are transformers' own `generate`, and OpenVINO GenAI's pipeline and llama.cpp if `openvino-genai` and
+`llama-cpp-python` are installed. After that, a search of budget 8 on a prompt like IFEval's: its duration, and the
+fraction of the throughput at 8 requests that it reaches. Every request runs to its full length. The base model must be
+on this machine (`spar models pull`).
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def llama_cpp(path: Path, prompts: Sequence[Sequence[int]]) -> Rate:
 
 
 async def search(engine: OpenVinoEngine) -> SearchResult:
-    """A search of budget 8 with five votes, which only five of five end early."""
+    """A search of budget 8 with five votes, which ends early only if all five are Yes."""
     backend, templates = OpenVinoBackend(engine, "m"), load_templates("brief")
     config = SearchConfig(budget=8, threshold=0.99, seed=1)
     sampling = Sampling(temperature=0.7, max_tokens=256)
@@ -136,13 +136,13 @@ def main() -> None:
         engines["llama.cpp"] = llama_cpp(base.path, prompts)
     for rate in engines.values():
         rate(1)
-    # In turns, so that what else the machine does meets all of them.
+    # In alternating rounds, so that other load on the machine affects all of them.
     rows = {name: {count: list[float]() for count in AT_ONCE} for name in engines}
     for _ in range(ROUNDS):
         for count in AT_ONCE:
             for name, rate in engines.items():
                 rows[name][count].append(rate(count))
-                print(f"{name}, {count} at once: {rows[name][count][-1]:,.1f} tokens/s", flush=True)
+                print(f"{name}, {count} concurrently: {rows[name][count][-1]:,.1f} tokens/s", flush=True)
     for name, of_engine in rows.items():
         shown = ", ".join(f"{statistics.median(found):,.0f} at {count}" for count, found in of_engine.items())
         print(f"{name}: tokens/s {shown}")

@@ -1,9 +1,9 @@
-"""What the gateway costs a request that is passed through, against a bare proxy, LiteLLM's proxy and OptiLLM (`none`).
+"""Overhead of the gateway on passed-through requests, compared with a bare proxy, LiteLLM's proxy and OptiLLM (`none`).
 
-One upstream that answers at once; every server is one process. The peers are installed from PyPI into environments of
-their own (`.venv-bench/NAME`) by the first run; `--peers` chooses among them. Rounds of all servers take turns, so that
-the machine's other load is everybody's; ratios are medians over rounds, and beside them those of the best rounds, which
-such load disturbs least.
+The upstream answers at once; every server is one process. The first run installs the peers from PyPI, each into its own
+environment (`.venv-bench/NAME`); `--peers` selects some of them. Rounds alternate between the servers, so that other
+load on the machine affects all of them. Ratios are medians over rounds; those of the best rounds, which other load
+disturbs least, are printed too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PEERS = ("litellm", "optillm")
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one round: the median and the least seconds of a request alone, and requests a second with AT_ONCE of them."""
+    """A round: median and minimum seconds of a single request, and requests per second with AT_ONCE concurrent ones."""
 
     alone_s: float
     least_s: float
@@ -52,7 +52,7 @@ def body(*, stream: bool) -> dict[str, Any]:
 
 
 async def ask(client: aiohttp.ClientSession, url: str, *, stream: bool) -> float:
-    """Seconds of one request to its last byte."""
+    """Seconds from sending a request to its last byte."""
     began = time.perf_counter()
     async with client.post(f"{url}/chat/completions", json=body(stream=stream)) as response:
         answer = await response.read()
@@ -63,8 +63,8 @@ async def ask(client: aiohttp.ClientSession, url: str, *, stream: bool) -> float
 
 
 async def measure(url: str, *, stream: bool, part: int) -> Figures:
-    """One round, of a `part`-th of the usual requests."""
-    # OptiLLM lets nobody in without a key, though it knows none.
+    """One round with 1/`part` of the usual requests."""
+    # OptiLLM refuses requests without a key, but accepts any.
     headers = {"Authorization": "Bearer none"}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=headers) as client:
         alone = [await ask(client, url, stream=stream) for _ in range(ALONE // part)]
@@ -94,7 +94,7 @@ async def until_ready(url: str, server: Server) -> None:
 
 @contextmanager
 def running(*command: str | Path, log: Path, **environment: str) -> Iterator[Server]:
-    """A process that logs into a file, ended with the context."""
+    """A process that logs to a file and ends with the context."""
     with log.open("w") as errors:
         process = subprocess.Popen(
             [str(part) for part in command],
@@ -150,12 +150,12 @@ async def compare(names: list[str], urls: dict[str, str], servers: dict[str, Ser
     for stream in (False, True):
         rounds: list[dict[str, Figures]] = []
         for number in range(ROUNDS + 1):
-            # The peers are slow enough to be measured by fewer requests.
+            # The slower peers need fewer requests.
             figures = {
                 name: await measure(urls[name], stream=stream, part=5 if name in PEERS else 1)
                 for name in ["direct", *names]
             }
-            # The first round warms up.
+            # The first round is a warm-up.
             rounds += [figures] if number else []
         print(f"\n{'streams of 24 tokens' if stream else 'whole answers'}, one process each:")
         for name in names:
@@ -168,13 +168,13 @@ def added(figures: dict[str, Figures], name: str) -> float:
 
 
 def least_added(rounds: list[dict[str, Figures]], name: str) -> float:
-    """Of all requests alone: what is left where the machine was busy with nothing else."""
+    """The minimum over all single requests, on which other load had the least effect."""
     return min(each[name].least_s for each in rounds) - min(each["direct"].least_s for each in rounds)
 
 
 @dataclass(frozen=True)
 class Ratios:
-    """Against the bare proxy: of latencies by median and by minimum, of rates by median and by the best round."""
+    """Ratios to the bare proxy: latencies by median and by minimum, rates by median and by the best round."""
 
     slower: float
     slower_least: float
@@ -220,9 +220,9 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         mock = HERE / "peers" / "mock_upstream.py"
         servers = {"direct": stack.enter_context(running(sys.executable, mock, log=folder / "direct.log"))}
-        told = servers["direct"].process.stdout
-        assert told is not None
-        urls = {"direct": f"http://127.0.0.1:{told.readline().strip()}/v1"}
+        output = servers["direct"].process.stdout
+        assert output is not None
+        urls = {"direct": f"http://127.0.0.1:{output.readline().strip()}/v1"}
         for name in names:
             port = free_port()
             command, environment = serve(name, urls["direct"], port, folder)

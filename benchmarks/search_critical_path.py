@@ -1,8 +1,8 @@
-"""Time of a full breadth-first search against the same search run serially, over real HTTP.
+"""Duration of a full breadth-first search over HTTP, compared with the same search with serial calls.
 
-An upstream on loopback takes half a second a call. Every vote is No, so the search expands all of the
-paper's 15 nodes. One judgement asks one vote, as the paper's judge asks all five in one request: 15
-refinements and 15 judgements, 30 calls in all, 6 of them on the critical path.
+An upstream on loopback takes half a second per call. Every vote is No, so the search expands all of the paper's 15
+nodes. A judgement has a single vote, since the paper's judge requests all five at once: 15 refinements and 15
+judgements are 30 calls, 6 of them on the critical path.
 """
 
 from __future__ import annotations

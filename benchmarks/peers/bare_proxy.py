@@ -1,4 +1,4 @@
-"""The least that a proxy of chat completions can be: FastAPI and aiohttp, nothing counted, nothing checked.
+"""A minimal proxy for chat completions: FastAPI and aiohttp, without any checks or metrics.
 
 Arguments: the upstream's base URL and the port to listen on.
 """

@@ -1,4 +1,4 @@
-"""The peers' environments: each its own, from PyPI, made by the first benchmark that needs it."""
+"""The peers' environments, one each, which are installed from PyPI when a benchmark first needs them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ PACKAGES: Final = {"litellm": "litellm[proxy]", "optillm": "optillm==0.4.0", "it
 
 
 def installed(name: str) -> Path:
-    """The programs of a peer's environment, which is made when it is not there."""
+    """The folder of a peer's programs; installs the peer if necessary."""
     programs = ENVIRONMENTS / name / "bin"
     ready = ENVIRONMENTS / name / "ready"
     if not ready.exists():
         print(f"Installing {PACKAGES[name]} into {ENVIRONMENTS / name}, once.", flush=True)
         _make(name)
-        # pip tries versions of OptiLLM's requirements against each other for half an hour and more.
+        # pip takes over half an hour to resolve OptiLLM's requirements.
         uv = [_uv(), "pip", "install", "--quiet", "--link-mode", "copy", "--python", programs / "python"]
         subprocess.run([*uv, PACKAGES[name]], check=True)
         ready.touch()

@@ -1,6 +1,6 @@
-"""its_hub's best-of-n with its own judge, run by its own library. Prints the seconds of each round.
+"""Run its_hub's best-of-n with its own judge, and print the seconds of each round.
 
-Arguments: the upstream's base URL, n, the number of rounds. Each round makes n drafts and judges them all: 2 n calls.
+Arguments: the upstream's base URL, n, the number of rounds. Each round samples n drafts and judges them all: 2 n calls.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A JSON server bare of any framework, for upstreams whose own cost a benchmark must not measure."""
+"""A JSON server without a framework, for upstreams whose own cost must not affect a benchmark."""
 
 from __future__ import annotations
 
