@@ -22,9 +22,9 @@ from spar_core.checks.registry import IFBENCH_TRAIN_IDS, IFEVAL_IDS
 from spar_core.errors import BackendError, RequestError
 from spar_core.refiner import extract_refined
 from spar_core.verdict import parse_verdict
-from spar_server.admission.deadlines import answer_within
 from spar_server.api.responses.request import ResponsesRequest
 from spar_server.errors import ApiError
+from spar_server.http.deadlines import answer_within
 from spar_server.http.json_route import MAX_DEPTH, read_json
 from spar_server.schemas import ChatRequest
 from spar_server.serving.plan import resolve_budget

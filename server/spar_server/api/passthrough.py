@@ -19,11 +19,11 @@ from spar_core.backends.openai.parsing import usage_of
 from spar_core.errors import BackendRejected, BackendTimeout, RequestError
 from spar_core.off_loop import unless_short
 from spar_core.types import Usage
-from spar_server.admission.deadlines import answer_within, timeout_hint
 from spar_server.api.chat import DONE
 from spar_server.api.openapi import EMBEDDED, TEXT
 from spar_server.auth.access import allow_model, key_of
 from spar_server.errors import ApiError
+from spar_server.http.deadlines import answer_within, timeout_hint
 from spar_server.http.disconnect import until_disconnect
 from spar_server.http.event_stream import EventStream
 from spar_server.http.json_route import JsonRoute

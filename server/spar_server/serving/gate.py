@@ -11,11 +11,11 @@ from starlette.requests import Request
 
 from spar_core.errors import BackendTimeout
 from spar_server.admission.brownout import Brownout
-from spar_server.admission.deadlines import first_byte_within, timeout_hint
 from spar_server.admission.draining import Draining, stopping_error
 from spar_server.admission.lane import Lane, Permit
 from spar_server.auth.access import key_of
 from spar_server.auth.quotas import Quotas
+from spar_server.http.deadlines import first_byte_within, timeout_hint
 from spar_server.metrics.load import LoadMetrics
 from spar_server.serving.plan import Allowance, Plan
 from spar_server.settings import Settings

@@ -19,10 +19,10 @@ from spar_core.errors import DeadlineReached
 from spar_core.off_loop import SHORT
 from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, OfChoice, Refined
 from spar_core.types import Completion, Delta, FinishReason, Usage
-from spar_server.admission.deadlines import answer_within, timeout_hint
 from spar_server.auth.access import allow_model, key_of
 from spar_server.auth.keyring import defaults_for
 from spar_server.errors import ApiError
+from spar_server.http.deadlines import answer_within, timeout_hint
 from spar_server.http.disconnect import until_disconnect
 from spar_server.http.event_stream import EventStream
 from spar_server.http.headers import header_of

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar_server.admission.deadlines import NON_STREAM_S, answer_within, first_byte_within
 from spar_server.auth.quotas import Quotas
 from spar_server.errors import ApiError
+from spar_server.http.deadlines import NON_STREAM_S, answer_within, first_byte_within
 from spar_server.settings import ApiKey
 
 
