@@ -7,9 +7,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from spar_core.plugins import Registry
 from spar_server.cli import main
 
 Install = Callable[[str, str], None]
@@ -98,7 +100,8 @@ def test_an_entry_point_does_not_replace_a_command_of_spar_itself(install: Insta
 def test_the_clients_commands_say_where_they_come_from_if_it_is_not_installed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [])
+    none = Registry[Any]("spar.no_such_group", {}, kind="command")
+    monkeypatch.setattr("spar_server.cli.command_group.COMMANDS", none)
     monkeypatch.setattr(sys, "argv", ["spar", "chat", "--once", "Hi"])
     with pytest.raises(SystemExit) as ended:
         main()
