@@ -18,6 +18,7 @@ from spar_core.prompts import Templates, load_templates
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling, Usage
 from spar_core.verdict import VerdictReader
+from spar_core.voting import Electorate
 
 # The constrained form of a verdict, with room for white space around it.
 _VERDICTS: Final = {'"Yes"': True, '"No"': False}
@@ -90,6 +91,11 @@ class Judgement:
         return bool(self.votes) and all(vote.error is not None for vote in self.votes)
 
     @property
+    def tally(self) -> str:
+        """What decided, in a few words: `3 yes, 2 no`."""
+        return f"{self.yes} yes, {self.no} no" if self.votes else "a check failed"
+
+    @property
     def keeps_format(self) -> bool | None:
         """Whether the response has the requested format; None if no format was requested."""
         formats = [finding.passed for finding in self.findings if finding.form]
@@ -133,8 +139,7 @@ class Judge:
         judgement = await judge.judge([Message("user", "Name a river.")], "The Nile.")
         judgement.accepted, judgement.value, judgement.critique
 
-    With `early_stop` the fewest votes that can decide are sampled first and the rest only if those left it open: at
-    most two rounds, and two fifths of the calls saved when five votes would agree.
+    With `early_stop` votes that cannot change the verdict are not sampled (`Electorate`).
 
     With `ask_verdict`, a judgement that ended without a readable verdict is continued by one more call: the backend,
     which must be `constrains`, then answers nothing but Yes or No. It is not asked where the response itself claims a
@@ -169,17 +174,14 @@ class Judge:
         reader = await unless_short(
             lambda: VerdictReader.of(response, self.templates.mark(conversation, response)), len(response)
         )
-        votes: list[Vote] = []
-        while len(votes) < self.votes and not (self.early_stop and self._decided(votes)):
-            size = self._fewest() if self.early_stop and not votes else self.votes - len(votes)
-            cast = await self._round(budget, messages, reader, seed, range(len(votes), len(votes) + size))
-            for vote in cast:
-                votes.append(vote)
-                if on_vote:
-                    on_vote(vote)
-            if len(cast) < size:
-                break
-        return Judgement(tuple(votes), self.threshold, findings)
+        electorate = Electorate(self.votes, self.threshold, self.early_stop)
+
+        def decided(votes: Sequence[Vote]) -> bool:
+            verdicts = [vote.verdict for vote in votes]
+            return electorate.decided(verdicts.count(True), verdicts.count(False), len(votes))
+
+        votes = await electorate.poll(partial(self._round, budget, messages, reader, seed), decided, on_vote)
+        return Judgement(votes, self.threshold, findings)
 
     async def _round(
         self, budget: Budget, messages: Sequence[Message], reader: VerdictReader, seed: int, numbers: range
@@ -224,19 +226,6 @@ class Judge:
             return replace(vote, usage=usage)
         text = f"{vote.text.rstrip()}\nFinal Judgement: {'Yes' if verdict else 'No'}"
         return replace(vote, text=text, verdict=verdict, usage=usage)
-
-    def _fewest(self) -> int:
-        """The fewest votes that decide when they agree."""
-        return next(n for n in range(1, self.votes + 1) if n / self.votes > self.threshold or n == self.votes)
-
-    def _decided(self, votes: Sequence[Vote]) -> bool:
-        """Whether the remaining votes cannot change the verdict."""
-        yes = sum(vote.verdict is True for vote in votes)
-        no = sum(vote.verdict is False for vote in votes)
-        left = self.votes - len(votes)
-        if yes + no == 0:
-            return False
-        return yes / (yes + no + left) > self.threshold or (yes + left) / (yes + no + left) <= self.threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -217,7 +217,7 @@ class Expansion:
         self.degraded = self.degraded or any(vote.error is not None for vote in judgement.votes)
         if judgement.failed:
             return None
-        if not judgement.votes and judgement.report is None:
+        if not judgement.votes and judgement.abstained:
             self.tokens_exhausted = True
             return None
         self.judgements += bool(judgement.votes)
