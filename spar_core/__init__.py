@@ -18,6 +18,10 @@ from spar_core import backends as backends
 from spar_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from spar_core.checklist import ChecklistJudge as ChecklistJudge
+    from spar_core.checklist import ChecklistJudgement as ChecklistJudgement
+    from spar_core.checklist import ModelExtractor as ModelExtractor
+    from spar_core.checklist import RuleExtractor as RuleExtractor
     from spar_core.checks import Check as Check
     from spar_core.checks import Finding as Finding
     from spar_core.checks import FunctionCheck as FunctionCheck
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 __getattr__, __all__ = lazy_exports(
     __name__,
     {
+        "spar_core.checklist": ("ChecklistJudge", "ChecklistJudgement", "ModelExtractor", "RuleExtractor"),
         "spar_core.checks": ("Check", "Finding", "FunctionCheck", "build_check"),
         "spar_core.errors": ("BackendError", "SparError"),
         "spar_core.judge": ("CheckJudge", "Judge", "Judgement", "Vote"),

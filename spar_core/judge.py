@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from spar_core.backends.base import Backend
 from spar_core.budget import Budget, TokensExhausted
@@ -19,6 +19,9 @@ from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling, Usage
 from spar_core.verdict import VerdictReader
 from spar_core.voting import Electorate
+
+# The judges that a server offers: votes on the whole response, or on each item of a checklist.
+JudgeName = Literal["holistic", "checklist"]
 
 # The constrained form of a verdict, with room for white space around it.
 _VERDICTS: Final = {'"Yes"': True, '"No"': False}
@@ -109,7 +112,11 @@ class Judgement:
 
 
 class ResponseJudge(Protocol):
-    """What a search needs of a judge. `Judge` samples votes of a model, `CheckJudge` relies on the checks alone."""
+    """What a search needs of a judge.
+
+    `Judge` samples votes of a model on the whole response, `ChecklistJudge` decides item by item, and `CheckJudge`
+    relies on the checks alone.
+    """
 
     async def judge(
         self,

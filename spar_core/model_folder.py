@@ -17,6 +17,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spar_core.errors import ConfigError
+from spar_core.judge import JudgeName
 from spar_core.model_catalog import find_base
 from spar_core.validation import format_validation_error
 
@@ -69,7 +70,7 @@ def _recipe(file: Path) -> dict[str, Any] | None:
 
 
 class _PairFile(BaseModel):
-    """`pair.json`: the pair's name, its base, and the template set that its refiner was trained with."""
+    """`pair.json`: the pair's name, its base, and the template set and judge that its refiner is trained for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -77,6 +78,7 @@ class _PairFile(BaseModel):
     templates: str = Field(default="default", min_length=1)
     max_tokens: int | None = Field(default=None, ge=1, description="of any one call")
     base: str | None = Field(default=None, min_length=1, description="a folder, a .gguf file or a known name")
+    judge: JudgeName = "holistic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class PairFolder:
     answer_tokens: int | None
     judge_tokens: int
     refine_tokens: int
+    judge: JudgeName = "holistic"
 
 
 def named_folder(pair: Path) -> Path:
@@ -138,6 +141,7 @@ def load_folder(folder: Path) -> PairFolder:
         answer_tokens=settings.max_tokens,
         judge_tokens=settings.max_tokens or 2048,
         refine_tokens=settings.max_tokens or 3072,
+        judge=settings.judge,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
+from spar_core.checklist.judgement import ChecklistJudgement, checklist_of, read_checklist
 from spar_core.checks.base import Finding
 from spar_core.judge import Judgement, Vote
 from spar_core.search.result import SearchResult
@@ -50,12 +51,14 @@ def _node(node: Node, detail: Detail) -> dict[str, Any]:
 
 def write_judgement(judgement: Judgement) -> dict[str, Any]:
     """A judgement as JSON-ready data, with every vote."""
-    return {
+    data = {
         "threshold": judgement.threshold,
         "votes": [asdict(vote) for vote in judgement.votes],
         "findings": [_finding(finding) for finding in judgement.findings],
         "report": judgement.report,
     }
+    checklist = checklist_of(judgement)
+    return data if checklist is None else {**data, "checklist": checklist}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -67,7 +70,10 @@ def read_judgement(data: Mapping[str, Any]) -> Judgement:
     """Read a judgement that `write_judgement` wrote."""
     votes = tuple(Vote(**{**vote, "usage": Usage(**vote["usage"])}) for vote in data["votes"])
     findings = tuple(Finding(**finding) for finding in data["findings"])
-    return Judgement(votes, data["threshold"], findings, data["report"])
+    given = (votes, data["threshold"], findings, data["report"])
+    if "checklist" in data:
+        return ChecklistJudgement(*given, **read_checklist(data["checklist"]))
+    return Judgement(*given)
 
 
 def read_tree(trace: Mapping[str, Any]) -> Tree:

@@ -35,6 +35,11 @@ _FILES: Final[dict[str, frozenset[str]]] = {
     "check_failed": frozenset({"number", "requirement", "evidence"}),
     "checks_failed": frozenset({"failures"}),
     "turn": frozenset({"role", "text"}),
+    "checklist": frozenset({"instruction", "known", "checks"}),
+    "checklist_json": frozenset({"instruction", "known", "checks"}),
+    "checklist_judge": frozenset({"instruction", "response", "items", "mark"}),
+    "checklist_asked": frozenset({"requirement"}),
+    "items_failed": frozenset({"failures"}),
 }
 # Slots that a set may omit, because its models were trained on fixed wording.
 _OPTIONAL_SLOTS: Final[dict[str, frozenset[str]]] = {
@@ -42,7 +47,9 @@ _OPTIONAL_SLOTS: Final[dict[str, frozenset[str]]] = {
     "refine": frozenset({"mark"}),
 }
 # Files that default to those of the default set.
-_OPTIONAL: Final = frozenset({"refine_bare", "verdict"})
+_OPTIONAL: Final = frozenset(
+    {"refine_bare", "verdict", "checklist", "checklist_json", "checklist_judge", "checklist_asked", "items_failed"}
+)
 SHIPPED_SETS: Final = ("default", "compact", "brief")
 
 
@@ -63,8 +70,10 @@ class Templates:
 
         It depends on the response, so a response that contains its own mark has another one.
         """
-        if "{{mark}}" not in self.texts["judge"]:
-            return ""
+        return self.item_mark(conversation, response) if "{{mark}}" in self.texts["judge"] else ""
+
+    def item_mark(self, conversation: Sequence[Message], response: str) -> str:
+        """The mark for judgements by a checklist, which every set has."""
         text = f"{self._instruction(conversation)}\0{response}".encode("utf-8", "surrogatepass")
         return f"{int.from_bytes(blake2b(text, key=self.key, digest_size=8).digest()) % 1_000_000:06}"
 
@@ -97,6 +106,44 @@ class Templates:
                 self._render("refine_bare" if bare else "refine", mark=self.mark(conversation, response)),
             ),
         ]
+
+    def checklist(
+        self, conversation: Sequence[Message], known: Sequence[str], checks: Sequence[str], *, structured: bool
+    ) -> list[Message]:
+        """The chat that has a model turn `conversation` into a checklist, beyond the requirements that are `known`.
+
+        `checks` names the checks with their kwargs; `structured` is for engines that enforce the form of the reply.
+        """
+        prompt = self._render(
+            "checklist_json" if structured else "checklist",
+            instruction=neutralized(self._instruction(conversation)),
+            known="\n".join(f"- {neutralized(each)}" for each in known) or "(nothing)",
+            checks="\n".join(checks),
+        )
+        return [Message("user", prompt)]
+
+    def judge_items(self, conversation: Sequence[Message], response: str, items: Sequence[str]) -> list[Message]:
+        """The chat that has a model judge `response` item by item; items are numbered from 1."""
+        prompt = self._render(
+            "checklist_judge",
+            instruction=neutralized(self._instruction(conversation)),
+            response=neutralized(response),
+            items="\n".join(f"{number}. {neutralized(item)}" for number, item in enumerate(items, start=1)),
+            mark=self.item_mark(conversation, response),
+        )
+        return [Message("user", prompt)]
+
+    def is_asked(self, requirement: str) -> str:
+        """An item that asks whether the instruction has this requirement at all."""
+        return self._render("checklist_asked", requirement=requirement)
+
+    def failed_items(self, failures: Sequence[tuple[int, str, str]]) -> str:
+        """A critique that lists failed items, each with its number, requirement and evidence."""
+        lines = [
+            self._render("check_failed", number=str(number), requirement=requirement, evidence=evidence)
+            for number, requirement, evidence in failures
+        ]
+        return self._render("items_failed", failures="\n".join(lines))
 
     def failed_checks(self, checks: Sequence[Check], findings: Sequence[Finding]) -> str:
         """A critique in this set's form that lists the failed checks; `findings` are in the order of `checks`."""
