@@ -19,6 +19,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from spar_core.budget import LEAST_TOKENS
 from spar_core.errors import RequestError
+from spar_core.judge import JudgeName
 from spar_core.search.config import Selection, StopPolicy
 from spar_core.types import Message, Sampling
 from spar_core.validation import AlgorithmName
@@ -116,6 +117,9 @@ class CheckRequest(BaseModel):
     kwargs: dict[str, Any] = Field(default_factory=dict)
 
 
+Requirement = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
+
+
 class RefineOptions(BaseModel):
     """`refine`: how the budget is spent. Omitted fields have the server's defaults."""
 
@@ -142,11 +146,17 @@ class RefineOptions(BaseModel):
     checks: list[CheckRequest] = Field(
         default_factory=list, max_length=32, description="constraints verified before any vote"
     )
+    judge: JudgeName | None = Field(
+        default=None, description="vote on the whole answer, or on each item of a checklist; see docs/judges.md"
+    )
+    requirements: list[Requirement] = Field(
+        default_factory=list, max_length=32, description="items in words for the checklist judge"
+    )
     progress: Flag = Field(default=True, description="stream the search's progress as reasoning")
     events: Flag = Field(default=False, description="stream each step of the search as data in `spar.event`")
     trace: Literal["none", "summary", "full"] = Field(default="none", description="include the search tree in `spar`")
 
-    @field_validator("checks", "progress", "events", "trace", mode="before")
+    @field_validator("checks", "requirements", "progress", "events", "trace", mode="before")
     @classmethod
     def _use_default(cls, value: Any, info: ValidationInfo) -> Any:
         assert info.field_name is not None

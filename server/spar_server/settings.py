@@ -37,6 +37,7 @@ from pydantic_settings import (
 from spar_core.backends.openai import Timeouts
 from spar_core.backends.registry import BACKENDS
 from spar_core.errors import ConfigError
+from spar_core.judge import JudgeName
 from spar_core.search.config import StopPolicy
 from spar_core.validation import AlgorithmName
 
@@ -262,6 +263,9 @@ ServedActor = Annotated[
 ]
 
 
+ExtractorName = Literal["rules", "model"]
+
+
 class RefineDefaults(BaseModel):
     """Defaults for requests, and upper limits on what they can ask for."""
 
@@ -283,6 +287,14 @@ class RefineDefaults(BaseModel):
     threshold: float = Field(default=0.5, ge=0, lt=1)
     stop: StopPolicy = "first"
     deadline_s: float = Field(default=280.0, gt=0)
+    judge: JudgeName | None = Field(
+        default=None,
+        description="holistic or checklist; by default the pair's, which is holistic for models behind URLs",
+    )
+    extractors: tuple[ExtractorName, ...] | None = Field(
+        default=None,
+        description="what makes a checklist, in order: rules, model; by default both, and rules alone in process",
+    )
     judge_max_tokens: int | None = Field(default=None, ge=1)
     constrained_verdict: Literal["auto", "off"] = Field(
         default="auto",

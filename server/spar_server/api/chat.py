@@ -15,6 +15,7 @@ from typing import Any, Final
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from spar_core.checklist import checklist_of
 from spar_core.judge import Judgement
 from spar_core.search.events import Event
 from spar_core.trace import write_trace
@@ -75,6 +76,8 @@ def spar_of(outcome: Outcome, trace_id: str) -> dict[str, Any]:
     """The extension `spar`; in a stream it is part of the answer's last chunk, with or without usage."""
     data: dict[str, Any] = {"trace_id": trace_id, "degraded": outcome.degraded}
     plan = outcome.plan
+    if (checklist := checklist_of(outcome.answers.nodes[0].judgement)) is not None:
+        data["checklist"] = checklist
     if plan.options.trace != "none":
         trees = [write_trace(result, plan.options.trace) for result in outcome.answers.results]
         data |= {"tree": trees[0]} if plan.n == 1 else {"trees": trees}
@@ -114,6 +117,7 @@ def usage_of(outcome: Outcome) -> dict[str, Any]:
             "nodes": answers.expanded,
             "depth": first.depth,
             "algorithm": outcome.plan.config.algorithm,
+            "judge": outcome.plan.judge_name,
             "accepted": first.accepted,
             "improved": first.depth > 0,
             "value": first.value,
@@ -153,9 +157,9 @@ def answer_delta(answer: Completion) -> dict[str, Any]:
     return {"content": answer.text, **extra}
 
 
-def judgement_body(model: str, plan: Plan, judgement: Judgement) -> dict[str, Any]:
-    """The body of a judgement, with its votes and the results of its checks."""
-    usage = _total([vote.usage for vote in judgement.votes])
+def judgement_body(model: str, plan: Plan, judgement: Judgement, usage: Usage) -> dict[str, Any]:
+    """The body of a judgement, with its votes and the results of its checks; `usage` is that of all its calls."""
+    checklist = checklist_of(judgement)
     return {
         "id": f"judge-{token_hex(16)}",
         "object": "judgement",
@@ -174,6 +178,7 @@ def judgement_body(model: str, plan: Plan, judgement: Judgement) -> dict[str, An
             {"id": check.id, "kwargs": dict(check.kwargs), "passed": finding.passed, "evidence": finding.evidence}
             for check, finding in zip(plan.checks, judgement.findings, strict=True)
         ],
+        **({} if checklist is None else {"checklist": checklist}),
         "usage": _counts(usage, usage),
     }
 

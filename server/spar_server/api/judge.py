@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import JSONResponse, Response
 
+from spar_core.budget import Budget
 from spar_core.errors import (
     BackendError,
     BackendOverloaded,
@@ -17,7 +18,8 @@ from spar_core.errors import (
     BackendUnavailable,
     RequestError,
 )
-from spar_core.judge import Judgement
+from spar_core.judge import Judgement, JudgeName
+from spar_core.types import Usage
 from spar_server.api.chat import judgement_body
 from spar_server.api.openapi import JUDGED
 from spar_server.api.refine import EXAMPLE_MESSAGES
@@ -26,7 +28,17 @@ from spar_server.http.disconnect import until_disconnect
 from spar_server.http.json_route import JsonRequest, JsonRoute
 from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import ServedPair
-from spar_server.schemas import ChatMessage, ChatRequest, CheckRequest, Flag, Number, Votes, Whole, split_answer
+from spar_server.schemas import (
+    ChatMessage,
+    ChatRequest,
+    CheckRequest,
+    Flag,
+    Number,
+    Requirement,
+    Votes,
+    Whole,
+    split_answer,
+)
 from spar_server.serving.gate import Gate
 from spar_server.serving.plan import Allowance, Plan
 from spar_server.serving.runner import plan_request
@@ -55,13 +67,15 @@ class JudgeRequest(BaseModel):
     threshold: Number | None = Field(default=None, ge=0, lt=1)
     early_vote_stop: Flag | None = None
     checks: list[CheckRequest] = Field(default_factory=list, max_length=32)
+    judge: JudgeName | None = None
+    requirements: list[Requirement] = Field(default_factory=list, max_length=32)
     seed: Whole | None = None
 
     def to_chat(self, model: str) -> ChatRequest:
         """The chat request whose answer is judged. `model`, the server's own, is the default."""
         conversation, _ = split_answer(self.messages, self.response)
         options: dict[str, Any] = self.model_dump(
-            include={"votes", "threshold", "early_vote_stop", "checks"}, exclude_none=True
+            include={"votes", "threshold", "early_vote_stop", "checks", "judge", "requirements"}, exclude_none=True
         )
         try:
             return ChatRequest(
@@ -90,21 +104,22 @@ async def judge(body: JudgeRequest, request: JsonRequest) -> Response:
         plan = await plan_request(body.to_chat(pair.name), request, judged=response)
     except RequestError as error:
         raise rename_fields(error, {"refine.": ""}) from error
-    judgement = await until_disconnect(request.receive, _run(plan, response, request))
-    return JSONResponse(judgement_body(body.model or pair.name, plan, judgement))
+    judgement, usage = await until_disconnect(request.receive, _run(plan, response, request))
+    return JSONResponse(judgement_body(body.model or pair.name, plan, judgement, usage))
 
 
-async def _run(plan: Plan, response: str, request: Request) -> Judgement:
+async def _run(plan: Plan, response: str, request: Request) -> tuple[Judgement, Usage]:
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
     async with gate.admit(plan, request) as allowance:
         with metrics.request("judge") as meter:
-            judgement = await _judgement(plan, response, allowance)
-            meter.judged(judgement)
-    return judgement
+            budget = Budget()
+            judgement = await _judgement(plan, response, allowance, budget)
+            meter.judged(judgement, budget)
+    return judgement, budget.usage.get("judge", Usage())
 
 
-async def _judgement(plan: Plan, response: str, allowance: Allowance) -> Judgement:
+async def _judgement(plan: Plan, response: str, allowance: Allowance, budget: Budget) -> Judgement:
     """Collect the votes.
 
     Raises:
@@ -112,7 +127,9 @@ async def _judgement(plan: Plan, response: str, allowance: Allowance) -> Judgeme
     """
     try:
         async with allowance.cutoff.timeout(allowance.deadline_s):
-            judgement = await plan.judge.judge(plan.conversation, response, checks=plan.checks, seed=plan.config.seed)
+            judgement = await plan.judge.judge(
+                plan.conversation, response, checks=plan.checks, seed=plan.config.seed, budget=budget
+            )
     except TimeoutError as error:
         raise BackendTimeout("the deadline came before the judgement") from error
     if judgement.failed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from spar_core.checklist import checklist_of
 from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, OfChoice, Refined, Voted
 from spar_core.types import Usage
 
@@ -50,6 +51,7 @@ def event_data(event: Event) -> dict[str, Any]:
                 "yes": judgement.yes,
                 "no": judgement.no,
                 "critique": judgement.critique,
+                **({} if (checklist := checklist_of(judgement)) is None else {"checklist": checklist}),
             }
         case Finished(result):
             return {

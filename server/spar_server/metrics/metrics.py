@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from spar_core.budget import Budget
 from spar_core.judge import Judgement, Vote
 from spar_core.search import Answers, SearchResult
 from spar_core.types import ModelRole, Usage
@@ -188,10 +189,10 @@ class Meter:
         self.outcome = "degraded" if degraded else "ok"
         self._metrics.answered(self._kind, answers, self.elapsed_s)
 
-    def judged(self, judgement: Judgement) -> None:
+    def judged(self, judgement: Judgement, budget: Budget) -> None:
+        """Record a judgement whose calls were made on `budget`."""
         self.outcome = "ok"
-        usage = sum((vote.usage for vote in judgement.votes), Usage())
-        self._metrics.spent(self._kind, {"judge": len(judgement.votes)}, {"judge": usage}, self.elapsed_s)
+        self._metrics.spent(self._kind, budget.calls, budget.usage, self.elapsed_s)
         self._metrics.voted(judgement)
 
     def forwarded(self, usage: Usage) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from secrets import token_bytes
 from typing import Any, Final
@@ -13,13 +13,15 @@ from spar_core.backends.in_process.backend import InProcessBackend
 from spar_core.backends.openai import OpenAIBackend, Timeouts
 from spar_core.backends.pool import PoolBackend, PoolObserver, RetryPolicy, SilentObserver
 from spar_core.backends.registry import open_backend
+from spar_core.checklist import Extractor, ModelExtractor, RuleExtractor
 from spar_core.errors import ConfigError
+from spar_core.judge import JudgeName
 from spar_core.model_folder import DEFAULT_PAIR, RoleModel, lineage_of, load_folder, named_folder
 from spar_core.prompts import Templates, load_templates
 from spar_core.types import Sampling
 from spar_server.models.in_process import open_roles
 from spar_server.models.vllm import VllmModels
-from spar_server.settings import PluginModel, ServedActor, ServedModel, Settings, Upstream, VllmModel
+from spar_server.settings import ExtractorName, PluginModel, ServedActor, ServedModel, Settings, Upstream, VllmModel
 
 _NO_MODEL_HERE: Final = (
     "vllm: engine arguments are set, but vLLM runs no model in this process; set --actor-vllm, or remove them"
@@ -31,6 +33,7 @@ class ServedPair:
     """`name` is the model name for clients. `actor_sampling` has the defaults of requests.
 
     `lineage` has each role's model if the pair is a folder's, else it is empty.
+    `judge` is the default kind of judge; `extractors` make the checklists of the other kind.
     """
 
     name: str
@@ -41,6 +44,8 @@ class ServedPair:
     judge_sampling: Sampling
     refine_sampling: Sampling
     lineage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    judge: JudgeName = "holistic"
+    extractors: Sequence[Extractor] = (RuleExtractor(),)
 
     async def ready(self) -> bool:
         """Whether the actor takes calls. Without the refiner, answers are degraded to drafts."""
@@ -91,14 +96,17 @@ def _from_models(settings: Settings, actor: ServedActor, observer_of: Callable[[
     drafts = backend(actor, "actor")
     # An actor that refines its own answers shares one pool, since its servers have one limit.
     refines = backend(settings.refiner, "refiner") if settings.refiner else drafts
+    judge_tokens = settings.refine.judge_max_tokens or 2048
     return ServedPair(
         name=settings.model or drafts.model,
         actor=drafts,
         refiner=refines,
         templates=templates,
         actor_sampling=Sampling(temperature=None, top_p=None),
-        judge_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.judge_max_tokens or 2048),
+        judge_sampling=Sampling(temperature=0.7, max_tokens=judge_tokens),
         refine_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.refine_max_tokens or 3072),
+        judge=settings.refine.judge or "holistic",
+        extractors=_extractors(settings.refine.extractors or ("rules", "model"), refines, templates, judge_tokens),
     )
 
 
@@ -125,19 +133,35 @@ def _from_folder(settings: Settings) -> ServedPair:
     engines = open_roles(models, device=settings.device, cache_mib=settings.cache_mib)
     # Computed once, because hashing reads all weights.
     lineage = _lineage(models.actor)
+    refines = InProcessBackend(engines.refiner, f"{name}-refiner")
+    judge_tokens = settings.refine.judge_max_tokens or models.judge_tokens
     return ServedPair(
         name=name,
         actor=InProcessBackend(engines.actor, f"{name}-actor"),
-        refiner=InProcessBackend(engines.refiner, f"{name}-refiner"),
+        refiner=refines,
         templates=templates,
         actor_sampling=Sampling(temperature=0.9, top_p=0.9, max_tokens=models.answer_tokens),
-        judge_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.judge_max_tokens or models.judge_tokens),
+        judge_sampling=Sampling(temperature=0.7, max_tokens=judge_tokens),
         refine_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.refine_max_tokens or models.refine_tokens),
+        judge=settings.refine.judge or models.judge,
+        # Models that run here by default are too small to write a checklist.
+        extractors=_extractors(settings.refine.extractors or ("rules",), refines, templates, judge_tokens),
         lineage={
             "actor": lineage,
             "refiner": lineage if models.refiner == models.actor else _lineage(models.refiner),
         },
     )
+
+
+def _extractors(
+    names: Sequence[ExtractorName], refiner: Backend, templates: Templates, max_tokens: int
+) -> tuple[Extractor, ...]:
+    sampling = Sampling(temperature=0.0, max_tokens=max_tokens, seed=0)
+    made: Mapping[ExtractorName, Extractor] = {
+        "rules": RuleExtractor(),
+        "model": ModelExtractor(backend=refiner, templates=templates, sampling=sampling),
+    }
+    return tuple(made[name] for name in names)
 
 
 def _lineage(role: RoleModel) -> Mapping[str, Any]:

@@ -12,16 +12,17 @@ import random
 import time
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from spar_core.backends.base import constrains, is_batching
 from spar_core.backends.context import bind_calls
 from spar_core.backends.pool import conversation_key
 from spar_core.budget import LEAST_TOKENS
+from spar_core.checklist import ChecklistJudge
 from spar_core.checks import Check, build_check, format_check
 from spar_core.cutoff import Cutoff
 from spar_core.errors import DeadlineReached, RequestError
-from spar_core.judge import Judge, Judgement
+from spar_core.judge import Judge, Judgement, JudgeName, ResponseJudge
 from spar_core.refiner import Refiner
 from spar_core.search import (
     Answers,
@@ -166,12 +167,11 @@ class Plan:
     config: SearchConfig
     checks: tuple[Check, ...]
     options: RefineOptions
+    judge: ResponseJudge
     n: int = 1
     initial: InitialAnswer | None = None
     # The request asks only for the votes on an answer.
     verdict_only: bool = False
-    # Whether votes without a readable verdict are asked for it, in a call of its own.
-    asks_verdicts: bool = False
 
     def passes_through(self, allowance: Allowance) -> bool:
         """Whether the drafts are the answers, so that the actor's tokens can be streamed as they arrive."""
@@ -190,6 +190,10 @@ class Plan:
         )
 
     @property
+    def judge_name(self) -> JudgeName:
+        return "checklist" if isinstance(self.judge, ChecklistJudge) else "holistic"
+
+    @property
     def judges(self) -> bool:
         """Whether the full budget can lead to votes."""
         return self.judges_with(self.config.budget)
@@ -205,27 +209,15 @@ class Plan:
 
     def cost_with(self, budget: int) -> int:
         """The maximum number of model calls: the drafts with the votes on each, and `budget` nodes with theirs."""
-        votes = self.config.votes * (2 if self.asks_verdicts else 1)
+        votes = self.config.votes * (2 if isinstance(self.judge, Judge) and self.judge.ask_verdict else 1)
+        extra = self.judge.extra_calls if isinstance(self.judge, ChecklistJudge) else 0
         if self.verdict_only:
-            return votes
+            return votes + extra
         drafts = 0 if self.initial else self.n * _best_of(self.sampling)
         if not budget:
             return max(1, drafts)
         judged_drafts = 0 if self.initial and self.initial.critique else self.n
-        return drafts + judged_drafts * votes + budget * (1 + votes)
-
-    @property
-    def judge(self) -> Judge:
-        pair, config = self.pair, self.config
-        return Judge(
-            backend=pair.refiner,
-            templates=pair.templates,
-            votes=config.votes,
-            threshold=config.threshold,
-            early_stop=config.early_vote_stop,
-            sampling=pair.judge_sampling,
-            ask_verdict=self.asks_verdicts,
-        )
+        return drafts + judged_drafts * votes + budget * (1 + votes) + extra
 
     @property
     def _refiner(self) -> Refiner:
@@ -388,20 +380,21 @@ def build_plan(
             f"refine.max_search_tokens: {max_tokens} is too little for {n} drafts; give at least {LEAST_TOKENS * n}",
             param="refine.max_search_tokens",
         )
+    config = _config(request, budget, defaults, within_s)
     return Plan(
         pair=pair,
         conversation=request.conversation(),
         sampling=request.sampling(pair.actor_sampling),
-        config=_config(request, budget, defaults, within_s),
+        config=config,
+        judge=_judge(request.refine, pair, config, defaults),
         checks=_checks(request, refined=budget > 0),
         options=request.refine,
         n=n,
-        asks_verdicts=defaults.constrained_verdict == "auto" and constrains(pair.refiner),
     )
 
 
 # Options that do not concern the search itself.
-_NOT_OF_THE_SEARCH: Final = {"checks", "progress", "events", "trace", "deadline_s"}
+_NOT_OF_THE_SEARCH: Final = {"checks", "judge", "requirements", "progress", "events", "trace", "deadline_s"}
 
 
 def _config(request: ChatRequest, budget: int, defaults: RefineDefaults, within_s: float) -> SearchConfig:
@@ -426,6 +419,26 @@ def _config(request: ChatRequest, budget: int, defaults: RefineDefaults, within_
     if not options.model_fields_set:
         return base
     return replace(base, **options.model_dump(exclude=_NOT_OF_THE_SEARCH, exclude_none=True))
+
+
+def _judge(options: RefineOptions, pair: ServedPair, config: SearchConfig, defaults: RefineDefaults) -> ResponseJudge:
+    """The judge that the request names, or the pair's."""
+    common: dict[str, Any] = {
+        "backend": pair.refiner,
+        "templates": pair.templates,
+        "votes": config.votes,
+        "threshold": config.threshold,
+        "early_stop": config.early_vote_stop,
+        "sampling": pair.judge_sampling,
+    }
+    if (options.judge or pair.judge) == "checklist":
+        return ChecklistJudge(**common, extractors=pair.extractors, requirements=tuple(options.requirements))
+    if options.requirements:
+        raise RequestError(
+            'refine.requirements: the holistic judge does not read them; set refine.judge to "checklist"',
+            param="refine.requirements",
+        )
+    return Judge(**common, ask_verdict=defaults.constrained_verdict == "auto" and constrains(pair.refiner))
 
 
 def _checks(request: ChatRequest, *, refined: bool) -> tuple[Check, ...]:

@@ -46,9 +46,8 @@ def format_progress(event: Event) -> str | None:
             return f"Draft:\n{draft.text}\n\n"
         case Judged(path, _, judgement):
             verdict = "accepted" if judgement.accepted else "abstained" if judgement.abstained else "rejected"
-            count = f"{judgement.yes} yes, {judgement.no} no" if judgement.votes else "a check failed"
             critique = "" if judgement.accepted else f"\n{judgement.critique or ''}"
-            return f"Judged {_node_name(path)}: {verdict} ({count}){critique}\n\n"
+            return f"Judged {_node_name(path)}: {verdict} ({judgement.tally}){critique}\n\n"
         case Expanding(path, critique) if critique is None:
             return f"Sampling {_node_name(path)}.\n\n"
         case Refined(path, refinement):
