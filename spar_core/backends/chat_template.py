@@ -52,7 +52,9 @@ def _with_room(ids: Sequence[int], context: int) -> tuple[int, ...]:
 
 def _too_long(context: int, tokens: str) -> BackendRejected:
     return BackendRejected(
-        f"this model's maximum context length is {context} tokens; the prompt has {tokens}", status=400
+        f"this model's maximum context length is {context} tokens; the prompt has {tokens}",
+        status=400,
+        code="context_length_exceeded",
     )
 
 

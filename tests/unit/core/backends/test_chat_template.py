@@ -41,8 +41,9 @@ def encode(tokenizer: Words, text: str, *, raw: bool) -> tuple[int, ...]:
 @pytest.mark.parametrize("raw", [False, True])
 def test_a_long_prompt_is_tokenized_only_until_it_is_too_long(raw: bool) -> None:
     tokenizer = Words()
-    with pytest.raises(BackendRejected, match="maximum context length is 100 tokens; the prompt has more than"):
+    with pytest.raises(BackendRejected, match="maximum context length is 100 tokens; the prompt has more than") as over:
         encode(tokenizer, "word " * 1_000_000, raw=raw)
+    assert over.value.code == "context_length_exceeded"
     assert tokenizer.read < 10_000
 
 
