@@ -9,14 +9,19 @@ from importlib.resources import files
 from typing import Any, Final
 
 from spar_core.backends.base import Backend
+from spar_core.errors import BackendRejected
 from spar_core.seeds import derive_seed
-from spar_core.types import Message, Sampling
+from spar_core.types import Completion, Message, Sampling
 from spar_training.prompt_evolution.filters.quality import Removal, instruction_in
 from spar_training.prompt_evolution.load import SeedPrompt
 from spar_training.prompt_evolution.taxonomy import Choice, Group, choose
 from spar_training.storage.files import Row
 
 _SLOT: Final = re.compile(r"\{\{(\w+)\}\}")
+# OpenAI's code for a request that exceeds the model's context.
+_TOO_LONG: Final = "context_length_exceeded"
+# In tokens; shorter ones hold no prompt in their tags.
+_SHORTEST_REPLY: Final = 128
 
 
 def load_template() -> str:
@@ -82,7 +87,7 @@ def evolve_work(
 
     async def evolve(evolution: Evolution) -> dict[str, Any]:
         text = render(template, evolution.prompt.text, evolution.choice)
-        completion = await backend.complete([Message("user", text)], replace(sampling, seed=evolution.seed))
+        completion = await _within_context(backend, text, replace(sampling, seed=evolution.seed))
         return {
             "reply": completion.text,
             "finish_reason": completion.finish_reason,
@@ -90,6 +95,28 @@ def evolve_work(
         }
 
     return evolve
+
+
+async def _within_context(backend: Backend, text: str, sampling: Sampling) -> Completion:
+    """Complete with at most `max_tokens`; halve them, down to `_SHORTEST_REPLY`, while the model's context is exceeded.
+
+    Servers count the reply's limit against the context, even if the reply would be short.
+    """
+    while True:
+        try:
+            return await backend.complete([Message("user", text)], sampling)
+        except BackendRejected as error:
+            if error.code != _TOO_LONG:
+                raise
+            if sampling.max_tokens is None or sampling.max_tokens < 2 * _SHORTEST_REPLY:
+                raise BackendRejected(
+                    f"the template, the seed prompt and a reply of {_SHORTEST_REPLY} tokens do not fit into the "
+                    "model's context; lower --max-words, or use a model with a longer context",
+                    status=error.status,
+                    code=error.code,
+                    detail=error.detail,
+                ) from error
+            sampling = replace(sampling, max_tokens=sampling.max_tokens // 2)
 
 
 def parse_row(row: Row) -> str | Removal:

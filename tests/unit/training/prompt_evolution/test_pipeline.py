@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from spar_core.backends.scripted import Script, ScriptedBackend
-from spar_core.errors import BackendError, BackendUnavailable, ConfigError, DataError
+from spar_core.errors import BackendError, BackendRejected, BackendUnavailable, ConfigError, DataError
 from spar_core.types import Message, Sampling
 from spar_training.pipeline.runner import Policy
 from spar_training.prompt_evolution.card import write_card
@@ -206,6 +206,31 @@ async def test_a_call_that_fails_is_counted_and_kept_with_its_reason(tmp_path: P
     _, pipeline, _ = await run(settings, failing)
     failed = [row for row in pipeline.funnel.removed if row["reason"] == "call failed"]
     assert [(row["id"], row["detail"]) for row in failed] == [("seeds:3/0", "BackendUnavailable: no luck")]
+
+
+def with_context(tokens: int) -> Script:
+    """A server that counts 300 tokens of prompt and the reply's limit against its context."""
+
+    def answer(messages: Sequence[Message], sampling: Sampling) -> str | BaseException:
+        assert sampling.max_tokens is not None
+        if 300 + sampling.max_tokens > tokens:
+            return BackendRejected("too long", status=400, code="context_length_exceeded")
+        return obedient(messages, sampling)
+
+    return answer
+
+
+async def test_replies_are_kept_short_enough_for_the_models_context(tmp_path: Path) -> None:
+    settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out")
+    prompts, _, backend = await run(settings, with_context(600))
+    assert len(prompts) == 4
+    assert {sampling.max_tokens for _, sampling in backend.calls} == {1024, 512, 256}
+
+
+async def test_a_context_too_short_for_any_reply_is_an_error_with_the_remedy(tmp_path: Path) -> None:
+    settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out")
+    with pytest.raises(BackendError, match="do not fit into the model's context; lower --max-words, or use a model"):
+        await run(settings, with_context(400))
 
 
 async def test_replies_that_are_all_unusable_are_an_error_and_asked_for_again(tmp_path: Path) -> None:
