@@ -37,6 +37,10 @@ class Shape:
     judgement: float
     refinement: float
 
+    def negatives_of(self, responses: int) -> float:
+        """The share of prompts with a negative among so many responses, if each is one with the same probability."""
+        return float(1 - (1 - self.negatives) ** (responses / self.responses))
+
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
@@ -105,7 +109,7 @@ def steps_of(recipe: Recipe, shape: Shape | None, *, prompt_tokens: float, answe
     lengths = _lengths(recipe, shape, prompt_tokens, answer_tokens)
     prompts, votes = recipe.prompts.per_iteration, recipe.judge.votes
     answers = prompts * recipe.sample.responses
-    searches = prompts * (shape.negatives if shape else 1)
+    searches = prompts * (shape.negatives_of(recipe.sample.responses) if shape else 1)
     nodes = searches * (shape.nodes if shape else recipe.search.budget)
     # In a tree, refinements are judged and refined.
     deep = lengths if shape else replace(lengths, answer=float(recipe.search.max_tokens))

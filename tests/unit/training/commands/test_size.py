@@ -77,6 +77,13 @@ def test_calls_tokens_and_rows_follow_from_the_shape(run: Path) -> None:
     assert steps["train the actor"].prompt_tokens == 40 * 2 * 150
 
 
+@pytest.mark.parametrize(("responses", "share"), [(5, 0.5), (10, 0.75), (15, 0.875), (1, 1 - 0.5**0.2)])
+def test_more_answers_to_a_prompt_mean_more_prompts_with_a_negative(run: Path, responses: int, share: float) -> None:
+    recipe = RECIPE.model_copy(update={"sample": RECIPE.sample.model_copy(update={"responses": responses})})
+    steps = {step.name: step for step in steps_of(recipe, measured(run), prompt_tokens=50, answer_tokens=100)}
+    assert steps["search: refinements"].calls == pytest.approx(100 * share * 2)
+
+
 def test_gpu_hours_are_flops_over_the_assumed_share_of_the_peak(run: Path) -> None:
     sample, *_, actor, _ = steps_of(RECIPE, measured(run), prompt_tokens=50, answer_tokens=100)
     assert gpu_hours(RECIPE, sample) == pytest.approx(2 * 75_000 * 1e9 / 1e13 / 3600)
