@@ -95,13 +95,13 @@ def test_errors_are_its_own_kinds(url: str) -> None:
         ask(url, "broken")
 
 
-def test_it_waits_as_told_and_tries_again(url: str) -> None:
+def test_it_retries_after_the_requested_wait(url: str) -> None:
     began = time.monotonic()
     assert ask(url, "busy once, LiteLLM", max_retries=1).choices[0].message.content == "at last"
     assert time.monotonic() - began >= RETRY_AFTER_S
 
 
-def test_a_wrong_key_is_told_as_such(keyed_url: str) -> None:
+def test_a_wrong_key_is_reported_as_such(keyed_url: str) -> None:
     assert ask(keyed_url, api_key="secret").choices
     with pytest.raises(litellm.AuthenticationError):
         ask(keyed_url)

@@ -93,13 +93,13 @@ def test_errors_are_the_openai_clients(url: str) -> None:
         list(llm(url).stream_complete("broken"))
 
 
-def test_it_waits_as_told_and_tries_again(url: str) -> None:
+def test_it_retries_after_the_requested_wait(url: str) -> None:
     began = time.monotonic()
     assert llm(url, max_retries=1).complete("busy once, LlamaIndex").text == "at last"
     assert time.monotonic() - began >= RETRY_AFTER_S
 
 
-def test_a_wrong_key_is_told_as_such(keyed_url: str) -> None:
+def test_a_wrong_key_is_reported_as_such(keyed_url: str) -> None:
     assert llm(keyed_url, api_key="secret").chat(HI).message.content
     with pytest.raises(openai.AuthenticationError):
         llm(keyed_url).chat(HI)

@@ -111,7 +111,7 @@ def test_a_stream_that_cannot_begin_raises_like_a_whole_answer(client: openai.Op
         client.chat.completions.create(model="pair", messages=said("busy"), stream=True)
 
 
-def test_the_client_waits_as_told_and_tries_again(client: openai.OpenAI) -> None:
+def test_the_client_retries_after_the_requested_wait(client: openai.OpenAI) -> None:
     began = time.monotonic()
     completion = client.with_options(max_retries=1).chat.completions.create(
         model="pair", messages=said("busy once, openai")
@@ -143,7 +143,7 @@ def test_the_model_and_its_aliases_are_found(client: openai.OpenAI) -> None:
     assert client.models.retrieve("pair@4").id == "pair@4"
 
 
-def test_a_wrong_key_is_told_as_such(keyed_url: str) -> None:
+def test_a_wrong_key_is_reported_as_such(keyed_url: str) -> None:
     with openai.OpenAI(base_url=keyed_url, api_key="secret") as client:
         assert client.chat.completions.create(model="pair", messages=said("Hi")).choices
         with pytest.raises(openai.AuthenticationError) as caught:

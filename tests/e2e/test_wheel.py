@@ -73,7 +73,7 @@ def upstream() -> Iterator[str]:
     server.server_close()
 
 
-def test_the_wheel_holds_all_package_data_and_nothing_else_of_the_house(wheel: Path) -> None:
+def test_the_wheel_contains_all_package_data_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in (
         "spar_core/prompts/default/judge.txt",

@@ -50,7 +50,7 @@ def test_an_adapter_of_enough_rank_makes_the_model_of_its_base(base: Path, tmp_p
         torch.testing.assert_close(merged.state_dict()[name], tensor, atol=5e-3, rtol=0)
 
 
-def test_of_too_little_rank_it_holds_the_larger_part(base: Path, tmp_path: Path) -> None:
+def test_an_adapter_of_too_low_a_rank_holds_the_larger_part(base: Path, tmp_path: Path) -> None:
     model = changed(base, tmp_path / "model", rank=6)
     held = [extract_adapter(base, model, tmp_path / f"adapter-{rank}", rank=rank) for rank in (1, 3, 6)]
     assert held == sorted(held)
@@ -58,7 +58,7 @@ def test_of_too_little_rank_it_holds_the_larger_part(base: Path, tmp_path: Path)
     assert held[-1] == pytest.approx(1.0, abs=1e-6)
 
 
-def test_what_an_adapter_cannot_hold_is_named(base: Path, tmp_path: Path) -> None:
+def test_differences_that_an_adapter_cannot_hold_are_named(base: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has the same weights"):
         extract_adapter(base, base, tmp_path / "out", rank=4)
     norms = changed(base, tmp_path / "norms", rank=1, only="norm.weight")

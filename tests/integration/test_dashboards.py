@@ -65,7 +65,7 @@ def test_every_metric_is_documented_and_every_documented_one_exported(url: str) 
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_what_is_drawn_or_watched_is_exported_with_those_labels(expression: str) -> None:
+def test_every_expression_uses_exported_metrics_and_labels(expression: str) -> None:
     metrics = documented()
     bare = re.sub(r'"[^"]*"', '""', expression)
     names = {re.sub(SAMPLES, "", name) for name in re.findall(r"\bspar_\w+", bare)} or {"up"}

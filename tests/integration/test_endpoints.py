@@ -90,6 +90,6 @@ def test_an_answer_is_judged_and_refined(embedded_url: str) -> None:
     assert refined["choices"][0]["message"]["content"]
 
 
-def test_a_judgement_of_what_is_too_long_is_a_bad_request(embedded_url: str) -> None:
+def test_judging_too_long_a_response_is_a_bad_request(embedded_url: str) -> None:
     response = httpx.post(f"{embedded_url}/judge", json={"messages": CHAT, "response": "river " * 600})
     assert (response.status_code, response.json()["error"]["code"]) == (400, "context_length_exceeded")

@@ -229,7 +229,7 @@ def test_queued_requests_get_their_turn_while_there_is_time(upstream: Upstream, 
         gateway.ended()
 
 
-def test_requests_still_queued_at_the_end_are_told_to_retry(upstream: Upstream, tmp_path: Path) -> None:
+def test_requests_still_queued_at_the_end_are_to_be_retried(upstream: Upstream, tmp_path: Path) -> None:
     settings = {"shutdown_grace_s": "3", "admission__search_capacity": "5"}
     with serving(upstream, tmp_path, **settings) as gateway:
         first = gateway.ask(refine_budget=4)

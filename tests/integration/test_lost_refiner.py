@@ -35,7 +35,7 @@ def client(serving: Serving) -> Iterator[httpx.Client]:
             yield client
 
 
-def test_it_stays_ready_and_the_metric_tells(client: httpx.Client) -> None:
+def test_it_stays_ready_and_the_metric_shows_the_loss(client: httpx.Client) -> None:
     ready = client.get("/ready")
     assert (ready.status_code, ready.json()) == (200, {"ready": True})
     shown = client.get("/metrics").text
@@ -44,9 +44,7 @@ def test_it_stays_ready_and_the_metric_tells(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"stream_options": {"include_usage": True}}])
-def test_a_stream_tells_on_its_last_chunk_that_the_answer_is_degraded(
-    client: httpx.Client, options: dict[str, object]
-) -> None:
+def test_the_last_chunk_of_a_stream_reports_a_degraded_answer(client: httpx.Client, options: dict[str, object]) -> None:
     response = client.post("/v1/chat/completions", json={**CHAT, **options, "stream": True})
     lines = [line.removeprefix("data: ") for line in response.text.split("\n") if line.startswith("data: ")]
     chunks = [json.loads(line) for line in lines[:-1]]
@@ -54,7 +52,7 @@ def test_a_stream_tells_on_its_last_chunk_that_the_answer_is_degraded(
     assert last["spar"]["degraded"] is True
 
 
-def test_a_whole_answer_tells_it_too(client: httpx.Client) -> None:
+def test_an_unstreamed_answer_reports_it_too(client: httpx.Client) -> None:
     body = client.post("/v1/chat/completions", json=CHAT).json()
     assert body["choices"][0]["message"]["content"] == "a plain draft"
     assert body["spar"]["degraded"] is body["usage"]["refinement"]["degraded"] is True

@@ -89,7 +89,7 @@ def test_prompts_are_grown_and_distilled_by_the_commands_through_the_gateway(
     assert "2 Yes, 4 No" in distilled.stderr
 
 
-async def test_a_run_whose_upstream_broke_goes_on_where_it_was_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_run_whose_upstream_failed_resumes_without_losing_anything(tmp_path: Path) -> None:
     upstream = FaultyUpstream(
         say=lambda call: grow(call.messages[0]["content"]),
         fault=lambda call: "none" if len(upstream.calls) <= 4 else "reset",
@@ -130,7 +130,7 @@ def test_a_url_that_is_none_is_refused_before_a_call(tmp_path: Path, command: st
     assert not (tmp_path / "out").exists()
 
 
-async def test_an_answer_has_as_long_as_it_is_given() -> None:
+async def test_an_answer_may_take_the_time_that_is_configured() -> None:
     with FaultyUpstream(fault=lambda call: "none", delay_s=0.5).serving() as upstream:
         async with open_backend("strong", urls=[upstream.url], answer_s=30) as backend:
             await backend.complete([Message("user", "Hi")], Sampling())

@@ -54,7 +54,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_model("llama3-8b", tmp_path_factory.mktemp("base") / "model")
 
 
-def test_a_bases_own_instructions_depend_on_the_seed_alone(base: Path, tmp_path: Path) -> None:
+def test_a_bases_own_instructions_depend_only_on_the_seed(base: Path, tmp_path: Path) -> None:
     first = own_instructions(base, tmp_path / "a.jsonl", number=33, seed=1)
     assert [one.id for one in first] == [f"base:{place}" for place in range(33)]
     # As a run that was stopped after its first batch leaves it.

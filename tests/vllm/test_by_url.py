@@ -27,7 +27,7 @@ def generated(fleet: Fleet) -> float:
     return metric(fleet.actor.url, "vllm:generation_tokens_total")
 
 
-def test_a_draft_is_what_vllm_says(gateway: Server, fleet: Fleet) -> None:
+def test_a_draft_is_vllms_answer(gateway: Server, fleet: Fleet) -> None:
     fields = {"max_tokens": 60, "seed": 7, "temperature": 0.9, "top_p": 0.9}
     answer = ask(gateway.url, **fields)
     plain = ask(fleet.actor.url, model="actor", **fields)
@@ -37,7 +37,7 @@ def test_a_draft_is_what_vllm_says(gateway: Server, fleet: Fleet) -> None:
         assert answer["usage"][name] == plain["usage"][name]
 
 
-def test_a_stream_says_the_same_piece_by_piece(gateway: Server) -> None:
+def test_a_stream_has_the_same_text_in_pieces(gateway: Server) -> None:
     fields = {"max_tokens": 60, "seed": 7, "temperature": 0.9, "top_p": 0.9}
     pieces = list(chunks(gateway.url, **fields))
     answer = ask(gateway.url, **fields)
@@ -55,12 +55,12 @@ def test_stop_strings_and_vllms_own_fields_reach_it(gateway: Server) -> None:
     assert text_of(chosen) in ("lamp", "bell")
 
 
-def test_a_search_spends_its_budget_and_tells_it(gateway: Server) -> None:
+def test_a_search_spends_its_budget_and_reports_it(gateway: Server) -> None:
     for seed in range(3):
         check_search(ask(gateway.url, refine_budget=4, seed=seed, max_tokens=120, temperature=0.9), budget=4)
 
 
-def test_a_streamed_search_tells_its_progress_and_the_answer_of_the_same_seed(gateway: Server) -> None:
+def test_a_streamed_search_reports_its_progress_and_the_same_answer(gateway: Server) -> None:
     fields = {"refine_budget": 3, "seed": 11, "max_tokens": 100, "temperature": 0.9}
     pieces = list(chunks(gateway.url, **fields))
     assert told(pieces, "reasoning_content")

@@ -85,7 +85,7 @@ async def test_a_completion_is_counted_to_the_token(base: VllmBackend) -> None:
     assert completion.usage.prompt_tokens > 10
 
 
-async def test_a_stream_says_what_a_completion_of_the_same_seed_says(base: VllmBackend) -> None:
+async def test_a_stream_has_the_text_of_a_completion_with_the_same_seed(base: VllmBackend) -> None:
     completion = await base.complete(ASKED, SAMPLED)
     deltas = await streamed(base, SAMPLED)
     assert "".join(delta.text for delta in deltas) == completion.text
@@ -166,7 +166,7 @@ async def test_a_prompt_that_does_not_fit_is_refused(base: VllmBackend) -> None:
         await base.complete((Message("user", "river " * 600),), SAMPLED)
 
 
-async def test_an_adapter_says_something_else_than_its_base_and_than_the_other(
+async def test_an_adapters_text_differs_from_its_bases_and_from_the_other_adapters(
     engine: VllmEngine, adapters: Adapters
 ) -> None:
     # At once: one batch serves both. Not the base with them: without a GPU, vLLM 0.32 gives what has no adapter the
@@ -222,7 +222,7 @@ async def test_many_calls_at_once_share_batches(base: VllmBackend) -> None:
     assert len(texts) > 12
 
 
-async def test_closing_ends_what_runs(base: VllmBackend) -> None:
+async def test_closing_ends_running_calls(base: VllmBackend) -> None:
     running_call = asyncio.create_task(base.complete(ASKED, LONG))
     await _until_running(1)
     await base.aclose()

@@ -143,7 +143,7 @@ def test_a_server_that_does_not_answer_is_a_timeout() -> None:
         client.models()
 
 
-def test_the_server_is_told_how_long_the_client_waits() -> None:
+def test_the_server_learns_how_long_the_client_waits() -> None:
     with canned(Canned(b"{}", 400)) as server, Client(server.url, timeout=30, model="m") as client:
         with pytest.raises(spar_client.BadRequestError):
             client.models()

@@ -64,7 +64,7 @@ def test_the_answer_comes_whole_after_a_search_and_in_tokens_without(client: Cli
 
 
 @pytest.mark.parametrize("budget", [0, 2])
-def test_at_the_end_there_is_what_chat_returns(client: Client, budget: int) -> None:
+def test_the_end_of_a_stream_has_the_fields_of_a_chat_completion(client: Client, budget: int) -> None:
     options = {"refine_budget": budget, "refine": {"trace": "full", "stop": "level"}, "seed": 1}
     streamed = client.stream("Hi", **options).completion()  # type: ignore[arg-type]
     whole = client.chat("Hi", **options)  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ def test_at_the_end_there_is_what_chat_returns(client: Client, budget: int) -> N
     assert streamed.trace_id
 
 
-def test_answers_are_told_apart_by_their_choice(client: Client) -> None:
+def test_answers_are_distinguished_by_their_choice(client: Client) -> None:
     events = list(client.stream("Hi", n=2))
     texts = ["".join(e.text for e in events if isinstance(e, AnswerEvent) and e.choice == n) for n in (0, 1)]
     assert texts == ["a plain draft", "a plain draft"]

@@ -54,7 +54,7 @@ async def cut_short(budget: Budget, calls: int = 1, max_tokens: int | None = 20,
         await task
 
 
-async def test_a_cancelled_call_is_counted_with_the_most_tokens_that_it_may_have_generated() -> None:
+async def test_a_cancelled_call_counts_with_the_most_tokens_it_may_have_generated() -> None:
     budget = Budget()
     await cut_short(budget, calls=3)
     assert budget.cancelled == {"judge": Cancelled(3, 60)}
@@ -94,7 +94,7 @@ async def test_the_token_bound_is_charged_the_maximum_for_uncounted_calls(tokens
     assert not result.usage["judge"].completion_counted
 
 
-def test_a_sum_is_counted_if_all_of_it_is() -> None:
+def test_a_sum_is_known_only_if_all_its_parts_are() -> None:
     assert (Usage(1, 2) + Usage(3, 4)).completion_counted
     assert not (Usage(1, 2) + UNCOUNTED).completion_counted
     assert not (UNCOUNTED + Usage(1, 2)).prompt_counted

@@ -36,13 +36,13 @@ async def judged(backend: ScriptedBackend, response: str = "The Nile.", **settin
 
 
 @pytest.mark.parametrize(("verdict", "accepted"), [('"Yes"', True), ('"No"', False), ('\n"Yes" ', True)])
-async def test_a_judgement_without_a_verdict_is_asked_for_it(verdict: str, accepted: bool) -> None:
+async def test_a_judgement_without_a_verdict_is_asked_for_one(verdict: str, accepted: bool) -> None:
     judgement = await judged(ScriptedBackend(undecided(verdict)), votes=1)
     assert (judgement.accepted, judgement.abstained) == (accepted, False)
     assert judgement.critique == f"{UNDECIDED}\nFinal Judgement: {'Yes' if accepted else 'No'}"
 
 
-async def test_only_votes_without_a_verdict_are_asked() -> None:
+async def test_only_votes_without_a_verdict_are_asked_again() -> None:
     backend = ScriptedBackend(undecided('"No"', YES, UNDECIDED, NO))
     judgement = await judged(backend, votes=3)
     assert [vote.verdict for vote in judgement.votes] == [True, False, False]
@@ -60,7 +60,7 @@ async def test_the_verdict_is_a_call_whose_tokens_count() -> None:
     assert budget.usage["judge"].completion_tokens == 3 * (len(UNDECIDED.split()) + 1)
 
 
-async def test_a_vote_stays_without_a_verdict_where_the_tokens_do_not_suffice_to_ask() -> None:
+async def test_a_vote_stays_without_a_verdict_if_too_few_tokens_are_left() -> None:
     backend = ScriptedBackend(undecided('"Yes"'))
     judge = Judge(backend=backend, templates=load_templates("default"), votes=1, ask_verdict=True)
     assert (await judge.judge(ASKED, "The Nile.", budget=Budget(tokens=12))).abstained

@@ -92,7 +92,7 @@ def test_a_nested_variable_that_is_no_json_is_refused(monkeypatch: pytest.Monkey
         load_settings({})
 
 
-def test_a_flag_completes_what_another_source_began(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flag_adds_to_a_model_that_another_source_configures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPAR_ACTOR__MODEL", "m")
     actor = load_settings({"actor": {"url": "http://x/v1"}}).actor
     assert actor is not None

@@ -120,7 +120,7 @@ def test_questions_are_kept_for_the_next_conversation(url: str, home: dict[str, 
     on_a_terminal("chat", "--url", url, "-b", "0", typed=[("> ", "\x1b[A\x1b[A\n"), ("draft", "/quit\n")], env=home)
 
 
-def test_a_conversation_goes_on_after_a_refused_question(url: str, home: dict[str, str]) -> None:
+def test_a_conversation_continues_after_a_refused_question(url: str, home: dict[str, str]) -> None:
     typed = [("> ", "Hi\n"), ("limit of 64", "/budget 1\n"), ("> ", "Hi\n"), ("of 1 nodes", "/quit\n")]
     assert "better answer" in plain(on_a_terminal("chat", "--url", url, "-b", "999", typed=typed, env=home))
 

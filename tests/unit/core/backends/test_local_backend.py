@@ -86,7 +86,7 @@ async def ask(engine: LocalEngine, text: str, **sampling: Any) -> Completion:
     return await asyncio.wait_for(LocalBackend(engine, "m").complete([Message("user", text)], settings), 60)
 
 
-async def test_a_text_does_not_depend_on_what_else_is_in_the_batch(engine: LocalEngine) -> None:
+async def test_a_text_does_not_depend_on_the_rest_of_the_batch(engine: LocalEngine) -> None:
     questions = [f"question {'x' * number}" for number in range(20)]
     alone = [(await ask(engine, question, seed=seed)).text for seed, question in enumerate(questions)]
     together = await asyncio.gather(*[ask(engine, question, seed=seed) for seed, question in enumerate(questions)])
@@ -210,7 +210,7 @@ async def test_a_stop_string_ends_the_text_before_it(engine: LocalEngine) -> Non
 
 
 @pytest.mark.parametrize("stop", ["ab", "aab", "c", "日", "bca", "xyz"])
-def test_no_part_of_a_stop_string_is_ever_told(stop: str) -> None:
+def test_no_part_of_a_stop_string_is_sent(stop: str) -> None:
     text = "aabaab c 日本 bcab"
     stream = TextStream(TOKENIZER, [stop])
     told = [stream.push(token) for token in TOKENIZER.encode(text, add_special_tokens=False)]
@@ -218,7 +218,7 @@ def test_no_part_of_a_stop_string_is_ever_told(stop: str) -> None:
     assert all("\ufffd" not in piece for piece in told)
 
 
-def test_text_that_only_began_a_stop_string_is_told_in_the_end() -> None:
+def test_the_beginning_of_a_stop_string_that_is_not_completed_is_sent_at_the_end() -> None:
     stream = TextStream(TOKENIZER, ["abc"])
     told = "".join(stream.push(token) for token in TOKENIZER.encode("xab", add_special_tokens=False))
     assert (told, stream.flush()) == ("x", "ab")
@@ -226,7 +226,7 @@ def test_text_that_only_began_a_stop_string_is_told_in_the_end() -> None:
 
 @given(st.lists(st.one_of(st.text(max_size=12).map(str.encode), st.binary(max_size=6)), max_size=12).map(b"".join))
 @settings(deadline=None)
-def test_any_bytes_are_told_as_the_whole_would_be(data: bytes) -> None:
+def test_any_bytes_decode_to_the_same_text_in_pieces(data: bytes) -> None:
     tokens = [BYTE_TOKENS[byte] for byte in data]
     stream = TextStream(TOKENIZER, [])
     told = "".join([*map(stream.push, tokens), stream.flush()])
@@ -376,7 +376,7 @@ async def test_memory_for_keys_and_values_grows_with_what_runs_up_to_its_bound(m
         engine.close()
 
 
-async def test_answers_that_outgrow_the_bound_give_way_and_say_what_they_would_have_said(model_dir: Path) -> None:
+async def test_answers_that_outgrow_the_cache_are_recomputed_with_the_same_text(model_dir: Path) -> None:
     cramped, roomy = LocalEngine(model_dir, cache_mib=1), LocalEngine(model_dir)
     cramped._cache.tokens = 3 * 100
     try:

@@ -70,7 +70,7 @@ async def ask(engine: Any, text: str, **sampling: Any) -> Completion:
     return await asyncio.wait_for(OpenVinoBackend(engine, "m").complete([Message("user", text)], settings), 60)
 
 
-async def test_a_text_does_not_depend_on_what_else_is_in_the_batch(engine: OpenVinoEngine) -> None:
+async def test_a_text_does_not_depend_on_the_rest_of_the_batch(engine: OpenVinoEngine) -> None:
     questions = [f"question {'x' * 7 * number}" for number in range(20)]
     alone = [(await ask(engine, question, seed=seed)).text for seed, question in enumerate(questions)]
     together = await asyncio.gather(*[ask(engine, question, seed=seed) for seed, question in enumerate(questions)])

@@ -19,7 +19,7 @@ ONCE = RetryPolicy(retries=0)
 # Whose fault it is
 
 
-async def test_a_call_counts_once_however_often_it_is_tried() -> None:
+async def test_a_call_counts_once_with_all_its_retries() -> None:
     test = pooled(FakeReplica(outcomes=[LOST] * 99, living=False), retry=RetryPolicy(retries=2))
     await test.failures(4)
     assert test.replicas[0].calls == 12

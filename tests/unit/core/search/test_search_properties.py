@@ -87,7 +87,7 @@ def test_bounds_hold_and_the_answer_is_never_below_the_draft(config: dict, seed:
 
 @settings(max_examples=100, deadline=None)
 @given(config=configs, seed=st.integers(0, 10**6), ticks=st.integers(0, 40))
-def test_cancelled_anywhere_it_leaves_nothing_running(config: dict, seed: int, ticks: int) -> None:  # type: ignore[type-arg]
+def test_cancellation_leaves_nothing_running(config: dict, seed: int, ticks: int) -> None:  # type: ignore[type-arg]
     async def run() -> None:
         world = World(seed, 0.1)
         task = asyncio.create_task(search(actor=world.actor, judge=world.judge, refiner=world.refiner, **config))

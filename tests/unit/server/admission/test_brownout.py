@@ -40,7 +40,7 @@ def test_a_load_that_stays_high_takes_a_step_for_each_period_up_to_the_last() ->
     assert budgets == [64, 64, 32, 32, 16, 0, 0]
 
 
-def test_it_recovers_step_by_step_and_also_while_nobody_asks() -> None:
+def test_it_recovers_step_by_step_even_without_requests() -> None:
     clock = Clock()
     brownout = Brownout(ON, clock=clock)
     brownout.observe(2)

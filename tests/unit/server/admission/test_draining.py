@@ -111,7 +111,7 @@ async def test_a_waiting_reader_gets_an_error_at_the_cutoff() -> None:
     assert (stopped.value.status, stopped.value.code, source.closed) == (503, "server_stopping", True)
 
 
-async def test_a_busy_reader_gets_the_error_when_it_reads_on() -> None:
+async def test_a_slow_reader_gets_the_error_when_it_reads_on() -> None:
     draining, source = Draining(grace_s=1, delay_s=0), Source(count=2)
     async with aclosing(draining.until_cutoff(source.frames())) as frames:
         # By one task, as the first piece of a stream is; the rest is read by another.

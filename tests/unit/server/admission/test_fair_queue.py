@@ -40,7 +40,7 @@ def test_the_requests_of_one_key_stay_in_their_order() -> None:
     assert served(filled(*tickets)) == tickets
 
 
-def test_who_was_silent_has_no_credit_for_it() -> None:
+def test_an_idle_key_earns_no_credit() -> None:
     queue = filled(*(Ticket("busy", 10) for _ in range(20)))
     served(queue, 10)
     for _ in range(10):
@@ -49,14 +49,14 @@ def test_who_was_silent_has_no_credit_for_it() -> None:
     assert keys == {"busy": 5, "late": 5}
 
 
-def test_who_leaves_the_queue_costs_its_key_nothing() -> None:
+def test_leaving_the_queue_costs_the_key_nothing() -> None:
     leaver = Ticket("a", 1000)
     queue = filled(Ticket("a", 1), leaver, Ticket("a", 1), Ticket("b", 1), Ticket("b", 1))
     queue.remove(leaver)
     assert [ticket.key for ticket in served(queue)] == ["a", "b", "a", "b"]
 
 
-def test_who_comes_up_for_one_that_left_has_the_place_that_was_waited_for() -> None:
+def test_a_request_that_replaces_a_cancelled_one_takes_its_place() -> None:
     first = Ticket("a", 1)
     queue = filled(first, Ticket("a", 1), Ticket("b", 1), Ticket("c", 1))
     served(queue, 0)
@@ -64,7 +64,7 @@ def test_who_comes_up_for_one_that_left_has_the_place_that_was_waited_for() -> N
     assert [ticket.key for ticket in served(queue)] == ["a", "b", "c"]
 
 
-def test_after_a_rest_nobody_owes_for_what_they_had() -> None:
+def test_an_idle_key_is_not_charged_for_earlier_requests() -> None:
     queue = filled(*(Ticket("a", 65) for _ in range(10)))
     served(queue)
     queue.rest()
@@ -105,9 +105,7 @@ def test_two_that_always_want_more_never_differ_by_more_than_one_request_of_each
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 65)), min_size=8, max_size=60), st.integers(0, 7))
-def test_a_newcomer_waits_for_at_most_one_request_of_each_other_key_whatever_comes_after_it(
-    others: list[tuple[str, int]], before: int
-) -> None:
+def test_a_newcomer_waits_for_at_most_one_request_of_each_other_key(others: list[tuple[str, int]], before: int) -> None:
     queue = filled(*(Ticket(*other) for other in others[:before]))
     mine = Ticket("mine", 65)
     queue.push(mine)

@@ -137,7 +137,7 @@ async def test_a_key_that_fills_its_share_leaves_room_for_another_at_once() -> N
         assert place.running == ["a1", "b0", "a2"]
 
 
-async def test_a_request_that_costs_more_than_its_keys_share_runs_beside_others() -> None:
+async def test_a_request_that_costs_more_than_its_keys_share_runs_alongside_others() -> None:
     async with office(100, key_share=0.5) as place:
         await place.come("a0", 10_000)
         await place.come("a1", 1)
@@ -162,7 +162,7 @@ async def test_the_expected_wait_includes_the_keys_own_share() -> None:
         assert place.running == ["a0", "b1"]
 
 
-async def test_a_client_who_leaves_the_queue_frees_its_place() -> None:
+async def test_a_client_that_disconnects_frees_its_place_in_the_queue() -> None:
     async with office(10, max_queue=1) as place:
         await place.come("a1", 10)
         await place.come("a2", 10)
@@ -173,7 +173,7 @@ async def test_a_client_who_leaves_the_queue_frees_its_place() -> None:
         assert place.running == ["a3"]
 
 
-async def test_a_large_one_who_leaves_lets_the_small_ones_behind_it_in() -> None:
+async def test_a_large_request_that_leaves_the_queue_lets_smaller_ones_in() -> None:
     async with office(10) as place:
         await place.come("a1", 5)
         await place.come("b1", 10)
@@ -183,7 +183,7 @@ async def test_a_large_one_who_leaves_lets_the_small_ones_behind_it_in() -> None
         assert place.running == ["a1", "c1"]
 
 
-async def test_a_client_who_leaves_just_when_its_turn_comes_gives_it_back() -> None:
+async def test_a_client_that_disconnects_when_its_turn_comes_returns_its_permit() -> None:
     async with office(10) as place:
         for name in ("a1", "a2", "a3"):
             await place.come(name, 10)

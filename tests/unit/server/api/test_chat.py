@@ -204,7 +204,7 @@ def test_max_search_tokens_bounds_a_passed_through_answer_too(serving: Serving) 
 
 
 @pytest.mark.parametrize("wish", [{}, {"reasoning_effort": "high"}])
-def test_a_budget_that_the_client_did_not_name_gives_way_to_what_only_the_actor_can_do(
+def test_a_default_budget_gives_way_to_fields_that_only_the_actor_supports(
     serving: Serving, wish: dict[str, str]
 ) -> None:
     settings = Settings(refine={"refine_budget": 2})  # type: ignore[arg-type]
@@ -395,9 +395,7 @@ def test_a_long_searched_stream_is_kept_alive(serving: Serving, monkeypatch: pyt
     assert response.text.count('"delta":{}') >= 4
 
 
-def test_a_search_that_tells_nothing_of_its_progress_still_sends_comments(
-    serving: Serving, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_without_progress_still_sends_comments(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spar_server.http.event_stream.COMMENT_EVERY_S", 0.15)
     refine = {"algorithm": "iterative", "progress": False}
     with serving(scripted_pair(latency_s=0.1)) as url, httpx.Client(base_url=url) as client:

@@ -95,7 +95,7 @@ def test_the_budget_has_the_precedence_that_it_has_in_chat(
     assert ask(client, headers, **body).json()["usage"]["refinement"]["budget"] == budget
 
 
-def test_the_actor_hears_the_conversation_as_chat(serving: Serving) -> None:
+def test_the_actor_gets_the_conversation_as_chat_messages(serving: Serving) -> None:
     pair = scripted_pair()
     items = [
         {"role": "user", "content": [{"type": "input_text", "text": "One"}]},
@@ -203,7 +203,7 @@ def test_a_passed_through_stream_has_openais_events(client: httpx.Client) -> Non
     assert received[-1]["response"]["usage"]["output_tokens"] == 3
 
 
-def test_a_searched_stream_tells_its_progress_as_a_reasoning_summary(client: httpx.Client) -> None:
+def test_a_searched_stream_reports_its_progress_as_a_reasoning_summary(client: httpx.Client) -> None:
     received = events(ask(client, stream=True, refine_budget=2))
     kinds = [event["type"] for event in received]
     summary = "".join(event["delta"] for event in received if event["type"].endswith("summary_text.delta"))

@@ -90,14 +90,12 @@ def test_what_an_upstream_does_not_count_is_null_and_never_zero(
         assert reported["refinement"]["tokens"]["refiner"] == {"prompt": 0, "completion": 0}
 
 
-def test_a_count_that_an_upstream_leaves_out_is_null_beside_one_that_it_sends(
-    running: Running, serving: Running
-) -> None:
+def test_a_missing_count_is_null_even_if_the_upstream_sends_the_other(running: Running, serving: Running) -> None:
     for reported in usages(running, serving, {"prompt_tokens": 30}):
         assert [reported[f"{kind}_tokens"] for kind in ("prompt", "completion", "total")] == [30, None, None]
 
 
-def test_a_judgement_of_votes_that_nobody_counts_has_a_usage_of_nulls(running: Running, serving: Running) -> None:
+def test_a_judgement_without_token_counts_has_a_usage_of_nulls(running: Running, serving: Running) -> None:
     with running(upstream(None)) as behind:
         settings = Settings(actor={"url": f"{behind}/v1", "model": "m"}, model="pair")  # type: ignore[arg-type]
         with serving(build_pair(settings), settings) as url:

@@ -89,7 +89,7 @@ def test_on_loopback_no_key_is_needed(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gateway.example", "localhost.example", ""])
-def test_elsewhere_a_server_without_keys_does_not_start(host: str) -> None:
+def test_a_public_server_without_keys_does_not_start(host: str) -> None:
     assert not is_loopback(host)
     with pytest.raises(ConfigError, match="--no-auth"):
         load_keyring(Settings(host=host))

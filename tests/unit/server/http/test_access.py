@@ -113,7 +113,7 @@ def test_metrics_with_a_key_of_their_own_are_for_its_owner(serving: Serving) -> 
         assert httpx.get(f"{url}/v1/models", headers={"Authorization": "Bearer watch"}).status_code == 401
 
 
-def test_metrics_on_a_port_of_their_own_are_nowhere_else_and_alone_there(serving: Serving) -> None:
+def test_metrics_on_their_own_port_are_only_there_and_alone_there(serving: Serving) -> None:
     with socket.create_server(("127.0.0.1", 0)) as own:
         port = own.getsockname()[1]
         with serving(scripted_pair(), Settings(metrics={"port": port}), sockets=[own]) as url:
@@ -152,5 +152,5 @@ def test_the_documentation_loads_nothing_from_elsewhere(serving: Serving) -> Non
 
 
 @pytest.mark.parametrize("path", ["/docs/redoc.standalone.js", "/docs/../core.py", "/docs/%2e%2e%2fcore.py", "/redoc"])
-def test_nothing_else_is_served_beside_the_documentation(url: str, path: str) -> None:
+def test_nothing_but_the_documentation_is_served(url: str, path: str) -> None:
     assert httpx.get(f"{url}{path}").status_code == 404

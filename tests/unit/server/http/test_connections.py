@@ -191,7 +191,7 @@ def test_small_chunks_of_a_large_body_are_no_excess(port: int) -> None:
         assert answer(client)[0] == 200
 
 
-def test_another_protocol_is_not_spoken_and_the_request_answered_as_it_is(port: int) -> None:
+def test_an_upgrade_to_another_protocol_is_ignored(port: int) -> None:
     with connect(port) as client:
         client.sendall(get(b"Connection: Upgrade", b"Upgrade: websocket"))
         assert b"200 OK" in rest(client)
@@ -220,7 +220,7 @@ def test_what_waits_in_the_pipeline_is_no_larger_than_a_head_may_be(serve: Serve
         assert rest(client).count(b"HTTP/1.1") == 1
 
 
-def test_a_client_that_reads_nothing_of_what_it_is_sent_is_dropped(hasty: int) -> None:
+def test_a_client_that_does_not_read_its_responses_is_dropped(hasty: int) -> None:
     with connect(hasty) as client:
         client.setblocking(False)
         dropped = select.poll()

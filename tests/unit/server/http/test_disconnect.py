@@ -79,7 +79,7 @@ async def test_a_task_that_is_cancelled_by_someone_else_is_cancelled_also_when_t
         started.clear()
 
 
-async def test_a_time_out_around_it_stays_a_time_out() -> None:
+async def test_a_surrounding_timeout_stays_a_timeout() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await until_disconnect(receiving(gone=asyncio.Event()), asyncio.sleep(60))

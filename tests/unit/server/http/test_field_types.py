@@ -92,7 +92,7 @@ def test_a_message_has_content(client: httpx.Client, role: str) -> None:
     assert said(client, {"role": role, "content": ""}) is None
 
 
-def test_content_is_optional_beside_its_substitutes(client: httpx.Client) -> None:
+def test_content_is_optional_next_to_its_substitutes(client: httpx.Client) -> None:
     for other in (
         {"tool_calls": [CALL]},
         {"function_call": CALL["function"]},

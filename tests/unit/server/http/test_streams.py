@@ -10,7 +10,7 @@ import pytest
 from spar_server.http.streams import read_ahead
 
 
-async def test_what_has_come_is_one_piece_and_nobody_waits_for_more() -> None:
+async def test_everything_that_has_arrived_is_one_batch_without_waiting() -> None:
     go = asyncio.Event()
 
     async def frames() -> AsyncGenerator[str, None]:
@@ -25,7 +25,7 @@ async def test_what_has_come_is_one_piece_and_nobody_waits_for_more() -> None:
     assert [piece async for piece in pieces] == [["c"]]
 
 
-async def test_a_failure_comes_after_what_was_before_it() -> None:
+async def test_a_failure_comes_after_the_deltas_before_it() -> None:
     async def frames() -> AsyncGenerator[str, None]:
         yield "a"
         raise ValueError("b")

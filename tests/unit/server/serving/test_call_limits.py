@@ -153,7 +153,7 @@ async def test_a_search_makes_no_more_calls_than_it_costs(n: int, budget: int, v
         ("/v1/completions", COMPLETE | {"prompt": ["x", "y"]}),
     ],
 )
-def test_a_key_with_one_search_at_once_has_one_of_whatever_makes_several_calls(
+def test_a_key_limited_to_one_search_has_one_request_with_several_calls_at_a_time(
     serving: Serving, path: str, body: dict[str, Any]
 ) -> None:
     settings = Settings(keys=(key("single", concurrent_searches=1), key("other")))

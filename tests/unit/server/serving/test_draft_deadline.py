@@ -55,7 +55,7 @@ def chunks(url: str, **body: Any) -> list[dict[str, Any]]:
     return [json.loads(frame.removeprefix("data: ")) for frame in frames if frame.startswith("data: ")]
 
 
-def test_it_is_cut_off_with_the_stop_reason_and_an_account_of_what_came(serving: Serving) -> None:
+def test_a_draft_is_cut_off_with_its_stop_reason_and_usage(serving: Serving) -> None:
     with serving(stalling()) as url:
         *told, last = chunks(url, refine={"deadline_s": SOON_S}, max_tokens=20)
     choices = [choice for chunk in told for choice in chunk["choices"]]
@@ -68,7 +68,7 @@ def test_it_is_cut_off_with_the_stop_reason_and_an_account_of_what_came(serving:
     assert (refinement["cancelled_calls"], refinement["cancelled_tokens_at_most"]) == (1, 17)
 
 
-def test_of_several_those_that_are_not_whole_are_cut_off(serving: Serving) -> None:
+def test_incomplete_drafts_of_several_are_cut_off(serving: Serving) -> None:
     with serving(stalling()) as url:
         *told, last = chunks(url, refine={"deadline_s": SOON_S}, n=2)
     finishes = [choice["finish_reason"] for chunk in told for choice in chunk["choices"] if choice["finish_reason"]]
@@ -77,13 +77,13 @@ def test_of_several_those_that_are_not_whole_are_cut_off(serving: Serving) -> No
     assert last["usage"]["refinement"]["cancelled_tokens_at_most"] is None
 
 
-def test_before_its_first_token_it_is_a_time_out(serving: Serving) -> None:
+def test_a_deadline_before_the_first_token_is_a_timeout(serving: Serving) -> None:
     with serving(stalling(words=0)) as url:
         answer = httpx.post(f"{url}/v1/chat/completions", json=BODY | {"refine": {"deadline_s": SOON_S}}, timeout=120)
     assert answer.status_code == 504
 
 
-def test_an_answer_that_ends_in_time_is_whole(serving: Serving) -> None:
+def test_a_draft_that_ends_in_time_is_complete(serving: Serving) -> None:
     with serving(stalling(words=99)) as url:
         *told, last = chunks(url, refine={"deadline_s": 120})
     assert (

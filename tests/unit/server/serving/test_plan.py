@@ -79,7 +79,7 @@ def test_a_reply_passes_through_only_without_a_budget() -> None:
 @pytest.mark.parametrize(
     ("setting", "constrains", "cost"), [("auto", True, 1 + 10 + 4 * 11), ("auto", False, 30), ("off", True, 30)]
 )
-async def test_verdicts_are_asked_for_where_the_engine_can_constrain_them(
+async def test_verdicts_are_requested_if_the_engine_can_constrain_them(
     setting: Any, constrains: bool, cost: int
 ) -> None:
     """It takes a call more per vote, which the request costs."""

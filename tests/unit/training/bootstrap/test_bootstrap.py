@@ -117,14 +117,14 @@ def test_shares_ramp_and_the_rate_warms_up_and_decays() -> None:
     assert stage.lr_scale(1000) == 0.0
 
 
-def test_the_tokenizer_spells_any_text_and_knows_its_world_by_the_word(run: Bootstrap) -> None:
+def test_the_tokenizer_encodes_any_text_and_has_a_token_per_word_of_its_world(run: Bootstrap) -> None:
     tokenizer = run.tokenizer()
     text = 'Grüße, 日本! "{x}" [[start]]\n<<T>> a  b\t*c* 😀'
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert tokenizer.tokenize("Tell me about the") == ["Tell", "Ġme", "Ġabout", "Ġthe"]
 
 
-def test_a_refinement_weighs_most_where_it_departs_from_what_it_refines(run: Bootstrap) -> None:
+def test_edited_tokens_of_a_refinement_weigh_most(run: Bootstrap) -> None:
     tasks = Tasks(run.tokenizer(), load_templates("compact"))
     samples = (refiner_sample("train", index, tasks.templates) for index in range(100))
     index = next(i for i, sample in enumerate(samples) if sample.source and "double" in sample.conversation[0].text)
@@ -171,7 +171,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(run: Bootstrap, tmp_pat
             assert torch.equal(weight, other[1][key]), key
 
 
-def test_a_run_killed_while_it_wrote_down_an_answer_writes_that_one_again(run: Bootstrap, tmp_path: Path) -> None:
+def test_a_run_killed_while_writing_an_answer_writes_it_again(run: Bootstrap, tmp_path: Path) -> None:
     answers = run.folder / "own_answers.jsonl"
     again = Bootstrap(run.recipe, tmp_path, probe_size=4)
     shutil.copytree(run.folder, again.folder, dirs_exist_ok=True)
@@ -190,9 +190,7 @@ def test_a_run_killed_while_it_wrote_down_an_answer_writes_that_one_again(run: B
         ({"lr": 2e-3}, r"stages\.both\.lr was 0\.001, is 0\.002"),
     ],
 )
-def test_a_run_begun_with_another_recipe_is_not_gone_on_with(
-    run: Bootstrap, change: dict[str, object], says: str
-) -> None:
+def test_a_run_is_not_resumed_with_another_recipe(run: Bootstrap, change: dict[str, object], says: str) -> None:
     recipe = run.recipe
     if "lr" in change:
         copying, both, own = recipe.stages

@@ -138,7 +138,7 @@ def test_judgements_are_balanced_and_no_validation_task_is_trained_on(tmp_path: 
 
 
 @pytest.mark.parametrize("calls", [3, 59, 75, 90])
-def test_a_run_that_was_stopped_goes_on_and_ends_the_same(tmp_path: Path, calls: int) -> None:
+def test_an_interrupted_run_resumes_to_the_same_result(tmp_path: Path, calls: int) -> None:
     whole = bootstrap(tmp_path / "whole", Models())
     asyncio.run(whole.run())
     with pytest.raises(BackendUnavailable):
@@ -152,21 +152,21 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(tmp_path: Path, calls:
     assert again.trained == []
 
 
-def test_a_folder_is_not_gone_on_with_by_another_recipe(tmp_path: Path) -> None:
+def test_a_folder_is_not_resumed_with_another_recipe(tmp_path: Path) -> None:
     with pytest.raises(BackendUnavailable):
         asyncio.run(bootstrap(tmp_path / "run", Models(5)).run())
     with pytest.raises(ConfigError, match="crossed was 2, is 1"):
         asyncio.run(bootstrap(tmp_path / "run", Models(), crossed=1).run())
 
 
-def test_a_wrong_key_of_a_training_is_told_before_anything_is_sampled(tmp_path: Path) -> None:
+def test_an_invalid_training_key_is_reported_before_anything_is_sampled(tmp_path: Path) -> None:
     models = Models()
     with pytest.raises(ConfigError, match=r"refiner: .*rank"):
         asyncio.run(bootstrap(tmp_path / "run", models, refiner={"learning_rate": 1e-4, "rank": 3}).run())
     assert models.opened == []
 
 
-def test_the_shipped_recipe_is_read_and_its_trainings_are_jobs(tmp_path: Path) -> None:
+def test_the_shipped_recipe_is_valid_and_its_trainings_are_jobs(tmp_path: Path) -> None:
     recipe = load_verifier_recipe("smollm2-135m")
     run = bootstrap(tmp_path / "run", Models(), **recipe.model_dump())
     for role in ("actor", "refiner"):
@@ -175,7 +175,7 @@ def test_the_shipped_recipe_is_read_and_its_trainings_are_jobs(tmp_path: Path) -
         assert lora.r == 16
 
 
-def test_threads_are_the_trainings_and_decide_nothing_of_what_is_made(tmp_path: Path) -> None:
+def test_the_number_of_threads_does_not_affect_the_data(tmp_path: Path) -> None:
     run = bootstrap(tmp_path / "run", Models())
     one = replace(run, threads=1)
     assert (run.job("actor").threads, one.job("actor").threads) == (None, 1)
@@ -183,24 +183,24 @@ def test_threads_are_the_trainings_and_decide_nothing_of_what_is_made(tmp_path: 
     asyncio.run(one.run())
 
 
-def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere: neither a shipped recipe \(smollm2-135m\) nor a file"):
         load_verifier_recipe("nowhere")
 
 
-def test_what_goes_with_a_base_is_refused_without_one(tmp_path: Path) -> None:
+def test_options_for_a_base_are_refused_without_one(tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["train", "bootstrap", "--out", str(tmp_path), "--seeds", "seeds.jsonl"])
     assert told.exit_code != 0
     assert "--seeds and --benchmark need --base" in str(told.exception or told.output)
 
 
-def test_a_base_that_is_no_model_is_named(tmp_path: Path) -> None:
+def test_a_base_that_is_not_a_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="neither a model's folder"):
         base_folder(str(tmp_path / "empty"), tmp_path / "out")
 
 
-def test_a_judgement_without_a_verdict_is_right_about_nothing() -> None:
+def test_a_judgement_without_a_verdict_counts_as_wrong() -> None:
     abstained = {"good": False, "accepted": False, "value": None, "verdicts": [None, None]}
     rejected = {"good": False, "accepted": False, "value": 0.0, "verdicts": [False, None]}
     figures = judge_figures([abstained, rejected])

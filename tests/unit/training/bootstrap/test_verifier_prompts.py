@@ -30,7 +30,7 @@ def test_every_type_is_drawn_alone_and_together_with_up_to_three_others() -> Non
     assert all(len(set(ids)) == len(ids) for ids in found)
 
 
-def test_a_fixed_answer_is_asked_of_yes_or_no_questions_alone_and_by_itself() -> None:
+def test_a_fixed_answer_is_only_required_of_yes_or_no_questions_and_never_combined() -> None:
     fixed = "detectable_format:constrained_response"
     assert all(fixed not in ids for ids in drawn("Write a poem about tea.", 500))
     assert {ids for ids in drawn("Does everybody like tea?", 2000) if fixed in ids} == {(fixed,)}

@@ -98,7 +98,7 @@ def test_several_constraints_are_met_together() -> None:
     assert all(build_check(id, kwargs).find(mended).passed for id, kwargs in constraints)
 
 
-def test_items_of_a_list_become_the_bullets_that_are_asked() -> None:
+def test_items_of_a_list_become_the_requested_bullets() -> None:
     answer = "Here is how:\n1. Boil water.\n2. Add the leaves.\n3. Wait.\n4. Drink."
     mended = mend(answer, ("detectable_format:number_bullet_lists", {"num_bullets": 3}))
     assert mended == "Here is how:\n* Boil water.\n* Add the leaves.\n* Wait."
@@ -109,7 +109,7 @@ def test_a_heading_becomes_the_title() -> None:
     assert mended == "<<The Ways of Tea>>\nTea is a drink."
 
 
-def test_what_no_program_can_mend_is_none() -> None:
+def test_what_no_program_can_repair_is_none() -> None:
     assert mend(ANSWER, ("language:response_language", {"language": "de"})) is None
     assert mend("Tea.", ("length_constraints:number_words", {"num_words": 900, "relation": "at least"})) is None
 

@@ -113,7 +113,7 @@ def prompt_with(id: str) -> ConstrainedPrompt:
     return next(p for p in PROMPTS if [c.id for c in p.constraints] == [id])
 
 
-def test_an_answer_that_says_the_request_back_teaches_the_actor_nothing() -> None:
+def test_an_answer_that_repeats_the_request_is_no_row_for_the_actor() -> None:
     prompt = prompt_with("punctuation:no_comma")
     assert echoes(prompt, f"Sure. {prompt.constraints[0].wording} Here it is.")
     assert echoes(prompt, f"{prompt.task.text} That is a good one.")

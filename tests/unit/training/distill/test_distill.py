@@ -218,7 +218,7 @@ def test_the_surplus_is_the_same_for_a_seed_and_never_of_the_rarer_verdict() -> 
     assert len(surplus(rows[4:], 1.0, seed=1)) == 16
 
 
-async def test_an_interrupted_distillation_goes_on_in_any_pass_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+async def test_an_interrupted_distillation_resumes_in_any_pass_with_the_same_bytes(tmp_path: Path) -> None:
     settings = DistillSettings(prompts=prompts_file(tmp_path), out=tmp_path / "cut")
     whole = DistillSettings(prompts=settings.prompts, out=tmp_path / "whole")
     calls = 0
@@ -244,7 +244,7 @@ async def test_an_interrupted_distillation_goes_on_in_any_pass_and_ends_with_the
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-async def test_a_folder_of_other_work_is_not_gone_on_with(tmp_path: Path) -> None:
+async def test_a_folder_of_other_work_is_not_resumed(tmp_path: Path) -> None:
     file = prompts_file(tmp_path)
     await distill(DistillSettings(prompts=file, out=tmp_path / "out"))
     with pytest.raises(ConfigError, match="templates was"):

@@ -256,7 +256,7 @@ def test_a_program_that_replaces_stdout_can_pass() -> None:
     assert run_program("import io, sys; sys.stdout = io.StringIO(); print('x')").passed
 
 
-def test_where_limits_cannot_be_set_no_program_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_program_runs_if_its_limits_cannot_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "_PROBE", "raise OSError('no such thing here')")
     isolation.cache_clear()
     with pytest.raises(ConfigError, match=r"no such thing here.*leave humaneval out"):

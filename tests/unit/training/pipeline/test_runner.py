@@ -28,7 +28,7 @@ async def double(item: Numbered) -> dict[str, Any]:
     return {"twice": 2 * int(item.id)}
 
 
-async def test_rows_are_in_the_order_of_the_items_whatever_finished_first(tmp_path: Path) -> None:
+async def test_rows_are_in_the_order_of_the_items(tmp_path: Path) -> None:
     rows = await run_items(ITEMS, double, out=tmp_path / "out.jsonl")
     assert [row["id"] for row in rows] == [item.id for item in ITEMS]
     assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == rows

@@ -160,7 +160,7 @@ def test_the_instruction_in_a_reply(reply: str, outcome: str | Removal) -> None:
     assert instruction_in(reply, "stop") == outcome
 
 
-def test_a_reply_that_was_cut_off_is_told_from_one_without_marks() -> None:
+def test_a_truncated_reply_is_distinguished_from_one_without_tags() -> None:
     assert instruction_in("<new_instruction>Name two", "length") == Removal("cut off")
     assert instruction_in("<new_instruction>Name two.</new_instruction> And", "length") == "Name two."
 

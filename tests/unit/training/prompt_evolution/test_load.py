@@ -35,7 +35,7 @@ def test_the_prompt_of_a_row_of_any_shape(row: dict[str, Any]) -> None:
     assert prompt_of(row) == "Name a river."
 
 
-def test_an_instruction_goes_with_what_it_is_applied_to() -> None:
+def test_an_instruction_includes_its_input() -> None:
     assert prompt_of({"instruction": "Translate.", "input": "Guten Tag"}) == "Translate.\n\nGuten Tag"
     seed_task = {"instruction": "Translate.", "instances": [{"input": "Guten Tag", "output": "Good day"}]}
     assert prompt_of(seed_task) == "Translate.\n\nGuten Tag"
@@ -59,7 +59,7 @@ def test_prompts_are_named_after_file_and_line(tmp_path: Path) -> None:
     ]
 
 
-def test_a_row_without_a_prompt_is_an_error_that_tells_where_and_what_to_do(tmp_path: Path) -> None:
+def test_a_row_without_a_prompt_is_an_error_with_its_place_and_the_fix(tmp_path: Path) -> None:
     file = tmp_path / "rivers.jsonl"
     file.write_text('{"prompt": "one"}\n{"id": 7, "answer": "Elbe"}\n')
     with pytest.raises(DataError, match=r"rivers.jsonl, row 2: no prompt .* messages.*prompt.*it has id, answer"):

@@ -102,7 +102,7 @@ def test_braces_and_tags_in_a_seed_survive_the_template() -> None:
     assert rendered.count("{{") == 1
 
 
-async def test_rows_tell_where_each_prompt_comes_from(tmp_path: Path) -> None:
+async def test_rows_have_the_source_of_each_prompt(tmp_path: Path) -> None:
     settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out", per_seed=2, seed=7)
     prompts, _, backend = await run(settings)
     assert prompts == lines(tmp_path / "out" / "prompts.jsonl")
@@ -243,7 +243,7 @@ async def test_replies_that_are_all_unusable_are_an_error_and_asked_for_again(tm
     assert (len(prompts), len(backend.calls)) == (4, 5)
 
 
-async def test_a_folder_with_other_settings_is_not_gone_on_with(tmp_path: Path) -> None:
+async def test_a_folder_is_not_resumed_with_other_settings(tmp_path: Path) -> None:
     file = seeds_file(tmp_path)
     await run(EvolveSettings(seeds=(file,), out=tmp_path / "out", seed=1))
     with pytest.raises(ConfigError, match=r"seed was 1, is 2.*Give another --out"):
@@ -258,7 +258,7 @@ async def test_a_limit_draws_seeds_and_counts_the_others(tmp_path: Path) -> None
     assert Counter(row["reason"] for row in pipeline.funnel.removed)["not drawn"] == 3
 
 
-async def test_the_card_tells_the_funnel_the_groups_and_the_lengths(tmp_path: Path) -> None:
+async def test_the_card_has_the_funnel_the_groups_and_the_lengths(tmp_path: Path) -> None:
     settings = EvolveSettings(seeds=(seeds_file(tmp_path),), out=tmp_path / "out")
     prompts, pipeline, _ = await run(settings)
     card = write_card(pipeline, prompts, "strong")

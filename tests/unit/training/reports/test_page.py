@@ -49,7 +49,7 @@ def test_the_page_is_one_file_that_loads_nothing() -> None:
     assert "a <code>budget</code> buys" in page
 
 
-def test_markdown_has_its_figures_beside_it(tmp_path: Path) -> None:
+def test_markdown_has_its_figures_in_a_folder(tmp_path: Path) -> None:
     text = to_markdown(report(), tmp_path / "figures")
     assert "| strict \\| loose | 50.0 [40.0, 60.0] |" in text
     assert "| --- | --: |" in text
