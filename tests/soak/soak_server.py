@@ -1,6 +1,6 @@
-"""The gateway in a process of its own, before the upstream named on the command line, with a look inside.
+"""The gateway in its own process, with an endpoint for its number of tasks and its memory.
 
-Prints its address, then serves until it is told to stop.
+The argument is the URL of the upstream. Prints its own address, then serves until it is stopped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main(upstream: str) -> None:
 
     @app.get("/inside")
     async def inside() -> dict[str, int]:
-        """Tasks besides the one that answers this, and the process's memory in KiB."""
+        """The number of other tasks, and the process's memory in KiB."""
         gc.collect()
         return {"tasks": len(asyncio.all_tasks()) - 1, "rss_kib": _rss_kib()}
 

@@ -1,7 +1,7 @@
-"""An OpenAI-compatible upstream with faults, which remembers what it did for each request of the soak.
+"""A faulty OpenAI-compatible upstream that records what it did for each request of the soak.
 
-A request is told apart by `[#NUMBER]` in its conversation; `[#NUMBER leave]` is of a client that will leave, which is
-why the last call made for it takes long.
+Requests are distinguished by `[#NUMBER]` in their conversation. `[#NUMBER leave]` is a request whose client will
+disconnect; its last call takes long.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from typing import Any, Final
 from aiohttp import web
 
 FAULT_RATE: Final = 0.05
-# Each fault and the status that the gateway must make of it.
+# Each fault, and the status with which the gateway must respond.
 FAULTS: Final = {"429": 429, "503": 503, "500": 502, "reset": 502, "truncated": 502, "invalid": 502, "told": 502}
-# A call whose client leaves must end by being aborted, however busy the machine: it takes longer than any run waits.
+# Longer than any run lasts, so that a call whose client disconnects can only end by being aborted.
 _SLOW_S: Final = 60.0
 _TAG: Final = re.compile(r"\[#(\d+)( leave)?\]")
 
 
 @dataclass
 class Record:
-    """What the upstream did for one request."""
+    """The calls that were made for one request."""
 
     faults: list[str] = field(default_factory=list)
     tokens: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     begun: int = 0
     finished: int = 0
     aborted: int = 0
-    # Slow calls that ran to their end: of a client that left, there must be none.
+    # Slow calls that were not aborted; there must be none.
     outlived: int = 0
 
 
 class FaultyUpstream:
-    """`actor` and `refiner`; five calls in a hundred go wrong."""
+    """Serves `actor` and `refiner`; five percent of the calls fail."""
 
     def __init__(self, seed: int) -> None:
         self.records: defaultdict[int, Record] = defaultdict(Record)
@@ -82,7 +82,7 @@ class FaultyUpstream:
         self, request: web.Request, body: dict[str, Any], record: Record, *, leaving: bool
     ) -> web.StreamResponse:
         role = _role(body)
-        # A search is left while it judges, a passed-through request while it is drafted.
+        # Clients disconnect from a search while it judges, and from a passed-through request while it is drafted.
         slow = leaving and (role == "judge" or "pass" in body["messages"][-1]["content"])
         if not slow and self._random.random() < FAULT_RATE:
             return await self._fail(request, body, record)

@@ -1,6 +1,6 @@
-"""Many requests through a real server before a faulty upstream, with clients that leave; what came of it, as a report.
+"""Send many requests through a real server with a faulty upstream, with clients that disconnect, and report problems.
 
-`python -m tests.soak.soaking` runs it at full size (some minutes) and fails where anything is not as it must be.
+`python -m tests.soak.soaking` runs it at full size (some minutes) and fails if there is any problem.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.soak.soak_upstream import FAULTS, FaultyUpstream, Record
 
 AT_ONCE: Final = 32
 LEAVE_RATE: Final = 0.05
-# Everything that a search calls is waited for, so that both sides count the same calls.
+# No call is cancelled, so that both sides count the same calls.
 EXACT: Final = {"stop": "level", "early_vote_stop": False}
 SETTLED_WITHIN_S: Final = 45.0
 SAMPLES: Final = 40
@@ -34,19 +34,19 @@ SAMPLES: Final = 40
 
 @dataclass
 class Soak:
-    """The run so far, and `problems`: whatever is not as it must be, in words."""
+    """The state of the run, and descriptions of its `problems`."""
 
     upstream: FaultyUpstream
     client: aiohttp.ClientSession
     random: random.Random
     problems: list[str] = field(default_factory=list)
-    # The kind of each request whose client left.
+    # The kind of each request whose client disconnected.
     left: dict[int, str] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
     rss_kib: list[int] = field(default_factory=list)
 
     async def ask(self, number: int, *, search: bool) -> None:
-        """Send one request; note what is wrong with what comes back."""
+        """Send one request, and record any problem with its response."""
         leave = self.random.random() < LEAVE_RATE
         stream = self.random.random() < 0.5
         exact = self.random.random() < 0.5
@@ -77,7 +77,7 @@ class Soak:
         self._compare(f"request {number} ({kind})", status, usage, self.upstream.records[number], exact=exact)
 
     async def _exchange(self, body: dict[str, Any]) -> tuple[int, dict[str, Any] | None]:
-        """The answer's status, that of an error frame included, and its usage."""
+        """The status of the response, or of its error frame, and the usage."""
         async with self.client.post("/v1/chat/completions", json=body) as response:
             raw = await response.read()
             if response.status != 200:
@@ -97,7 +97,7 @@ class Soak:
         assert usage is not None
         told = usage["refinement"]["tokens"]
         counted = {role: {side: record.tokens[role][side] for side in ("prompt", "completion")} for role in told}
-        # A loser that was cancelled may have been finished upstream just before.
+        # A cancelled call may have finished upstream just before.
         same = told == counted if exact else all(told[r][s] <= counted[r][s] for r in told for s in told[r])
         if not same:
             self.problems.append(f"{name} reports {told} where the upstream generated {counted}")
@@ -110,7 +110,7 @@ class Soak:
 
 
 async def soak(*, requests: int, searches: int, seed: int = 1, measure_memory: bool = True) -> Soak:
-    """Run it. Memory is judged only in a run long enough to have warmed up."""
+    """Run the soak. Measure memory only in a run that is long enough to warm up."""
     upstream = FaultyUpstream(seed)
     with tempfile.TemporaryFile("w+") as log:
         async with upstream.serving() as upstream_url, _server(upstream_url, log) as url, _client(url) as client:
@@ -130,7 +130,7 @@ async def soak(*, requests: int, searches: int, seed: int = 1, measure_memory: b
 
 
 async def _send_all(run: Soak, requests: int, searches: int) -> None:
-    """All of them, the searches spread over the rest, AT_ONCE at a time."""
+    """Send all requests in random order, AT_ONCE at a time."""
     kinds = [False] * requests + [True] * searches
     run.random.shuffle(kinds)
     every = max(1, len(kinds) // SAMPLES)
@@ -148,7 +148,7 @@ async def _send_all(run: Soak, requests: int, searches: int) -> None:
 
 
 async def _settle(run: Soak, tasks: int) -> None:
-    """Wait until the server is as it was before; whatever still runs after a while is a leak."""
+    """Wait until the server has no more tasks than before; those that remain are a leak."""
     until = time.monotonic() + SETTLED_WITHIN_S
     while (now := await run.inside())["tasks"] > tasks:
         if time.monotonic() > until:
@@ -182,7 +182,7 @@ def _look_at_upstream(run: Soak) -> None:
 
 
 def _look_at_memory(run: Soak) -> None:
-    """After the first quarter, which warms up, the memory stays as it is."""
+    """Check that memory does not grow after the first quarter, the warm-up."""
     quarter = len(run.rss_kib) // 4
     warm, last = (statistics.median(part) for part in (run.rss_kib[quarter : 2 * quarter], run.rss_kib[-quarter:]))
     if last > 1.05 * warm:
@@ -195,7 +195,7 @@ def _client(url: str) -> aiohttp.ClientSession:
 
 @asynccontextmanager
 async def _server(upstream: str, log: IO[str]) -> AsyncIterator[str]:
-    """The URL of a gateway before `upstream`, in a process of its own."""
+    """The URL of a gateway in its own process, with this `upstream`."""
     script = Path(__file__).with_name("soak_server.py")
     process = await asyncio.create_subprocess_exec(
         sys.executable, script, upstream, stdout=asyncio.subprocess.PIPE, stderr=log

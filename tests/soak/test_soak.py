@@ -1,11 +1,11 @@
-"""A few seconds of the soak; `make soak` runs it at full size."""
+"""A short soak; `make soak` runs it at full size."""
 
 from __future__ import annotations
 
 from tests.soak.soaking import soak
 
 
-async def test_nothing_is_lost_under_faults_and_leaving_clients() -> None:
+async def test_nothing_is_lost_with_faults_and_disconnecting_clients() -> None:
     run = await soak(requests=500, searches=40, measure_memory=False)
     assert not run.problems
     answered = sum(count for outcome, count in run.outcomes.items() if outcome.endswith("200"))

@@ -1,4 +1,4 @@
-"""Small data sets in the benchmarks' own formats, written for the tests, and a model that knows their answers."""
+"""Small data sets in the formats of the benchmarks, and a model that knows their answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from spar_core.backends.scripted import Script
 from spar_core.types import Message, Sampling
 
-# Where the real data sets may be; they are not part of the project.
+# The real data sets, which are not part of the project.
 REAL = Path(os.environ.get("SPAR_DATA", Path(__file__).parents[3] / "shared" / "data"))
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="needs the data sets: set SPAR_DATA")
 
@@ -111,7 +111,7 @@ KNOWN = {
 
 
 def knowing(known: Mapping[str, str] = KNOWN) -> Script:
-    """A model that answers prompts with a known key phrase, and does not know otherwise."""
+    """A model that answers prompts with a known key phrase, and says that it does not know otherwise."""
 
     def reply(messages: Sequence[Message], sampling: Sampling) -> str:
         prompt = messages[-1].text

@@ -1,4 +1,4 @@
-"""The architectures that recipes name, small: random weights, a tokenizer trained here, the family's chat format."""
+"""Small models of the recipes' architectures: random weights, a tokenizer trained here, the family's chat template."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ LLAMA_CHAT = (
     "<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n{{ m['content'] | trim }}<|eot_id|>"
     "{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
 )
-# An answer's end is where the next turn begins.
+# An answer ends where the next turn begins.
 GLM_CHAT = (
     "[gMASK]<sop>{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-# System text stands in the last user turn; roles must alternate.
+# The system prompt is part of the last user turn; roles must alternate.
 MISTRAL_CHAT = (
     "{{ bos_token }}{% set chat = messages %}{% if messages[0]['role'] == 'system' %}{% set chat = messages[1:] %}"
     "{% endif %}{% for m in chat %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
@@ -44,7 +44,7 @@ MISTRAL_CHAT = (
 
 @dataclass(frozen=True)
 class Family:
-    """How one family writes a chat, and what is special in it. `ends` are where its models stop."""
+    """A family's chat template and special tokens; its models stop at `ends`."""
 
     chat: str
     special: tuple[str, ...]
@@ -104,7 +104,7 @@ FAMILIES = {
 
 
 def build_tokenizer(family: Family) -> PreTrainedTokenizerFast:
-    """A byte-level BPE that adds a beginning by itself, as these families' tokenizers do."""
+    """A byte-level BPE that adds the BOS token, like these families' tokenizers."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -1,4 +1,4 @@
-"""How the work of a function grows with the length of its text, whatever the machine is busy with."""
+"""Measure how a function's CPU time grows with the length of its text, independently of other load on the machine."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-# Lengths of the texts; each is four times the one before it.
+# Lengths of the texts, each four times the previous one.
 SHORT: Final = (2_500, 10_000)
 READ: Final = (4_000, 16_000, 64_000)
 LONG: Final = (4_000, 16_000, 64_000, 256_000, 1_024_000)
 # Linear work takes four times as long for four times the text, quadratic work sixteen times.
 _BOUND: Final = 8.0
-# CPU seconds: below this, what is measured is the clock.
+# CPU seconds below which the clock is too coarse.
 _COUNTS: Final = 0.03
 _ATTEMPTS: Final = 4
 
 
 def super_linear(work: Callable[[str], object], text_of: Callable[[int], str], lengths: tuple[int, ...]) -> str | None:
-    """Where the work outgrew the text, in words; None where it did not.
+    """Describe where the work grows faster than the text; None if it does not.
 
     CPU time of this thread, the least of several attempts: other processes cannot make it fail.
     """

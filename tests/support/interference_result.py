@@ -1,4 +1,4 @@
-"""A result of `spar bench interference`, without having run it."""
+"""A made-up result of `spar bench interference`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ UP, SHARE = Interval(0.2, 0.1, 0.3, 72), Interval(0.5, 0.4, 0.6, 72)
 
 
 def result() -> Result:
-    """A result with every figure that the shipped experiment has."""
+    """A result with all figures of the shipped experiment."""
     experiment = load_experiment("small-pair")
     figures: dict[str, Interval | float] = {}
     for task, settings in experiment.tasks.items():

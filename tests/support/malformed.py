@@ -1,11 +1,11 @@
-"""Bodies that no client should send, and some do. None may break the server."""
+"""Malformed request bodies, none of which may break the server."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, Final
 
-# A body of each endpoint that is as it should be.
+# A valid body of each endpoint.
 SOUND: Final[dict[str, dict[str, Any]]] = {
     "/v1/chat/completions": {"model": "pair", "messages": [{"role": "user", "content": "Hi"}]},
     "/v1/responses": {"model": "pair", "input": "Hi"},
@@ -15,7 +15,7 @@ SOUND: Final[dict[str, dict[str, Any]]] = {
     "/v1/embeddings": {"model": "pair", "input": "Hi"},
 }
 
-# Whole bodies, whatever the endpoint.
+# Complete bodies, for any endpoint.
 BROKEN: Final[dict[str, bytes]] = {
     "empty": b"",
     "blank": b" \n",
@@ -39,7 +39,7 @@ BROKEN: Final[dict[str, bytes]] = {
     "a form": b"model=pair&messages=Hi",
 }
 
-# In place of a field's value, or beside the fields.
+# Replacements for the value of a field, or additional fields.
 ODD_VALUES: Final[tuple[bytes, ...]] = (
     b"null", b"true", b"-1", b"0", b"1.5", b"1e308", b"1e999", b"NaN", b"9" * 25, b"9" * 400, b"1" + b"0" * 4400,
     b'""', b'"\\u0000"', b'"\\ud800"', b'"\xf0\x9f\x98\x80"', b"[]", b"[null]", b'[""]', b'["\\ud83d"]', b"[1]",
@@ -79,7 +79,7 @@ FIELDS: Final[dict[str, list[str]]] = {
 
 
 def spoilt(path: str, field: str, value: bytes, **more: Any) -> bytes:
-    """The endpoint's sound body and `more`, with `value` at `field`; what leads to it is made where it is missing."""
+    """The endpoint's valid body with `more`, and with `value` at `field`; missing parents are created."""
     return json.dumps(_put(SOUND[path] | more, field.split("."))).encode().replace(b'"\\ue000"', value)
 
 

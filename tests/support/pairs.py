@@ -14,7 +14,7 @@ from spar_server.models.pair import ServedPair
 
 
 def refiner_script(messages: Sequence[Message], sampling: Sampling) -> str:
-    """Judges everything bad but the refined answer, and refines anything to it."""
+    """Accepts only the refined answer, and refines everything to it."""
     if messages[-1].text == "Refine the response.":
         return "[[start]]\nbetter answer\n[[end]]"
     good = messages[0].text.endswith("Response: better answer")
@@ -22,7 +22,7 @@ def refiner_script(messages: Sequence[Message], sampling: Sampling) -> str:
 
 
 class RawScripted(ScriptedBackend):
-    """A scripted backend that passes requests through as well, and writes what it is given as if to an upstream."""
+    """A scripted backend that also passes requests through, and records them."""
 
     async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         json.dumps(body, allow_nan=False).encode()

@@ -1,4 +1,4 @@
-"""Install the package of `tests/support/plugin_package`, as pip would, into a folder."""
+"""Install the package in `tests/support/plugin_package` into a folder, as pip would."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parent / "plugin_package"
 
 
 def install_plugin_package(target: Path) -> Path:
-    """The package's modules and metadata in `target`, which belongs on the import path."""
+    """Write the package's modules and metadata to `target`, which must be on the import path."""
     project = tomllib.loads((SOURCE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for module in SOURCE.glob("*.py"):
         shutil.copy(module, target)

@@ -69,7 +69,7 @@ async def settle() -> None:
 
 @dataclass
 class FakeReplica:
-    """Answers with the next of `outcomes`, an error to raise or a text, and with its name when there is none left.
+    """Answers with the next of `outcomes`, a text or an error to raise, and with its name once they are used up.
 
     While `held` its calls wait. `after` is the text that a stream brings before its outcome. Every chat that says
     POISON makes it fail.

@@ -1,4 +1,4 @@
-"""Run data stages with models that are scripts."""
+"""Run data stages with scripted models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from spar_training.storage.files import Row
 
 
 class ScriptedExecutor:
-    """An executor whose models are scripts, by role; `calls` lists stage and item of each."""
+    """An executor with scripted models by role; `calls` has the stage and item of each call."""
 
     def __init__(self, actor: Script, refiner: Script) -> None:
         self.models: dict[Role, Backend] = {"actor": ScriptedBackend(actor), "refiner": ScriptedBackend(refiner)}
@@ -39,5 +39,5 @@ class ScriptedExecutor:
         yield ModelEndpoint(role)
 
     async def run_stages(self, recipe: Recipe, iteration: Iteration) -> None:
-        """All data stages of an iteration."""
+        """Run all data stages of an iteration."""
         await DataStages(recipe=recipe, iteration=iteration, executor=self, open_model=self.open_model).run()

@@ -27,7 +27,7 @@ def counting_refiner(latency_s: float = 0.0) -> ScriptedBackend:
 
 
 def judging(verdict: Verdict, latency_s: float = 0.0) -> ScriptedBackend:
-    """A judge that decides by the response it is shown."""
+    """A judge whose verdict depends on the response."""
 
     def script(messages: Sequence[Message], sampling: Sampling) -> str | BaseException:
         return verdict(messages[0].text.rpartition("Response: ")[2])

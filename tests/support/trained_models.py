@@ -1,4 +1,4 @@
-"""Folders as trainings leave them, without weights."""
+"""Folders of trained models, without real weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def model(folder: Path) -> Path:
 
 
 def trained(folder: Path, parent: Path, data: Path) -> Path:
-    """A folder as a training leaves it."""
+    """A folder like that of a finished training."""
     write_rows(data, [{"id": "1"}])
     write_json(
         model(folder) / "lineage.json",
