@@ -7,7 +7,6 @@ tree of a full trace, so that a search can be studied, replayed or used as train
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, Literal
 
 from spar_core.checklist.judgement import ChecklistJudgement, checklist_of, read_checklist
@@ -43,7 +42,7 @@ def _node(node: Node, detail: Detail) -> dict[str, Any]:
     if node.completion is not None:
         data["text"] = node.completion.text
         data["finish_reason"] = node.completion.finish_reason
-        data["usage"] = asdict(node.completion.usage)
+        data["usage"] = _usage(node.completion.usage)
     if node.judgement is not None:
         data["judgement"] = write_judgement(node.judgement)
     return data
@@ -53,12 +52,34 @@ def write_judgement(judgement: Judgement) -> dict[str, Any]:
     """A judgement as JSON-ready data, with every vote."""
     data = {
         "threshold": judgement.threshold,
-        "votes": [asdict(vote) for vote in judgement.votes],
+        "votes": [_vote(vote) for vote in judgement.votes],
         "findings": [_finding(finding) for finding in judgement.findings],
         "report": judgement.report,
     }
     checklist = checklist_of(judgement)
     return data if checklist is None else {**data, "checklist": checklist}
+
+
+# Written out because `asdict` copies every value, which would be most of the work of writing a trace.
+def _vote(vote: Vote) -> dict[str, Any]:
+    return {
+        "text": vote.text,
+        "verdict": vote.verdict,
+        "usage": _usage(vote.usage),
+        "error": vote.error,
+        "status": vote.status,
+    }
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "prompt_counted": usage.prompt_counted,
+        "completion_counted": usage.completion_counted,
+    }
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spar_server.admission.long_work import LongWork
-from spar_server.api import chat, docs, health, judge, models, passthrough, refine
+from spar_server.api import chat, docs, health, judge, models, passthrough, refine, traces
 from spar_server.api.openapi import add_security
 from spar_server.api.responses import route as responses
 from spar_server.auth.keyring import is_loopback, load_keyring
@@ -32,7 +32,9 @@ from spar_server.middleware.metrics_access import MetricsAccessMiddleware
 from spar_server.middleware.request_id import RequestIdMiddleware
 from spar_server.models.pair import ServedPair
 from spar_server.serving.gate import build_gate
+from spar_server.serving.runner import TRACE_ID_HEADER
 from spar_server.settings import Settings
+from spar_server.traces.opening import open_recorder
 
 
 class Gateway(FastAPI):
@@ -66,7 +68,11 @@ def create_app(settings: Settings, pair: ServedPair, metrics: Metrics | None = N
     async def lifespan(app: Gateway) -> AsyncIterator[None]:
         # Rendered before the first request, because it takes a tenth of a second.
         _ = app.openapi_document
+        if recorder is not None:
+            recorder.start()
         yield
+        if recorder is not None:
+            await recorder.aclose()
         await pair.aclose()
 
     app = Gateway(
@@ -84,11 +90,12 @@ def create_app(settings: Settings, pair: ServedPair, metrics: Metrics | None = N
     app.state.metrics = metrics or Metrics()
     app.state.started = int(time())
     keyring = load_keyring(settings)
+    recorder = app.state.recorder = open_recorder(settings, keyring, app.state.metrics.traces, usage_of=chat.usage_of)
     share = settings.admission.key_share if keyring and len(keyring) > 1 else 1.0
     gate = app.state.gate = build_gate(settings, app.state.metrics.load, key_share=share)
     long_work = app.state.long_work = LongWork(max_wait_s=settings.admission.max_wait_s, key_share=share)
     errors = ErrorResponses(app.state.metrics)
-    modules = (chat, responses, judge, refine, passthrough, models, health, docs)
+    modules = (chat, responses, judge, refine, passthrough, models, traces, health, docs)
     for module in modules:
         app.include_router(module.router)
     _handle_errors(app, errors)
@@ -107,7 +114,7 @@ def create_app(settings: Settings, pair: ServedPair, metrics: Metrics | None = N
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "POST"),
             allow_headers=("*",),
-            expose_headers=("x-request-id", "retry-after"),
+            expose_headers=("x-request-id", TRACE_ID_HEADER, "retry-after"),
         )
     app.front = RequestIdMiddleware(AccessLogMiddleware(front))
     return app

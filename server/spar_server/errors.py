@@ -22,6 +22,14 @@ class ClientGoneError(Exception):
     """The client closed the connection before its answer was ready."""
 
 
+class TraceStoreError(Exception):
+    """The trace store cannot be read or written."""
+
+
+class TraceRefusedError(TraceStoreError):
+    """The trace store refuses a value of this trace; others may still be written."""
+
+
 # The engines in this process use these words for a prompt that does not fit.
 _TOO_LONG: Final = re.compile(r"context[ _]length", re.IGNORECASE)
 

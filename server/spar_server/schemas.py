@@ -96,7 +96,7 @@ AtLeast0 = Annotated[int, Field(ge=0), WHOLE]
 
 
 # OpenAI's fields that are read here, because a refined answer may not be able to honour them, and also forwarded.
-_FORWARDED: Final = ("logprobs", "top_logprobs", "logit_bias", "response_format", "modalities", "audio")
+_FORWARDED: Final = ("logprobs", "top_logprobs", "logit_bias", "response_format", "modalities", "audio", "store")
 
 # OpenAI's limit.
 MAX_CHOICES: Final = 128
@@ -207,6 +207,7 @@ class ChatRequest(BaseModel):
     modalities: list[str] | None = None
     audio: dict[str, Any] | None = None
     reasoning_effort: Effort | None = None
+    store: Flag | None = Field(default=None, description="false: never store this search as a trace")
     refine_budget: AtLeast0 | None = Field(default=None, description=BUDGET_DESCRIPTION)
     refine: RefineOptions = Field(default_factory=RefineOptions)
 

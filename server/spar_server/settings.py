@@ -137,6 +137,34 @@ class MetricsSettings(BaseModel):
     )
 
 
+def _read_share(value: Any) -> Any:
+    return {"off": 0.0, "on": 1.0}.get(value, value) if isinstance(value, str) else value
+
+
+# The share of searches whose traces are stored.
+TraceShare = Annotated[float, Field(ge=0, le=1), BeforeValidator(_read_share)]
+
+
+class TraceSettings(BaseModel):
+    """Which searches are stored, where, and for how long. By default none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    record: TraceShare = Field(default=0.0, description="on, off, or the share of searches to store, such as 0.1")
+    path: Path = Field(default=Path("spar-traces.sqlite"), description="the SQLite database")
+    url: SecretStr | None = Field(
+        default=None, description="a PostgreSQL database instead, such as postgresql://spar@db/traces"
+    )
+    max_age_days: float = Field(default=30.0, gt=0, description="older traces are deleted")
+    max_mib: int = Field(default=1024, ge=1, description="size of all traces; beyond it, the oldest are deleted")
+    max_trace_kib: int = Field(default=4096, ge=1, description="size of one trace; a larger one is not stored")
+    max_queue: int = Field(default=1024, ge=1, description="traces waiting to be written; further ones are dropped")
+    max_queue_mib: int = Field(default=64, ge=1, description="size of those traces together")
+    redact: str | None = Field(
+        default=None, description="called with each trace before it is written: module:function, or an entry point"
+    )
+
+
 class ApiKey(BaseModel):
     """An API key and its limits. A limit that is not set is the server's own, which applies to every key."""
 
@@ -158,6 +186,8 @@ class ApiKey(BaseModel):
     max_prompts: int | None = Field(default=None, ge=1, description="prompts per completions request")
     max_calls: int | None = Field(default=None, ge=1, description="model calls per request")
     models: tuple[str, ...] | None = None
+    traces: TraceShare | None = Field(default=None, description="as traces.record, for this key's searches")
+    read_traces: Literal["own", "all"] = Field(default="own", description="whose traces the key can read")
     weight: float = Field(
         default=1.0, gt=0, le=1000, description="share of the capacity, relative to other keys, while requests wait"
     )
@@ -346,6 +376,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     connections: ConnectionLimits = ConnectionLimits()
     metrics: MetricsSettings = MetricsSettings()
+    traces: TraceSettings = TraceSettings()
     allowed_hosts: Words = Field(
         default=(), description="additional host names for a server without keys on a loopback address"
     )

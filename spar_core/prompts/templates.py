@@ -65,12 +65,17 @@ class Templates:
     texts: Mapping[str, str]
     key: bytes = field(default=b"", repr=False)
 
+    @property
+    def marked(self) -> bool:
+        """Whether the set has a slot for the mark."""
+        return "{{mark}}" in self.texts["judge"]
+
     def mark(self, conversation: Sequence[Message], response: str) -> str:
         """The mark for judgements and refinements of `response`: six digits, or empty if the set has no slot for it.
 
         It depends on the response, so a response that contains its own mark has another one.
         """
-        return self.item_mark(conversation, response) if "{{mark}}" in self.texts["judge"] else ""
+        return self.item_mark(conversation, response) if self.marked else ""
 
     def item_mark(self, conversation: Sequence[Message], response: str) -> str:
         """The mark for judgements by a checklist, which every set has."""

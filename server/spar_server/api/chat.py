@@ -34,11 +34,15 @@ _NONE_CANCELLED: Final = Cancelled()
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The id, time and model that all parts of a response share."""
+    """The trace id, time and model that all parts of a response share."""
 
     model: str
-    id: str = field(default_factory=lambda: f"chatcmpl-{token_hex(16)}")
+    trace_id: str
     created: int = field(default_factory=lambda: int(time()))
+
+    @property
+    def id(self) -> str:
+        return f"chatcmpl-{self.trace_id}"
 
     def completion(self, outcome: Outcome) -> dict[str, Any]:
         """The body of a response that is not streamed."""
@@ -66,7 +70,7 @@ class Envelope:
         return {**self._head(), "choices": [], "spar": {"event": event_data(event)}}
 
     def spar(self, outcome: Outcome) -> dict[str, Any]:
-        return spar_of(outcome, self.id.removeprefix("chatcmpl-"))
+        return spar_of(outcome, self.trace_id)
 
     def _head(self) -> dict[str, Any]:
         return {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model}
@@ -256,7 +260,7 @@ router = APIRouter(route_class=JsonRoute)
 async def chat_completions(body: ChatRequest, request: JsonRequest) -> Response:
     """OpenAI's endpoint. `refine_budget` sets the budget for refining the answer, and `refine` how it is spent."""
     plan = await plan_request(body, request)
-    envelope = Envelope(body.model)
+    envelope = Envelope(body.model, plan.trace_id)
     if body.stream:
         return await stream_response(plan, request, ChatStreamFormat(envelope, body.include_usage))
     return await respond(plan, request, envelope.completion)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -12,14 +13,17 @@ from spar_server.api.openapi import ERRORS, READY
 from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import ServedPair
 from spar_server.serving.gate import Gate
+from spar_server.traces.recorder import TraceRecorder
 
 router = APIRouter()
 
 
 @router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Check that the process is alive", responses=ERRORS)
-async def health() -> dict[str, str]:
-    return {"status": "ok"}
+async def health(request: Request) -> dict[str, Any]:
+    """With `traces` if the server stores them; their trouble never makes the server unhealthy."""
+    recorder: TraceRecorder | None = request.app.state.recorder
+    return {"status": "ok"} | ({"traces": asdict(recorder.health)} if recorder else {})
 
 
 @router.head("/ready", include_in_schema=False)

@@ -192,6 +192,48 @@ class ModelList(_Body):
     data: list[Model]
 
 
+class TraceSummary(_Body):
+    id: str
+    object: Literal["trace"]
+    created: float = Field(description="when the search finished, in seconds since 1970")
+    key: str = Field(description="name of the API key")
+    model: str
+    budget: int
+    nodes: int
+    depth: int
+    stop_reason: str
+    accepted: bool
+    improved: bool
+    degraded: bool
+    value: float | None
+    draft_value: float | None
+    duration_ms: float
+
+
+class TraceList(_Body):
+    object: Literal["list"]
+    data: list[TraceSummary]
+    has_more: bool
+    next_cursor: str | None
+
+
+class FeedbackBody(_Body):
+    object: Literal["trace.feedback"] = "trace.feedback"
+    trace_id: str
+    key: str
+    created: float
+    score: float
+    comment: str
+
+
+class Trace(TraceSummary):
+    """A search with its request and its trees, as `docs/traces.md` describes them."""
+
+    feedback: list[FeedbackBody]
+    messages: list[dict[str, Any]]
+    trees: list[dict[str, Any]]
+
+
 class ForwardedBody(_Body):
     """The upstream's response, unchanged except for the model name."""
 
@@ -237,6 +279,20 @@ _JUDGED: Final = {
     "usage": {"prompt_tokens": 240, "completion_tokens": 90, "total_tokens": 330},
 }  # fmt: skip
 _MODEL: Final = {"id": "spar-small", "object": "model", "created": 1767225600, "owned_by": "spar-server"}
+_SUMMARY: Final = {
+    "id": "0c3f", "object": "trace", "created": 1767225600.5, "key": "team-a", "model": "spar-small", "budget": 8,
+    "nodes": 3, "depth": 1, "stop_reason": "refined_accepted", "accepted": True, "improved": True, "degraded": False,
+    "value": 1.0, "draft_value": 0.2, "duration_ms": 412.5,
+}  # fmt: skip
+_FEEDBACK: Final = {
+    "object": "trace.feedback", "trace_id": "0c3f", "key": "team-a", "created": 1767225660.0, "score": 1.0,
+    "comment": "The lamp is there now.",
+}  # fmt: skip
+_TRACE: Final = {
+    **_SUMMARY, "feedback": [_FEEDBACK], "version": 1,
+    "messages": [{"role": "user", "content": "Tell me about the river. Include the word lamp."}],
+    "trees": [{"stop_reason": "refined_accepted", "answer": [0], "nodes": []}],
+}  # fmt: skip
 _WRONG: Final = {
     "error": {
         "message": "temperature: Input should be less than or equal to 2", "type": "invalid_request_error",
@@ -286,6 +342,16 @@ JUDGED: Final[Described] = {200: _document(JudgementBody, _JUDGED, "The judgemen
 TEXT: Final[Described] = {200: _document(ForwardedBody, _TEXT, "The actor's answer", _CHAT_STREAM), **ERRORS}
 EMBEDDED: Final[Described] = {200: _document(ForwardedBody, _EMBEDDED, "The actor's answer"), **ERRORS}
 MODELS: Final[Described] = {200: _document(ModelList, {"object": "list", "data": [_MODEL]}, "The models"), **ERRORS}
+TRACES: Final[Described] = {
+    200: _document(
+        TraceList,
+        {"object": "list", "data": [_SUMMARY], "has_more": False, "next_cursor": None},
+        "Traces, newest first",
+    ),
+    **ERRORS,
+}
+TRACE: Final[Described] = {200: _document(Trace, _TRACE, "The trace"), **ERRORS}
+FEEDBACK: Final[Described] = {200: _document(FeedbackBody, _FEEDBACK, "The stored feedback"), **ERRORS}
 MODEL: Final[Described] = {200: _document(Model, _MODEL, "The model"), **ERRORS}
 
 # The header of endpoints that refine.

@@ -52,7 +52,7 @@ async def refine(body: RefineRequest, request: JsonRequest) -> Response:
     conversation, answer = split_answer(body.messages, body.response)
     chat = body.model_copy(update={"messages": conversation, "refine_budget": _budget(body, request)})
     plan = await plan_request(chat, request, initial=InitialAnswer(Completion(answer, "stop", Usage()), body.critique))
-    envelope = Envelope(body.model)
+    envelope = Envelope(body.model, plan.trace_id)
     if body.stream:
         return await stream_response(plan, request, ChatStreamFormat(envelope, body.include_usage))
     return await respond(plan, request, envelope.completion)

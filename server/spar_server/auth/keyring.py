@@ -12,7 +12,7 @@ import ipaddress
 import secrets
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,9 @@ class Keyring:
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    def __iter__(self) -> Iterator[ApiKey]:
+        return iter(self._keys)
 
     def find(self, secret: str) -> ApiKey | None:
         """The key with this secret, or None. Takes the same time whichever key matches, and if none does."""

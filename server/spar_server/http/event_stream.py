@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Final
 
 from starlette.responses import Response
@@ -29,7 +29,12 @@ class EventStream(Response):
     not sent: it marks that the request is admitted. No comment is sent before it, because a refusal must be a status.
     """
 
-    def __init__(self, frames: AsyncGenerator[str, None], failure: Callable[[ApiError], str]) -> None:
+    def __init__(
+        self,
+        frames: AsyncGenerator[str, None],
+        failure: Callable[[ApiError], str],
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._frames = frames
         self._failure = failure
         self.status_code = 200
@@ -40,6 +45,7 @@ class EventStream(Response):
                 "content-type": "text/event-stream; charset=utf-8",
                 "cache-control": "no-cache",
                 "x-accel-buffering": "no",
+                **(headers or {}),
             }
         )
 

@@ -18,6 +18,7 @@ from spar_core.search import Answers, SearchResult
 from spar_core.types import ModelRole, Usage
 from spar_server.errors import ApiError, ClientGoneError
 from spar_server.metrics.load import LoadMetrics
+from spar_server.metrics.traces import TraceMetrics
 from spar_server.metrics.upstream import UpstreamMetrics
 
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240, 480)
@@ -82,6 +83,7 @@ class Metrics:
         )
         self.upstreams = UpstreamMetrics(registry)
         self.load = LoadMetrics(registry)
+        self.traces = TraceMetrics(registry)
         for kind in ("pass_through", "search", "judge", "completions", "embeddings"):
             self._running(kind)
 

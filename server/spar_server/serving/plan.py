@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from secrets import token_hex
 from typing import Any, Final, Literal
 
 from spar_core.backends.base import constrains, is_batching
@@ -172,6 +173,9 @@ class Plan:
     initial: InitialAnswer | None = None
     # The request asks only for the votes on an answer.
     verdict_only: bool = False
+    # The client does not forbid to store the search.
+    may_store: bool = True
+    trace_id: str = field(default_factory=lambda: token_hex(16))
 
     def passes_through(self, allowance: Allowance) -> bool:
         """Whether the drafts are the answers, so that the actor's tokens can be streamed as they arrive."""
@@ -220,9 +224,17 @@ class Plan:
         return drafts + judged_drafts * votes + budget * (1 + votes) + extra
 
     @property
+    def bare(self) -> bool:
+        """Whether the engine enforces a format, so that a refinement is written without markers."""
+        return bool(self._form)
+
+    @property
+    def _form(self) -> dict[str, Any]:
+        return {name: self.sampling.extra[name] for name in _FORMS if self.sampling.extra.get(name) not in _HARMLESS}
+
+    @property
     def _refiner(self) -> Refiner:
-        pair = self.pair
-        form = {name: self.sampling.extra[name] for name in _FORMS if self.sampling.extra.get(name) not in _HARMLESS}
+        pair, form = self.pair, self._form
         max_tokens = self._refine_tokens(markers=0 if form else _MARKER_TOKENS)
         return Refiner(
             backend=pair.refiner,
@@ -241,7 +253,7 @@ class Plan:
             return self.outcome(allowance, await self._draft(allowance))
         models = Models(actor=self.pair.actor, judge=self.judge, refiner=self._refiner)
         config = replace(self.config, budget=allowance.budget, deadline_s=allowance.deadline_s)
-        answers = await Searcher(models, config, self.sampling, self.checks).run_n(
+        answers = await Searcher(models, config, self._seeded_sampling, self.checks).run_n(
             self.conversation,
             self.n,
             draft=self.initial.draft if self.initial else None,
@@ -253,6 +265,11 @@ class Plan:
 
     def outcome(self, allowance: Allowance, answers: Answers) -> Outcome:
         return Outcome(self, allowance.budget, answers)
+
+    @property
+    def _seeded_sampling(self) -> Sampling:
+        """The drafts' sampling. With the search's own seed where the client sets none, so that it can be run again."""
+        return self.sampling if self.sampling.seed is not None else self.sampling.seeded(self.config.seed)
 
     def _initial_judgement(self) -> Judgement | None:
         """A client's critique replaces the judgement of its answer: the verdict is No."""
@@ -390,6 +407,7 @@ def build_plan(
         checks=_checks(request, refined=budget > 0),
         options=request.refine,
         n=n,
+        may_store=request.store is not False,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -35,6 +35,7 @@ from spar_server.schemas import ChatRequest, RefineOptions
 from spar_server.serving.call_limits import CallLimits
 from spar_server.serving.gate import Gate
 from spar_server.serving.plan import BUDGET_HEADER, Allowance, InitialAnswer, Outcome, Plan, build_plan
+from spar_server.serving.recording import UNRECORDED, Recorder, Recording
 from spar_server.serving.request_fields import CHAT_FIELDS, check_fields
 from spar_server.settings import RefineDefaults, Settings
 
@@ -68,6 +69,7 @@ def _node_name(path: tuple[int, ...]) -> str:
 
 
 T = TypeVar("T")
+TRACE_ID_HEADER: Final = "x-spar-trace-id"
 
 # Some clients count only parsed chunks as activity, so comments do not keep their streams alive.
 HEARTBEAT_EVERY_S: Final = 15.0
@@ -115,9 +117,9 @@ def frame(data: dict[str, Any]) -> str:
     return f"data: {json_bytes(data).decode()}\n\n"
 
 
-def json_response(data: dict[str, Any]) -> Response:
+def json_response(data: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
     """A JSON response with `data`."""
-    return Response(json_bytes(data), media_type="application/json")
+    return Response(json_bytes(data), headers=headers, media_type="application/json")
 
 
 def json_bytes(data: Any) -> bytes:
@@ -133,19 +135,27 @@ async def join_batches(batches: AsyncGenerator[list[str], None]) -> AsyncGenerat
 
 
 async def stream_search(
-    plan: Plan, allowance: Allowance, stream_format: StreamFormat, metrics: Metrics
+    plan: Plan,
+    allowance: Allowance,
+    stream_format: StreamFormat,
+    metrics: Metrics,
+    recording: Recording = UNRECORDED,
 ) -> AsyncGenerator[str, None]:
     """Stream progress as reasoning while the search runs, then each answer as one piece."""
     events: asyncio.Queue[Event | None] = asyncio.Queue()
     has_event = asyncio.Event()
 
-    def on_event(event: Event | None) -> None:
+    def announce(event: Event | None) -> None:
         events.put_nowait(event)
         has_event.set()
 
+    def on_event(event: Event) -> None:
+        recording.on_event(event)
+        announce(event)
+
     with metrics.request(allowance.kind) as meter:
         task = asyncio.create_task(plan.run(allowance, on_event=on_event))
-        task.add_done_callback(lambda _: on_event(None))
+        task.add_done_callback(lambda _: announce(None))
         try:
             with suppress(TimeoutError):
                 await asyncio.wait_for(has_event.wait(), STATUS_WITHIN_S)
@@ -158,6 +168,7 @@ async def stream_search(
                 async for piece in progress:
                     yield piece
             outcome = await task
+            recording.finish(outcome)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -341,21 +352,36 @@ def _max_inline_size(chat: ChatRequest) -> int:
 
 async def respond(plan: Plan, request: Request, body: Callable[[Outcome], dict[str, Any]]) -> Response:
     """Run the plan and respond with one JSON body."""
-    return json_response(await until_disconnect(request.receive, _run(plan, request, body)))
+    answer = await until_disconnect(request.receive, _run(plan, request, body))
+    return json_response(answer, _headers(plan))
 
 
 async def stream_response(plan: Plan, request: Request, stream_format: StreamFormat) -> Response:
     """Run the plan and respond with a stream of events."""
-    return EventStream(_frames(plan, request, stream_format), stream_format.failure)
+    return EventStream(_frames(plan, request, stream_format), stream_format.failure, _headers(plan))
+
+
+def _headers(plan: Plan) -> dict[str, str]:
+    return {TRACE_ID_HEADER: plan.trace_id}
+
+
+def _recording(plan: Plan, allowance: Allowance, request: Request) -> Recording:
+    """The recording of the request's search; an answer that is passed through is none."""
+    recorder: Recorder | None = request.app.state.recorder
+    if recorder is None or plan.passes_through(allowance):
+        return UNRECORDED
+    return recorder.begin(plan, key_of(request))
 
 
 async def _run(plan: Plan, request: Request, body: Callable[[Outcome], dict[str, Any]]) -> dict[str, Any]:
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
     async with gate.admit(plan, request) as allowance:
+        recording = _recording(plan, allowance, request)
         with metrics.request(allowance.kind) as meter:
-            outcome = await plan.run(allowance)
+            outcome = await plan.run(allowance, on_event=recording.on_event)
             meter.answered(outcome.answers, degraded=outcome.degraded)
+            recording.finish(outcome)
     return body(outcome)
 
 
@@ -367,7 +393,8 @@ async def _frames(plan: Plan, request: Request, stream_format: StreamFormat) -> 
         if plan.passes_through(allowance):
             frames = gate.draining.until_cutoff(stream_pass_through(plan, allowance, stream_format, metrics))
         else:
-            frames = stream_search(plan, allowance, stream_format, metrics)
+            recording = _recording(plan, allowance, request)
+            frames = stream_search(plan, allowance, stream_format, metrics, recording)
         async with aclosing(frames):
             async for frame in frames:
                 yield frame

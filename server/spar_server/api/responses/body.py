@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time
 from typing import Any, Final
-from uuid import uuid4
 
 from spar_core.types import Completion, FinishReason
 from spar_server.api.chat import spar_of, usage_of
@@ -22,7 +21,7 @@ class ResponseBody:
     """Builds the bodies of one response. All ids derive from the trace id."""
 
     request: ResponsesRequest
-    trace_id: str = field(default_factory=lambda: uuid4().hex)
+    trace_id: str
     created: int = field(default_factory=lambda: int(time()))
 
     @property

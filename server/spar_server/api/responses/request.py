@@ -128,6 +128,7 @@ class ResponsesRequest(BaseModel):
             "response_format": _response_format(text.format),
             "verbosity": text.verbosity,
             "user": self.user,
+            "store": False if extra.get("store") is False else None,
             "refine_budget": self.refine_budget,
             "refine": self.refine,
             "stream": self.stream,

@@ -29,7 +29,7 @@ async def responses(body: ResponsesRequest, request: JsonRequest) -> Response:
         plan = await plan_request(await request.off_loop(body.to_chat), request)
     except RequestError as error:
         raise rename_fields(error, FIELD_NAMES) from error
-    response = ResponseBody(body)
+    response = ResponseBody(body, plan.trace_id)
     if body.stream:
         return await stream_response(plan, request, ResponseStreamFormat(response))
     return await respond(plan, request, response.finished)

@@ -72,7 +72,8 @@ def test_made_up_requests_meet_no_5xx_and_answers_are_as_described(api: Any, pat
         statuses.add(case.call_and_validate(checks=CHECKS).status_code)
 
     hold()
-    assert statuses & ({200, 400} if method == "post" else {200, 404})
+    names_something = method == "get" or "{" in path
+    assert statuses & ({200, 404} if names_something else {200, 400})
 
 
 def test_no_operation_promises_errors_in_any_shape_but_openais() -> None:
@@ -93,7 +94,8 @@ def test_every_request_and_answer_has_an_example_and_the_examples_work(url: str)
         if not path.startswith("/v1/"):
             continue
         assert operation["responses"]["200"]["content"]["application/json"]["example"], path
-        if method == "post":
+        # Nothing is stored here to give feedback on.
+        if method == "post" and "{" not in path:
             name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
             example = document["components"]["schemas"][name]["example"]
             body = json.dumps(example | {"model": "spar-small"})

@@ -1,0 +1,39 @@
+"""What a request's search is announced to, so that it can be stored; `spar_server.traces` implements it.
+
+recording = recorder.begin(plan, key)
+outcome = await plan.run(allowance, on_event=recording.on_event)
+recording.finish(outcome)
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from spar_core.search.events import Event
+from spar_server.serving.plan import Outcome, Plan
+from spar_server.settings import ApiKey
+
+
+class Recording(Protocol):
+    """One request's search, as it may be recorded. No method waits or fails."""
+
+    def on_event(self, event: Event) -> None: ...
+
+    def finish(self, outcome: Outcome) -> None: ...
+
+
+class Recorder(Protocol):
+    """Decides which searches are recorded."""
+
+    def begin(self, plan: Plan, key: ApiKey) -> Recording: ...
+
+
+class _Unrecorded:
+    def on_event(self, event: Event) -> None:
+        """Not recorded."""
+
+    def finish(self, outcome: Outcome) -> None:
+        """Not recorded."""
+
+
+UNRECORDED: Final = _Unrecorded()

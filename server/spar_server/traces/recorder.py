@@ -1,0 +1,297 @@
+"""Record finished searches: capture them on the request's path, write them in batches beside it.
+
+    recorder.start()
+    recording = recorder.begin(plan, key)       # see spar_server.serving.recording
+    await recorder.aclose()
+
+An answer never waits for the store, and never fails because of it: the queue is bounded, and what does not fit is
+dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from spar_core.off_loop import SHORT
+from spar_server.errors import TraceRefusedError, TraceStoreError
+from spar_server.metrics.traces import TraceMetrics
+from spar_server.serving.plan import Outcome, Plan
+from spar_server.serving.recording import UNRECORDED, Recording
+from spar_server.settings import ApiKey, TraceSettings
+from spar_server.traces.document import (
+    Captured,
+    Redactor,
+    Replies,
+    UsageOf,
+    columns_of,
+    encode,
+    text_size,
+    write_document,
+)
+
+if TYPE_CHECKING:
+    from spar_server.traces.store import TraceRecord, TraceStore
+
+logger = logging.getLogger(__name__)
+
+# Traces that arrive within this time are written together, which costs far less than one by one.
+_LINGER_S: Final = 2.0
+_MAX_BATCH: Final = 256
+_WRITE_S: Final = 10.0
+# After a failed write: doubled from the first pause up to the last.
+_FIRST_PAUSE_S: Final = 0.5
+_LAST_PAUSE_S: Final = 30.0
+_EXPIRE_EVERY_S: Final = 60.0
+_STOP_S: Final = 5.0
+_DAY_S: Final = 24 * 3600.0
+
+
+class _Recorded:
+    def __init__(self, recorder: TraceRecorder, key: ApiKey) -> None:
+        self._recorder = recorder
+        self._key = key
+        self._replies = Replies()
+        self.on_event = self._replies.on_event
+
+    def finish(self, outcome: Outcome) -> None:
+        size = text_size(outcome, self._replies)
+        created = round(time.time(), 6)
+        self._recorder.put(Captured(created, self._key.name, outcome, self._replies, size))
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """How the store does; `failing` since the last write failed."""
+
+    failing: bool
+    queued: int
+    stored: int
+    dropped: int
+
+
+class TraceRecorder:
+    """The queue of captured searches, and the task that writes them."""
+
+    def __init__(
+        self,
+        settings: TraceSettings,
+        store: TraceStore,
+        metrics: TraceMetrics,
+        *,
+        usage_of: UsageOf,
+        redact: Redactor | None = None,
+        linger_s: float = _LINGER_S,
+        expire_every_s: float = _EXPIRE_EVERY_S,
+    ) -> None:
+        self.store = store
+        self._settings = settings
+        self._metrics = metrics
+        self._usage_of = usage_of
+        self._redact = redact
+        self._linger_s = linger_s
+        self._expire_every_s = expire_every_s
+        self._queue: deque[Captured] = deque()
+        self._queued_size = 0
+        self._wanted = asyncio.Event()
+        # Set by whoever waits for a trace to be written.
+        self._hurried = asyncio.Event()
+        self._waiting: dict[str, asyncio.Event] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failing = False
+        self._opened = False
+        metrics.watch(lambda: len(self._waiting))
+
+    @property
+    def health(self) -> StoreHealth:
+        return StoreHealth(self._failing, len(self._waiting), self._metrics.stored_total, self._metrics.dropped_total)
+
+    def begin(self, plan: Plan, key: ApiKey) -> Recording:
+        """Begin a search, which is recorded if the settings, the key and the client say so."""
+        if not plan.may_store or not self._chooses(plan.trace_id, key):
+            return UNRECORDED
+        return _Recorded(self, key)
+
+    def _chooses(self, trace_id: str, key: ApiKey) -> bool:
+        """Whether this search is among the share to be stored; decided by its id, which is random."""
+        share = self._settings.record if key.traces is None else key.traces
+        return int(trace_id[:8], 16) < share * 2**32
+
+    def put(self, captured: Captured) -> None:
+        """Queue a finished search; drop it if there is no room."""
+        settings = self._settings
+        if captured.size > settings.max_trace_kib * 1024:
+            self._metrics.dropped("too_large")
+        elif (
+            len(self._waiting) >= settings.max_queue
+            or self._queued_size + captured.size > settings.max_queue_mib * 2**20
+        ):
+            self._metrics.dropped("queue_full")
+        else:
+            self._queue.append(captured)
+            self._queued_size += captured.size
+            self._waiting[captured.id] = asyncio.Event()
+            self._wanted.set()
+
+    async def written(self, trace_id: str, *, within_s: float = 2.0) -> None:
+        """Wait until a trace that is queued is written or dropped, for a short time."""
+        if (written := self._waiting.get(trace_id)) is not None:
+            self._hurried.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(written.wait(), within_s)
+
+    def start(self) -> None:
+        """Start writing, and deleting what has expired, in tasks of the running event loop."""
+        self._tasks = [asyncio.create_task(self._write_on()), asyncio.create_task(self._expire_on())]
+
+    async def aclose(self) -> None:
+        """Write what is queued, as far as that is quick, and close the store."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_S):
+                while self._waiting and not self._failing:
+                    self._hurried.set()
+                    await next(iter(self._waiting.values())).wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._metrics.dropped("stopped", len(self._waiting))
+        if self._waiting:
+            logger.warning("%d traces were not written before the server stopped", len(self._waiting))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_S):
+                await self.store.aclose()
+
+    async def _write_on(self) -> None:
+        try:
+            async with asyncio.timeout(_WRITE_S):
+                await self._open()
+        except (TraceStoreError, TimeoutError) as error:
+            # Said now rather than at the first trace, which tries again.
+            self._fail(error)
+        while True:
+            await self._wanted.wait()
+            await self._linger()
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), _MAX_BATCH))]
+            if not self._queue:
+                self._wanted.clear()
+            records = [record for captured in batch if (record := await self._encoded(captured)) is not None]
+            await self._write(records)
+            for captured in batch:
+                self._queued_size -= captured.size
+                self._waiting.pop(captured.id).set()
+
+    async def _linger(self) -> None:
+        if len(self._queue) < _MAX_BATCH:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), self._linger_s)
+        self._hurried.clear()
+
+    async def _encoded(self, captured: Captured) -> TraceRecord | None:
+        """The trace as it is written; None if it is dropped."""
+        try:
+            if self._redact is None and captured.size <= SHORT:
+                record = self._encode(captured)
+                # Others have their turn between two traces.
+                await asyncio.sleep(0)
+            else:
+                record = await asyncio.to_thread(self._encode, captured)
+        except Exception:
+            # The hook is the operator's code. What it could not redact must not be written.
+            logger.exception("a trace was dropped, because it could not be redacted or encoded")
+            self._metrics.dropped("redaction")
+            return None
+        if record is None:
+            self._metrics.dropped("withheld")
+        elif len(record.body) > self._settings.max_trace_kib * 1024:
+            self._metrics.dropped("too_large")
+            return None
+        return record
+
+    def _encode(self, captured: Captured) -> TraceRecord | None:
+        from spar_server.traces.store import TraceRecord
+
+        columns = columns_of(captured)
+        document: dict[str, object] | None = write_document(captured, self._usage_of)
+        if self._redact is not None:
+            document = self._redact({**columns, **document})  # type: ignore[dict-item]
+        if document is None:
+            return None
+        return TraceRecord(columns, encode({name: document[name] for name in document if name not in columns}))
+
+    async def _write(self, records: Sequence[TraceRecord]) -> None:
+        """Write a batch; retry for as long as the store is in trouble, while the queue fills up."""
+        pause_s = _FIRST_PAUSE_S
+        while records:
+            try:
+                await self._add(records)
+            except TraceRefusedError:
+                records = await self._without_refused(records)
+                continue
+            except (TraceStoreError, TimeoutError) as error:
+                self._fail(error)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+                continue
+            return
+
+    async def _add(self, records: Sequence[TraceRecord]) -> None:
+        started = time.monotonic()
+        async with asyncio.timeout(_WRITE_S):
+            await self._open()
+            await self.store.add(records)
+        self._metrics.stored(len(records), time.monotonic() - started)
+        self._recover()
+
+    async def _open(self) -> None:
+        if not self._opened:
+            await self.store.open()
+            self._opened = True
+
+    async def _without_refused(self, records: Sequence[TraceRecord]) -> list[TraceRecord]:
+        """Write a batch one by one, and return what a store in trouble leaves over."""
+        left = list(records)
+        while left:
+            try:
+                await self._add(left[:1])
+            except TraceRefusedError as error:
+                logger.warning("the store refused the trace %s (%s)", left[0].columns["id"], error)
+                self._metrics.dropped("refused")
+            except (TraceStoreError, TimeoutError):
+                break
+            del left[0]
+        return left
+
+    async def _expire_on(self) -> None:
+        while True:
+            await asyncio.sleep(self._expire_every_s)
+            if self._opened:
+                # If it fails, so does the next write, which reports it.
+                with suppress(TraceStoreError):
+                    await self.expire()
+
+    async def expire(self) -> None:
+        """Delete the traces that are too old, then the oldest of those that are too many."""
+        old = await self.store.expire_older(time.time() - self._settings.max_age_days * _DAY_S)
+        many = await self.store.expire_beyond(self._settings.max_mib * 2**20)
+        if old or many:
+            self._metrics.expired(age=old, size=many)
+            await self.store.compact()
+
+    def _fail(self, error: Exception) -> None:
+        if not self._failing:
+            reason = str(error) or "the store did not answer in time"
+            logger.warning("traces cannot be stored (%s); trying again until they can", reason)
+        self._failing = True
+        self._metrics.up(False)
+
+    def _recover(self) -> None:
+        if self._failing:
+            logger.warning("traces are stored again")
+        self._failing = False
+        self._metrics.up(True)
