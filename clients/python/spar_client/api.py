@@ -118,6 +118,17 @@ class Api:
         """The answer to a body without a model, read as a `kind`."""
         return _read(await self._whole(self._connection.request("POST", path, dict(body))), kind)
 
+    async def forward(self, path: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """The answer to a body, both as they are, and the request's id."""
+        response = await self._whole(self._connection.request("POST", path, body))
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise APIProtocolError(f"{response.request.url.path} did not answer with a JSON object")
+        return answer, response.headers.get("x-request-id")
+
     async def aclose(self) -> None:
         await self._transport.aclose()
 

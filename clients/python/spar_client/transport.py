@@ -106,7 +106,7 @@ def _translated(request: httpx.Request) -> Iterator[None]:
     try:
         yield
     except httpx.ConnectTimeout as error:
-        raise APITimeoutError(f"no server at {_origin(request)} took the connection in time") from error
+        raise APIConnectionError(f"no server at {_origin(request)} took the connection in time") from error
     except httpx.TimeoutException as error:
         raise APITimeoutError(f"no answer from {_origin(request)} within the time-out") from error
     except httpx.ConnectError as error:

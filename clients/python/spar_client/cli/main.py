@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from spar_client.client import Client
 
 Url = Annotated[str, typer.Option(envvar="SPAR_URL", help="URL of the server")]
 ApiKey = Annotated[
@@ -37,29 +35,68 @@ def chat(
 
     Text on stdin is one question: `echo "..." | spar chat -b 8` writes only the answer to stdout.
     """
-    with _connected(url, api_key) as client:
+    with _reported(url):
         from spar_client.cli.chat import run
+        from spar_client.client import Client
 
-        run(client=client, budget=budget, once=once, model=model, seed=seed)
+        with Client(url, api_key=api_key) as client:
+            run(client=client, budget=budget, once=once, model=model, seed=seed)
+
+
+def batch(
+    source: Annotated[
+        Path, typer.Argument(help="OpenAI batch requests, one a line", exists=True, dir_okay=False, readable=True)
+    ],
+    output: Annotated[Path, typer.Argument(help="Results, one a line as they arrive", dir_okay=False, writable=True)],
+    budget: Annotated[
+        int | None, typer.Option("--budget", "-b", min=0, help="Refinement budget of lines that name none")
+    ] = None,
+    concurrency: Annotated[int, typer.Option("--concurrency", "-c", min=1, help="Requests at a time")] = 8,
+    url: Url = LOCAL,
+    model: Annotated[
+        str | None, typer.Option(help="Model of lines that name none (default the server's first)")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for one answer")] = 600.0,
+    api_key: ApiKey = None,
+) -> None:
+    """Run a file of requests in OpenAI's batch format, concurrently. Run it again to continue after an interruption.
+
+    Exit code 1 says that lines failed. Failures that may pass (5xx, 429, time-outs) are tried again by the next run.
+    """
+    with _reported(url, remedy="; run it again to continue"):
+        from spar_client.cli.batch import run
+
+        complete = run(
+            source=source,
+            output=output,
+            url=url,
+            api_key=api_key,
+            model=model,
+            budget=budget,
+            concurrency=concurrency,
+            timeout=timeout,
+        )
+    if not complete:
+        raise typer.Exit(1)
 
 
 @contextmanager
-def _connected(url: str, api_key: str | None, *, max_retries: int = 2) -> Iterator[Client]:
-    """A client; its errors become one line on stderr and an exit code."""
-    from spar_client.client import Client
+def _reported(url: str, *, remedy: str = "") -> Iterator[None]:
+    """Turn errors into one line on stderr and an exit code; `remedy` ends those of an interruption."""
     from spar_client.errors import AuthenticationError, ClientError, PermissionDeniedError
 
     try:
-        with Client(url, api_key=api_key, max_retries=max_retries) as client:
-            yield client
+        yield
     except (AuthenticationError, PermissionDeniedError) as error:
         _fail(f"{url}: {error}; give --api-key, or set SPAR_API_KEY", 2)
     except ValueError as error:
         _fail(str(error), 2)
     except ClientError as error:
-        _fail(str(error), 1)
+        _fail(f"{error}{remedy}", 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'the output'}: {error.strerror}{remedy}", 1)
     except KeyboardInterrupt:
-        _fail("stopped", 130)
+        _fail(f"stopped{remedy}", 130)
 
 
 def _fail(message: str, code: int) -> None:
@@ -73,6 +110,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Chat with a SPaR Server, or run a file of requests."
 )
 app.command()(chat)
+app.command()(batch)
 
 
 def main() -> None:
