@@ -6,8 +6,8 @@
         answer = client.chat("Tell me about the river without commas.", refine_budget=8)
         print(answer.text, answer.refinement.stop_reason)
 
-`AsyncClient` has the same methods as coroutines; `with_refinement` gives an `openai` client a default budget and typed
-results. Importing this loads nothing: a name loads its module when it is first used.
+`AsyncClient` has the same methods as coroutines. `with_refinement` in `spar_client.refined_openai` gives an `openai`
+client a default budget and typed results. Importing this loads nothing: a name loads its module when it is first used.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from spar_client.options import Check as Check
     from spar_client.options import JudgeOptions as JudgeOptions
     from spar_client.options import RefineOptions as RefineOptions
+    from spar_client.traces import Trace as Trace
+    from spar_client.traces import TraceSummary as TraceSummary
     from spar_client.tree import SearchTree as SearchTree
     from spar_client.tree import TreeNode as TreeNode
 
@@ -92,6 +94,7 @@ _EXPORTS: Final = {
     ),
     "judgement": ("Judgement", "Vote"),
     "options": ("ChatOptions", "Check", "JudgeOptions", "RefineOptions"),
+    "traces": ("Trace", "TraceSummary"),
     "tree": ("SearchTree", "TreeNode"),
 }
 _MODULES: Final = {name: module for module, names in _EXPORTS.items() for name in names}

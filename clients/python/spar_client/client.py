@@ -47,11 +47,13 @@ class Client:
         import httpx
 
         from spar_client.api import Api, Connection
+        from spar_client.traces import Traces
         from spar_client.transport import BlockingTransport, run
 
         connection = Connection.of(base_url, api_key, timeout=timeout, max_retries=max_retries, headers=headers or {})
         self._run = run
         self._api = Api(connection, BlockingTransport(http_client or httpx.Client()), model)
+        self.traces = Traces(self._api)
 
     def chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> Completion:
         """Answer a conversation, or one question given as a string."""
@@ -114,10 +116,12 @@ class AsyncClient:
         import httpx
 
         from spar_client.api import Api, Connection
+        from spar_client.traces import AsyncTraces
         from spar_client.transport import AsyncTransport
 
         connection = Connection.of(base_url, api_key, timeout=timeout, max_retries=max_retries, headers=headers or {})
         self._api = Api(connection, AsyncTransport(http_client or httpx.AsyncClient()), model)
+        self.traces = AsyncTraces(self._api)
 
     async def chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> Completion:
         """Answer a conversation, or one question given as a string."""

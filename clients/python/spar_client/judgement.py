@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from spar_client.completion import Usage
-from spar_client.tree import Body
+from spar_client.tree import Body, Checklist
 
 Verdict = Literal["yes", "no"]
 
@@ -28,7 +28,10 @@ class CheckResult(Body):
 
 
 class Judgement(Body):
-    """`value` is the share of Yes among the votes with a verdict: 0 if a check failed, None if all abstained."""
+    """`value` is the share of Yes among the votes with a verdict: 0 if a check failed, None if all abstained.
+
+    With the checklist judge it is the share of the items that are met, and `checklist` has them.
+    """
 
     id: str
     created: int
@@ -41,4 +44,5 @@ class Judgement(Body):
     critique: str | None
     votes: tuple[Vote, ...]
     checks: tuple[CheckResult, ...]
+    checklist: Checklist | None = None
     usage: Usage

@@ -31,6 +31,8 @@ class RefineOptions(TypedDict, total=False):
     max_search_tokens: int | None
     deadline_s: float
     checks: Sequence[Check]
+    judge: Literal["holistic", "checklist"]
+    requirements: Sequence[str]
     trace: Literal["none", "summary", "full"]
 
 
@@ -69,4 +71,6 @@ class JudgeOptions(_RequestOptions, total=False):
     threshold: float
     early_vote_stop: bool
     checks: Sequence[Check]
+    judge: Literal["holistic", "checklist"]
+    requirements: Sequence[str]
     seed: int

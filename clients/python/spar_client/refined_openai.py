@@ -129,9 +129,8 @@ class RefinedOpenAI(openai.OpenAI):
 
     def post(self, path: str, *, cast_to: Any, **options: Any) -> Any:
         if cast_to is ChatCompletion:
-            return super().post(
-                path, cast_to=RefinedCompletion, **{**options, "stream_cls": openai.Stream[RefinedChunk]}
-            )
+            options["stream_cls"] = openai.Stream[RefinedChunk]
+            return super().post(path, cast_to=RefinedCompletion, **options)
         return super().post(path, cast_to=cast_to, **options)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,6 +32,22 @@ class Finding(Body):
     evidence: str
 
 
+class ChecklistItem(Body):
+    """One requirement: whether the response meets it, None if no vote could be read."""
+
+    requirement: str
+    source: str
+    passed: bool | None
+    evidence: str
+    decided_by: Literal["votes", "code"]
+
+
+class Checklist(Body):
+    """What the checklist judge decided, item by item."""
+
+    items: tuple[ChecklistItem, ...]
+
+
 class NodeJudgement(Body):
     """The votes on a node's text, and the findings of the checks."""
 
@@ -39,15 +55,18 @@ class NodeJudgement(Body):
     votes: tuple[NodeVote, ...] = ()
     findings: tuple[Finding, ...] = ()
     report: str | None = None
+    checklist: Checklist | None = None
 
     @property
     def accepted(self) -> bool:
+        if self.checklist is not None:
+            return all(item.passed for item in self.checklist.items)
         return self.report is None and self._share > self.threshold
 
     @property
     def critique(self) -> str | None:
         """What the refiner saw: the report of failed checks, or the first vote that agrees with the majority."""
-        if self.report is not None:
+        if self.report is not None or self.checklist is not None:
             return self.report
         return next((vote.text for vote in self.votes if vote.verdict is self.accepted), None)
 

@@ -82,5 +82,5 @@ async def test_the_asynchronous_client_has_all_of_it(url: str) -> None:
 
 def test_another_kind_of_client_is_refused() -> None:
     azure = openai.AzureOpenAI(azure_endpoint="http://127.0.0.1:9", api_key="x", api_version="1")
-    with pytest.raises(TypeError, match="must be an openai.OpenAI or openai.AsyncOpenAI, not AzureOpenAI"):
+    with pytest.raises(TypeError, match="not AzureOpenAI"):
         with_refinement(azure)
