@@ -155,6 +155,7 @@ class TraceSettings(BaseModel):
     url: SecretStr | None = Field(
         default=None, description="a PostgreSQL database instead, such as postgresql://spar@db/traces"
     )
+    password_file: Path | None = Field(default=None, description="file with the password, for a URL without one")
     max_age_days: float = Field(default=30.0, gt=0, description="older traces are deleted")
     max_mib: int = Field(default=1024, ge=1, description="size of all traces; beyond it, the oldest are deleted")
     max_trace_kib: int = Field(default=4096, ge=1, description="size of one trace; a larger one is not stored")

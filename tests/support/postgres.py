@@ -27,7 +27,7 @@ def find_binaries() -> Path | None:
 class Postgres:
     """A cluster in `folder`, which its server's user must be able to reach, on a free port of this machine."""
 
-    def __init__(self, binaries: Path, folder: Path) -> None:
+    def __init__(self, binaries: Path, folder: Path, *, password: str | None = None) -> None:
         self._binaries = binaries
         self._folder = folder
         self._identity: dict[str, Any] = {"cwd": "/"}
@@ -38,11 +38,18 @@ class Postgres:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
-        self._run("initdb", "--auth=trust", "--username=spar", "--no-sync", "--encoding=UTF8", "-D", str(self._data))
+        self._run("initdb", *self._auth(password), "--username=spar", "--no-sync", "--encoding=UTF8", "-D", self._data)
 
     @property
     def url(self) -> str:
         return f"postgresql://spar@127.0.0.1:{self._port}/postgres"
+
+    def _auth(self, password: str | None) -> list[str | Path]:
+        if password is None:
+            return ["--auth=trust"]
+        file = self._folder / "password"
+        file.write_text(password)
+        return ["--auth=scram-sha-256", "--pwfile", file]
 
     @property
     def _data(self) -> Path:
@@ -91,5 +98,7 @@ class Postgres:
     def _ready(self) -> list[str]:
         return [str(self._binaries / "pg_isready"), "-h", "127.0.0.1", "-p", str(self._port)]
 
-    def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run([str(self._binaries / program), *arguments], capture_output=True, check=True, **self._identity)
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        subprocess.run(
+            [str(self._binaries / program), *map(str, arguments)], capture_output=True, check=True, **self._identity
+        )

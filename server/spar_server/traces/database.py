@@ -84,11 +84,24 @@ def open_database(settings: TraceSettings) -> Database:
     """The database that the settings name; it may be unreachable.
 
     Raises:
-        ConfigError: the URL is not PostgreSQL's, its driver is not installed, or the path cannot hold a file.
+        ConfigError: the URL is not PostgreSQL's, its driver is not installed, the password's file cannot be read, or
+            the path cannot hold a file.
     """
     if settings.url is None:
         return Database(_sqlite(settings.path))
-    return Database(_postgresql(settings.url.get_secret_value()))
+    password = _read_password(settings.password_file) if settings.password_file else None
+    return Database(_postgresql(settings.url.get_secret_value(), password))
+
+
+def _read_password(file: Path) -> str:
+    """The first line of the file, which unlike PGPASSFILE others may read: a container's secrets often are so."""
+    try:
+        return file.read_text(encoding="utf-8").partition("\n")[0]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(
+            f"traces.password_file: {file}: {reason}; name a readable file with the password, or remove it"
+        ) from error
 
 
 def _sqlite(path: Path) -> AsyncEngine:
@@ -116,7 +129,7 @@ def _sqlite(path: Path) -> AsyncEngine:
     return engine
 
 
-def _postgresql(url: str) -> AsyncEngine:
+def _postgresql(url: str, password: str | None) -> AsyncEngine:
     if not re.match(r"postgres(ql)?://", url):
         raise ConfigError("traces.url: must be a postgresql:// URL; for SQLite, set traces.path instead")
     try:
@@ -126,6 +139,6 @@ def _postgresql(url: str) -> AsyncEngine:
 
     async def connect() -> Any:
         # The driver reads the URL itself: with libpq's parameters (sslmode, passfile) and variables (PGPASSFILE).
-        return await asyncpg.connect(url, timeout=_WAIT_S)
+        return await asyncpg.connect(url, password=password, timeout=_WAIT_S)
 
     return create_async_engine("postgresql+asyncpg://", async_creator=connect, pool_pre_ping=True, hide_parameters=True)
