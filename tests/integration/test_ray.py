@@ -188,7 +188,7 @@ def workers() -> set[int]:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(600):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -204,10 +204,10 @@ async def test_a_killed_worker_loses_no_item(tmp_path: Path, cluster: str) -> No
 
         executor = RayExecutor(workers=2)
         run = asyncio.create_task(sampled(tmp_path / "cut.jsonl", executor, upstream, pause))
-        while len(killed) < 2:
-            # Each worker makes up to four calls at once, so both have some.
-            await until(lambda: upstream.paused and upstream.running > 4)
-            killed.append(min(workers()))
+        # Each worker makes up to four calls at once, so both have some.
+        await until(lambda: upstream.paused and upstream.running > 4)
+        for _ in range(2):
+            killed.append(min(workers() - set(killed)))
             os.kill(killed[-1], signal.SIGKILL)
             await until(lambda: upstream.running <= 4)
         upstream.paused = False
