@@ -389,7 +389,7 @@ def test_a_stopping_server_finishes_running_requests(serving: Serving) -> None:
 def test_a_long_searched_stream_is_kept_alive(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spar_server.http.event_stream.COMMENT_EVERY_S", 0.05)
     monkeypatch.setattr("spar_server.serving.runner.HEARTBEAT_EVERY_S", 0.1)
-    with serving(scripted_pair(latency_s=0.4)) as url, httpx.Client(base_url=url) as client:
+    with serving(scripted_pair(latency_s=1.0)) as url, httpx.Client(base_url=url) as client:
         response = ask(client, stream=True, refine_budget=1)
     assert response.text.count(": waiting") >= 10
     assert response.text.count('"delta":{}') >= 4
