@@ -31,7 +31,7 @@ def client(serving: Serving) -> Iterator[httpx.Client]:
         )
         metrics = Metrics()
         pair = build_pair(settings, metrics.upstreams.of)
-        with serving(pair, settings, metrics) as url, httpx.Client(base_url=url, timeout=30) as client:
+        with serving(pair, settings, metrics) as url, httpx.Client(base_url=url, timeout=120) as client:
             yield client
 
 

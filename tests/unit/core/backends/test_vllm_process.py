@@ -13,12 +13,12 @@ import pytest
 PARENT = """
 import subprocess, sys, time
 from spar_core.backends.vllm.process import Guard
-child = subprocess.Popen(["sleep", "60"])
+child = subprocess.Popen(["sleep", "600"])
 guard = Guard([child.pid])
 if sys.argv[1:]:
     guard.dismiss()
 print(child.pid, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -34,7 +34,7 @@ def killed(*arguments: str) -> tuple[subprocess.Popen[str], int]:
 def test_a_child_ends_when_its_parent_is_killed() -> None:
     parent, _ = killed()
     # Its output ends when the last process that holds it ends.
-    assert parent.communicate(timeout=30) == ("", None)
+    assert parent.communicate(timeout=60) == ("", None)
 
 
 def test_a_dismissed_guard_ends_nothing() -> None:
@@ -42,4 +42,4 @@ def test_a_dismissed_guard_ends_nothing() -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         parent.communicate(timeout=1)
     os.kill(child, signal.SIGKILL)
-    parent.communicate(timeout=30)
+    parent.communicate(timeout=60)
