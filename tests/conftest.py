@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ import httpx
 import pytest
 import uvicorn
 
-from spar_server.app import create_app
+from spar_server.app import Gateway, create_app
 from spar_server.http.server import server_config
 from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import ServedPair
@@ -63,7 +64,20 @@ def _serving(
     sockets: Sequence[socket.socket] = (),
 ) -> AbstractContextManager[str]:
     settings = settings or Settings()
-    return _running(create_app(settings, pair, metrics), settings, sockets)
+    return _running(_described(create_app(settings, pair, metrics)), settings, sockets)
+
+
+_SCHEMAS: dict[Any, dict[str, Any]] = {}
+
+
+def _described(app: Gateway) -> Gateway:
+    """The app with its OpenAPI schema, which takes a tenth of a second to generate and is the same in most tests."""
+    # Packages on the path add strategies and checks to it.
+    key = (app.needs_key, *sys.path)
+    if key not in _SCHEMAS:
+        _SCHEMAS[key] = app.openapi()
+    app.openapi_schema = _SCHEMAS[key]
+    return app
 
 
 @pytest.fixture(scope="session")
