@@ -25,7 +25,7 @@ class TextStream:
         self.stopped = False
 
     def push(self, token: int) -> str:
-        """Add a token; the text that can be told now."""
+        """Add a token; return the text that can be sent now."""
         self._recent.append(token)
         text = _closed(self._decode())
         fresh = text[self._read :]

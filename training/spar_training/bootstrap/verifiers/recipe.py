@@ -16,7 +16,7 @@ RECIPES: Final = Path(__file__).parents[2] / "recipes" / "verifiers"
 
 
 class TaskCounts(StrictModel):
-    """Tasks besides the seed prompts: `instructions` sampled from the base, `own` built from our templates."""
+    """Tasks in addition to the seed prompts: `instructions` sampled from the base, `own` built from our templates."""
 
     instructions: int = Field(ge=0)
     own: int = Field(ge=0)
