@@ -94,7 +94,8 @@ async def list_traces(query: Annotated[TraceQuery, Query()], request: Request) -
     more = {"has_more": page.next_cursor is not None, "next_cursor": page.next_cursor}
     if not full:
         return json_response({"object": "list", "data": traces, **more})
-    data = b",".join(_join(each, body) for each, body in zip(traces, page.bodies, strict=True))
+    whole = zip(traces, page.feedback, page.bodies, strict=True)
+    data = b",".join(_join({**each, **_feedback(given)}, body) for each, given, body in whole)
     return _json(b'{"object":"list","data":[%b],%b' % (data, to_json(more)[1:]))
 
 
@@ -108,8 +109,7 @@ async def get_trace(trace_id: str, request: Request) -> Response:
     if found is None:
         raise _not_found(id)
     columns, body, feedback = found
-    given = [{"object": "trace.feedback", **each} for each in feedback]
-    return _json(_join({**_summary(columns), "feedback": given}, body))
+    return _json(_join({**_summary(columns), **_feedback(feedback)}, body))
 
 
 @_json_router.post("/v1/traces/{trace_id}/feedback", summary="Give feedback on an answer", responses=FEEDBACK)
@@ -191,6 +191,10 @@ def _seconds(moment: datetime | None) -> float | None:
 
 def _summary(columns: dict[str, Any]) -> dict[str, Any]:
     return {"id": columns["id"], "object": "trace", **{name: columns[name] for name in columns if name != "size"}}
+
+
+def _feedback(given: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"feedback": [{"object": "trace.feedback", **each} for each in given]}
 
 
 def _join(head: dict[str, Any], body: str) -> bytes:

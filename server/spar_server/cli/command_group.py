@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
 import typer
 from typer.core import TyperGroup
@@ -11,8 +12,7 @@ from spar_core.errors import ConfigError
 from spar_core.plugins import Registry
 
 COMMANDS: Final[Registry[Any]] = Registry("spar.commands", {}, kind="command")
-# Commands of a distribution that the server does not depend on; without it they say where they come from.
-_OF_THE_CLIENT: Final = ("batch", "chat")
+_CLIENT: Final = "spar-client, which is not installed; install clients/python of the repository with pip"
 _ANY_ARGUMENTS: Final = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
@@ -25,27 +25,32 @@ class CommandGroup(TyperGroup):
         train = "spar_training.cli.train:app"
 
     It is imported when it is run or listed, so keep slow imports inside its commands. One that cannot be imported is
-    still listed, with the reason. An entry point does not replace a command of the app.
+    still listed, with the reason. An entry point does not replace a command of the app. `missing` names commands of
+    distributions that the server does not depend on, and says where they come from while those are not installed.
     """
+
+    command: ClassVar[str] = "spar"
+    registry: ClassVar[Registry[Any]] = COMMANDS
+    missing: ClassVar[Mapping[str, str]] = dict.fromkeys(("batch", "chat"), _CLIENT)
 
     def list_commands(self, ctx: Any) -> list[str]:
         own = super().list_commands(ctx)
-        return own + sorted({*COMMANDS, *_OF_THE_CLIENT} - set(own))
+        return own + sorted({*self.registry, *self.missing} - set(own))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if own := super().get_command(ctx, cmd_name):
             return own
-        if cmd_name in COMMANDS:
-            return _load(cmd_name)
-        if cmd_name in _OF_THE_CLIENT:
-            where = "spar-client, which is not installed; install clients/python of the repository with pip"
-            return _unavailable(cmd_name, ConfigError(f"`spar {cmd_name}` is part of {where}"))
+        if cmd_name in self.registry:
+            return _load(self.registry, cmd_name)
+        if cmd_name in self.missing:
+            reason = f"`{self.command} {cmd_name}` is part of {self.missing[cmd_name]}"
+            return _unavailable(cmd_name, ConfigError(reason))
         return None
 
 
-def _load(name: str) -> Any:
+def _load(registry: Registry[Any], name: str) -> Any:
     try:
-        loaded = COMMANDS[name]
+        loaded = registry[name]
     except ConfigError as error:
         return _unavailable(name, error)
     group = typer.Typer(add_completion=False)

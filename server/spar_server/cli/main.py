@@ -10,6 +10,7 @@ import typer
 from spar_core.errors import SparError
 from spar_server.cli import models
 from spar_server.cli.command_group import CommandGroup
+from spar_server.cli.traces import commands as traces
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -20,6 +21,7 @@ app = typer.Typer(
 keys = typer.Typer(no_args_is_help=True, help="Manage the API keys of a server.")
 app.add_typer(keys, name="keys")
 app.add_typer(models.app, name="models")
+app.add_typer(traces.app, name="traces")
 
 
 def _print_version(requested: bool) -> None:

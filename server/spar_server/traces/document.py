@@ -5,8 +5,9 @@
      "usage": {...}, "trees": [...], "notes": [...]}
 
 Each of `trees` is one search as `spar_core.trace.write_trace` writes it, the same as `spar.tree` in a response. The
-entry of `notes` at its place has what a tree lacks for training: `reply`, the refiner's complete reply for the answer,
-and `marks`, those of the template set by node. A mark is a number in the judge's prompt that differs between servers.
+entry of `notes` at its place has what a tree lacks for training: `reply`, the refiner's complete reply for the answer;
+`drafts`, the paths of fresh drafts, which refine nothing; and `marks`, those of the template set by node. A mark is a
+number in the judge's prompt that differs between servers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Final
 from pydantic_core import PydanticSerializationError, to_json
 
 from spar_core.search import SearchConfig, SearchResult
-from spar_core.search.events import Event, Finished, OfChoice, Refined
+from spar_core.search.events import Event, Expanding, Finished, OfChoice, Refined
 from spar_core.search.tree import Path
 from spar_core.trace import write_trace
 from spar_core.types import Message, Sampling
@@ -35,8 +36,9 @@ _CONFIG_FIELDS: Final = tuple(each.name for each in fields(SearchConfig))
 
 @dataclass(slots=True)
 class Replies:
-    """The refiner's complete replies in the searches of one request."""
+    """The refiner's complete replies, and the fresh drafts, in the searches of one request."""
 
+    _drafts: set[tuple[int, Path]] = field(default_factory=set)
     _by_node: dict[tuple[int, Path], str] = field(default_factory=dict)
     # Searches whose draft failed have no result, so a result's place does not tell its choice.
     _choices: dict[int, int] = field(default_factory=dict)
@@ -47,12 +49,20 @@ class Replies:
             choice, event = event.choice, event.event
         if isinstance(event, Refined):
             self._by_node[choice, event.path] = event.refinement.raw
+        elif isinstance(event, Expanding):
+            if event.critique is None:
+                self._drafts.add((choice, event.path))
         elif isinstance(event, Finished):
             self._choices[id(event.result)] = choice
 
     def of_answer(self, result: SearchResult) -> str | None:
         """The reply that the answer was read from; None for a draft."""
         return self._by_node.get((self._choices.get(id(result), 0), result.best.path))
+
+    def fresh_drafts(self, result: SearchResult) -> list[Path]:
+        """The paths of the drafts beside the first."""
+        own = self._choices.get(id(result), 0)
+        return sorted(path for choice, path in self._drafts if choice == own)
 
     def __len__(self) -> int:
         """The length of all replies together."""
@@ -157,7 +167,7 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
 
 
 def _notes(plan: Plan, result: SearchResult, replies: Replies) -> dict[str, Any]:
-    notes: dict[str, Any] = {"reply": replies.of_answer(result)}
+    notes: dict[str, Any] = {"reply": replies.of_answer(result), "drafts": replies.fresh_drafts(result)}
     templates = plan.pair.templates
     if templates.marked:
         notes["marks"] = {

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, delete, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spar_core.errors import RequestError
 from spar_server.traces.database import Database
@@ -89,10 +90,11 @@ class Cursor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Traces, newest first. `bodies` are empty unless they were requested."""
+    """Traces, newest first. `bodies` and `feedback` are empty unless they were requested."""
 
     traces: list[dict[str, Any]]
     bodies: list[str]
+    feedback: list[list[dict[str, Any]]]
     next_cursor: str | None
 
 
@@ -129,10 +131,12 @@ class TraceStore:
             if bodies:
                 count = _fitting([row["size"] for row in rows[:count]])
             traces = [dict(row) for row in rows[:count]]
-            texts = await self._bodies(connection, [trace["id"] for trace in traces]) if bodies else []
+            ids = [trace["id"] for trace in traces]
+            texts = await self._bodies(connection, ids) if bodies else []
+            feedback = await self._feedback(connection, ids) if bodies else []
         more = count < len(rows)
         cursor = Cursor(traces[-1]["created"], traces[-1]["id"]).encode() if traces and more else None
-        return Page(traces, texts, cursor)
+        return Page(traces, texts, feedback, cursor)
 
     async def get(self, id: str) -> tuple[dict[str, Any], str, list[dict[str, Any]]] | None:
         """A trace's columns, its body and its feedback; None if there is no such trace."""
@@ -140,8 +144,7 @@ class TraceStore:
             row = (await connection.execute(select(TRACES).where(TRACES.c.id == id))).mappings().one_or_none()
             if row is None:
                 return None
-            query = select(FEEDBACK).where(FEEDBACK.c.trace_id == id).order_by(FEEDBACK.c.created)
-            feedback = [dict(each) for each in (await connection.execute(query)).mappings()]
+            (feedback,) = await self._feedback(connection, [id])
         columns = dict(row)
         return columns, columns.pop("body"), feedback
 
@@ -199,7 +202,13 @@ class TraceStore:
         async with self._database.writing() as connection:
             return (await connection.execute(delete(TRACES).where(TRACES.c.id.in_(ids)))).rowcount
 
-    async def _bodies(self, connection: Any, ids: Sequence[str]) -> list[str]:
+    async def _feedback(self, connection: AsyncConnection, ids: Sequence[str]) -> list[list[dict[str, Any]]]:
+        """The feedback on each of the traces, in the order in which it was given."""
+        query = select(FEEDBACK).where(FEEDBACK.c.trace_id.in_(ids)).order_by(FEEDBACK.c.created)
+        rows = [dict(row) for row in (await connection.execute(query)).mappings()]
+        return [[row for row in rows if row["trace_id"] == id] for id in ids]
+
+    async def _bodies(self, connection: AsyncConnection, ids: Sequence[str]) -> list[str]:
         rows = await connection.execute(select(TRACES.c.id, TRACES.c.body).where(TRACES.c.id.in_(ids)))
         found = {row.id: row.body for row in rows}
         # A trace that expired in between has none.

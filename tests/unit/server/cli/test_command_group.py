@@ -101,7 +101,7 @@ def test_the_clients_commands_say_where_they_come_from_if_it_is_not_installed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     none = Registry[Any]("spar.no_such_group", {}, kind="command")
-    monkeypatch.setattr("spar_server.cli.command_group.COMMANDS", none)
+    monkeypatch.setattr("spar_server.cli.command_group.CommandGroup.registry", none)
     monkeypatch.setattr(sys, "argv", ["spar", "chat", "--once", "Hi"])
     with pytest.raises(SystemExit) as ended:
         main()

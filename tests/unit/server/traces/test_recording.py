@@ -62,7 +62,7 @@ def test_a_search_is_stored_with_its_request_and_its_tree(client: httpx.Client) 
 
 
 def test_the_complete_reply_of_the_refiner_is_kept_for_the_answer(client: httpx.Client) -> None:
-    assert stored(client, ask(client))["notes"] == [{"reply": "[[start]]\nbetter answer\n[[end]]"}]
+    assert stored(client, ask(client))["notes"] == [{"reply": "[[start]]\nbetter answer\n[[end]]", "drafts": []}]
 
 
 def test_streams_refinements_and_responses_are_stored_too(client: httpx.Client) -> None:

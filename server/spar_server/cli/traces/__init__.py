@@ -1,0 +1,1 @@
+"""`spar traces`: look at stored searches, export them and run them again."""
