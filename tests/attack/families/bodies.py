@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from tests.attack.outcome import Outcome, none_of
-from tests.attack.target import BLOCKED_MS, MEMORY_MB, Target
+from tests.attack.target import ATTEMPTS, BLOCKED_MS, MEMORY_MB, Target
 
 _CHAT: Final = "/v1/chat/completions"
 _MB: Final = 2**20
@@ -100,18 +100,19 @@ async def many_at_once(target: Target) -> list[Outcome]:
 
     async def send() -> None:
         sent = [asyncio.create_task(target.post(_CHAT, body)) for _ in range(_AT_ONCE)]
-        if not await target.called(text, within_s=_LET_IN_WITHIN_S):
-            unread.append("none of them")
+        let_in.append(await target.called(text, within_s=_LET_IN_WITHIN_S))
         # The others have come as far as they may.
         await asyncio.sleep(2.0)
         for task in sent:
             task.cancel()
         await asyncio.gather(*sent, return_exceptions=True)
 
-    unread: list[str] = []
+    let_in: list[bool] = []
     name = f"{_AT_ONCE} bodies of 30 MB at once"
     outcomes = await target.measure(name, send, memory_mb=_TOGETHER_MB, blocked_ms=10 * BLOCKED_MS)
-    return [*outcomes, none_of("long bodies that were not let in", unread)]
+    while not any(let_in) and len(let_in) < ATTEMPTS:
+        await send()
+    return [*outcomes, none_of("long bodies that were not let in", [] if any(let_in) else ["none of them"])]
 
 
 async def other_endpoints(target: Target) -> list[Outcome]:

@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any, Final
 
 from tests.attack.outcome import Outcome, none_of
-from tests.attack.target import Reply, Target
+from tests.attack.target import ATTEMPTS, Reply, Target
 
 # How long an endless answer may keep a request with `max_tokens`; one without may be as long as 65,536 tokens.
 ENDS_WITHIN_S: Final = 15.0
+UNBOUNDED_ENDS_WITHIN_S: Final = 180.0
 _TRUSTS_WITHIN_S: Final = 20.0
 _WILD_USAGE: Final[dict[str, Any]] = {
     "negative": {"prompt_tokens": -5, "completion_tokens": -5, "total_tokens": -10},
@@ -38,7 +39,10 @@ def _requests(target: Target, text: str, **fields: Any) -> dict[str, Callable[[]
         "a streamed chat": partial(target.post, "/v1/chat/completions", {**chat, "stream": True}),
         "an unbounded chat": partial(target.post, "/v1/chat/completions", chat | {"max_tokens": None}),
         "an unbounded stream": partial(
-            target.post, "/v1/chat/completions", chat | {"max_tokens": None, "stream": True}
+            target.post,
+            "/v1/chat/completions",
+            chat | {"max_tokens": None, "stream": True},
+            within_s=UNBOUNDED_ENDS_WITHIN_S + 10,
         ),
         "a search": partial(target.post, "/v1/chat/completions", {**chat, "refine_budget": 2}),
         "completions": partial(target.post, "/v1/completions", raw),
@@ -75,7 +79,9 @@ async def long_answers(target: Target) -> list[Outcome]:
                 lasted.append(time.monotonic() - began)
 
             outcomes += await target.measure(f"{manner} to {kind}", timed)
-            bar = ENDS_WITHIN_S * (4 if "unbounded" in kind else 1)
+            bar = UNBOUNDED_ENDS_WITHIN_S if "unbounded" in kind else ENDS_WITHIN_S
+            while min(lasted) > bar and len(lasted) < ATTEMPTS:
+                await timed()
             outcomes.append(Outcome(f"{manner} to {kind}: ended after", min(lasted), "s", bar))
             if not (await target.seen(text))["calls"]:
                 unreached.append(f"{manner} to {kind}")
