@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spar_core.errors import SparError
+from spar_core.errors import BackendError, SparError
 from spar_server.cli import models
 from spar_server.cli.command_group import CommandGroup
 from spar_server.cli.traces import commands as traces
@@ -115,12 +115,22 @@ def new(name: Annotated[str, typer.Argument(help="Name of the key's owner, for l
     run(name)
 
 
+def _explained(error: SparError) -> str:
+    """The error; that of an upstream in the upstream's words, too, because who runs a command set its key and model."""
+    if not isinstance(error, BackendError):
+        return str(error)
+    # Imported here because most commands call no upstream.
+    from spar_core.backends.openai.redact import with_upstreams_words
+
+    return with_upstreams_words(error)
+
+
 def main() -> None:
     """Run the command. Expected errors and a full disk are reported in one line instead of a traceback."""
     try:
         app()
     except SparError as error:
-        typer.secho(f"spar: {error}", fg="red", err=True)
+        typer.secho(f"spar: {_explained(error)}", fg="red", err=True)
         raise SystemExit(2) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -8,6 +8,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
+from spar_core.errors import BackendError
+
 _LONGEST: Final = 500
 # Shorter runs that an error and a prompt have in common are coincidence.
 _RUN: Final = 12
@@ -31,6 +33,12 @@ def redacted(text: str, *, secret: str | None, request: Mapping[str, Any]) -> st
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return _without(text, list(_texts(request)))
+
+
+def with_upstreams_words(error: BackendError) -> str:
+    """The error with what the upstream said, without keys: for the operator who runs a command, never for a client."""
+    words = redacted(error.detail, secret=None, request={})
+    return f'{error}; it says "{words}"' if words else str(error)
 
 
 def without_password(url: str) -> str:

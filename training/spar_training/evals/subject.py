@@ -11,6 +11,7 @@ from typing import Any, Final
 import aiohttp
 
 from spar_core.backends.base import Backend
+from spar_core.backends.openai.redact import with_upstreams_words
 from spar_core.errors import BackendRejected, ConfigError
 from spar_core.seeds import derive_seed
 from spar_core.types import Message, Sampling
@@ -107,7 +108,7 @@ async def run_requests(items: Sequence[I], work: Work[I], *, out: Path, in_fligh
         except BackendRejected as error:
             if error.status not in REFUSAL_STATUSES:
                 raise
-            raise ItemFailed(f"refused: {error}") from error
+            raise ItemFailed(f"refused: {with_upstreams_words(error)}") from error
 
     with item_progress(label) as on_progress:
         rows = await run_items(items, attempt, out=out, policy=Policy(in_flight=in_flight), on_progress=on_progress)

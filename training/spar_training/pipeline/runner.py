@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, TypeVar
 
+from spar_core.backends.openai.redact import with_upstreams_words
 from spar_core.errors import BackendError, BackendUnavailable, DataError
 from spar_training.storage.files import Row, read_rows, to_line, write_rows
 
@@ -209,7 +210,7 @@ class _Run:
             except ItemFailed as error:
                 self._set_aside(item, str(error))
             except BackendError as error:
-                self._defer_failure(item, f"{type(error).__name__}: {error}")
+                self._defer_failure(item, f"{type(error).__name__}: {with_upstreams_words(error)}")
             else:
                 self._set_suspects_aside()
                 self._succeeded = item

@@ -12,9 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from spar_core.errors import BackendRejected, ConfigError, DataError
 from spar_core.types import Message, Sampling
+from spar_server.cli import main
 from spar_training.evals.ifeval import scoring
 from spar_training.evals.ifeval.command import run
 from spar_training.evals.subject import Subject
@@ -197,6 +202,29 @@ def test_if_all_prompts_are_refused_the_reason_is_reported_and_nothing_is_scored
         right = replace(subject, sampling=Sampling(temperature=0))
         run(subject=right, responses=None, data=tmp_path, prompts=None, limit=None, out=tmp_path / "out")
     assert len(read_result(tmp_path / "out" / "result.json").items) == 3
+
+
+REFUSED_KEY = "Incorrect API key provided: sk-abc***xyz. You can find your key at https://keys.example."
+
+
+def test_who_runs_it_reads_why_the_server_refuses_the_key(
+    tmp_path: Path, running: Callable[..., AbstractContextManager[str]], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    write_ifeval(tmp_path)
+
+    async def refuse(request: Request) -> Response:
+        return JSONResponse({"error": {"message": REFUSED_KEY, "code": "invalid_api_key"}}, status_code=401)
+
+    with running(Starlette(routes=[Route("/v1/chat/completions", refuse, methods=["POST"])])) as url:
+        words = f"eval ifeval --model big --url {url}/v1 --data {tmp_path} --out {tmp_path / 'out'}"
+        monkeypatch.setattr(sys, "argv", ["spar", *words.split()])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "upstream answered 401: it refuses the key" in said
+    assert 'it says "Incorrect API key provided: [key]***xyz. You can find your key at' in said
 
 
 @needs_real_data
