@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+import re2
+
 from spar_training.reports.intervals import Interval
 
 if TYPE_CHECKING:
@@ -215,7 +217,7 @@ def _svg(drawing: Drawing) -> str:
     drawing.savefig(out, format="svg", metadata={"Date": None})
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, count=1, flags=re.DOTALL)
+    svg = re2.sub(r"(?s)\s*<metadata>.*?</metadata>", "", svg, count=1)
     svg = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px", svg)
     # A page may hold several plots, and its ids must be unique.
     prefix = sha256(svg.encode()).hexdigest()[:8]

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import re2
+
 from spar_core.checks import Check, verify
 from spar_core.checks.text import split_sentences
 from spar_training.world import constraints as c
@@ -74,7 +76,7 @@ def _highlights(response: str, _: Any) -> str:
 
 
 def _title(response: str, _: Any) -> str:
-    match = re.search(r"<<([^\n]+)>>", response)
+    match = re2.search(r"<<([^\n]+)>>", response)
     return match[1] if match else "none"
 
 
@@ -83,7 +85,7 @@ def _postscript(response: str, _: Any) -> str:
 
 
 def _placeholders(response: str, _: Any) -> str:
-    return _enumerate([_first_word(hole) for hole in re.findall(r"\[.*?\]", response)])
+    return _enumerate([_first_word(hole) for hole in re2.findall(r"\[.*?\]", response)])
 
 
 def _ending(response: str, kwargs: Any) -> str:
@@ -111,7 +113,7 @@ def _capital_words(response: str, _: Any) -> str:
 
 
 def _commas(response: str, _: Any) -> str:
-    match = re.search(r"(\w*)\W?,", response)
+    match = re.search(r"(?<!\w)(\w*+)\W?,", response)
     return f"{match[1]}," if match else "none"
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+import re2
+
 from spar_core.checks import verify
 from spar_core.checks.text import split_sentences
 from spar_training.world import constraints as c
@@ -53,7 +55,7 @@ def read_answer(text: str) -> Answer:
     title = postscript = None
     if match := re.match(r"<<([^\n]*)>>\n?", body):
         title, body = match[1], body[match.end() :]
-    if match := re.search(r"\n?P\.S\. ([^\n]*)$", body, re.IGNORECASE):
+    if match := re2.search(r"(?i)\n?P\.S\. ([^\n]*)\n?$", body):
         postscript, body = match[1], body[: match.start()]
     bullets = body.startswith("* ")
     if bullets:
@@ -218,7 +220,7 @@ def _paragraphs(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random)
 
 def _placeholders(answer: Answer, kwargs: Any, prompt: Prompt, rng: random.Random) -> Answer:
     lines = [line for line, _ in lexicon.PLACEHOLDERS.values() if line not in answer.sentences]
-    for line in lines[: int(kwargs["num_placeholders"]) - len(re.findall(r"\[.*?\]", answer.render()))]:
+    for line in lines[: int(kwargs["num_placeholders"]) - len(re.findall(r"\[[^\[\]\n]*\]", answer.render()))]:
         answer = _add_line(answer, line, prompt)
     return answer
 

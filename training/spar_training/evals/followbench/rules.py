@@ -23,7 +23,7 @@ Rule = Callable[[str, str, int], bool]
 Constraint = Callable[[str], bool]
 
 _CLOSING: Final = "Those are suggestions"
-_POINT: Final = re.compile(r"^\s*(?:[-*•]\s+|#+\s*|\d+[.)]\s*)*\*\*(.+?)\*\*(.*)$")
+_POINT: Final = re.compile(r"^\s*+(?:[-*•]\s++|#++\s*+|\d++[.)]\s*+)*+\*\*(.+?)\*\*(.*)$")
 
 
 def rule_of(row: Row) -> Rule | None:

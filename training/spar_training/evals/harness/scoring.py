@@ -12,7 +12,7 @@ from spar_training.evals.harness.sandbox import run_program
 _NUMBER: Final = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?")
 _ARTICLES: Final = re.compile(r"\b(a|an|the)\b")
 _LETTER: Final = re.compile(
-    r"(?:answer\s*(?:is|:)?\s*\**\(?|^\W*|option\s*\(?)([A-D])(?![A-Za-z])", re.IGNORECASE | re.MULTILINE
+    r"(?:answer\s*+(?:(?:is|:)\s*+)?\**+\(?|^[^\w\n]*+|option\s*+\(?)([A-D])(?![A-Za-z])", re.IGNORECASE | re.MULTILINE
 )
 _BLOCK: Final = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
 

@@ -11,6 +11,7 @@ from spar_core.checks.text import split_sentences
 # The marker at the start of a list item.
 ITEM_MARK: Final = re.compile(r"^\s*(?:[*+•-](?!\*)|\d{1,2}[.)])\s*")
 _HEADING: Final = re.compile(r"^\s*(?:#{1,6}\s|\*\*[^*]+\*\*:?\s*$|<<)")
+_NUMBER: Final = re.compile(r"\s*\d{1,2}\.")
 _DIVIDER: Final = re.compile(r"^\s*(?:\*{3,}|-{3,}|_{3,})\s*$")
 
 
@@ -72,8 +73,13 @@ def grouped(pieces: Sequence[str], number: int) -> list[list[str]]:
 def whole_sentences(text: str) -> str:
     """Remove the unfinished last sentence of a truncated text; empty if nothing is left."""
     end = max(text.rfind(mark) for mark in ".!?")
+    lines = text[: end + 1].split("\n")
     # The number of a list item is not a sentence.
-    return re.sub(r"(?:(?:\A|\n)\s*\d{1,2}\.)+\Z", "", text[: end + 1]) if end >= 0 else ""
+    while lines and _NUMBER.fullmatch(lines[-1]):
+        lines.pop()
+        while lines and not lines[-1].strip():
+            lines.pop()
+    return "\n".join(lines)
 
 
 def repeats_itself(text: str) -> bool:

@@ -32,7 +32,8 @@ _SMALL_WORDS: Final = frozenset(
     "a an and as at be by for from in is it of on or that the this to with your you i".split()
 )
 _LONG_WORD: Final = re.compile(r"\b[a-zA-Z]{4,}\b")
-_TITLE_MARK: Final = re.compile(r"^\s*(?:#+\s*|\*\*|title:\s*)+|[*#:\"]+\s*$", re.IGNORECASE)
+_TITLE_START: Final = re.compile(r"^\s*(?:#+\s*|\*\*|title:\s*)+", re.IGNORECASE)
+_TITLE_END: Final = re.compile(r"(?<![*#:\"])[*#:\"]++\s*+$")
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def _shorter(text: str, done: Callable[[str], bool]) -> str:
 
 def _bullets(text: str, kwargs: Kwargs, source: Source) -> str:
     number = kwargs["num_bullets"]
-    marked = re.compile(r"^\s*(?:[*+•-](?!\*)|\d{1,2}[.)])\s*", re.MULTILINE)
+    marked = re.compile(r"^\s*(?:[*+•-](?!\*)|\d{1,2}[.)])\s*")
     items = [marked.sub("", line).strip() for line in text.split("\n") if marked.match(line)]
     items = [item for item in items if item]
     lead = [line for line in text.split("\n") if line.strip() and not marked.match(line)]
@@ -205,7 +206,7 @@ def _enough(text: str, number: int, source: Source) -> list[str]:
 
 def _parts(text: str, number: int, source: Source) -> list[str]:
     """Split the text into `number` parts: its paragraphs if the number fits, otherwise groups of sentences."""
-    own = [part.strip() for part in re.split(r"\n\s*\n|\n?\s*\*\*\*+\s*\n?", text) if part.strip()]
+    own = [part.strip() for part in re.split(r"\n[^\S\n]*+\n|\*{3,}+", text) if part.strip()]
     if len(own) == number:
         return own
     if len(own) > number:
@@ -251,7 +252,7 @@ def _two_responses(text: str, kwargs: Kwargs, source: Source) -> str:
 
 
 def _placeholders(text: str, kwargs: Kwargs, source: Source) -> str:
-    missing = kwargs["num_placeholders"] - len(re.findall(r"\[[^\]\n]*\]", text))
+    missing = kwargs["num_placeholders"] - len(re.findall(r"\[[^\[\]\n]*\]", text))
     for line in source.rng.sample(PLACEHOLDER_LINES, len(PLACEHOLDER_LINES)):
         if missing <= 0:
             break
@@ -288,7 +289,7 @@ def _spread(places: Sequence[re.Match[str]], number: int) -> list[re.Match[str]]
 
 def _title(text: str, kwargs: Kwargs, source: Source) -> str:
     first, _, rest = text.partition("\n")
-    plain = _TITLE_MARK.sub("", first).strip()
+    plain = _TITLE_END.sub("", _TITLE_START.sub("", first)).strip()
     if rest.strip() and 1 <= len(plain.split()) <= 10 and plain[-1:] not in ".!?," and not re.match(r"[*-] ", first):
         return f"<<{plain}>>\n{rest}"
     return f"<<{_headline(source.task)}>>\n\n{text}"
@@ -321,7 +322,7 @@ def _quoted(text: str, kwargs: Kwargs, source: Source) -> str:
 
 
 def _no_comma(text: str, kwargs: Kwargs, source: Source) -> str:
-    return re.sub(r"[ \t]*,", "", text)
+    return re.sub(r"(?<![ \t])[ \t]*+,", "", text)
 
 
 def _repeat(text: str, kwargs: Kwargs, source: Source) -> str:

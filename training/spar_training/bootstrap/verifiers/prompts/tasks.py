@@ -21,7 +21,7 @@ _MOST_WORDS: Final = 45
 _UNSUITED: Final = re.compile(
     r"\b(?:code|coding|python|javascript|typescript|java|c\+\+|c#|rust|sql|html|css|regex|algorithm|api|latex|function|"
     r"script|bash|linux|excel|json|csv|calculate|equation|theorem|integer|prove|matrix|pdf|attached|this (?:text|image|"
-    r"article|passage|code|email|paragraph|sentence)|following)\b|[{}<>=\\^|#`]|https?:|\d+\s*[-+*/x]\s*\d+",
+    r"article|passage|code|email|paragraph|sentence)|following)\b|[{}<>=\\^|#`]|https?:|\d\s*+[-+*/x]\s*+\d",
     re.IGNORECASE,
 )
 _ENDED: Final = re.compile(r"""[.?!]["')]?$""")
