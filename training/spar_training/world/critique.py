@@ -77,7 +77,7 @@ def _highlights(response: str, _: Any) -> str:
 
 def _title(response: str, _: Any) -> str:
     match = re2.search(r"<<([^\n]+)>>", response)
-    return match[1] if match else "none"
+    return str(match[1]) if match else "none"
 
 
 def _postscript(response: str, _: Any) -> str:
