@@ -24,7 +24,7 @@ SECONDS = 0.02
 WORDS = 70
 ROUNDS = 8
 SEARCHES = 100
-AT_ONCE = 20
+AT_ONCE = 25
 LIMIT = 0.05
 
 
@@ -62,7 +62,7 @@ async def stored(url: str, count: int) -> None:
             async with session.get(f"{url}/health") as response:
                 if (await response.json())["traces"]["stored"] >= count:
                     return
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(1)
 
 
 async def main() -> None:

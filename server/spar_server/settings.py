@@ -138,7 +138,11 @@ class MetricsSettings(BaseModel):
 
 
 def _read_share(value: Any) -> Any:
-    return {"off": 0.0, "on": 1.0}.get(value, value) if isinstance(value, str) else value
+    if not isinstance(value, str) or re.fullmatch(r"\d*\.?\d+", value):
+        return value
+    if value not in ("on", "off"):
+        raise ValueError("must be on, off, or a share of the searches such as 0.1")
+    return float(value == "on")
 
 
 # The share of searches whose traces are stored.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +23,8 @@ from spar_server.traces.migrations import upgrade
 _WRITES: Final = "spar_writes"
 # Servers that start together migrate one after the other. Any number that no other application locks.
 _MIGRATION_LOCK: Final = 7_305_172_960
+# Transactions that read at a time. The pool has more connections, so that readers never keep a writer waiting.
+_READERS: Final = 4
 # How long a connection waits for SQLite's lock, or for PostgreSQL to accept it.
 _WAIT_S: Final = 5.0
 
@@ -46,6 +49,7 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._readers = asyncio.Semaphore(_READERS)
         self.dialect = engine.dialect.name
 
     async def migrate(self) -> None:
@@ -58,7 +62,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         with _store_errors():
-            async with self._engine.connect() as connection:
+            async with self._readers, self._engine.connect() as connection:
                 yield connection
 
     @asynccontextmanager

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Traces that arrive within this time are written together, which costs far less than one by one.
-_LINGER_S: Final = 2.0
+_LINGER_S: Final = 5.0
+# How often the traces that have arrived are encoded.
+_TURN_S: Final = 0.25
 _MAX_BATCH: Final = 256
 _WRITE_S: Final = 10.0
 # After a failed write: doubled from the first pause up to the last.
@@ -66,6 +68,10 @@ class _Recorded:
         self._recorder.put(Captured(created, self._key.name, outcome, self._replies, size))
 
 
+class _RedactionError(Exception):
+    """The hook failed, or returned no trace."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
     """How the store does; `failing` since the last write failed."""
@@ -87,16 +93,14 @@ class TraceRecorder:
         *,
         usage_of: UsageOf,
         redact: Redactor | None = None,
-        linger_s: float = _LINGER_S,
-        expire_every_s: float = _EXPIRE_EVERY_S,
     ) -> None:
         self.store = store
         self._settings = settings
         self._metrics = metrics
         self._usage_of = usage_of
         self._redact = redact
-        self._linger_s = linger_s
-        self._expire_every_s = expire_every_s
+        self._linger_s = _LINGER_S
+        self._expire_every_s = _EXPIRE_EVERY_S
         self._queue: deque[Captured] = deque()
         self._queued_size = 0
         self._wanted = asyncio.Event()
@@ -176,21 +180,35 @@ class TraceRecorder:
             self._fail(error)
         while True:
             await self._wanted.wait()
-            await self._linger()
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), _MAX_BATCH))]
-            if not self._queue:
-                self._wanted.clear()
-            records = [record for captured in batch if (record := await self._encoded(captured)) is not None]
+            batch, records = await self._collect()
             await self._write(records)
-            for captured in batch:
-                self._queued_size -= captured.size
-                self._waiting.pop(captured.id).set()
+            for id, size in batch:
+                self._queued_size -= size
+                self._waiting.pop(id).set()
 
-    async def _linger(self) -> None:
-        if len(self._queue) < _MAX_BATCH:
+    async def _collect(self) -> tuple[list[tuple[str, int]], list[TraceRecord]]:
+        """Encode what arrives within the linger time; the ids and sizes of the traces, and the records.
+
+        A search is encoded soon, because until then it keeps thousands of objects from being freed.
+        """
+        batch: list[tuple[str, int]] = []
+        records: list[TraceRecord] = []
+        end = time.monotonic() + self._linger_s
+        while True:
+            while self._queue and len(batch) < _MAX_BATCH:
+                captured = self._queue.popleft()
+                batch.append((captured.id, captured.size))
+                if (record := await self._encoded(captured)) is not None:
+                    records.append(record)
+            left_s = end - time.monotonic()
+            if left_s <= 0 or self._hurried.is_set() or len(batch) == _MAX_BATCH:
+                break
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._hurried.wait(), self._linger_s)
+                await asyncio.wait_for(self._hurried.wait(), min(left_s, _TURN_S))
         self._hurried.clear()
+        if not self._queue:
+            self._wanted.clear()
+        return batch, records
 
     async def _encoded(self, captured: Captured) -> TraceRecord | None:
         """The trace as it is written; None if it is dropped."""
@@ -201,9 +219,8 @@ class TraceRecorder:
                 await asyncio.sleep(0)
             else:
                 record = await asyncio.to_thread(self._encode, captured)
-        except Exception:
-            # The hook is the operator's code. What it could not redact must not be written.
-            logger.exception("a trace was dropped, because it could not be redacted or encoded")
+        except _RedactionError as error:
+            logger.warning("a trace was dropped, because it could not be redacted: %s", error)
             self._metrics.dropped("redaction")
             return None
         if record is None:
@@ -216,13 +233,17 @@ class TraceRecorder:
     def _encode(self, captured: Captured) -> TraceRecord | None:
         from spar_server.traces.store import TraceRecord
 
-        columns = columns_of(captured)
-        document: dict[str, object] | None = write_document(captured, self._usage_of)
-        if self._redact is not None:
-            document = self._redact({**columns, **document})  # type: ignore[dict-item]
-        if document is None:
-            return None
-        return TraceRecord(columns, encode({name: document[name] for name in document if name not in columns}))
+        columns, document = columns_of(captured), write_document(captured, self._usage_of)
+        if self._redact is None:
+            return TraceRecord(columns, encode(document))
+        try:
+            redacted = self._redact({**columns, **document})
+            if redacted is None:
+                return None
+            return TraceRecord(columns, encode({name: redacted[name] for name in redacted if name not in columns}))
+        except Exception as error:
+            # The hook is the operator's code. What it could not redact must not be written, nor be in the log.
+            raise _RedactionError(type(error).__name__) from error
 
     async def _write(self, records: Sequence[TraceRecord]) -> None:
         """Write a batch; retry for as long as the store is in trouble, while the queue fills up."""

@@ -181,3 +181,16 @@ async def test_an_actor_that_refines_itself_keeps_to_one_limit() -> None:
     pair = build_pair(load_settings({"actor": {"url": ["http://x/v1", "http://y/v1"], "model": "m"}}))
     assert pair.refiner is pair.actor
     await pair.aclose()
+
+
+@pytest.mark.parametrize(
+    ("value", "share"), [("on", 1.0), ("off", 0.0), (0.25, 0.25), ("0.25", 0.25), (".5", 0.5), (True, 1.0)]
+)
+def test_the_share_of_stored_searches_is_a_word_or_a_number(value: Any, share: float) -> None:
+    assert load_settings({"traces": {"record": value}}).traces.record == share
+
+
+@pytest.mark.parametrize("value", ["sometimes", 1.5, -1, "", "10%"])
+def test_a_wrong_share_is_an_error_that_names_the_setting(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"traces\.record: "):
+        load_settings({"traces": {"record": value}})
