@@ -37,7 +37,7 @@ _MOST: Final = (
     r"at most|at a maximum|no more than|not more than|no longer than|(?:a )?maximum(?: of)?|up to|not exceeding|within"
 )
 _ABOUT: Final = re2.compile(
-    r"\b(?:about|around|approximately|roughly|nearly|almost|circa|some|another|other|top|or)\s*$|[~#.\d]$"
+    r"\b(?:about|around|approximately|roughly|nearly|almost|circa|some|another|other|top|or|between)\s*$|[~#.\d]$"
 )
 _NEGATED: Final = re2.compile(r"(?:\bnot|n't|\bnever|\bcannot|\bwithout)\b[^,;:.]*$")
 _CLAUSE: Final = re2.compile(r"[,;:.!?()]|\band\b|\bbut\b")

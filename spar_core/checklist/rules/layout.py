@@ -80,7 +80,9 @@ def sections(sentence: Sentence, passage: Passage) -> Iterator[Found]:
         r"(?:separate |distinct |different |numbered |main |clear )?(?:sections?|parts?|chapters?|days?)",
     ):
         number, relation = amount.bounds[0]
-        if relation == "at least" and number and (splitter := _splitter(sentence, passage)):
+        if relation != "at least" or not number or _HIGHLIGHTS.search(clause_before(sentence.plain, amount.start)):
+            continue
+        if splitter := _splitter(sentence, passage):
             yield "detectable_format:multiple_sections", {"section_spliter": splitter, "num_sections": number}
             return
 

@@ -77,6 +77,26 @@ def agreement(
 
 
 @app.command()
+@subject_options(optional=True, without=("refine_budget",), max_tokens=1024)
+def extraction(
+    subject: Subject | None,
+    source: Annotated[
+        str, typer.Option(help="Annotated prompts: validation (of the verifier bootstrap), or ifeval")
+    ] = "validation",
+    limit: Limit = None,
+    data: Data = None,
+    out: Out = Path("runs/extraction"),
+) -> None:
+    """Extract checklists: precision and recall of the rules, and with a model of rules and model."""
+    from spar_training.evals.extraction.command import Extraction, read_source, run
+    from spar_training.storage.extras import require
+
+    require("training")
+
+    run(Extraction(source=read_source(source), limit=limit), subject=subject, data=data, out=out)
+
+
+@app.command()
 @subject_options(without=("refine_budget",), temperature=0.7)
 def llmbar(
     subject: Subject,

@@ -207,6 +207,7 @@ def test_layout(instruction: str, name: str, kwargs: dict[str, Any]) -> None:
         "Write a Python function that returns everything in JSON format.",
         "Convert this JSON to a table.",
         "Give me two different answers.",
+        "Highlight at least 3 sections, and label each Section 1, Section 2 and so on.",
         "Highlight the three main differences between cats and dogs.",
         "The entire output should be wrapped in JSON. Write code that prints it.",
     ],

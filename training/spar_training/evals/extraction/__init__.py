@@ -1,0 +1,1 @@
+"""How well checklists are extracted from instructions."""
