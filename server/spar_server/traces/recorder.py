@@ -49,7 +49,7 @@ _MAX_BATCH: Final = 256
 _WRITE_S: Final = 10.0
 # After a failed write: doubled from the first pause up to the last.
 _FIRST_PAUSE_S: Final = 0.5
-_LAST_PAUSE_S: Final = 30.0
+_LAST_PAUSE_S: Final = 10.0
 _EXPIRE_EVERY_S: Final = 60.0
 _STOP_S: Final = 5.0
 _DAY_S: Final = 24 * 3600.0
