@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+import re2
+
 from spar_core.types import FinishReason
 from spar_core.unicode import normalized
 
@@ -17,8 +19,10 @@ from spar_core.unicode import normalized
 _LONGEST: Final = 200_000
 _LONGEST_EVIDENCE: Final = 400
 _YES: Final = frozenset({"1", "yes"})
-_LABEL: Final = re.compile(r"\A\W*(?:item|requirement)?\W{0,3}(?:\d{1,3}[.:)]+)?\s*(?:evidence\s*:)?\s*", re.IGNORECASE)
-_VERDICT_LABEL: Final = re.compile(r"[\s\W]*\bverdict\W*\Z|[\s=>\-:|\[(*]*\Z", re.IGNORECASE)
+_LABEL: Final = re2.compile(r"(?i)^\W*(?:item|requirement)?\W{0,3}(?:\d{1,3}[.:)]+)?\s*(?:evidence\s*:)?\s*")
+_VERDICT: Final = "verdict"
+# What a verdict's label is set off with: "**Verdict", "=> ", "(".
+_OFFSET: Final = " \t\n=>-:|[(*_#"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ def _verdicts(mark: str) -> re.Pattern[str]:
 def _evidence(text: str) -> str:
     """What stands before a verdict, on one line and without its labels."""
     # Only the last part can belong to this item's verdict, and it bounds the work.
-    tail = text[-4 * _LONGEST_EVIDENCE :]
-    plain = " ".join(_VERDICT_LABEL.sub("", tail).split())
-    return _LABEL.sub("", plain, count=1)[:_LONGEST_EVIDENCE].strip()
+    tail = text[-4 * _LONGEST_EVIDENCE :].rstrip(_OFFSET)
+    if tail.lower().endswith(_VERDICT):
+        tail = tail[: -len(_VERDICT)].rstrip(_OFFSET)
+    return str(_LABEL.sub("", " ".join(tail.split()), count=1))[:_LONGEST_EVIDENCE].strip()
