@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from spar_core.checks import CHECKS
+from spar_core.prompts import SHIPPED_SETS
+from spar_core.search import STRATEGIES
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Written by `make reference`, `spar bench scaling` and `spar bench self-play`.
@@ -64,3 +68,21 @@ def test_the_glossary_has_at_most_40_terms() -> None:
     terms = [row for row in rows if row != "term"]
     assert 1 < len(terms) <= 40
     assert len(set(terms)) == len(terms)
+
+
+def table(page: str, heading: str) -> set[str]:
+    """The names in the first column of the tables below a heading, to the next heading."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    section = re.split(r"^#+ ", text.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    return set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
+
+
+def test_every_strategy_and_template_set_is_documented() -> None:
+    assert table("serving.md", "Strategies") == set(STRATEGIES)
+    assert table("serving.md", "Template sets") == set(SHIPPED_SETS)
+
+
+def test_every_check_is_documented() -> None:
+    page = (ROOT / "docs/checks.md").read_text(encoding="utf-8")
+    # The table of IFBench's types leaves out their common prefix.
+    assert [each for each in CHECKS if f"`{each.removeprefix('ifbench-train:')}`" not in page] == []
