@@ -17,7 +17,7 @@ from spar_server.settings import ApiKey, Settings
 from tests.clients.obedient import obedient
 from tests.support.pairs import scripted_pair
 
-_OTHERS = ["test_langchain.py", "test_litellm.py", "test_llama_index.py", "test_node.py"]
+_OTHERS = ["test_examples.py", "test_langchain.py", "test_litellm.py", "test_llama_index.py", "test_node.py"]
 # LiteLLM would fetch a list of prices when it is imported.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 collect_ignore = [] if find_spec("litellm") else _OTHERS
