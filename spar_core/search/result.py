@@ -18,6 +18,7 @@ StopReason = Literal[
     "tokens",
     "deadline",
     "no_candidates",
+    "done",
     "abstained",
     "upstream",
 ]

@@ -10,8 +10,14 @@ from spar_core.search.result import StopReason
 from spar_core.search.tree import Node
 from spar_core.seeds import derive_seed
 
-# Expands nodes below the given root until one is accepted or nothing is left to expand, and returns why it stopped.
-# The searcher replaces "no_candidates" by "tokens" or "upstream" where that was the cause.
+# Expands nodes below the given root until one is accepted or nothing is left to expand, and returns why it stopped:
+#
+# - "refined_accepted": a node is accepted.
+# - "budget": `budget.nodes_left` is 0.
+# - "depth": this tree is as deep as it may be. "no_candidates": no node is left that could be expanded. After either,
+#   if nodes are left and the config sets no depth, the strategy is called again with a fresh draft as its root. The
+#   searcher replaces "no_candidates" by "tokens" or "upstream" where that was the cause.
+# - "done": the strategy has nothing left to try; no other tree follows.
 Strategy = Callable[[Expansion, Node], Awaitable[StopReason]]
 
 

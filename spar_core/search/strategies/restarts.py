@@ -16,8 +16,8 @@ from spar_core.search.tree import Node
 async def search_trees(strategy: Strategy, expansion: Expansion, root: Node, *, redraft: bool) -> StopReason:
     """Search from `root` and, unless the config sets a depth, from further drafts until the budget is used up.
 
-    A fresh draft costs a node and is a child of the root. Without `redraft` every tree starts from `root`, because the
-    caller wants that very answer refined.
+    Another tree follows only after the reasons "depth" and "no_candidates". A fresh draft costs a node and is a child
+    of the root. Without `redraft` every tree starts from `root`, because the caller wants that very answer refined.
     """
     start = root
     while True:

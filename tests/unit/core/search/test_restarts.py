@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,24 @@ async def test_a_budget_of_15_is_the_papers_tree_and_no_more() -> None:
 async def test_a_larger_budget_is_spent_to_its_end(algorithm: str, budget: int) -> None:
     result = await search(algorithm=algorithm, budget=budget, actor=numbered_actor())
     assert (result.nodes, result.stop_reason) == (budget, "budget")
+
+
+@pytest.mark.parametrize(("reason", "nodes"), [("depth", 9), ("no_candidates", 9), ("done", 1)])
+async def test_a_strategy_that_is_done_gets_no_further_tree(
+    reason: str, nodes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metadata = tmp_path / "once-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: once\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[spar.strategies]\nonce_{reason} = once_{reason}:once\n")
+    (tmp_path / f"once_{reason}.py").write_text(
+        "async def once(expansion, root):\n"
+        "    await expansion.refine_all(expansion.branches(root)[:1])\n"
+        f"    return {reason!r}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    result = await search(algorithm=f"once_{reason}", budget=9, actor=numbered_actor())
+    assert (result.nodes, result.stop_reason) == (nodes, "done" if reason == "done" else "budget")
 
 
 @pytest.mark.parametrize("algorithm", TREES)
