@@ -1,7 +1,7 @@
 """Build checks by id, and verify a response against several, strictly or loosely.
 
-A family of checks is one file with its `SPECS`, and one name in the `_FAMILIES` of its folder. Another package
-registers a `CheckSpec` by the entry point `spar.checks`, under the spec's id.
+A set of checks is a file or a folder here with its `SPECS`, and its name in `_SETS`; in a folder, each family of checks
+is one file. Another package registers a `CheckSpec` by the entry point `spar.checks`, under the spec's id.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from spar_core.checks.spec import CheckSpec, bind
 from spar_core.errors import ConfigError, RequestError
 from spar_core.plugins import Registry
 
-# IFEval's 25 ids, and those of IFBench's 29 types for training.
+_SETS: Final = (ifeval, ifbench_train)
+# The ids of IFEval's types, those of IFBench's types for training, and those of all sets.
 IFEVAL_IDS: Final[tuple[str, ...]] = tuple(sorted(spec.id for spec in ifeval.SPECS))
 IFBENCH_TRAIN_IDS: Final[tuple[str, ...]] = tuple(sorted(spec.id for spec in ifbench_train.SPECS))
+BUILT_IN_IDS: Final[tuple[str, ...]] = tuple(id for each in _SETS for id in sorted(spec.id for spec in each.SPECS))
 CHECKS: Final[Registry[CheckSpec]] = Registry(
-    "spar.checks", {spec.id: spec for spec in (*ifeval.SPECS, *ifbench_train.SPECS)}, kind="check"
+    "spar.checks", {spec.id: spec for each in _SETS for spec in each.SPECS}, kind="check"
 )
 # The most work of one verification, about a second, in the unit of `Check.work`.
 MOST_WORK: Final = 200_000_000

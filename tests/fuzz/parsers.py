@@ -18,7 +18,7 @@ from spar_core.backends.openai.parsing import completion_of, completions_of
 from spar_core.backends.openai.size_limits import SizeLimit
 from spar_core.backends.openai.streaming import DataLines, DeltaReader
 from spar_core.checks import build_check, format_check
-from spar_core.checks.registry import IFBENCH_TRAIN_IDS, IFEVAL_IDS
+from spar_core.checks.registry import BUILT_IN_IDS
 from spar_core.errors import BackendError, RequestError
 from spar_core.refiner import extract_refined
 from spar_core.verdict import parse_verdict
@@ -263,7 +263,7 @@ _response_pieces: Final = (
     '"',
 )
 checks: Final = st.tuples(
-    st.sampled_from((*IFEVAL_IDS, *IFBENCH_TRAIN_IDS)),
+    st.sampled_from(BUILT_IN_IDS),
     st.dictionaries(st.one_of(st.sampled_from(_KWARGS), names), _kwarg_values, max_size=4),
     pieces_of(*_response_pieces),
 )

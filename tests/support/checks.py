@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from spar_core.checks import IFBENCH_TRAIN_IDS, IFEVAL_IDS, Check, build_check
+from spar_core.checks import BUILT_IN_IDS, Check, build_check
 
 # The kwargs of the types that have any.
 KWARGS: Final[dict[str, dict[str, Any]]] = {
@@ -47,5 +47,5 @@ KWARGS: Final[dict[str, dict[str, Any]]] = {
 
 
 def every_check() -> list[Check]:
-    """IFEval's 25 and IFBench's 29 for training, in the order of their ids."""
-    return [build_check(check_id, KWARGS.get(check_id, {})) for check_id in (*IFEVAL_IDS, *IFBENCH_TRAIN_IDS)]
+    """The checks of all sets, in the order of their ids; a type with required kwargs needs a line in `KWARGS`."""
+    return [build_check(check_id, KWARGS.get(check_id, {})) for check_id in BUILT_IN_IDS]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spar_core.checks import CHECKS
+from spar_core.checks import BUILT_IN_IDS
 from spar_core.prompts import SHIPPED_SETS
 from spar_core.search import STRATEGIES
 
@@ -85,4 +85,4 @@ def test_every_strategy_and_template_set_is_documented() -> None:
 def test_every_check_is_documented() -> None:
     page = (ROOT / "docs/checks.md").read_text(encoding="utf-8")
     # The table of IFBench's types leaves out their common prefix.
-    assert [each for each in CHECKS if f"`{each.removeprefix('ifbench-train:')}`" not in page] == []
+    assert [each for each in BUILT_IN_IDS if f"`{each.removeprefix('ifbench-train:')}`" not in page] == []
