@@ -50,6 +50,7 @@ _OPTIONAL_SLOTS: Final[dict[str, frozenset[str]]] = {
 _OPTIONAL: Final = frozenset(
     {"refine_bare", "verdict", "checklist", "checklist_json", "checklist_judge", "checklist_asked", "items_failed"}
 )
+_REQUIRED: Final = ", ".join(f"{name}.txt" for name in _FILES if name not in _OPTIONAL)
 SHIPPED_SETS: Final = ("default", "compact", "brief")
 
 
@@ -208,7 +209,7 @@ def _read(root: Traversable, name: str, required: frozenset[str]) -> str:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ConfigError(f"templates: {file} is missing; a set has {', '.join(sorted(_FILES))}, each .txt") from error
+        raise ConfigError(f"templates: {file} is missing; a set needs {_REQUIRED}") from error
     slots = set(_SLOT.findall(text))
     if missing := required - slots:
         raise ConfigError(f"templates: {file} lacks the slot {{{{{min(missing)}}}}}")

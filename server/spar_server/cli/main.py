@@ -68,7 +68,7 @@ def serve(
     refiner_adapter: Annotated[str | None, typer.Option(help="Folder of the refiner's LoRA adapter")] = None,
     model: Annotated[str | None, typer.Option(help="Model name that clients use for the pair")] = None,
     templates: Annotated[
-        str | None, typer.Option(help="Prompt template set: default, brief, compact or a folder")
+        str | None, typer.Option(help="Prompt template set: the name of a shipped one, or a folder")
     ] = None,
     refine_budget: Annotated[int | None, typer.Option(help="Budget of requests that set none (default 0)")] = None,
     keys_file: Annotated[str | None, typer.Option(help="TOML file with API keys; see `spar keys new`")] = None,

@@ -63,7 +63,7 @@ def test_a_folder_can_be_a_template_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"turn": None}, "turn.txt is missing"),
+        ({"turn": None}, "turn.txt is missing; a set needs judge.txt, refine.txt, check_failed.txt, "),
         ({"judge": "Q {{instruction}}"}, "judge.txt lacks the slot {{response}}"),
         ({"refine": "again {{critique}}"}, "refine.txt has an unknown slot {{critique}}"),
     ],

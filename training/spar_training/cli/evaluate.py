@@ -87,7 +87,7 @@ def extraction(
     data: Data = None,
     out: Out = Path("runs/extraction"),
 ) -> None:
-    """Extract checklists: precision and recall of the rules, and with a model of rules and model."""
+    """Measure the extraction of checklists: precision and recall of the rules and, with a model, of both together."""
     from spar_training.evals.extraction.command import Extraction, read_source, run
     from spar_training.storage.extras import require
 
@@ -105,7 +105,7 @@ def llmbar(
         bool, typer.Option("--pairwise", help="Compare both outputs of a pair, in both orders")
     ] = False,
     templates: Annotated[
-        str, typer.Option(help="Prompt template set: default, brief, compact or a folder")
+        str, typer.Option(help="Prompt template set: the name of a shipped one, or a folder")
     ] = "default",
     limit: Annotated[int | None, typer.Option(min=1, help="Evaluate only this many pairs of each subset")] = None,
     data: Data = None,
