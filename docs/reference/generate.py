@@ -135,9 +135,26 @@ def _rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, 
         nested = list(_nested(field.annotation))
         for each in nested:
             listed = _is_list(field.annotation)
-            yield from _rows(each, f"{key}[]." if listed else f"{key}.")
+            rows = _rows(each, f"{key}[]." if listed else f"{key}.")
+            yield from _of_one_kind(rows, each, nested) if len(nested) > 1 else rows
         if not nested:
             yield key, _kind(field.annotation), _default(field), _cell(field.description or "")
+
+
+def _of_one_kind(
+    rows: Iterator[tuple[str, str, str, str]], model: type[BaseModel], models: list[type[BaseModel]]
+) -> Iterator[tuple[str, str, str, str]]:
+    """The rows of one of several models, each of which is selected by its first required key."""
+    others = " or ".join(f"`{_selector(each)}`" for each in models if each is not model)
+    selector = _selector(model)
+    for key, kind, default, meaning in rows:
+        if default == "required":
+            default = f"required, or {others}" if key.endswith(f".{selector}") else f"required with `{selector}`"
+        yield key, kind, default, meaning
+
+
+def _selector(model: type[BaseModel]) -> str:
+    return next(name for name, field in model.model_fields.items() if field.is_required())
 
 
 def _nested(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -266,11 +266,11 @@ class VllmModel(BaseModel):
 
 
 class PluginModel(BaseModel):
-    """One model behind a backend that an installed package adds by the entry point `spar.backends`."""
+    """One model behind a backend of the registry `spar_core.backends.registry`, which packages can add to."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    backend: str = Field(min_length=1, description="name of the entry point")
+    backend: str = Field(min_length=1, description="name of a registered backend")
     options: dict[str, Any] = Field(default={}, description="keyword arguments of the backend")
 
     @field_validator("backend")

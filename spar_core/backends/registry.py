@@ -1,9 +1,13 @@
-"""Backends that other packages add by the entry point `spar.backends`.
+"""Backends that a server's settings select by name: those of this package in `BACKENDS`, and those of other packages.
 
-An entry point names a function that takes the `options` of a server's settings and returns a `Backend`:
+Each is a function that takes the settings' `options` as keyword arguments and returns a `Backend`. In this package its
+line is `"echo": "spar_core.backends.echo:open_backend"`, imported on first use. Another package names it by an entry
+point:
 
     [project.entry-points."spar.backends"]
     acme = "acme_engine:open_backend"
+
+The engines that have settings of their own (`url`, `vllm`, `pair`) are opened by `spar_server.models` instead.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ def open_backend(name: str, options: Mapping[str, Any]) -> Backend:
     """The backend registered as `name`, with its options as keyword arguments.
 
     Raises:
-        ConfigError: no package registers the name, or its backend does not accept the options.
+        ConfigError: the name is not registered, or its backend does not accept the options.
     """
     factory = BACKENDS.find(name)
     try:

@@ -15,4 +15,4 @@ class MethodSettings(StrictModel):
         rounds: int = 2
     """
 
-    kind: str = Field(description="`spar` (the default), `sampled`, or the method of a package")
+    kind: str = Field(description="name of a method; without `method`, it is `spar`")
