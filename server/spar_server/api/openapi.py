@@ -15,43 +15,45 @@ class Ready(BaseModel):
     ready: bool
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """A response body; fields that are not described are allowed."""
+
     model_config = ConfigDict(extra="allow")
 
 
-class Error(_Body):
+class Error(Body):
     message: str
     type: str
     param: str | None = Field(description="the invalid field")
     code: str
 
 
-class ErrorBody(_Body):
+class ErrorBody(Body):
     """An error of this server or of its upstream, in OpenAI's format."""
 
     error: Error
 
 
-class Tokens(_Body):
+class Tokens(Body):
     """Null if the upstream does not count tokens."""
 
     prompt: int | None
     completion: int | None
 
 
-class CallsByRole(_Body):
+class CallsByRole(Body):
     actor: int
     refiner: int
     judge: int
 
 
-class TokensByRole(_Body):
+class TokensByRole(Body):
     actor: Tokens
     refiner: Tokens
     judge: Tokens
 
 
-class Refinement(_Body):
+class Refinement(Body):
     """What the search did and what it cost."""
 
     budget: int = Field(description="maximum number of nodes")
@@ -78,11 +80,11 @@ class Refinement(_Body):
     duration_ms: float
 
 
-class TokenDetails(_Body):
+class TokenDetails(Body):
     reasoning_tokens: int | None = Field(description="all generated tokens that are not part of the answer's text")
 
 
-class ChatUsage(_Body):
+class ChatUsage(Body):
     """Counts are null if the upstream does not report them."""
 
     prompt_tokens: int | None
@@ -92,7 +94,7 @@ class ChatUsage(_Body):
     refinement: Refinement
 
 
-class Spar(_Body):
+class Spar(Body):
     trace_id: str
     degraded: bool = Field(description="as in `usage.refinement`; also present in streams without usage")
     tree: dict[str, Any] | None = Field(
@@ -100,13 +102,13 @@ class Spar(_Body):
     )
 
 
-class Choice(_Body):
+class Choice(Body):
     index: int
     message: dict[str, Any]
     finish_reason: str
 
 
-class ChatCompletion(_Body):
+class ChatCompletion(Body):
     """OpenAI's chat completion, with `usage.refinement` and `spar`."""
 
     id: str
@@ -118,7 +120,7 @@ class ChatCompletion(_Body):
     spar: Spar
 
 
-class ResponseUsage(_Body):
+class ResponseUsage(Body):
     input_tokens: int | None
     output_tokens: int | None
     total_tokens: int | None
@@ -126,7 +128,7 @@ class ResponseUsage(_Body):
     refinement: Refinement
 
 
-class ResponseObject(_Body):
+class ResponseObject(Body):
     """OpenAI's response, with `usage.refinement` and `spar`."""
 
     id: str
@@ -139,26 +141,26 @@ class ResponseObject(_Body):
     spar: Spar
 
 
-class VoteBody(_Body):
+class VoteBody(Body):
     verdict: Literal["yes", "no"] | None = Field(description="null if none could be parsed")
     critique: str
     error: str | None = Field(description="why the call failed, or null")
 
 
-class CheckBody(_Body):
+class CheckBody(Body):
     id: str
     kwargs: dict[str, Any]
     passed: bool
     evidence: str
 
 
-class PlainUsage(_Body):
+class PlainUsage(Body):
     prompt_tokens: int | None
     completion_tokens: int | None
     total_tokens: int | None
 
 
-class JudgementBody(_Body):
+class JudgementBody(Body):
     """A judgement: the votes on an answer and the results of its checks."""
 
     id: str
@@ -180,19 +182,19 @@ class JudgementBody(_Body):
     usage: PlainUsage
 
 
-class Model(_Body):
+class Model(Body):
     id: str
     object: Literal["model"]
     created: int
     owned_by: str
 
 
-class ModelList(_Body):
+class ModelList(Body):
     object: Literal["list"]
     data: list[Model]
 
 
-class TraceSummary(_Body):
+class TraceSummary(Body):
     id: str
     object: Literal["trace"]
     created: float = Field(description="when the search finished, in seconds since 1970")
@@ -210,14 +212,14 @@ class TraceSummary(_Body):
     duration_ms: float
 
 
-class TraceList(_Body):
+class TraceList(Body):
     object: Literal["list"]
     data: list[TraceSummary]
     has_more: bool
     next_cursor: str | None
 
 
-class FeedbackBody(_Body):
+class FeedbackBody(Body):
     object: Literal["trace.feedback"] = "trace.feedback"
     trace_id: str
     key: str
@@ -234,7 +236,7 @@ class Trace(TraceSummary):
     trees: list[dict[str, Any]]
 
 
-class ForwardedBody(_Body):
+class ForwardedBody(Body):
     """The upstream's response, unchanged except for the model name."""
 
 
@@ -320,7 +322,10 @@ _EMBEDDED: Final = {
 }  # fmt: skip
 
 
-def _document(model: type[BaseModel], example: object, description: str, stream: str | None = None) -> dict[str, Any]:
+def describe_body(
+    model: type[BaseModel], example: object, description: str, stream: str | None = None
+) -> dict[str, Any]:
+    """One of an operation's `responses`: its body, an example of it, and an example of a streamed one."""
     content: dict[str, Any] = {"application/json": {"example": example}}
     if stream is not None:
         content["text/event-stream"] = {"example": stream}
@@ -328,31 +333,31 @@ def _document(model: type[BaseModel], example: object, description: str, stream:
 
 
 ERRORS: Final[Described] = {
-    "4XX": _document(ErrorBody, _WRONG, "The request is invalid, not permitted, or over a limit"),
-    "5XX": _document(ErrorBody, _UPSTREAM, "The server or its upstream cannot answer"),
+    "4XX": describe_body(ErrorBody, _WRONG, "The request is invalid, not permitted, or over a limit"),
+    "5XX": describe_body(ErrorBody, _UPSTREAM, "The server or its upstream cannot answer"),
 }
 READY: Final[Described] = {
-    200: _document(Ready, {"ready": True}, "The server takes requests"),
-    503: _document(Ready, {"ready": False}, "The server does not take requests"),
+    200: describe_body(Ready, {"ready": True}, "The server takes requests"),
+    503: describe_body(Ready, {"ready": False}, "The server does not take requests"),
     **ERRORS,
 }
-CHAT: Final[Described] = {200: _document(ChatCompletion, _CHAT, "The answer", _CHAT_STREAM), **ERRORS}
-RESPONSE: Final[Described] = {200: _document(ResponseObject, _RESPONSE, "The answer", _RESPONSE_STREAM), **ERRORS}
-JUDGED: Final[Described] = {200: _document(JudgementBody, _JUDGED, "The judgement"), **ERRORS}
-TEXT: Final[Described] = {200: _document(ForwardedBody, _TEXT, "The actor's answer", _CHAT_STREAM), **ERRORS}
-EMBEDDED: Final[Described] = {200: _document(ForwardedBody, _EMBEDDED, "The actor's answer"), **ERRORS}
-MODELS: Final[Described] = {200: _document(ModelList, {"object": "list", "data": [_MODEL]}, "The models"), **ERRORS}
+CHAT: Final[Described] = {200: describe_body(ChatCompletion, _CHAT, "The answer", _CHAT_STREAM), **ERRORS}
+RESPONSE: Final[Described] = {200: describe_body(ResponseObject, _RESPONSE, "The answer", _RESPONSE_STREAM), **ERRORS}
+JUDGED: Final[Described] = {200: describe_body(JudgementBody, _JUDGED, "The judgement"), **ERRORS}
+TEXT: Final[Described] = {200: describe_body(ForwardedBody, _TEXT, "The actor's answer", _CHAT_STREAM), **ERRORS}
+EMBEDDED: Final[Described] = {200: describe_body(ForwardedBody, _EMBEDDED, "The actor's answer"), **ERRORS}
+MODELS: Final[Described] = {200: describe_body(ModelList, {"object": "list", "data": [_MODEL]}, "The models"), **ERRORS}
 TRACES: Final[Described] = {
-    200: _document(
+    200: describe_body(
         TraceList,
         {"object": "list", "data": [_SUMMARY], "has_more": False, "next_cursor": None},
         "Traces, newest first",
     ),
     **ERRORS,
 }
-TRACE: Final[Described] = {200: _document(Trace, _TRACE, "The trace"), **ERRORS}
-FEEDBACK: Final[Described] = {200: _document(FeedbackBody, _FEEDBACK, "The stored feedback"), **ERRORS}
-MODEL: Final[Described] = {200: _document(Model, _MODEL, "The model"), **ERRORS}
+TRACE: Final[Described] = {200: describe_body(Trace, _TRACE, "The trace"), **ERRORS}
+FEEDBACK: Final[Described] = {200: describe_body(FeedbackBody, _FEEDBACK, "The stored feedback"), **ERRORS}
+MODEL: Final[Described] = {200: describe_body(Model, _MODEL, "The model"), **ERRORS}
 
 # The header of endpoints that refine.
 BUDGET_PARAMETER: Final[dict[str, Any]] = {

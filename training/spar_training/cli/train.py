@@ -101,7 +101,7 @@ def evolve(
         typer.Option(help="File or folder of a benchmark that must not contain the prompts; may be repeated"),
     ] = None,
     drop_leaks: Annotated[bool, typer.Option("--drop-leaks", help="Remove prompts that are in a benchmark")] = False,
-    per_seed: Annotated[int, typer.Option(min=1, help="Prompts to grow from each seed prompt")] = 1,
+    per_seed: Annotated[int, typer.Option(min=1, help="Number of prompts to evolve from each seed prompt")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Number of seed prompts to draw (default all)")] = None,
     seed: Annotated[int, typer.Option(help="Random seed")] = 0,
     language: Annotated[str, typer.Option(help="Language code that prompts must have")] = "en",

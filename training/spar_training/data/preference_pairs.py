@@ -24,10 +24,26 @@ def similarity(one: str, other: str) -> float:
     return SequenceMatcher(None, one.split(), other.split(), autojunk=False).ratio()
 
 
+def preference_pair(prompt: PromptRecord, chosen: str, rejected: str, *, kind: str, **provenance: Any) -> Row:
+    """The row of a preference pair, as DPO trains on it.
+
+        preference_pair(item.prompt, "A good answer.", "A bad one.", kind="mine", round=2)
+
+    `kind` names what made the pair; `provenance` is kept with the row and read by nothing but reports.
+    """
+    return {
+        "id": prompt.id,
+        "prompt": [message.to_openai() for message in prompt.conversation],
+        "chosen": [Message("assistant", chosen).to_openai()],
+        "rejected": [Message("assistant", rejected).to_openai()],
+        "provenance": {"kind": kind, **provenance, "similarity": round(similarity(chosen, rejected), 4)},
+    }
+
+
 def refined_pairs(searches: Sequence[Searched]) -> list[Row]:
     """A pair from each search that found an accepted refinement."""
     return [
-        _pair(
+        preference_pair(
             search.negative.prompt,
             _text(search.best),
             search.negative.response,
@@ -57,7 +73,7 @@ def sampled_pairs(judged: Sequence[JudgedItem], *, seed: int) -> list[Row]:
         assert rejected is not None
         values = [judgement.value if judgement else None for judgement in item.judgements]
         pairs.append(
-            _pair(
+            preference_pair(
                 item.prompt,
                 chosen,
                 rejected,
@@ -77,16 +93,6 @@ def capped(rows: Sequence[Row], max_rows: int | None, *, seed: int) -> list[Row]
         return list(rows)
     drawn = sorted(random.Random(f"{seed}/cap").sample(range(len(rows)), max_rows))
     return [rows[index] for index in drawn]
-
-
-def _pair(prompt: PromptRecord, chosen: str, rejected: str, **provenance: Any) -> Row:
-    return {
-        "id": prompt.id,
-        "prompt": [message.to_openai() for message in prompt.conversation],
-        "chosen": [Message("assistant", chosen).to_openai()],
-        "rejected": [Message("assistant", rejected).to_openai()],
-        "provenance": {**provenance, "similarity": round(similarity(chosen, rejected), 4)},
-    }
 
 
 def _text(node: Any) -> str:

@@ -102,7 +102,7 @@ def test_every_request_and_answer_has_an_example_and_the_examples_work(url: str)
             response = httpx.post(f"{url}{path}", content=body, headers={"Content-Type": "application/json"})
             assert response.status_code == 200, response.text
             tried.append(path)
-    assert len(tried) == 6
+    assert {"/v1/chat/completions", "/v1/judge"} <= set(tried)
 
 
 def test_the_extensions_are_described(url: str) -> None:

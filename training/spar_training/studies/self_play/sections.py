@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from spar_training.reports.intervals import Interval
 from spar_training.reports.page import Figure, Section, Table
@@ -12,6 +13,9 @@ from spar_training.studies.self_play.estimates import METRICS, ArmComparison, Po
 from spar_training.studies.self_play.prose import cap_suffix, contrast_sentence, format_gain, join_numbers, row_label
 from spar_training.studies.self_play.results import Outcomes, PairStatistics
 from spar_training.studies.self_play.study import Arm
+
+# What the arms of each method are called in figures; those of other methods have their own labels.
+_PAIRS: Final = {"spar": "refined pairs", "sampled": "sampled pairs"}
 
 
 def progress_section(outcomes: Outcomes, findings: Findings) -> Section:
@@ -167,7 +171,7 @@ def _budget(compared: Sequence[Arm]) -> str:
 def _figure(findings: Findings, compared: Sequence[Arm]) -> Figure:
     lines = [
         Line(
-            "sampled pairs" if arm.recipe.method.kind == "sampled" else "refined pairs",
+            _PAIRS.get(arm.recipe.method.kind, arm.label),
             [one.iteration for one in found],
             [one.accuracy["prompt strict"] for one in found],
         )
