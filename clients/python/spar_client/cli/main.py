@@ -49,7 +49,7 @@ def batch(
     ],
     output: Annotated[Path, typer.Argument(help="Results, one a line as they arrive", dir_okay=False, writable=True)],
     budget: Annotated[
-        int | None, typer.Option("--budget", "-b", min=0, help="Refinement budget of lines that name none")
+        int | None, typer.Option("--budget", "-b", min=0, help="Refinement budget of lines that set none")
     ] = None,
     concurrency: Annotated[int, typer.Option("--concurrency", "-c", min=1, help="Requests at a time")] = 8,
     url: Url = LOCAL,

@@ -20,7 +20,9 @@ class TraceCommands(CommandGroup):
     missing: ClassVar[Mapping[str, str]] = {"export": _TRAINING}
 
 
-app = typer.Typer(cls=TraceCommands, no_args_is_help=True, help="Stored searches of a server (docs/traces.md).")
+app = typer.Typer(
+    cls=TraceCommands, no_args_is_help=True, help="List, show, replay and export a server's stored searches."
+)
 
 Url = Annotated[str, typer.Option(help="URL of the server")]
 ApiKey = Annotated[str | None, typer.Option(envvar="OPENAI_API_KEY", help="API key, if the server needs one")]
@@ -84,7 +86,7 @@ def replay(
         str | None, typer.Option(envvar="SPAR_TO_API_KEY", help="API key for --to (default --api-key)")
     ] = None,
 ) -> None:
-    """Run a search again and say where it parts from its trace; the exit status is then 1."""
+    """Run a search again and report where it differs from its trace; the exit status is then 1."""
     from spar_server.cli.traces.client import TraceClient
     from spar_server.cli.traces.replay import print_replay, replay_of
 
