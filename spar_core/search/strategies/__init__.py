@@ -9,22 +9,18 @@ from typing import Final
 
 from spar_core.plugins import Registry
 from spar_core.search.strategies.base import Strategy, select
-from spar_core.search.strategies.best_first import best_first
-from spar_core.search.strategies.best_of_n import best_of_n
-from spar_core.search.strategies.bfs import bfs
-from spar_core.search.strategies.dfs import dfs
-from spar_core.search.strategies.iterative import iterative
 
 __all__ = ["STRATEGIES", "Strategy", "select"]
 
+# Imported when they are used, so that a strategy may import `spar_core.search` itself.
 STRATEGIES: Final[Registry[Strategy]] = Registry(
     "spar.strategies",
     {
-        "bfs": bfs,
-        "dfs": dfs,
-        "best_first": best_first,
-        "iterative": iterative,
-        "best_of_n": best_of_n,
+        "bfs": "spar_core.search.strategies.bfs:bfs",
+        "dfs": "spar_core.search.strategies.dfs:dfs",
+        "best_first": "spar_core.search.strategies.best_first:best_first",
+        "iterative": "spar_core.search.strategies.iterative:iterative",
+        "best_of_n": "spar_core.search.strategies.best_of_n:best_of_n",
     },
     kind="search algorithm",
 )
