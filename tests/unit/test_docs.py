@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -86,3 +87,18 @@ def test_every_check_is_documented() -> None:
     page = (ROOT / "docs/checks.md").read_text(encoding="utf-8")
     # The table of IFBench's types leaves out their common prefix.
     assert [each for each in BUILT_IN_IDS if f"`{each.removeprefix('ifbench-train:')}`" not in page] == []
+
+
+def examples(page: str) -> list[str]:
+    return re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize(("page", "count"), [("extending.md", 5), ("training-methods.md", 1)])
+def test_the_examples_of_extending_are_valid(page: str, count: int) -> None:
+    found = examples(page)
+    assert len(found) == count
+    for number, example in enumerate(found):
+        module = ModuleType(f"example_{number}")
+        exec(compile(example, f"{page}, example {number}", "exec"), vars(module))
