@@ -30,7 +30,7 @@ async def test_a_model_that_gives_no_verdict_gives_one_when_asked_for_it(tmp_pat
         assert constrains(backend)
         judge = Judge(
             backend=backend, templates=load_templates(tmp_path / "set"), early_stop=False,
-            sampling=Sampling(temperature=0.7, max_tokens=200), ask_verdict=True,
+            sampling=Sampling(temperature=0.0, max_tokens=200), ask_verdict=True,
         )  # fmt: skip
         judgement = await judge.judge([Message("user", "Ann")], "Bob")
     finally:

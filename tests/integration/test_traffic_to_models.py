@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -67,7 +68,10 @@ def test_traffic_becomes_the_next_pair(serving: Serving, tmp_path: Path) -> None
         with ThreadPoolExecutor(16) as clients:
             asked = list(islice(questions(), SEARCHES))
             ids = list(clients.map(ask, [url] * SEARCHES, asked, range(SEARCHES)))
-        assert httpx.get(f"{url}/v1/traces/{ids[-1]}").status_code == 200
+        for id in ids:
+            # Traces are written in batches.
+            while httpx.get(f"{url}/v1/traces/{id}", timeout=60).status_code != 200:
+                time.sleep(0.1)
         replayed = CliRunner().invoke(traces_app, ["replay", ids[0], "--url", url])
         assert replayed.exit_code == 0, replayed.output
         dpo, rft = tmp_path / "dpo.jsonl", tmp_path / "rft.jsonl"

@@ -113,11 +113,15 @@ class AccessLog:
             self._timer = asyncio.get_running_loop().call_later(_BATCH_S, self.flush)
 
     def flush(self) -> None:
-        """Write the lines that wait."""
+        """Write the lines that wait. A stream that has been closed ends the log, and nothing else."""
         lines, self._lines, self._timer = self._lines, [], None
-        if lines and self._stream is not None:
+        if not lines or self._stream is None:
+            return
+        try:
             self._stream.write("".join(lines))
             self._stream.flush()
+        except (OSError, ValueError):
+            self._stream = None
 
 
 access_log: Final = AccessLog()

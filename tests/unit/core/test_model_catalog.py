@@ -141,7 +141,7 @@ def test_a_packages_file_with_another_digest_is_refused(tmp_path: Path, monkeypa
 
 def test_the_command_lists_pulls_and_prints_the_path(hub: Hub) -> None:
     run = CliRunner().invoke
-    assert f"not here; spar models pull {DEFAULT_BASE}" in run(app, ["models", "list"]).output
+    assert f"not on this machine; run: spar models pull {DEFAULT_BASE}" in run(app, ["models", "list"]).output
     assert run(app, ["models", "path"]).exit_code == 2
     pulled = run(app, ["models", "pull"])
     assert f"Downloading {DEFAULT_BASE}: 0 MB" in pulled.stderr

@@ -60,6 +60,9 @@ class ProgressWriter(TrainerCallback):  # type: ignore[misc]
             self._write(state, logs)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -61,10 +61,14 @@ def run(job: Job) -> Path:
     with folder_lock(job.work) if first else nullcontext():
         with args.main_process_first(local=False):
             prepared, parent = _prepare(job) if first else _read_prepared(job)
-        trainer = _trainer(job, args, Dataset.load_from_disk(str(job.work / "tokens")))
+        progress = ProgressWriter(job.work / PROGRESS)
+        trainer = _trainer(job, args, Dataset.load_from_disk(str(job.work / "tokens")), progress)
         trainer.add_callback(StepKeeper(trainer, job.work / STEPS, job.keep_steps))
         newest = checkpoints.newest_complete(job.work / "checkpoints")
-        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        try:
+            trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        finally:
+            progress.close()
         saved = job.work / "saved"
         if first:
             for left in (saved, job.work / "merged"):
@@ -88,7 +92,7 @@ def _quiet() -> None:
     transformers.logging.set_verbosity_error()
 
 
-def _trainer(job: Job, args: Any, rows: Dataset) -> Any:
+def _trainer(job: Job, args: Any, rows: Dataset, progress: ProgressWriter) -> Any:
     tokenizer = load_tokenizer(job.model)
     # Trained weights are kept in fp32 and computed in bf16; under an adapter the base weights do not change.
     dtype = DTYPES[job.dtype] if job.lora else torch.float32
@@ -99,7 +103,7 @@ def _trainer(job: Job, args: Any, rows: Dataset) -> Any:
         "train_dataset": rows,
         "processing_class": tokenizer,
         "peft_config": adapter(job.lora, model),
-        "callbacks": [ProgressWriter(job.work / PROGRESS)],
+        "callbacks": [progress],
     }
     if job.kind == "dpo":
         trainer = TokenDpoTrainer(**shared)

@@ -284,7 +284,7 @@ def test_a_connection_whose_answer_came_before_its_body_ends_with_it(hasty: int)
 
 
 def test_an_addresss_newest_connection_takes_the_place_of_the_one_that_waited_longest(serve: Serve) -> None:
-    with serve(max_per_address=3) as port, ExitStack() as stack:
+    with serve(max_per_address=3, idle_s=300) as port, ExitStack() as stack:
         first, second, third = (stack.enter_context(connect(port)) for _ in range(3))
         for client in (first, second, third):
             client.sendall(HEALTH)

@@ -138,7 +138,10 @@ def test_no_path_can_steer_a_terminal_or_forge_a_line(tmp_path: Path) -> None:
     assert all(line.isprintable() for line in lines)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal here")
+@pytest.mark.skipif(
+    not hasattr(signal, "SIGHUP") or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
+    reason="there is no such signal here, or these tests run under nohup",
+)
 def test_a_hangup_does_not_end_the_server(tmp_path: Path) -> None:
     with started(tmp_path, log_level="warning") as server:
         server.process.send_signal(signal.SIGHUP)

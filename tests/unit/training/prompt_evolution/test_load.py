@@ -62,7 +62,8 @@ def test_prompts_are_named_after_file_and_line(tmp_path: Path) -> None:
 def test_a_row_without_a_prompt_is_an_error_with_its_place_and_the_fix(tmp_path: Path) -> None:
     file = tmp_path / "rivers.jsonl"
     file.write_text('{"prompt": "one"}\n{"id": 7, "answer": "Elbe"}\n')
-    with pytest.raises(DataError, match=r"rivers.jsonl, row 2: no prompt .* messages.*prompt.*it has id, answer"):
+    told = r"rivers.jsonl, row 2: contains no prompt.* messages.*prompt.*it has id, answer"
+    with pytest.raises(DataError, match=told):
         read_prompts([file])
 
 
@@ -72,7 +73,7 @@ def test_a_row_without_a_prompt_is_an_error_with_its_place_and_the_fix(tmp_path:
 def test_a_prompt_that_is_no_text_is_none(tmp_path: Path, row: dict[str, Any]) -> None:
     file = tmp_path / "rivers.jsonl"
     file.write_text(json.dumps(row))
-    with pytest.raises(DataError, match="row 1: no prompt"):
+    with pytest.raises(DataError, match="row 1: contains no prompt"):
         read_prompts([file])
 
 
