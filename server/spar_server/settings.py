@@ -138,7 +138,7 @@ class MetricsSettings(BaseModel):
 
 
 def _read_share(value: Any) -> Any:
-    if not isinstance(value, str) or re.fullmatch(r"\d*\.?\d+", value):
+    if not isinstance(value, str) or re.fullmatch(r"\d+(?:\.\d+)?|\.\d+", value):
         return value
     if value not in ("on", "off"):
         raise ValueError("must be on, off, or a share of the searches such as 0.1")
