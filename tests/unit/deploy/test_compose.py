@@ -190,7 +190,7 @@ def test_every_service_is_checked_limited_and_restarted(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
 
 
-@pytest.mark.parametrize("name", set(SERVICES) - set(VLLM))
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - set(VLLM)))
 def test_every_service_but_vllm_has_a_read_only_root_and_no_capabilities(name: str) -> None:
     assert SERVICES[name]["read_only"] is True
     assert SERVICES[name]["cap_drop"] == ["ALL"]
