@@ -120,7 +120,7 @@ def test_filters_and_whole_traces(clients: Clients) -> None:
         ({"until": "9" * 400}, "until"),
         ({"key": "a' OR 1=1 --"}, "key"),
         ({"model": "pair\x00"}, "model"),
-        ({"stop_reason": "done"}, "stop_reason"),
+        ({"stop_reason": "tired"}, "stop_reason"),
         ({"improved": "perhaps"}, "improved"),
         ({"detail": "all"}, "detail"),
         ({"modle": "pair"}, "modle"),

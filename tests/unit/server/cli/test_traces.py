@@ -120,7 +120,7 @@ def test_errors_name_the_cause(url: str) -> None:
     with pytest.raises(BackendError, match="there is no trace"):
         traces("show", "f" * 32, "--url", url)
     with pytest.raises(BackendError, match="stop_reason: Input should be"):
-        traces("list", "--url", url, "--stop-reason", "done")
+        traces("list", "--url", url, "--stop-reason", "tired")
     with pytest.raises(ConfigError, match="--since 3y: write an age as"):
         traces("list", "--url", url, "--since", "3y")
     with pytest.raises(ConfigError, match="--url nowhere"):

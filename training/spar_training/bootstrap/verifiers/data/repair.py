@@ -32,7 +32,7 @@ _SMALL_WORDS: Final = frozenset(
     "a an and as at be by for from in is it of on or that the this to with your you i".split()
 )
 _LONG_WORD: Final = re.compile(r"\b[a-zA-Z]{4,}\b")
-_TITLE_START: Final = re.compile(r"^\s*(?:#+\s*|\*\*|title:\s*)+", re.IGNORECASE)
+_TITLE_START: Final = re.compile(r"^\s*+(?:#++\s*+|\*\*|title:\s*+)++", re.IGNORECASE)
 _TITLE_END: Final = re.compile(r"(?<![*#:\"])[*#:\"]++\s*+$")
 
 
