@@ -13,4 +13,3 @@ lm = dspy.LM(
 dspy.configure(lm=lm)
 program = dspy.Predict("instruction -> answer")
 print(program(instruction="Tell me about the river. Do not use commas.").answer)
-print(lm.history[-1]["usage"]["refinement"]["stop_reason"])

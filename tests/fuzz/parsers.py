@@ -205,7 +205,8 @@ _defaults: Final = RefineDefaults()
 def check_responses(body: dict[str, Any]) -> None:
     """A Responses request stands for a chat, or is refused."""
     with suppress(*_REFUSALS):
-        chat = ResponsesRequest.model_validate(body).to_chat()
+        # The reader of bodies has refused what JSON cannot say.
+        chat = ResponsesRequest.model_validate(read_json(json.dumps(body).encode())).to_chat()
         strict([message.to_openai() for message in chat.conversation()])
 
 
