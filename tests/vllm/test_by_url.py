@@ -95,9 +95,9 @@ def test_a_stream_that_is_left_is_aborted_in_vllm(gateway: Server, fleet: Fleet)
     before = generated(fleet)
     url = f"{gateway.url}/v1/chat/completions"
     with httpx.stream("POST", url, json={**LONG, "stream": True}, timeout=60) as response:
-        until(lambda: running(fleet) == 1, 10)
+        until(lambda: running(fleet) == 1, 60)
         next(response.iter_lines())
-    until(lambda: running(fleet) == 0, 1)
+    until(lambda: running(fleet) == 0, 30)
     assert generated(fleet) - before < LONG["max_tokens"]
 
 
@@ -105,7 +105,7 @@ def test_a_request_that_is_left_is_aborted_in_vllm(gateway: Server, fleet: Fleet
     before = generated(fleet)
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{gateway.url}/v1/chat/completions", json=LONG, timeout=0.5)
-    until(lambda: running(fleet) == 0, 1)
+    until(lambda: running(fleet) == 0, 30)
     assert generated(fleet) - before < LONG["max_tokens"]
 
 
@@ -116,7 +116,7 @@ def test_a_search_that_is_left_is_aborted_in_both(gateway: Server, fleet: Fleet)
     body = {**LONG, "n": 4, "refine_budget": 16, "stream": True}
     with httpx.stream("POST", f"{gateway.url}/v1/chat/completions", json=body, timeout=60):
         until(lambda: at_work(fleet.refiner) > 0, 60)
-    until(lambda: at_work(fleet.actor) + at_work(fleet.refiner) == 0, 1)
+    until(lambda: at_work(fleet.actor) + at_work(fleet.refiner) == 0, 30)
     said = [metric(server.url, "vllm:generation_tokens_total") for server in (fleet.actor, fleet.refiner)]
     # Nothing of it comes later either.
     time.sleep(1)

@@ -75,7 +75,7 @@ def test_two_adapters_share_a_core_which_a_signal_to_the_whole_group_does_not_cu
     with spar_serve(folder, *flags) as server, ThreadPoolExecutor(1) as thread:
         assert len(_cores(server)) == 1
         search = thread.submit(ask, server.url, n=2, max_tokens=60, ignore_eos=True, refine_budget=2, seed=1)
-        until(lambda: metric(server.url, "spar_requests_running") == 1, 20)
+        until(lambda: metric(server.url, "spar_requests_running") == 1, 120)
         os.killpg(server.pid, signal.SIGTERM)
         answer = search.result()
         assert len(answer["choices"]) == 2
@@ -89,7 +89,7 @@ def test_it_is_not_ready_once_a_core_has_died_and_ends_in_good_order_all_the_sam
     cores = _cores(server)
     assert len(cores) == 2
     os.kill(cores[0], signal.SIGKILL)
-    until(lambda: httpx.get(f"{server.url}/ready").status_code == 503, 20)
+    until(lambda: httpx.get(f"{server.url}/ready").status_code == 503, 60)
     # Once it has ended in good order it ends by the signal, as it was asked to.
     assert server.ask_to_end() in (0, -signal.SIGTERM)
     # The worker of the core that died sees to itself, in its own time.
