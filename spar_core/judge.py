@@ -13,6 +13,7 @@ from spar_core.budget import Budget, TokensExhausted
 from spar_core.checks.base import Check, Finding
 from spar_core.checks.registry import verify, work_of
 from spar_core.errors import BackendError, ConfigError
+from spar_core.frozen import frozen
 from spar_core.off_loop import unless_little, unless_short
 from spar_core.prompts import Templates, load_templates
 from spar_core.seeds import derive_seed
@@ -37,7 +38,7 @@ _VERDICT_ALONE: Final = Sampling(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Vote:
     """One sampled judgement. `verdict` is None if it could not be parsed.
 
@@ -52,7 +53,7 @@ class Vote:
     status: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Judgement:
     """The votes on one response, and the findings of the checks, if any.
 

@@ -8,13 +8,14 @@ from functools import partial
 
 from spar_core.backends.base import Backend
 from spar_core.budget import Budget
+from spar_core.frozen import frozen
 from spar_core.markers import Failure, between_markers
 from spar_core.off_loop import unless_short
 from spar_core.prompts import Templates
 from spar_core.types import Completion, Message, Sampling, Usage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refinement:
     """`text` is the refined response, or None with a `failure`; `unchanged` says that it equals the response."""
 

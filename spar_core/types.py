@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal
+
+from spar_core.frozen import frozen
 
 FinishReason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 ModelRole = Literal["actor", "judge", "refiner"]
 Content = str | Sequence[Mapping[str, Any]] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """One chat message in OpenAI's terms.
 
@@ -40,7 +42,7 @@ class Message:
         return {"role": self.role, "content": content, **self.extra}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sampling:
     """How to sample one completion; None is the engine's default.
 
@@ -66,7 +68,7 @@ class Sampling:
         return Sampling(self.temperature, self.top_p, max_tokens, self.stop, self.seed, self.extra)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """Tokens as the backend counted them.
 
@@ -100,7 +102,7 @@ class Usage:
 UNCOUNTED: Final = Usage(prompt_counted=False, completion_counted=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cancelled:
     """Cancelled calls.
 
@@ -116,7 +118,7 @@ class Cancelled:
         return Cancelled(self.calls + other.calls, sum(known) if len(known) == len(bounds) else None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Completion:
     """One finished completion. `extra` holds an upstream's other fields (`tool_calls`, `refusal`, `logprobs`)."""
 
@@ -131,7 +133,7 @@ class Completion:
         return any(self.extra.get(name) for name in ("tool_calls", "function_call"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delta:
     """One piece of a streamed completion. The last has `finish_reason` and `usage`, each set once per stream."""
 

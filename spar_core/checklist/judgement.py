@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from spar_core.checklist.items import Dropped, Item, Source
+from spar_core.frozen import frozen
 from spar_core.judge import Judgement
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ItemResult:
     """What decided an item. `passed` is None if no vote on it can be read.
 
@@ -38,7 +39,7 @@ class ItemResult:
         return {name: value for name, value in data.items() if name not in unused}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DroppedResult:
     """An extracted item that was left off the list, and why."""
 
@@ -54,7 +55,7 @@ class DroppedResult:
         return cls(item.requirement, item.source, dropped.reason, *_of_check(item))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChecklistJudgement(Judgement):
     """A judgement item by item. It is accepted if every item passes.
 

@@ -7,11 +7,12 @@ evidence. Checks are deterministic and load no model.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from spar_core.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Finding:
     """One check's verdict on one response. `evidence` says what was found, in a few words.
 

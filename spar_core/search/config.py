@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from spar_core.frozen import frozen
 
 StopPolicy = Literal["first", "level"]
 Selection = Literal["greedy", "sample"]
@@ -11,7 +12,7 @@ Selection = Literal["greedy", "sample"]
 PAPER_DEPTH: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SearchConfig:
     """How to search. Defaults are the paper's (arXiv 2412.11605), but `stop` and `early_vote_stop` save compute.
 

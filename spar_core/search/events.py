@@ -7,8 +7,8 @@ child of the first child.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from spar_core.frozen import frozen
 from spar_core.judge import Judgement, Vote
 from spar_core.refiner import Refinement
 from spar_core.search.result import SearchResult
@@ -16,14 +16,14 @@ from spar_core.search.tree import Path
 from spar_core.types import Completion
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Drafted:
     """The draft is available."""
 
     draft: Completion
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Expanding:
     """A node is about to be expanded; `critique` is what its refiner sees, None for a fresh draft."""
 
@@ -31,7 +31,7 @@ class Expanding:
     critique: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refined:
     """A refinement call returned, successfully or not."""
 
@@ -39,7 +39,7 @@ class Refined:
     refinement: Refinement
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Voted:
     """One vote on the response at `path`."""
 
@@ -47,7 +47,7 @@ class Voted:
     vote: Vote
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Judged:
     """All votes on the response at `path` are in."""
 
@@ -56,14 +56,14 @@ class Judged:
     judgement: Judgement
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finished:
     """The search is over; always the last event."""
 
     result: SearchResult
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OfChoice:
     """An event of the `choice`-th of several searches that run side by side."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TypeVar
 
 from spar_core.budget import Budget, TokensExhausted
 from spar_core.errors import BackendError, DeadlineReached
+from spar_core.frozen import frozen
 from spar_core.search.ranking import rank
 from spar_core.search.result import CUT_SHORT, SearchResult, StopReason
 from spar_core.search.tree import Node
@@ -19,7 +20,7 @@ from spar_core.types import Cancelled, Completion, ModelRole, Sampling, Usage
 S = TypeVar("S", Usage, Cancelled)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answers:
     """The best answers of several searches.
 

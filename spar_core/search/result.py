@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal
 
+from spar_core.frozen import frozen
 from spar_core.search.tree import Node, Tree
 from spar_core.types import Cancelled, Completion, ModelRole, Usage
 
@@ -26,7 +27,7 @@ StopReason = Literal[
 CUT_SHORT: Final[tuple[StopReason, ...]] = ("deadline", "upstream", "tokens")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SearchResult:
     """The outcome of one search. `answer` is the draft unless a node is strictly better by vote.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from spar_core.frozen import frozen
 from spar_core.judge import Judgement
 from spar_core.types import Completion
 
@@ -13,7 +14,7 @@ Path = tuple[int, ...]
 Outcome = Literal["judged", "duplicate", "unjudged", "failed", "cancelled"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Node:
     """One response in the tree.
 

@@ -16,6 +16,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from spar_core.checklist import checklist_of
+from spar_core.frozen import frozen
 from spar_core.judge import Judgement
 from spar_core.search.events import Event
 from spar_core.trace import write_trace
@@ -32,7 +33,7 @@ _NONE: Final = Usage()
 _NONE_CANCELLED: Final = Cancelled()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Envelope:
     """The trace id, time and model that all parts of a response share."""
 

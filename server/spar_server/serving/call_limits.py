@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from spar_core.errors import RequestError
+from spar_core.frozen import frozen
 from spar_core.types import Message
 from spar_server.serving.plan import Plan
 from spar_server.settings import ApiKey, Limits
@@ -18,7 +18,7 @@ _MAX_COMPLETIONS: Final = 128
 _INPUTS_PER_CALL: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallLimits:
     """The limits on a key's requests: the lower of the server's and the key's own."""
 

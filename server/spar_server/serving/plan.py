@@ -11,7 +11,7 @@ import math
 import random
 import time
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from secrets import token_hex
 from typing import Any, Final, Literal
 
@@ -23,6 +23,7 @@ from spar_core.checklist import ChecklistJudge
 from spar_core.checks import Check, build_check, format_check
 from spar_core.cutoff import Cutoff
 from spar_core.errors import DeadlineReached, RequestError
+from spar_core.frozen import frozen
 from spar_core.judge import Judge, Judgement, JudgeName, ResponseJudge
 from spar_core.refiner import Refiner
 from spar_core.search import (
@@ -48,7 +49,7 @@ BUDGET_HEADER: Final = b"x-refine-budget"
 _EFFORTS: Final[Mapping[str, int]] = {"none": 0, "minimal": 0, "low": 2, "medium": 6, "high": 15, "xhigh": 15}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RefineBudget:
     """`nodes` is the maximum number of nodes.
 
@@ -133,7 +134,7 @@ _FORMS: Final = ("response_format", "structured_outputs")
 _MARKER_TOKENS: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InitialAnswer:
     """An answer that the client supplies as the draft, with an optional critique."""
 
@@ -141,7 +142,7 @@ class InitialAnswer:
     critique: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Allowance:
     """What the gate grants a request: at most `budget` nodes within `deadline_s` seconds, ended early by `cutoff`.
 
@@ -158,7 +159,7 @@ class Allowance:
         return "search" if self.budget else "pass_through"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """Everything about one request that is decided before its first token. The gate then grants it an `Allowance`."""
 
@@ -332,7 +333,7 @@ class Plan:
         return Cancelled(1, None if limit is None else max(0, limit - draft.usage.completion_tokens))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """The answers to a request, and the budget that they could use."""
 

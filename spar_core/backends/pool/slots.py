@@ -18,13 +18,14 @@ from spar_core.backends.context import NOBODY, Caller
 from spar_core.backends.pool.affinity import rendezvous
 from spar_core.backends.pool.replica import Endpoint
 from spar_core.errors import BackendTimeout, BackendUnavailable
+from spar_core.frozen import frozen
 
 # A home is much busier if it has more than twice the calls of another endpoint plus these. The votes of one judgement,
 # sent at once, share a prompt and belong together.
 _HEADROOM: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Slot:
     """A call's permission to run at an endpoint, in an epoch of its breaker. `paused` marks one during a pause.
 
