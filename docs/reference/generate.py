@@ -1,10 +1,11 @@
 """Write the reference pages from the code: `make reference`.
 
-Each page is a function that returns Markdown. A test compares the committed pages with what these functions return.
+Each page is a function that returns its text. A test compares the committed pages with what these functions return.
 """
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -102,11 +103,17 @@ def api_page() -> str:
     return _page(lines)
 
 
+def openapi_document() -> str:
+    """The OpenAPI document, of which other languages make their types."""
+    return json.dumps(_app().openapi(), indent=1, ensure_ascii=False) + "\n"
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "settings.md": settings_page,
     "recipe.md": recipe_page,
     "metrics.md": metrics_page,
     "api.md": api_page,
+    "openapi.json": openapi_document,
 }
 
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spar_server.admission.long_work import LongWork
 from spar_server.api import chat, docs, health, judge, models, passthrough, refine, traces
-from spar_server.api.openapi import add_security
+from spar_server.api.openapi import add_chunks, add_security
 from spar_server.api.responses import route as responses
 from spar_server.auth.keyring import is_loopback, load_keyring
 from spar_server.metrics.metrics import Metrics
@@ -52,7 +52,7 @@ class Gateway(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = add_security(super().openapi(), required=self.needs_key)
+            self.openapi_schema = add_security(add_chunks(super().openapi()), required=self.needs_key)
         return self.openapi_schema
 
     @cached_property

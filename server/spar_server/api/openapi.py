@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from spar_server.api.chat_schemas import ChatCompletion, ChatCompletionChunk, Refinement, Spar, TokenDetails
+from spar_server.api.search_schemas import Body, Checklist, SearchTree, Verdict
 from spar_server.http.headers import OPEN_PATHS
 
 Described = dict[int | str, dict[str, Any]]
@@ -13,12 +15,6 @@ Described = dict[int | str, dict[str, Any]]
 
 class Ready(BaseModel):
     ready: bool
-
-
-class Body(BaseModel):
-    """A response body; fields that are not described are allowed."""
-
-    model_config = ConfigDict(extra="allow")
 
 
 class Error(Body):
@@ -32,92 +28,6 @@ class ErrorBody(Body):
     """An error of this server or of its upstream, in OpenAI's format."""
 
     error: Error
-
-
-class Tokens(Body):
-    """Null if the upstream does not count tokens."""
-
-    prompt: int | None
-    completion: int | None
-
-
-class CallsByRole(Body):
-    actor: int
-    refiner: int
-    judge: int
-
-
-class TokensByRole(Body):
-    actor: Tokens
-    refiner: Tokens
-    judge: Tokens
-
-
-class Refinement(Body):
-    """What the search did and what it cost."""
-
-    budget: int = Field(description="maximum number of nodes")
-    nodes: int = Field(description="expanded nodes, including failed ones")
-    depth: int = Field(description="refinements between the draft and the answer; a fresh draft counts as one")
-    algorithm: str
-    accepted: bool = Field(description="whether the majority of votes accepted the answer")
-    improved: bool = Field(description="whether the answer differs from the draft")
-    value: float | None = Field(
-        description="the answer's share of Yes among its votes with a verdict; null without one"
-    )
-    draft_value: float | None
-    stop_reason: str = Field(
-        description="why the first answer's search stopped; with `n`, a reason that cut another one short"
-    )
-    stop_reasons: list[str] = Field(description="the stop reason of each of the `n` searches")
-    degraded: bool = Field(description="whether a model call failed or the budget was lowered under load")
-    calls: CallsByRole
-    tokens: TokensByRole
-    cancelled_calls: int = Field(description="calls that were cancelled; counted in `calls` but not in `tokens`")
-    cancelled_tokens_at_most: int | None = Field(
-        description="upper bound on the tokens that they generated; null if unbounded"
-    )
-    duration_ms: float
-
-
-class TokenDetails(Body):
-    reasoning_tokens: int | None = Field(description="all generated tokens that are not part of the answer's text")
-
-
-class ChatUsage(Body):
-    """Counts are null if the upstream does not report them."""
-
-    prompt_tokens: int | None
-    completion_tokens: int | None = Field(description="all tokens that the request's model calls generated")
-    total_tokens: int | None
-    completion_tokens_details: TokenDetails
-    refinement: Refinement
-
-
-class Spar(Body):
-    trace_id: str
-    degraded: bool = Field(description="as in `usage.refinement`; also present in streams without usage")
-    tree: dict[str, Any] | None = Field(
-        default=None, description="the search tree if `refine.trace` is set; `trees` if n > 1"
-    )
-
-
-class Choice(Body):
-    index: int
-    message: dict[str, Any]
-    finish_reason: str
-
-
-class ChatCompletion(Body):
-    """OpenAI's chat completion, with `usage.refinement` and `spar`."""
-
-    id: str
-    object: Literal["chat.completion"]
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: ChatUsage
-    spar: Spar
 
 
 class ResponseUsage(Body):
@@ -142,7 +52,7 @@ class ResponseObject(Body):
 
 
 class VoteBody(Body):
-    verdict: Literal["yes", "no"] | None = Field(description="null if none could be parsed")
+    verdict: Verdict | None = Field(description="null if none could be parsed")
     critique: str
     error: str | None = Field(description="why the call failed, or null")
 
@@ -179,6 +89,7 @@ class JudgementBody(Body):
     )
     votes: list[VoteBody]
     checks: list[CheckBody]
+    checklist: Checklist | None = Field(default=None, description="with the checklist judge")
     usage: PlainUsage
 
 
@@ -220,7 +131,7 @@ class TraceList(Body):
 
 
 class FeedbackBody(Body):
-    object: Literal["trace.feedback"] = "trace.feedback"
+    object: Literal["trace.feedback"]
     trace_id: str
     key: str
     created: float
@@ -233,7 +144,7 @@ class Trace(TraceSummary):
 
     feedback: list[FeedbackBody]
     messages: list[dict[str, Any]]
-    trees: list[dict[str, Any]]
+    trees: list[SearchTree]
 
 
 class ForwardedBody(Body):
@@ -241,9 +152,9 @@ class ForwardedBody(Body):
 
 
 _REFINEMENT: Final = {
-    "budget": 8, "nodes": 3, "depth": 1, "algorithm": "bfs", "accepted": True, "improved": True, "value": 1.0,
-    "draft_value": 0.2, "stop_reason": "refined_accepted", "stop_reasons": ["refined_accepted"], "degraded": False,
-    "calls": {"actor": 1, "refiner": 3, "judge": 8},
+    "budget": 8, "nodes": 3, "depth": 1, "algorithm": "bfs", "judge": "holistic", "accepted": True, "improved": True,
+    "value": 1.0, "draft_value": 0.2, "stop_reason": "refined_accepted", "stop_reasons": ["refined_accepted"],
+    "degraded": False, "calls": {"actor": 1, "refiner": 3, "judge": 8},
     "tokens": {
         "actor": {"prompt": 26, "completion": 31}, "refiner": {"prompt": 330, "completion": 96},
         "judge": {"prompt": 640, "completion": 240},
@@ -370,6 +281,22 @@ BUDGET_PARAMETER: Final[dict[str, Any]] = {
 
 
 _SCHEME: Final = "bearer"
+_REF: Final = "#/components/schemas/{model}"
+
+
+def add_chunks(document: dict[str, Any]) -> dict[str, Any]:
+    """Add the schema of a chat stream's events to an OpenAPI document; FastAPI adds only those of JSON bodies."""
+    chunk = ChatCompletionChunk.model_json_schema(mode="serialization", ref_template=_REF)
+    definitions = {**chunk.pop("$defs"), ChatCompletionChunk.__name__: chunk}
+    schemas = document["components"]["schemas"]
+    document["components"]["schemas"] = dict(sorted((definitions | schemas).items()))
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            content = operation["responses"].get("200", {}).get("content", {})
+            whole, stream = content.get("application/json", {}), content.get("text/event-stream")
+            if stream is not None and whole["schema"] == {"$ref": _REF.format(model=ChatCompletion.__name__)}:
+                stream["schema"] = {"$ref": _REF.format(model=ChatCompletionChunk.__name__)}
+    return document
 
 
 def add_security(document: dict[str, Any], *, required: bool) -> dict[str, Any]:
