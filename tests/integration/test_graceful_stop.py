@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -44,7 +46,7 @@ class Upstream:
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
         self.begun.append(body["model"])
-        prompt = body["messages"][-1]["content"]
+        prompt = body["messages"][-1]["content"] if "messages" in body else body.get("prompt") or body["input"]
         if body["model"] == "refiner" or "slow" in prompt:
             self.over.wait(NEVER_S)
         handler.send_response(200)
@@ -120,7 +122,10 @@ class Gateway:
     def ask(self, text: str = "hello", *, stream: bool = False, **body: Any) -> Future[httpx.Response]:
         messages = [{"role": "user", "content": text}]
         content = {"model": "pair", "messages": messages, "stream": stream, **body}
-        return self.pool.submit(httpx.post, f"{self.url}/v1/chat/completions", json=content, timeout=PATIENCE_S)
+        return self.post("/v1/chat/completions", content)
+
+    def post(self, path: str, body: dict[str, Any]) -> Future[httpx.Response]:
+        return self.pool.submit(httpx.post, f"{self.url}{path}", json=body, timeout=PATIENCE_S)
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"{self.url}{path}", timeout=PATIENCE_S)
@@ -290,6 +295,50 @@ def test_ctrl_c_says_what_it_waits_for_and_a_second_one_stops_at_once(upstream: 
             gateway.process.stderr.readline(),
         )
         gateway.process.send_signal(signal.SIGINT)
-        assert {answer.result().status_code for answer in waiting} == {503}
+        for answer in waiting:
+            assert (answer.result().status_code, answer.result().json()["error"]["code"]) == (503, "server_stopping")
         gateway.process.communicate(timeout=PATIENCE_S)
         assert gateway.process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "slow"}]}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "slow"}], "refine_budget": 2}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "slow"}], "n": 3}),
+        ("/v1/responses", {"input": "slow"}),
+        ("/v1/completions", {"prompt": "slow"}),
+        ("/v1/embeddings", {"input": "slow"}),
+        ("/v1/judge", {"messages": [{"role": "user", "content": "hi"}], "response": "hello"}),
+    ],
+)
+def test_every_endpoint_asks_to_retry_what_a_second_signal_cuts_off(
+    upstream: Upstream, tmp_path: Path, path: str, body: dict[str, Any]
+) -> None:
+    with serving(upstream, tmp_path, shutdown_grace_s="3600") as gateway:
+        answer = gateway.post(path, {"model": "pair", **body})
+        gateway.wait(lambda: bool(upstream.begun))
+        gateway.stop()
+        gateway.stopping()
+        gateway.stop()
+        assert (answer.result().status_code, answer.result().json()["error"]["code"]) == (503, "server_stopping")
+        gateway.ended()
+
+
+def test_a_request_whose_body_never_comes_is_to_be_retried_as_well(upstream: Upstream, tmp_path: Path) -> None:
+    with serving(upstream, tmp_path, shutdown_grace_s="3600") as gateway:
+        address = urlsplit(gateway.url)
+        with socket.create_connection((address.hostname, address.port or 0), timeout=PATIENCE_S) as connection:
+            head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            connection.sendall(f"{head}Content-Length: 100\r\n\r\n".encode() + b'{"model": "pair", ')
+            # Connections are read in the order in which they came.
+            assert gateway.get("/health").status_code == 200
+            gateway.stop()
+            gateway.stopping()
+            gateway.stop()
+            with connection.makefile("rb") as file:
+                received = file.read()
+        assert received.startswith(b"HTTP/1.1 503 ")
+        assert b'"server_stopping"' in received
+        gateway.process.communicate(timeout=PATIENCE_S)

@@ -18,6 +18,8 @@ from spar_server.errors import ApiError
 # The fraction of the grace time that is reserved for sending answers after the cutoff.
 _RESERVE: Final = 0.2
 _MAX_RESERVE_S: Final = 3.0
+# How long a server that was told to stop at once waits until the requests that it cut off are answered.
+_HURRY_S: Final = 2.0
 
 
 class Draining:
@@ -31,7 +33,7 @@ class Draining:
         self._delay_s = delay_s
         self._clock = clock
         self._started_at: float | None = None
-        self._hurried = False
+        self._hurried_at: float | None = None
 
     @property
     def started(self) -> bool:
@@ -39,22 +41,29 @@ class Draining:
 
     def start(self) -> None:
         """Start draining; a second call stops at once. Only records the call, so a signal handler can use it."""
-        self._hurried = self.started
-        self._started_at = self._clock() if self._started_at is None else self._started_at
+        if self._started_at is None:
+            self._started_at = self._clock()
+        elif self._hurried_at is None:
+            self._hurried_at = self._clock()
 
     def tick(self) -> bool:
         """Advance the shutdown; return True when it is time to close the port. Call this several times a second."""
         if self._started_at is None:
             return False
-        age = self._clock() - self._started_at
-        if (self._hurried or age >= self._grace_s - self._reserve_s) and not self.cutoff.reached:
+        now = self._clock()
+        age = now - self._started_at
+        hurried = self._hurried_at is not None
+        if (hurried or age >= self._grace_s - self._reserve_s) and not self.cutoff.reached:
             self.cutoff.now()
-        over = age >= self._grace_s - self._reserve_s / 2
-        return self._hurried or over or (self.running == 0 and age >= self._delay_s)
+        if self.running == 0 and (hurried or age >= self._delay_s):
+            return True
+        if self._hurried_at is not None and now - self._hurried_at >= _HURRY_S:
+            return True
+        return age >= self._grace_s - self._reserve_s / 2
 
     def waiting_for(self) -> str:
         """What the server waits for, as text for people. Empty if it stops at once or is not stopping."""
-        if self._started_at is None or self._hurried:
+        if self._started_at is None or self._hurried_at is not None:
             return ""
         age = self._clock() - self._started_at
         if self.running:

@@ -96,14 +96,16 @@ class _Server(uvicorn.Server):
         self._draining = draining
         self._reload_due = False
         self._interrupted = self._reported = False
+        self._signals = 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        second_signal = self._draining.started
+        self._signals += 1
         super().handle_exit(sig, frame)
         self._draining.start()
         self._interrupted = sig == signal.SIGINT
-        # The first signal starts draining; only the second one exits at once.
-        self.should_exit = second_signal
+        # The first signal drains, and the second one cuts off what still runs: `on_tick` says when either is over.
+        # Only a third one does not wait until what was cut off is answered.
+        self.should_exit = self._signals > 2
 
     def handle_hangup(self, sig: int, frame: FrameType | None) -> None:
         """On SIGHUP, reload at the next tick: a signal handler can do little."""

@@ -1,6 +1,8 @@
-"""Refuse new requests while the server is stopping."""
+"""Refuse new requests while the server is stopping, and answer those that it cuts off."""
 
 from __future__ import annotations
+
+import asyncio
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,17 +24,24 @@ class DrainMiddleware:
             return
         if self._draining.started:
             raise stopping_error()
-        self._draining.running += 1
-        try:
-            await self._app(scope, receive, self._close_connections(send))
-        finally:
-            self._draining.running -= 1
+        begun = False
 
-    def _close_connections(self, send: Send) -> Send:
         async def closing(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._draining.started:
-                # Otherwise the client would send its next request to a port that is about to close.
-                MutableHeaders(scope=message)["connection"] = "close"
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                if self._draining.started:
+                    # Otherwise the client would send its next request to a port that is about to close.
+                    MutableHeaders(scope=message)["connection"] = "close"
             await send(message)
 
-        return closing
+        self._draining.running += 1
+        try:
+            await self._app(scope, receive, closing)
+        except asyncio.CancelledError as error:
+            if begun or not self._draining.started:
+                raise
+            # The server waits no longer, for instance for the rest of a body.
+            raise stopping_error() from error
+        finally:
+            self._draining.running -= 1

@@ -62,12 +62,25 @@ async def test_it_reports_what_it_waits_for() -> None:
     assert draining.waiting_for() == ""
 
 
-async def test_a_second_signal_stops_at_once() -> None:
+async def test_a_second_signal_cuts_off_what_runs_and_leaves_when_it_is_answered() -> None:
     draining = Draining(grace_s=30, delay_s=10, clock=Clock())
     draining.running = 1
     draining.start()
     draining.start()
-    assert (draining.tick(), draining.cutoff.reached) == (True, True)
+    assert (draining.tick(), draining.cutoff.reached) == (False, True)
+    draining.running = 0
+    assert draining.tick()
+
+
+async def test_after_a_second_signal_no_request_holds_it_up_for_long() -> None:
+    clock = Clock()
+    draining = Draining(grace_s=3600, delay_s=10, clock=clock)
+    draining.running = 1
+    draining.start()
+    draining.start()
+    assert not draining.tick()
+    clock.now += 2
+    assert draining.tick()
 
 
 @dataclass
