@@ -161,7 +161,8 @@ class LocalEngine:
             try:
                 request = self._incoming.get(block=idle)
             except queue.Empty:
-                return True
+                # Its closing may not have come through the queue yet, and no step may follow it.
+                return self._ended is None
             if request is None:
                 return False
             idle = False

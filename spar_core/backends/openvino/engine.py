@@ -168,7 +168,8 @@ class OpenVinoEngine:
             try:
                 arrived = self._incoming.get(block=idle)
             except queue.Empty:
-                return True
+                # Its closing may not have come through the queue yet, and no step may follow it.
+                return self._ended is None
             if arrived is None:
                 return False
             idle = False

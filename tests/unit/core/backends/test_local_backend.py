@@ -296,11 +296,13 @@ async def test_the_event_loop_keeps_beating_while_the_engine_closes(
         return forward(*arguments)
 
     monkeypatch.setattr(engine, "_forward", slow)
-    task = asyncio.create_task(ask(engine, "hi"))
+    # With this seed its text is longer than the step under way and the next.
+    task = asyncio.create_task(ask(engine, "hi", seed=4))
     assert await asyncio.to_thread(computing.wait, 60)
     closing = asyncio.create_task(LocalBackend(engine, "m").aclose())
-    await asyncio.sleep(0.01)
-    # A loop that waited for the engine would not come here in time.
+    # A loop that waited for the engine would not come here before the step fails.
+    while engine.alive:
+        await asyncio.sleep(0.01)
     assert not closing.done()
     released.set()
     await closing
