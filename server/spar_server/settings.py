@@ -103,7 +103,8 @@ class Limits(BaseModel):
     max_votes: int = Field(default=25, ge=1, description="votes per answer")
     max_prompts: int = Field(default=128, ge=1, description="prompts per completions request")
     max_inputs: int = Field(default=2048, ge=1, description="texts per embeddings request")
-    max_calls: int = Field(default=2048, ge=1, description="model calls per request")
+    # So that 128 answers with the largest default budget and votes fit, even if an engine is asked for each verdict.
+    max_calls: int = Field(default=2304, ge=1, description="model calls per request")
 
 
 class ConnectionLimits(BaseModel):

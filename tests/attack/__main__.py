@@ -47,8 +47,12 @@ async def _attack_with(family: str, folder: Path, upstream: str, setup: Setup) -
                 outcomes.append(outcome)
                 print(outcome.row(), flush=True)
         target.look_into_log()
-        outcomes.append(none_of("secrets in answers and in the log", sorted(set(target.leaks))))
-        print(outcomes[-1].row())
+        for outcome in (
+            none_of("secrets in answers and in the log", sorted(set(target.leaks))),
+            none_of("errors that nothing expected", target.unexpected_errors()),
+        ):
+            outcomes.append(outcome)
+            print(outcome.row(), flush=True)
     print(f"  ({time.monotonic() - began:.0f} s)", flush=True)
     return outcomes
 

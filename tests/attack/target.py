@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -29,6 +30,8 @@ BLOCKED_MS: Final = 100.0
 ATTEMPTS: Final = 3
 # The processor time that the poller makes a server spend in a tenth of a second, and as much again.
 _IDLE_S: Final = 0.04
+# What Python prints of an error that nobody handles, up to the line that names it.
+_TRACEBACK: Final = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(.+)", re.MULTILINE)
 # A server that has not answered /health for so long is not going to.
 _GIVES_UP_S: Final = 60.0
 
@@ -125,6 +128,11 @@ class Target:
         """Note the secrets that the server has logged."""
         log = self.server.log.read_text(errors="replace")
         self.leaks += [f"{secret} in the log" for secret in SECRETS if secret in log]
+
+    def unexpected_errors(self) -> list[str]:
+        """The last line of every traceback that the server has logged."""
+        log = self.server.log.read_text(errors="replace")
+        return [match[1] for match in _TRACEBACK.finditer(log)]
 
     async def chat(self, text: str, *, key: str = "mallory", **fields: Any) -> Reply:
         body = {"model": "pair", "messages": [{"role": "user", "content": text}], **fields}
