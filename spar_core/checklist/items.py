@@ -56,6 +56,11 @@ class Checklist:
         return tuple(item for item in self.items if item.check is not None and item.source != "request")
 
     @property
+    def is_everything(self) -> bool:
+        """Whether nothing is listed but the instruction as a whole."""
+        return [item.requirement for item in self.items] == [EVERYTHING]
+
+    @property
     def in_words(self) -> tuple[Item, ...]:
         return tuple(item for item in self.items if item.check is None)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from typing import Any
 
 from spar_core.backends.base import Backend
 from spar_core.budget import Budget, TokensExhausted
@@ -17,7 +18,7 @@ from spar_core.checklist.memory import Memory
 from spar_core.checks import Check, Finding, verify
 from spar_core.checks.registry import work_of
 from spar_core.errors import BackendError
-from spar_core.judge import Vote
+from spar_core.judge import Judge, Vote
 from spar_core.off_loop import unless_little, unless_short
 from spar_core.prompts import Templates, load_templates
 from spar_core.seeds import derive_seed
@@ -45,6 +46,8 @@ class ChecklistJudge:
     each item; without such items no model is called. The first response of a search that is voted on also has the votes
     say whether the extracted checks are asked for: what all of them deny is dropped.
 
+    If nothing at all is on the list, the response is judged as a whole by `Judge`, which `ask_verdict` is for.
+
     Of many searches that share a judge each has its own checklist.
     """
 
@@ -56,6 +59,7 @@ class ChecklistJudge:
     threshold: float = 0.5
     early_stop: bool = True
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, max_tokens=2048))
+    ask_verdict: bool = False
     _memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
 
     @property
@@ -78,6 +82,9 @@ class ChecklistJudge:
         """Judge `response` as the answer to `conversation`. A vote whose call fails has no verdict."""
         budget = budget or Budget()
         checklist = (await self.checklist(conversation, checks, budget=budget)).without(self._memory.dropped_by(budget))
+        as_a_whole = partial(self._as_a_whole, conversation, response, seed=seed, budget=budget, on_vote=on_vote)
+        if checklist.is_everything:
+            return await as_a_whole(checklist)
         findings = await self._verify(checklist, response)
         ballots: tuple[_Ballot, ...] = ()
         # A response without the requested format is unusable, whatever the votes.
@@ -89,11 +96,40 @@ class ChecklistJudge:
             if dropped := self._denied(asked, ballots, first=len(words) + 1):
                 self._memory.drop(budget, dropped)
                 checklist = checklist.without(dropped)
+                if checklist.is_everything:
+                    return await as_a_whole(checklist)
                 findings = await self._verify(checklist, response)
-                if not words and checklist.in_words:
-                    # Nothing is left but the instruction as a whole.
-                    ballots = await poll([item.requirement for item in checklist.in_words])
         return self._judgement(checklist, findings, ballots, given=len(checks))
+
+    async def _as_a_whole(
+        self,
+        conversation: Sequence[Message],
+        response: str,
+        checklist: Checklist,
+        **options: Any,
+    ) -> ChecklistJudgement:
+        """The holistic judgement, as that of the only item on the list."""
+        judge = Judge(
+            backend=self.backend,
+            templates=self.templates,
+            votes=self.votes,
+            threshold=self.threshold,
+            early_stop=self.early_stop,
+            sampling=self.sampling,
+            ask_verdict=self.ask_verdict,
+        )
+        judgement = await judge.judge(conversation, response, **options)
+        (item,) = checklist.items
+        passed = None if judgement.abstained else judgement.accepted
+        evidence = judgement.critique or "no vote on it can be read"
+        return ChecklistJudgement(
+            votes=judgement.votes,
+            threshold=self.threshold,
+            report=None if judgement.accepted else judgement.critique,
+            items=(result_of(item, passed, evidence, yes=judgement.yes, no=judgement.no),),
+            dropped=tuple(map(DroppedResult.of, checklist.dropped)),
+            problem=checklist.problem,
+        )
 
     async def checklist(
         self, conversation: Sequence[Message], checks: Sequence[Check] = (), *, budget: Budget | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from spar_core.checklist.items import Dropped, Item, Source
+from spar_core.checklist.items import EVERYTHING, Dropped, Item, Source
 from spar_core.frozen import frozen
 from spar_core.judge import Judgement
 
@@ -59,9 +59,10 @@ class DroppedResult:
 class ChecklistJudgement(Judgement):
     """A judgement item by item. It is accepted if every item passes.
 
-    `value` is the share of items that pass, so that two rejected responses can be ranked. If no item failed and votes
-    on one cannot be read, it is an abstention. `critique` lists the failed items with their evidence, nothing else.
-    `findings` are those of the request's own checks.
+    `value` is the share of items that pass, so that two rejected responses can be ranked; the share of Yes if the only
+    item is the instruction as a whole. If no item failed and votes on one cannot be read, it is an abstention.
+    `critique` lists the failed items with their evidence, nothing else. `findings` are those of the request's own
+    checks.
     """
 
     items: tuple[ItemResult, ...] = ()
@@ -70,6 +71,8 @@ class ChecklistJudgement(Judgement):
 
     @property
     def value(self) -> float | None:
+        if [item.requirement for item in self.items] == [EVERYTHING]:
+            return self.yes / (self.yes + self.no) if self.yes + self.no else None
         passed = sum(item.passed is True for item in self.items)
         if not self.failed_items and passed < len(self.items):
             return None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from spar_core.backends.scripted import ScriptedBackend
+from spar_core.checklist.items import EVERYTHING
 from spar_core.types import Message, Sampling
 
 # Says of a requirement and a response whether it is met; None gives no verdict.
@@ -15,6 +16,7 @@ _PROMPT = re.compile(
     r"<response>\n(?P<response>.*)\n</response>\n\nRequirements:\n(?P<items>.*?)\n\nWrite.*Verdict (?P<mark>\d+)\.1",
     re.DOTALL,
 )
+_WHOLE = re.compile(r"<response>\n(?P<response>.*)\n</response>\n.*Final Judgement (?P<mark>\d+): Yes", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,15 @@ class Asked:
 
 
 def item_voter(verdict: Verdict) -> ScriptedBackend:
-    """A model that decides every item by `verdict`, with "seen" or "missing" as its evidence."""
+    """A model that decides every item by `verdict`, with "seen" or "missing" as its evidence.
+
+    Asked about a response as a whole, it decides that item.
+    """
 
     def script(messages: Sequence[Message], sampling: Sampling) -> str:
+        if whole := _WHOLE.search(messages[0].text):
+            passed = verdict(EVERYTHING, whole["response"])
+            return "" if passed is None else f"Final Judgement {whole['mark']}: {'Yes' if passed else 'No'}"
         asked = Asked.of(messages)
         lines = []
         for number, requirement in enumerate(asked.requirements, start=1):

@@ -85,6 +85,8 @@ class Loop:
         pair = ModelPair(iteration.actor, iteration.refiner)
         # Lets `spar serve --pair` serve the iteration's folder with the settings of its training.
         settings = {"name": recipe.name, "templates": recipe.templates, "max_tokens": recipe.search.max_tokens}
+        if recipe.judge.kind != "holistic":
+            settings["judge"] = recipe.judge.kind
         write_json(iteration.file("pair.json"), settings)
         await self._measure(iteration, pair)
         return pair
@@ -121,6 +123,7 @@ class Loop:
             folder=iteration.file("evaluation"),
             reference=self.run.iteration(0).file("evaluation"),
             templates=recipe.templates,
+            judge=recipe.judge.kind,
             prompts=evaluation_prompts(recipe),
             judged_prompts=recipe.evaluation.judged_prompts,
             budget=recipe.evaluation.budget,

@@ -214,7 +214,9 @@ class Plan:
 
     def cost_with(self, budget: int) -> int:
         """The maximum number of model calls: the drafts with the votes on each, and `budget` nodes with theirs."""
-        votes = self.config.votes * (2 if isinstance(self.judge, Judge) and self.judge.ask_verdict else 1)
+        votes = self.config.votes * (
+            2 if isinstance(self.judge, Judge | ChecklistJudge) and self.judge.ask_verdict else 1
+        )
         extra = self.judge.extra_calls if isinstance(self.judge, ChecklistJudge) else 0
         if self.verdict_only:
             return votes + extra
@@ -449,6 +451,7 @@ def _judge(options: RefineOptions, pair: ServedPair, config: SearchConfig, defau
         "threshold": config.threshold,
         "early_stop": config.early_vote_stop,
         "sampling": pair.judge_sampling,
+        "ask_verdict": defaults.constrained_verdict == "auto" and constrains(pair.refiner),
     }
     if (options.judge or pair.judge) == "checklist":
         return ChecklistJudge(**common, extractors=pair.extractors, requirements=tuple(options.requirements))
@@ -457,7 +460,7 @@ def _judge(options: RefineOptions, pair: ServedPair, config: SearchConfig, defau
             'refine.requirements: the holistic judge does not read them; set refine.judge to "checklist"',
             param="refine.requirements",
         )
-    return Judge(**common, ask_verdict=defaults.constrained_verdict == "auto" and constrains(pair.refiner))
+    return Judge(**common)
 
 
 def _checks(request: ChatRequest, *, refined: bool) -> tuple[Check, ...]:

@@ -260,6 +260,23 @@ def adapter(
 
 
 @app.command()
+def merge(
+    adapter: Annotated[Path, typer.Argument(help="Folder of a LoRA adapter, such as one of `spar train adapter`")],
+    out: Annotated[Path, typer.Option(help="Folder for the whole model")],
+    base: Annotated[
+        str | None, typer.Option(help="Folder, GGUF file or name of its base (default: as the adapter names it)")
+    ] = None,
+) -> None:
+    """Merge an adapter into its base, for a training or a run of self-play to start from."""
+    from spar_training.storage.extras import require
+
+    require("training")
+    from spar_training.trainers.merging import merge_adapter
+
+    typer.echo(f"The model is in {merge_adapter(adapter, out, base=base)}.")
+
+
+@app.command()
 def export(
     job: Annotated[Path, typer.Argument(help="JSON file of a training job (docs/trainers.md)")],
     out: Annotated[Path, typer.Option(help="Folder for the data and settings")],

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from spar_core.checklist import ChecklistJudgement
 from spar_core.judge import Judgement
 from spar_training.data.prompts import PromptRecord
 
@@ -44,7 +45,12 @@ class Negative:
 
 
 def majority(judgement: Judgement) -> bool | None:
-    """The strict majority of the votes with a verdict; None for a tie or without any verdict."""
+    """The strict majority of the votes with a verdict; None for a tie or without any verdict.
+
+    A checklist, whose items may be decided by code, counts as a whole.
+    """
+    if isinstance(judgement, ChecklistJudgement):
+        return None if judgement.value is None else judgement.accepted
     return None if judgement.yes == judgement.no else judgement.yes > judgement.no
 
 

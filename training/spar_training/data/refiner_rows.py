@@ -1,7 +1,8 @@
 """Conversations for the rejection-sampling fine-tuning of the refiner, by the rules of SPaR (arXiv 2412.11605).
 
 Refinements: the step that led to an accepted answer, with the refiner's complete reply. Judgements: one vote of the
-majority, from judgements that were not unanimous; at most one of each verdict per tree.
+majority, from judgements that were not unanimous; at most one of each verdict per tree. If code decided every item of
+a checklist, the judgement is what it found.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
+from spar_core.checklist import ChecklistJudgement
 from spar_core.judge import Judgement
 from spar_core.prompts import Templates
 from spar_core.types import Message
+from spar_training.data.critique import Found, critique
 from spar_training.data.negatives import JudgedItem, majority
 from spar_training.data.search_results import Searched
 from spar_training.storage.files import Row
@@ -79,33 +82,37 @@ def _of_trees(searches: Iterable[Searched], templates: Templates) -> Iterator[Ro
         for node in search.tree:
             if not node.path or node.outcome != "judged" or node.judgement is None or node.completion is None:
                 continue
-            verdict = _contested(node.judgement)
+            verdict = _verdict(node.judgement)
             if verdict is None or verdict in seen:
                 continue
             seen.add(verdict)
             turns = templates.judge(search.negative.prompt.conversation, node.completion.text)
             kind: Kind = "tree_yes" if verdict else "tree_no"
-            yield {**_row(search.id, kind, turns, _vote(node.judgement)), "path": list(node.path)}
+            yield {**_row(search.id, kind, turns, _judgement_text(node.judgement)), "path": list(node.path)}
 
 
 def _of_samples(judged: Iterable[JudgedItem], templates: Templates) -> Iterator[Row]:
     for item in judged:
         for index, (response, judgement) in enumerate(zip(item.responses, item.judgements, strict=True)):
-            verdict = _contested(judgement) if judgement else None
+            verdict = _verdict(judgement) if judgement else None
             if response is None or judgement is None or verdict is None:
                 continue
             kind: Kind = "sample_yes" if verdict else "sample_no"
             turns = templates.judge(item.prompt.conversation, response)
-            yield {**_row(item.id, kind, turns, _vote(judgement)), "place": index}
+            yield {**_row(item.id, kind, turns, _judgement_text(judgement)), "place": index}
 
 
-def _contested(judgement: Judgement) -> bool | None:
-    """The majority of a judgement whose votes include both verdicts; None for any other."""
+def _verdict(judgement: Judgement) -> bool | None:
+    """The verdict of a judgement to learn from: by code, or by votes that include both verdicts; None for any other."""
+    if isinstance(judgement, ChecklistJudgement):
+        return None if judgement.votes else majority(judgement)
     return majority(judgement) if judgement.yes and judgement.no else None
 
 
-def _vote(judgement: Judgement) -> str:
-    """The first vote of the majority."""
+def _judgement_text(judgement: Judgement) -> str:
+    """What code found, or the first vote of the majority."""
+    if isinstance(judgement, ChecklistJudgement):
+        return critique([Found(item.requirement, item.evidence, bool(item.passed)) for item in judgement.items])
     return next(vote.text for vote in judgement.votes if vote.verdict is majority(judgement))
 
 

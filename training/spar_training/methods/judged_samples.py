@@ -17,7 +17,7 @@ from spar_training.data.search_results import Searched
 from spar_training.methods.base import StageItems, TrainingData
 from spar_training.runs.folder import Iteration
 from spar_training.runs.recipe import Recipe
-from spar_training.stages.judge import JudgeResponses, SampledItem
+from spar_training.stages.judge import JudgeResponses, Judging, SampledItem
 from spar_training.stages.sample import Sample
 from spar_training.stages.validity import few_verdicts_remark, usable
 from spar_training.storage.files import Row, read_rows
@@ -45,9 +45,13 @@ class JudgedSamples:
 
     def judge_stage(self, iteration: Iteration) -> StageItems:
         """The refiner votes on the responses."""
-        settings = self.recipe.judge
-        stage = JudgeResponses(self.recipe.templates, settings.votes, settings.sampling(), self.seed(iteration))
+        stage = JudgeResponses(self.judging(), self.seed(iteration))
         return StageItems(stage, self.sampled(iteration))
+
+    def judging(self) -> Judging:
+        """How responses and refinements are judged."""
+        settings = self.recipe.judge
+        return Judging(settings.kind, self.recipe.templates, settings.votes, settings.sampling())
 
     def sampled(self, iteration: Iteration) -> list[SampledItem]:
         """The finished samples."""

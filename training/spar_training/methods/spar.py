@@ -61,12 +61,6 @@ class Spar(JudgedSamples):
         return read_searches(stage_rows(iteration, Search.file), negatives)
 
     def _search(self, iteration: Iteration) -> Search:
-        judge, search = self.recipe.judge, self.recipe.search
-        return Search(
-            self.recipe.templates,
-            judge.votes,
-            judge.sampling(),
-            search.sampling(),
-            search.config(judge.votes),
-            self.seed(iteration),
-        )
+        search = self.recipe.search
+        config = search.config(self.recipe.judge.votes)
+        return Search(self.judging(), search.sampling(), config, self.seed(iteration))

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from spar_core.errors import ConfigError
+from spar_core.judge import JudgeName
 from spar_core.search import SearchConfig
 from spar_core.types import Sampling
 from spar_core.validation import AlgorithmName, StrictModel, format_validation_error, key_of
@@ -110,11 +111,15 @@ class SampleSettings(SamplingSettings):
 
 
 class JudgeSettings(SamplingSettings):
-    """The refiner's votes on each response."""
+    """The refiner's votes on each response.
+
+    With `kind: checklist`, code decides the requirements that it recognizes in the prompt, and votes only the rest.
+    """
 
     temperature: float = 0.7
     max_tokens: int = 2048
     votes: int = Field(default=5, gt=0)
+    kind: JudgeName = "holistic"
 
 
 class SearchSettings(SamplingSettings):
@@ -263,6 +268,8 @@ class Recipe(StrictModel):
         How and where models are served and trained is not among them.
         """
         data = self.deciding_settings()
+        if data["judge"]["kind"] == "holistic":
+            del data["judge"]["kind"]
         # Constants and defaults as they were in the first fingerprints, for which these keys did not exist.
         for name in ("judged_prompts", "file"):
             if data["evaluation"][name] is None:

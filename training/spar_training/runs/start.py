@@ -44,6 +44,11 @@ def start_pair(recipe: Recipe) -> ModelPair:
     start = recipe.start
     pair = ModelPair(named_model(start.actor, "actor"), named_model(start.refiner, "refiner"))
     for role in ("actor", "refiner"):
+        if (pair.of(role) / "adapter_config.json").is_file():
+            raise ConfigError(
+                f"start.{role}: {pair.of(role)} is an adapter, and a run starts from whole models; merge it first: "
+                f"spar train merge {pair.of(role)} --out FOLDER, then --set start.{role}=FOLDER"
+            )
         if not (pair.of(role) / "config.json").is_file():
             raise ConfigError(
                 f"start.{role}: no model in {pair.of(role)} (config.json is missing); put one there, or give its "

@@ -1,4 +1,4 @@
-"""Judge: the refiner votes on every response; all votes are recorded."""
+"""Judge: the refiner votes on every response, or code decides what its checklist lets it; all votes are recorded."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from spar_core.backends.base import Backend
+from spar_core.checklist import ChecklistJudge
 from spar_core.errors import BackendUnavailable
-from spar_core.judge import Judge, Judgement
+from spar_core.judge import Judge, Judgement, JudgeName
 from spar_core.prompts import load_templates
 from spar_core.seeds import derive_seed
 from spar_core.trace import read_judgement, write_judgement
@@ -33,12 +34,26 @@ class SampledItem:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeResponses:
-    """Judges each response by `votes` votes; equal responses to a prompt share their judgement."""
+class Judging:
+    """How a run judges: `judge` is SPaR's holistic judge, or a checklist whose items code verifies where it can."""
 
+    judge: JudgeName
     templates: str
     votes: int
     sampling: Sampling
+
+    def by(self, backend: Backend) -> Judge | ChecklistJudge:
+        """A judge that never stops early: the refiner learns from judgements that were not unanimous."""
+        kind = ChecklistJudge if self.judge == "checklist" else Judge
+        templates = load_templates(self.templates)
+        return kind(backend=backend, templates=templates, votes=self.votes, early_stop=False, sampling=self.sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeResponses:
+    """Judges each response; equal responses to a prompt share their judgement."""
+
+    judging: Judging
     seed: int
     name: ClassVar[str] = "judge"
     role: ClassVar[Role] = "refiner"
@@ -47,14 +62,14 @@ class JudgeResponses:
 
     async def work(self, item: SampledItem, backend: Backend) -> dict[str, Any]:
         """A judgement for each response, None where there is nothing to judge."""
-        judge = voting(backend, self.templates, self.votes, self.sampling)
+        judge = self.judging.by(backend)
         distinct = list(dict.fromkeys(text for text in item.responses if text is not None))
         async with asyncio.TaskGroup() as group:
             tasks = {text: group.create_task(self._judge(judge, item, text, n)) for n, text in enumerate(distinct)}
         judgements = {text: _complete(task.result()) for text, task in tasks.items()}
         return {"judgements": [None if text is None else write_judgement(judgements[text]) for text in item.responses]}
 
-    async def _judge(self, judge: Judge, item: SampledItem, text: str, number: int) -> Judgement:
+    async def _judge(self, judge: Judge | ChecklistJudge, item: SampledItem, text: str, number: int) -> Judgement:
         seed = derive_seed(self.seed, "judge", item.id, number)
         return await judge.judge(item.prompt.conversation, text, seed=seed)
 
@@ -74,7 +89,9 @@ class JudgeResponses:
 
     def problem(self, rows: Sequence[Row]) -> str | None:
         """Set if no vote has a verdict."""
-        return unparseable_votes_error(rows, templates=self.templates, max_tokens=self.sampling.max_tokens)
+        return unparseable_votes_error(
+            rows, templates=self.judging.templates, max_tokens=self.judging.sampling.max_tokens
+        )
 
     def verdicts(self, row: Row) -> Sequence[bool]:
         """Whether each judged response was accepted."""
@@ -86,8 +103,3 @@ def _complete(judgement: Judgement) -> Judgement:
     if failed := [vote for vote in judgement.votes if vote.error is not None]:
         raise BackendUnavailable(failed[0].error or "a vote failed", status=failed[0].status)
     return judgement
-
-
-def voting(backend: Backend, templates: str, votes: int, sampling: Sampling) -> Judge:
-    """A judge that never stops early: the refiner learns from judgements that were not unanimous."""
-    return Judge(backend=backend, templates=load_templates(templates), votes=votes, early_stop=False, sampling=sampling)

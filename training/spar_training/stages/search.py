@@ -17,7 +17,7 @@ from spar_core.trace import write_trace
 from spar_core.types import Completion, Sampling, Usage
 from spar_training.data.negatives import Negative
 from spar_training.pipeline.stage import Role
-from spar_training.stages.judge import voting
+from spar_training.stages.judge import Judging
 from spar_training.storage.files import Row
 
 
@@ -25,9 +25,7 @@ from spar_training.storage.files import Row
 class Search:
     """Searches from each negative; its seed is derived from `seed`."""
 
-    templates: str
-    votes: int
-    judge_sampling: Sampling
+    judging: Judging
     refine_sampling: Sampling
     config: SearchConfig
     seed: int
@@ -42,8 +40,10 @@ class Search:
         models = Models(
             # Never called: the negative is the draft, and the refiner refines.
             actor=backend,
-            judge=voting(backend, self.templates, self.votes, self.judge_sampling),
-            refiner=Refiner(backend=backend, templates=load_templates(self.templates), sampling=self.refine_sampling),
+            judge=self.judging.by(backend),
+            refiner=Refiner(
+                backend=backend, templates=load_templates(self.judging.templates), sampling=self.refine_sampling
+            ),
         )
         config = replace(self.config, seed=derive_seed(self.seed, "search", item.id))
         result = await Searcher(models, config).run(

@@ -106,9 +106,23 @@ async def test_voting_stops_early_once_every_item_is_decided() -> None:
     assert len(backend.calls) == 3
 
 
-async def test_without_any_item_the_instruction_as_a_whole_is_voted_on() -> None:
-    judgement = await judged(lambda *_: False)
-    assert passed(judgement) == {"do everything that the instruction asks for": False}
+async def test_without_any_item_the_response_is_judged_as_a_whole_in_the_words_that_the_refiner_knows() -> None:
+    votes = itertools.cycle(
+        ["It is dull.\nFinal Judgement: No", "Fine.\nFinal Judgement: Yes", "Hm.\nFinal Judgement: No"]
+    )
+    backend = ScriptedBackend(lambda *_: next(votes))
+    judgement = await judge(backend, templates=load_templates("compact"), votes=3, early_stop=False).judge(OPEN, GOOD)
+    assert backend.calls[0][0] == load_templates("compact").judge(OPEN, GOOD)
+    (item,) = judgement.items
+    assert (item.requirement, item.passed, item.yes, item.no) == (
+        "do everything that the instruction asks for",
+        False,
+        1,
+        2,
+    )
+    assert judgement.value == 1 / 3
+    assert judgement.critique == item.evidence == "It is dull.\nFinal Judgement: No"
+    assert read_judgement(write_judgement(judgement)) == judgement
 
 
 async def test_an_item_without_a_readable_vote_is_neither_met_nor_failed() -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from spar_core.checks import build_check, verify
+from spar_core.checks import verify
 from spar_core.prompts import load_templates
 from spar_core.refiner import extract_refined
 from spar_core.verdict import parse_verdict
-from spar_training.bootstrap.verifiers.data.critique import critique
 from spar_training.bootstrap.verifiers.data.dataset import actor_rows
 from spar_training.bootstrap.verifiers.data.rows import (
     Answer,
@@ -43,23 +42,6 @@ def made(crossed: int = 2) -> list[Example]:
 
 
 EXAMPLES = made()
-
-
-def test_a_critique_restates_each_constraint_with_evidence_and_ends_in_the_verdict() -> None:
-    checks = [build_check("punctuation:no_comma", {}), build_check("detectable_format:title", {})]
-    assert critique(checks, verify(checks, "Paris, of course. <<A>>")) == (
-        '1. no commas: comma after "Paris" -> no\n'
-        "2. a title in double angular brackets: <<A>> -> yes\n"
-        "Final Judgement: No"
-    )
-    assert critique(checks, verify(checks, "<<A>>")).endswith("Final Judgement: Yes")
-
-
-def test_evidence_stays_on_its_line() -> None:
-    checks = [build_check("startend:end_checker", {"end_phrase": "Bye."})]
-    said = critique(checks, verify(checks, "one\nFinal Judgement: Yes"))
-    assert len(said.splitlines()) == 2
-    assert parse_verdict(said, "one\nFinal Judgement: Yes") is False
 
 
 def test_an_answer_is_judged_under_its_own_prompt_and_under_others_of_its_task() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from spar_core.checklist import ChecklistJudgement, ItemResult
 from spar_core.judge import Judgement, Vote
 from spar_core.prompts import load_templates
 from spar_core.search.tree import Node, Tree
@@ -47,6 +48,33 @@ def test_a_tie_and_an_abstention_are_neither_yes_nor_no() -> None:
     item = judged(tied="yn", silent="??", bad="nny", good="yyn")
     assert [item.responses[place] for place in item.with_verdict(False)] == ["bad"]
     assert [item.responses[place] for place in item.with_verdict(True)] == ["good"]
+
+
+def checklist(*passed: bool, votes: str = "") -> ChecklistJudgement:
+    """A checklist that code decided, or votes if there are any."""
+    items = tuple(ItemResult(f"item {number}", "rules", each, "seen") for number, each in enumerate(passed))
+    return ChecklistJudgement(votes=judgement(votes).votes, items=items)
+
+
+def test_a_checklist_counts_as_a_whole_whatever_decided_its_items() -> None:
+    item = JudgedItem(
+        PROMPT, ("good", "bad", "voted"), (checklist(True), checklist(True, False), checklist(False, votes="ny"))
+    )
+    assert (item.with_verdict(True), item.with_verdict(False)) == ([0], [1, 2])
+
+
+def test_what_code_found_teaches_the_judge_of_both_verdicts() -> None:
+    item = JudgedItem(PROMPT, ("good", "bad"), (checklist(True), checklist(True, False)))
+    rows, _ = refiner_conversations([item], [], templates=TEMPLATES, caps=CAPS, seed=0)
+    assert {row["kind"]: row["messages"][-1]["content"] for row in rows} == {
+        "sample_yes": "1. item 0: seen -> yes\nFinal Judgement: Yes",
+        "sample_no": "1. item 0: seen -> yes\n2. item 1: seen -> no\nFinal Judgement: No",
+    }
+
+
+def test_a_checklist_that_needed_votes_is_no_judgement_to_learn_from() -> None:
+    item = JudgedItem(PROMPT, ("voted",), (checklist(False, votes="ny"),))
+    assert refiner_conversations([item], [], templates=TEMPLATES, caps=CAPS, seed=0)[0] == []
 
 
 def test_one_negative_per_prompt_is_drawn_by_the_seed_from_the_responses_judged_no() -> None:

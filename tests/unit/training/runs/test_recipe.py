@@ -80,6 +80,12 @@ def test_a_missing_model_is_named_with_the_fix() -> None:
         start_pair(load_recipe("llama-3-8b"))
 
 
+def test_a_run_that_would_start_from_an_adapter_names_the_command_that_merges_it() -> None:
+    adapter = shipped_pair() / "spar-135m" / "actor"
+    with pytest.raises(ConfigError, match=r"start\.actor: .* is an adapter.*spar train merge .*spar-135m/actor --out"):
+        start_pair(load_recipe("small-pair", [f"start.actor={adapter}"]))
+
+
 def test_missing_prompts_are_named_before_a_run_starts(tmp_path: Path) -> None:
     recipe = load_recipe(
         "glm-4-9b", ["start.actor=shipped", "start.refiner=shipped", f"prompts.file={tmp_path}/p.jsonl"]

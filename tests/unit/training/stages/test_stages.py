@@ -11,13 +11,13 @@ from spar_core.errors import BackendError, BackendUnavailable
 from spar_core.types import Message, Sampling
 from spar_training.data.prompts import PromptRecord
 from spar_training.inference.client import open_backend
-from spar_training.stages.judge import JudgeResponses, SampledItem
+from spar_training.stages.judge import JudgeResponses, Judging, SampledItem
 from spar_training.stages.sample import Sample
 from tests.support.faulty_upstream import FaultyUpstream
 
 PROMPT = PromptRecord("p", (Message("user", "Say hello."),))
 SAMPLE = Sample(responses=3, sampling=Sampling(max_tokens=9), seed=1)
-JUDGE = JudgeResponses("compact", votes=2, sampling=Sampling(max_tokens=9), seed=1)
+JUDGE = JudgeResponses(Judging("holistic", "compact", votes=2, sampling=Sampling(max_tokens=9)), seed=1)
 SAMPLED = SampledItem(PROMPT, ("hello", None, "good day", "hello"))
 
 
@@ -36,14 +36,23 @@ async def test_a_server_gets_one_request_for_all_responses_to_a_prompt() -> None
     assert [answer["text"] for answer in row["responses"]] == ["one two three four"] * 3
 
 
+async def test_a_checklist_lets_code_decide_what_it_recognizes_without_a_call() -> None:
+    prompt = PromptRecord("p", (Message("user", "Describe a river. Do not use commas."),))
+    stage = JudgeResponses(Judging("checklist", "compact", votes=2, sampling=Sampling(max_tokens=9)), seed=1)
+    backend = ScriptedBackend(always("Final Judgement: Yes"))
+    row = await stage.work(SampledItem(prompt, ("It is long, and cold.", "It is long.")), backend)
+    assert list(stage.verdicts(row)) == [False, True]
+    assert backend.calls == []
+
+
 async def test_equal_responses_share_a_judgement_and_unusable_ones_have_none() -> None:
     backend = ScriptedBackend(always("Final Judgement: Yes"))
     row = await JUDGE.work(SAMPLED, backend)
     first, unusable, other, again = row["judgements"]
-    assert len(backend.calls) == 2 * JUDGE.votes
+    assert len(backend.calls) == 2 * JUDGE.judging.votes
     assert unusable is None
     assert first == again
-    assert len(other["votes"]) == len(first["votes"]) == JUDGE.votes
+    assert len(other["votes"]) == len(first["votes"]) == JUDGE.judging.votes
 
 
 @pytest.mark.parametrize(("stage", "item"), [(SAMPLE, PROMPT), (JUDGE, SAMPLED)])

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from spar_core.backends.base import Backend
 from spar_core.checks import verify
+from spar_core.judge import JudgeName
 from spar_core.prompts import load_templates
 from spar_core.refiner import Refiner
 from spar_core.search import PAPER_DEPTH, Models, SearchConfig, Searcher
@@ -25,7 +26,7 @@ from spar_training.inference.client import open_backend
 from spar_training.pipeline.progress import item_progress
 from spar_training.pipeline.runner import Policy, failed_file, run_items
 from spar_training.reports.intervals import Interval, cluster_interval, proportion_interval, statistic_interval
-from spar_training.stages.judge import voting
+from spar_training.stages.judge import Judging
 from spar_training.storage.files import Row, read_rows
 
 _VOTES = 5
@@ -63,6 +64,7 @@ class PairEval:
     seed: int
     actor_sampling: Sampling = ACTOR_SAMPLING
     refiner_sampling: Sampling = CALL_SAMPLING
+    judge: JudgeName = "holistic"
     in_flight: int = 192
 
     async def run(self, *, actor: Path, refiner: Path, label: str) -> dict[str, Any]:
@@ -101,8 +103,11 @@ class PairEval:
         answer = await actor.complete(prompt.conversation, self.actor_sampling.seeded(seed))
         return {"text": answer.text, **outcome(prompt, answer.text)}
 
+    def _judging(self) -> Judging:
+        return Judging(self.judge, self.templates, _VOTES, self.refiner_sampling)
+
     async def _judge(self, item: DraftedItem, refiner: Backend) -> Row:
-        judge = voting(refiner, self.templates, _VOTES, self.refiner_sampling)
+        judge = self._judging().by(refiner)
         seed = derive_seed(self.seed, "evaluation", item.id)
         judgement = await judge.judge(item.prompt.conversation, item.response, seed=derive_seed(seed, "judge"))
         good = outcome(item.prompt, item.response)["strict"]
@@ -123,7 +128,7 @@ class PairEval:
     async def _search(self, item: DraftedItem, actor: Backend, refiner: Backend) -> Row:
         models = Models(
             actor=actor,
-            judge=replace(voting(refiner, self.templates, _VOTES, self.refiner_sampling), early_stop=True),
+            judge=replace(self._judging().by(refiner), early_stop=True),
             refiner=Refiner(backend=refiner, templates=load_templates(self.templates), sampling=self.refiner_sampling),
         )
         seed = derive_seed(self.seed, "evaluation", item.id, "search")

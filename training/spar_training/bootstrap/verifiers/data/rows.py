@@ -15,11 +15,11 @@ from typing import Final, Literal
 from spar_core.checks import Check, Finding, verify
 from spar_core.prompts import Templates
 from spar_core.types import Message
-from spar_training.bootstrap.verifiers.data.critique import critique, refinement
 from spar_training.bootstrap.verifiers.data.passages import repeats_itself, whole_sentences
 from spar_training.bootstrap.verifiers.data.repair import Source, repaired
 from spar_training.bootstrap.verifiers.prompts.constrained import ConstrainedPrompt
 from spar_training.bootstrap.verifiers.prompts.constraints import Constraint
+from spar_training.data.critique import Found, critique, refinement
 from spar_training.storage.files import Row
 
 Kind = Literal["answer", "judgement", "refinement"]
@@ -175,7 +175,7 @@ def judgement_row(example: Example, templates: Templates, *, of: Literal["answer
         return None
     findings = verify(example.checks, text)
     asked = templates.judge(example.prompt.record().conversation, text)
-    row = _row(f"{example.id}/{of}/judge", "judgement", asked, critique(example.checks, findings))
+    row = _row(f"{example.id}/{of}/judge", "judgement", asked, critique(_found(example.checks, findings)))
     return {**row, "verdict": all(finding.passed for finding in findings)}
 
 
@@ -183,12 +183,19 @@ def refinement_row(example: Example, templates: Templates) -> Row | None:
     """The judgement of a failed answer and its refinement, as one conversation."""
     if example.passed or example.refined is None:
         return None
-    said = critique(example.checks, example.findings)
+    said = critique(_found(example.checks, example.findings))
     asked = templates.refine(example.prompt.record().conversation, example.text, said)
-    reply = refinement(example.checks, example.findings, example.refined)
+    reply = refinement(_found(example.checks, example.findings), example.refined)
     row = _row(f"{example.id}/refine", "refinement", asked, reply)
     # The reply that would leave the answer unchanged.
-    return {**row, "verdict": False, "source_text": refinement(example.checks, example.findings, example.text)}
+    return {**row, "verdict": False, "source_text": refinement(_found(example.checks, example.findings), example.text)}
+
+
+def _found(checks: Sequence[Check], findings: Sequence[Finding]) -> list[Found]:
+    return [
+        Found(check.requirement(), finding.evidence, finding.passed)
+        for check, finding in zip(checks, findings, strict=True)
+    ]
 
 
 def _row(name: str, kind: Kind, asked: Sequence[Message], reply: str) -> Row:

@@ -1,4 +1,4 @@
-"""What several trainings changed, as one adapter."""
+"""Adapters: what several trainings changed as one, and merged into its base again."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from spar_core.errors import ConfigError
 from spar_training.trainers.extraction import extract_adapter
+from spar_training.trainers.merging import merge_adapter
 from tests.support.families import build_model
 
 NAME = "model.safetensors"
@@ -48,6 +49,22 @@ def test_an_adapter_of_enough_rank_makes_the_model_of_its_base(base: Path, tmp_p
     wanted = AutoModelForCausalLM.from_pretrained(model)
     for name, tensor in wanted.state_dict().items():
         torch.testing.assert_close(merged.state_dict()[name], tensor, atol=5e-3, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_merged_adapter_is_a_whole_model_with_the_tokenizer_of_its_base(base: Path, tmp_path: Path) -> None:
+    model = changed(base, tmp_path / "model", rank=3)
+    extract_adapter(base, model, tmp_path / "adapter", rank=4)
+    made = merge_adapter(tmp_path / "adapter", tmp_path / "whole")
+    wanted = AutoModelForCausalLM.from_pretrained(model).state_dict()
+    for name, tensor in AutoModelForCausalLM.from_pretrained(made).state_dict().items():
+        torch.testing.assert_close(tensor.float(), wanted[name].float(), atol=2e-2, rtol=0)
+    text = "A river in the fog."
+    assert AutoTokenizer.from_pretrained(made)(text).input_ids == AutoTokenizer.from_pretrained(base)(text).input_ids
+    with pytest.raises(ConfigError, match=r"--out .*whole: exists already"):
+        merge_adapter(tmp_path / "adapter", tmp_path / "whole")
+    with pytest.raises(ConfigError, match="not the folder of an adapter"):
+        merge_adapter(model, tmp_path / "again")
 
 
 def test_an_adapter_of_too_low_a_rank_holds_the_larger_part(base: Path, tmp_path: Path) -> None:
