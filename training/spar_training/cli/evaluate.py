@@ -45,6 +45,9 @@ def ifeval(
     limit: Limit = None,
     data: Data = None,
     prompts: Annotated[Path | None, typer.Option(help="Use this JSONL file in IFEval's format instead")] = None,
+    own_checks: Annotated[
+        bool, typer.Option("--own-checks", help="Send each prompt's checks as `refine.checks` of its request")
+    ] = False,
     out: Out = Path("runs/ifeval"),
 ) -> None:
     """IFEval: the four accuracies on verifiable instructions, their mean, and each instruction type."""
@@ -53,7 +56,31 @@ def ifeval(
 
     require("training")
 
-    run(subject=subject, responses=responses, data=data, prompts=prompts, limit=limit, out=out)
+    run(
+        subject=subject,
+        responses=responses,
+        data=data,
+        prompts=prompts,
+        limit=limit,
+        own_checks=own_checks,
+        out=out,
+    )
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(help="NAME=FOLDER of finished IFEval evaluations; others are compared with the first")
+    ],
+    docs: Annotated[Path | None, typer.Option(help="Also write the table to this Markdown file")] = None,
+) -> None:
+    """Compare IFEval evaluations of the same prompts: the accuracies, and paired differences from the first."""
+    from spar_training.evals.ifeval.comparison import run
+    from spar_training.storage.extras import require
+
+    require("training")
+
+    run(runs, docs=docs)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,14 +63,21 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An item of a benchmark: the conversation to answer."""
+    """An item of a benchmark: the conversation to answer, and its own `refine` options, added to the subject's."""
 
     id: str
     messages: tuple[Message, ...]
+    refine: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
-    def of(id: str, prompt: str) -> Question:
-        return Question(id, (Message("user", prompt),))
+    def of(id: str, prompt: str, **refine: Any) -> Question:
+        return Question(id, (Message("user", prompt),), refine)
+
+    def sampling(self, of: Sampling) -> Sampling:
+        """The subject's sampling with the item's own options."""
+        if not self.refine:
+            return of
+        return replace(of, extra={**of.extra, "refine": {**of.extra.get("refine", {}), **self.refine}})
 
 
 async def ask(questions: Sequence[Question], backend: Backend, subject: Subject, *, out: Path, label: str) -> list[Row]:
@@ -84,7 +91,7 @@ async def ask(questions: Sequence[Question], backend: Backend, subject: Subject,
 
     async def answer(question: Question) -> dict[str, Any]:
         seed = derive_seed(subject.seed, question.id)
-        completion = await backend.complete(question.messages, replace(subject.sampling, seed=seed))
+        completion = await backend.complete(question.messages, replace(question.sampling(subject.sampling), seed=seed))
         return {
             "response": completion.text,
             "finish_reason": completion.finish_reason,

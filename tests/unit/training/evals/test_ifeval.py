@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from spar_core.backends.scripted import ScriptedBackend
 from spar_core.errors import BackendRejected, ConfigError, DataError
 from spar_core.types import Message, Sampling
 from spar_server.cli import main
@@ -247,3 +248,30 @@ def test_the_checks_agree_with_ifevals_own_checker() -> None:
     assert len(compared) > 3000
     assert {one.case.instruction.id for one in compared if one.theirs} == {one.id for one in instructions}
     assert [one for one in compared if not one.agree and not one.randomized] == []
+
+
+def test_each_prompts_own_checks_are_sent_as_a_client_would_that_knows_them(tmp_path: Path, serving: Serving) -> None:
+    write_ifeval(tmp_path)
+    pair = scripted_pair(actor=knowing(ANSWERS))
+    with serving(pair) as url:
+        sampling = Sampling(temperature=0, extra={"refine_budget": 1, "refine": {"algorithm": "dfs"}})
+        subject = Subject(model="pair", urls=(f"{url}/v1",), sampling=sampling)
+        run(
+            subject=subject,
+            responses=None,
+            data=tmp_path,
+            prompts=None,
+            limit=None,
+            own_checks=True,
+            out=tmp_path / "out",
+        )
+    assert read_result(tmp_path / "out" / "result.json").config["own_checks"] is True
+    assert isinstance(pair.refiner, ScriptedBackend)
+    asked = [message.text for messages, _ in pair.refiner.calls for message in messages]
+    assert any("no commas" in text for text in asked)
+
+
+def test_own_checks_without_refinement_are_refused(tmp_path: Path) -> None:
+    subject = Subject(model="pair", urls=("http://127.0.0.1:9/v1",), sampling=Sampling(temperature=0))
+    with pytest.raises(ConfigError, match="--own-checks: needs"):
+        run(subject=subject, responses=None, data=tmp_path, prompts=None, limit=None, own_checks=True, out=tmp_path)

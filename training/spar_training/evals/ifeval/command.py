@@ -35,11 +35,13 @@ def run(
     data: Path | None,
     prompts: Path | None,
     limit: int | None,
+    own_checks: bool = False,
     out: Path,
 ) -> None:
     """Measure `subject`, or score the file `responses`; exactly one of them must be given.
 
-    `prompts` is a file in IFEval's format to use instead of the one in the data folder.
+    `prompts` is a file in IFEval's format to use instead of the one in the data folder. With `own_checks`, a request
+    names the checks of its prompt, as a client would that knows them.
 
     Raises:
         ConfigError: both or neither are given, a file is missing, or `out` holds another evaluation.
@@ -48,14 +50,16 @@ def run(
     """
     if (subject is None) == (responses is None):
         raise ConfigError("give either --url and --model (or a --model folder), or --responses")
+    if own_checks and (subject is None or not subject.sampling.extra.get("refine_budget")):
+        raise ConfigError("--own-checks: needs a --url and a --refine-budget of at least 1")
     file = prompts or data_file(data_folder(data), scoring.FILE)
     known = scoring.read_prompts(file)
     used = known[:limit]
     config: dict[str, Any] = {"benchmark": "ifeval", "prompts": len(used), "prompts_file": str(file)}
     if subject is not None:
-        config |= subject.config()
+        config |= {**subject.config(), **({"own_checks": True} if own_checks else {})}
         prepare_folder(out, config)
-        models, rows = asyncio.run(_query(used, subject, out / "answers.jsonl"))
+        models, rows = asyncio.run(_query(used, subject, out / "answers.jsonl", own_checks=own_checks))
         texts = {row["id"]: row["response"] for row in rows.values()}
     else:
         assert responses is not None
@@ -78,12 +82,20 @@ def run(
 
 
 async def _query(
-    prompts: Sequence[Prompt], subject: Subject, out: Path
+    prompts: Sequence[Prompt], subject: Subject, out: Path, *, own_checks: bool
 ) -> tuple[dict[str, dict[str, Any]], Mapping[str, Row]]:
     async with subject.open() as backend:
-        questions = [Question.of(prompt.key, prompt.text) for prompt in prompts]
+        questions = [
+            Question.of(prompt.key, prompt.text, **({"checks": _as_sent(prompt)} if own_checks else {}))
+            for prompt in prompts
+        ]
         rows = await ask(questions, backend, subject, out=out, label="ifeval")
         return {"model": await subject.lineage()}, by_id(rows)
+
+
+def _as_sent(prompt: Prompt) -> list[Row]:
+    """The checks of a prompt as a request names them."""
+    return [{"id": check.id, "kwargs": dict(check.kwargs)} for check in prompt.checks]
 
 
 def _completion_fields(row: Row | None) -> Row:

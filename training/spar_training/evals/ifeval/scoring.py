@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from spar_core.checks import build_check, verify
 from spar_core.checks.base import Check
@@ -120,17 +120,34 @@ def figures(scored: Sequence[ScoredPrompt]) -> dict[str, Interval]:
         "instruction_strict": cluster_interval([[float(passed) for passed in one.strict] for one in scored]),
         "prompt_loose": interval([float(all(one.loose)) for one in scored]),
         "instruction_loose": cluster_interval([[float(passed) for passed in one.loose] for one in scored]),
-        "mean": statistic_interval([_counts(one) for one in scored], _mean),
+        "mean": statistic_interval([Counts.of(one.strict, one.loose) for one in scored], mean_of_four),
     }
 
 
-def _counts(one: ScoredPrompt) -> tuple[int, int, int, int, int]:
-    return all(one.strict), sum(one.strict), all(one.loose), sum(one.loose), len(one.strict)
+class Counts(NamedTuple):
+    """Of one prompt: whether all instructions are followed, and how many of them, strictly and loosely."""
+
+    all_strict: bool
+    strict: int
+    all_loose: bool
+    loose: int
+    instructions: int
+
+    @classmethod
+    def of(cls, strict: Sequence[bool], loose: Sequence[bool]) -> Counts:
+        return cls(all(strict), sum(strict), all(loose), sum(loose), len(strict))
 
 
-def _mean(counts: Sequence[tuple[int, int, int, int, int]]) -> float:
-    prompt_strict, strict, prompt_loose, loose, instructions = map(sum, zip(*counts, strict=True))
-    return ((prompt_strict + prompt_loose) / len(counts) + (strict + loose) / instructions) / 4
+def mean_of_four(counts: Sequence[Counts]) -> float:
+    """The mean of the four accuracies, SPaR's figure."""
+    all_strict, strict, all_loose, loose, instructions = map(sum, zip(*counts, strict=True))
+    return ((all_strict + all_loose) / len(counts) + (strict + loose) / instructions) / 4
+
+
+def strict_mean(counts: Sequence[Counts]) -> float:
+    """The mean of the two strict accuracies, the figure of most model cards."""
+    all_strict, strict, _, _, instructions = map(sum, zip(*counts, strict=True))
+    return (all_strict / len(counts) + strict / instructions) / 2
 
 
 def by_type(scored: Sequence[ScoredPrompt]) -> dict[str, dict[str, Interval]]:
