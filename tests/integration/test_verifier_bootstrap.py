@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 
-from spar_core.backends.base import Backend
-from spar_core.backends.scripted import ScriptedBackend
+from spar_core.backends.base import Backend, PassThrough
 from spar_core.errors import ConfigError
 from spar_core.types import Message, Sampling
-from spar_training.bootstrap.verifiers.prompts.instructions import own_instructions
+from spar_training.bootstrap.verifiers.prompts.instructions import read_instructions, sample_instructions
 from spar_training.bootstrap.verifiers.recipe import VerifierRecipe
 from spar_training.bootstrap.verifiers.run import VerifierBootstrap
 from spar_training.bootstrap.verifiers.ship import ship_adapters
+from spar_training.inference.client import open_backend
+from spar_training.prompt_evolution.load import SeedPrompt
 from spar_training.storage.files import read_rows
 from tests.support.families import build_model
+from tests.support.pairs import RawScripted
 
 TEXT = "It was cold, and nobody was about. A man came along the road.\n\nAt the end there was a house. He knocked."
 JOB = {
@@ -54,24 +57,35 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_model("llama3-8b", tmp_path_factory.mktemp("base") / "model")
 
 
-def test_a_bases_own_instructions_depend_only_on_the_seed(base: Path, tmp_path: Path) -> None:
-    first = own_instructions(base, tmp_path / "a.jsonl", number=33, seed=1)
-    assert [one.id for one in first] == [f"base:{place}" for place in range(33)]
-    # As a run that was stopped after its first batch leaves it.
-    rows = list(read_rows(tmp_path / "a.jsonl"))[:32]
+async def test_a_bases_own_instructions_depend_only_on_the_seed(base: Path, tmp_path: Path) -> None:
+    async def sampled(file: Path, seed: int) -> list[SeedPrompt]:
+        async with open_backend(str(base), threads=1) as backend:
+            assert isinstance(backend, PassThrough)
+            await sample_instructions(base, backend, file, number=9, seed=seed, in_flight=4)
+        return read_instructions(file)
+
+    first = await sampled(tmp_path / "a.jsonl", 1)
+    assert [one.id for one in first] == [f"base:{place}" for place in range(9)]
+    assert len({one.text for one in first}) > 1
+    # As a run that was stopped after some items leaves it.
+    rows = list(read_rows(tmp_path / "a.jsonl"))[:5]
     (tmp_path / "b.jsonl.journal").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert own_instructions(base, tmp_path / "b.jsonl", number=33, seed=1) == first
-    assert own_instructions(base, tmp_path / "c.jsonl", number=33, seed=2) != first
+    assert await sampled(tmp_path / "b.jsonl", 1) == first
+    assert await sampled(tmp_path / "c.jsonl", 2) != first
 
 
 async def test_a_pair_of_adapters_is_trained_from_a_base(base: Path, tmp_path: Path) -> None:
     def says(messages: list[Message], sampling: Sampling) -> str:
         return f"{TEXT} {sampling.seed}."
 
+    class Sampled(RawScripted):
+        async def forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+            return {"choices": [{"text": f" Describe the river number {body['seed']}.\nThen stop."}]}
+
     @asynccontextmanager
     async def open_model(model: Path) -> AsyncIterator[Backend]:
         assert (model / "model.safetensors").exists()
-        yield ScriptedBackend(says)
+        yield Sampled(says)
 
     said: list[str] = []
     folder = tmp_path / "run"

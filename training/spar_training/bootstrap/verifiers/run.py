@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from spar_core.backends.base import Backend
+from spar_core.backends.base import Backend, PassThrough
 from spar_core.prompts import load_templates
 from spar_core.seeds import derive_seed
 from spar_core.types import Message
@@ -24,7 +24,7 @@ from spar_training.bootstrap.verifiers.data.dataset import RowSets, actor_rows, 
 from spar_training.bootstrap.verifiers.data.rows import Answer, plain_id
 from spar_training.bootstrap.verifiers.measure import VerifierEval
 from spar_training.bootstrap.verifiers.prompts.constrained import ConstrainedPrompt, Split, constrained_prompts
-from spar_training.bootstrap.verifiers.prompts.instructions import own_instructions
+from spar_training.bootstrap.verifiers.prompts.instructions import read_instructions, sample_instructions
 from spar_training.bootstrap.verifiers.prompts.tasks import TaskPool, collect_tasks
 from spar_training.bootstrap.verifiers.recipe import Answers, VerifierRecipe
 from spar_training.data.prompts import PromptRecord, write_prompts
@@ -78,6 +78,7 @@ class VerifierBootstrap:
             check_settings(self.folder / "settings.json", self._settings())
             for role in ("actor", "refiner"):
                 self.job(role)
+            await self._sample_instructions()
             self._write_prompts()
             answers = await self._sample(self.base, self.recipe.answers, "answers")
             actor = self._train("actor", lambda: actor_rows(self.prompts("train"), answers, self.recipe))
@@ -149,16 +150,29 @@ class VerifierBootstrap:
 
     @cached_property
     def _pool(self) -> TaskPool:
-        own = own_instructions(
-            self.base,
-            self.folder / "instructions.jsonl",
-            number=self.recipe.tasks.instructions,
-            seed=self.recipe.seed,
-            on_progress=lambda done, total: self.print_line(f"the base's own instructions: {done:,} of {total:,}"),
-        )
+        own = read_instructions(self._instructions) if self.recipe.tasks.instructions else []
         return collect_tasks(
             self.seeds, own, own=self.recipe.tasks.own, benchmarks=self.benchmarks, seed=self.recipe.seed
         )
+
+    @property
+    def _instructions(self) -> Path:
+        return self.folder / "instructions.jsonl"
+
+    async def _sample_instructions(self) -> None:
+        number = self.recipe.tasks.instructions
+        if not number or self._instructions.exists():
+            return
+        async with self.open_model(self.base) as backend:
+            assert isinstance(backend, PassThrough)
+            await sample_instructions(
+                self.base,
+                backend,
+                self._instructions,
+                number=number,
+                seed=self.recipe.seed,
+                in_flight=self.recipe.in_flight,
+            )
 
     def _settings(self) -> dict[str, Any]:
         return {**self.recipe.settings(), "base": str(self.base), "seeds": [str(path) for path in self.seeds]}
