@@ -137,7 +137,7 @@ def load_folder(folder: Path) -> PairFolder:
         actor=actor,
         refiner=refiner,
         name=settings.name or folder.resolve().name,
-        templates=settings.templates,
+        templates=str(folder / settings.templates) if (folder / settings.templates).is_dir() else settings.templates,
         answer_tokens=settings.max_tokens,
         judge_tokens=settings.max_tokens or 2048,
         refine_tokens=settings.max_tokens or 3072,

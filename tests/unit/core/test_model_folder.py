@@ -34,6 +34,14 @@ def test_a_folder_may_have_serving_settings(tmp_path: Path) -> None:
     assert (found.answer_tokens, found.judge_tokens, found.refine_tokens) == (256, 256, 256)
 
 
+def test_a_pair_may_bring_the_words_that_it_was_trained_on(tmp_path: Path) -> None:
+    (tmp_path / "words").mkdir()
+    for name, expected in (("words", str(tmp_path / "words")), ("brief", "brief")):
+        (tmp_path / "pair.json").write_text(json.dumps({"templates": name}))
+        (tmp_path / "config.json").write_text("{}")
+        assert load_folder(tmp_path).templates == expected
+
+
 def test_a_folder_that_is_a_model_is_both_actor_and_refiner(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert load_folder(tmp_path).actor == load_folder(tmp_path).refiner == RoleModel(tmp_path)

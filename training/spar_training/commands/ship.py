@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, get_args
 
 from spar_core.errors import ConfigError, DataError
+from spar_core.judge import JudgeName
 from spar_training.commands.show import figure
 from spar_training.evals.world.iteration import INTERVALS
 from spar_training.pipeline.stage import Role
@@ -32,7 +33,7 @@ _CARD: Final = """---
 
 Made by {iterations} iterations of self-play (arXiv 2412.11605) from {start}.
 Recipe: `{name}`, seed {seed}, run by `spar train run`. Its training data is labelled by
-the refiner's own votes; verifiers only measured the results.
+{labels}; verifiers only measured the results.
 
 {measured}- Template set: `{templates}`
 - Made with {versions}
@@ -45,6 +46,10 @@ _FIGURES: Final[dict[Role, dict[str, str]]] = {
         "judge_f1_on_bad": "F1 at detecting bad responses",
         "refinement_success": "bad responses fixed by one refinement",
     },
+}
+_LABELS: Final[dict[JudgeName, str]] = {
+    "holistic": "the refiner's own votes",
+    "checklist": "a checklist of each prompt, whose requirements code verified where it recognized them",
 }
 _NOT_SERVED: Final = ("README.md", "*.jsonl", LINEAGE, LOG, PROGRESS)
 
@@ -105,6 +110,7 @@ def _card(run: Run, role: Role, start: Ancestor, lineage: Mapping[str, Any]) -> 
         front=front or f"tags: [spar, {role}]",
         name=recipe.name,
         role=role,
+        labels=_LABELS[recipe.judge.kind],
         prose=prose or f"A model fine-tuned from {start.name}.",
         iterations=recipe.iterations,
         seed=recipe.seed,

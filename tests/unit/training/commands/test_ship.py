@@ -58,6 +58,7 @@ def test_its_cards_hold_the_figures_of_each_iteration_and_the_prose_of_the_start
     card = (tmp_path / "pair" / "actor" / "README.md").read_text()
     assert card.startswith("---\nlicense: apache-2.0\n---\n# mine: the actor\n\nMade to show.\n")
     assert "| alone | 0.500 | 0.625 | 0.750 |" in card
+    assert "labelled by\nthe refiner's own votes;" in card
     assert "- Shape" not in card
     assert "| judgement accuracy | 0.500 | 0.375 | 0.250 |" in (tmp_path / "pair/refiner/README.md").read_text()
 
