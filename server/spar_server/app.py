@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from importlib.metadata import version
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
@@ -32,9 +32,13 @@ from spar_server.middleware.metrics_access import MetricsAccessMiddleware
 from spar_server.middleware.request_id import RequestIdMiddleware
 from spar_server.models.pair import ServedPair
 from spar_server.serving.gate import build_gate
+from spar_server.serving.recording import join_recorders
 from spar_server.serving.runner import TRACE_ID_HEADER
 from spar_server.settings import Settings
 from spar_server.traces.opening import open_recorder
+
+if TYPE_CHECKING:
+    from spar_server.telemetry.telemetry import Telemetry
 
 
 class Gateway(FastAPI):
@@ -61,8 +65,10 @@ class Gateway(FastAPI):
         return json.dumps(self.openapi()).encode()
 
 
-def create_app(settings: Settings, pair: ServedPair, metrics: Metrics | None = None) -> Gateway:
-    """Create the app that serves `pair`, and closes it on shutdown."""
+def create_app(
+    settings: Settings, pair: ServedPair, metrics: Metrics | None = None, *, telemetry: Telemetry | None = None
+) -> Gateway:
+    """Create the app that serves `pair`, and closes it on shutdown. The settings' telemetry is the default."""
 
     @asynccontextmanager
     async def lifespan(app: Gateway) -> AsyncIterator[None]:
@@ -70,9 +76,13 @@ def create_app(settings: Settings, pair: ServedPair, metrics: Metrics | None = N
         _ = app.openapi_document
         if recorder is not None:
             recorder.start()
+        if telemetry is not None:
+            telemetry.start()
         yield
         if recorder is not None:
             await recorder.aclose()
+        if telemetry is not None:
+            await telemetry.aclose()
         await pair.aclose()
 
     app = Gateway(
@@ -86,11 +96,18 @@ def create_app(settings: Settings, pair: ServedPair, metrics: Metrics | None = N
         redoc_url=None,
     )
     app.state.settings = settings
-    app.state.pair = pair
     app.state.metrics = metrics or Metrics()
+    if telemetry is None and settings.telemetry.enabled:
+        # Not imported where it is off.
+        from spar_server.telemetry.opening import open_telemetry
+
+        telemetry = open_telemetry(settings, pair, app.state.metrics.telemetry_dropped)
+    app.state.telemetry = telemetry
+    app.state.pair = pair if telemetry is None else telemetry.observe(pair)
     app.state.started = int(time())
     keyring = load_keyring(settings)
     recorder = app.state.recorder = open_recorder(settings, keyring, app.state.metrics.traces, usage_of=chat.usage_of)
+    app.state.search_recorder = join_recorders(recorder, telemetry)
     share = settings.admission.key_share if keyring and len(keyring) > 1 else 1.0
     gate = app.state.gate = build_gate(settings, app.state.metrics.load, key_share=share)
     long_work = app.state.long_work = LongWork(max_wait_s=settings.admission.max_wait_s, key_share=share)
@@ -116,6 +133,10 @@ def create_app(settings: Settings, pair: ServedPair, metrics: Metrics | None = N
             allow_headers=("*",),
             expose_headers=("x-request-id", TRACE_ID_HEADER, "retry-after"),
         )
+    if telemetry is not None:
+        from spar_server.middleware.telemetry import TelemetryMiddleware
+
+        front = TelemetryMiddleware(front, telemetry)
     app.front = RequestIdMiddleware(AccessLogMiddleware(front))
     return app
 

@@ -42,6 +42,11 @@ from spar_core.search.config import StopPolicy
 from spar_core.validation import AlgorithmName
 
 
+def _split(value: Any) -> Any:
+    """Split a string at commas and spaces; leave a list as it is."""
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
 class AdmissionSettings(BaseModel):
     """Limits on concurrent work. Searches and passed-through requests have separate lanes, so neither delays the other.
 
@@ -171,6 +176,35 @@ class TraceSettings(BaseModel):
     )
 
 
+Conventions = Literal["v0.1", "v1.41"]
+Signal = Literal["traces", "metrics", "logs"]
+Scores = Literal["events", "phoenix"]
+
+
+class TelemetrySettings(BaseModel):
+    """OpenTelemetry, sent by OTLP over HTTP. The variables OTEL_* apply too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enabled: bool = False
+    endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/]",
+        description="collector's URL; defaults to OTEL_EXPORTER_OTLP_ENDPOINT, else http://localhost:4318",
+    )
+    signals: Annotated[tuple[Signal, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=("traces", "metrics", "logs"), min_length=1, description="what the collector takes"
+    )
+    conventions: Conventions = Field(
+        default="v0.1", description="names of OpenTelemetry's conventions for generative AI; v1.41 are the older ones"
+    )
+    content: bool = Field(default=False, description="send prompts, answers and critiques too")
+    scores: Scores = Field(
+        default="events",
+        description="verdicts as log events, or by Phoenix's own API, which takes no logs",
+    )
+
+
 class ApiKey(BaseModel):
     """An API key and its limits. A limit that is not set is the server's own, which applies to every key."""
 
@@ -203,11 +237,6 @@ class ApiKey(BaseModel):
 
 
 DEFAULT_FILE = Path("spar.toml")
-
-
-def _split(value: Any) -> Any:
-    """Split a string at commas and spaces; leave a list as it is."""
-    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -383,6 +412,7 @@ class Settings(BaseSettings):
     connections: ConnectionLimits = ConnectionLimits()
     metrics: MetricsSettings = MetricsSettings()
     traces: TraceSettings = TraceSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     allowed_hosts: Words = Field(
         default=(), description="additional host names for a server without keys on a loopback address"
     )

@@ -48,7 +48,7 @@ class CallContext(NamedTuple):
 
     `request_id` is sent upstream, made unique for each call. Calls with the same `affinity` prefer the same replica.
     `deadline` is on `time.monotonic`'s clock; no one waits for an answer beyond it. `length` is the request's size in
-    bytes: work on long requests is run by `off_loop`.
+    bytes: work on long requests is run by `off_loop`. `trace_id` is what the request's trace is found by.
     """
 
     request_id: str | None = None
@@ -57,6 +57,7 @@ class CallContext(NamedTuple):
     caller: Caller = NOBODY
     length: int = 0
     off_loop: OffLoop = in_a_thread
+    trace_id: str | None = None
 
 
 _UNBOUND: Final = CallContext()
@@ -76,6 +77,7 @@ def bind_calls(
     caller: Caller | None = None,
     length: int | None = None,
     off_loop: OffLoop | None = None,
+    trace_id: str | None = None,
 ) -> None:
     """Set the values that are not None, for this task and the tasks that it starts from now on."""
     now = _CURRENT.get()
@@ -87,5 +89,48 @@ def bind_calls(
             now.caller if caller is None else caller,
             now.length if length is None else length,
             now.off_loop if off_loop is None else off_loop,
+            now.trace_id if trace_id is None else trace_id,
+        )
+    )
+
+
+class CallTrace(NamedTuple):
+    """What is needed to trace a call.
+
+    `node` is the path of the tree's node that the call is made for, and `choice` the number of the answer. `headers`
+    are complete header lines that continue a trace upstream. `private` says that the client forbids to keep its texts.
+    """
+
+    node: tuple[int, ...] = ()
+    choice: int = 0
+    headers: bytes = b""
+    private: bool = False
+
+
+_UNTRACED: Final = CallTrace()
+# Apart from the context above, because most requests bind none of it.
+_TRACE: ContextVar[CallTrace] = ContextVar("spar_call_trace", default=_UNTRACED)
+
+
+def call_trace() -> CallTrace:
+    """What is needed to trace the calls that this task makes."""
+    return _TRACE.get()
+
+
+def bind_trace(
+    *,
+    node: tuple[int, ...] | None = None,
+    choice: int | None = None,
+    headers: bytes | None = None,
+    private: bool | None = None,
+) -> None:
+    """Set the values that are not None, for this task and the tasks that it starts from now on."""
+    now = _TRACE.get()
+    _TRACE.set(
+        CallTrace(
+            now.node if node is None else node,
+            now.choice if choice is None else choice,
+            now.headers if headers is None else headers,
+            now.private if private is None else private,
         )
     )

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from spar_core.backends.base import Backend
+from spar_core.backends.context import bind_trace
 from spar_core.budget import Budget, TokensExhausted
 from spar_core.checks.base import Check
 from spar_core.errors import BackendError
@@ -132,6 +133,7 @@ class Expansion:
 
     async def _add_node(self, path: Path, parent: Node | None, turn: int, shares: int) -> Node:
         """Make, judge and record one node; a failed model call is a failed node."""
+        bind_trace(node=path)
         try:
             node = await self._make(path, parent, turn, shares)
         except BackendError as error:

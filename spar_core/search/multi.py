@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import TypeVar
 
+from spar_core.backends.context import bind_trace
 from spar_core.budget import Budget, TokensExhausted
 from spar_core.errors import BackendError, DeadlineReached
 from spar_core.frozen import frozen
@@ -118,7 +119,9 @@ async def run_side_by_side(
 ) -> list[SearchResult | BackendError | None]:
     """Run all searches at once. Instead of a result: the error if there is no draft, None if no tokens were left."""
 
-    async def run(search: Coroutine[None, None, SearchResult]) -> SearchResult | BackendError | None:
+    async def run(search: Coroutine[None, None, SearchResult], choice: int = 0) -> SearchResult | BackendError | None:
+        if choice:
+            bind_trace(choice=choice)
         try:
             return await search
         except BackendError as error:
@@ -130,7 +133,7 @@ async def run_side_by_side(
         return [await run(searches[0])]
     async with asyncio.TaskGroup() as group:
         # The first to reserve tokens takes the first share: tasks start in this order.
-        tasks = [group.create_task(run(search)) for search in searches]
+        tasks = [group.create_task(run(search, choice)) for choice, search in enumerate(searches)]
     return [task.result() for task in tasks]
 
 

@@ -116,6 +116,8 @@ async def _run(plan: Plan, response: str, request: Request) -> tuple[Judgement, 
             budget = Budget()
             judgement = await _judgement(plan, response, allowance, budget)
             meter.judged(judgement, budget)
+            if (telemetry := request.app.state.telemetry) is not None:
+                telemetry.judged(plan, judgement)
     return judgement, budget.usage.get("judge", Usage())
 
 

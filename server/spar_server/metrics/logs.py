@@ -1,4 +1,4 @@
-"""The server's log: one line per record on stderr, with time, level and request id, as plain text or JSON.
+"""The server's log: one line per record on stderr, with time, level and ids, as plain text or JSON.
 
 Of what clients and models write, only a request's path is logged, and never a key. Control characters are escaped, so
 no text can forge a line or control a terminal.
@@ -27,7 +27,7 @@ _CONTROLS_IN_LINES: Final = {code: shown for code, shown in _CONTROLS.items() if
 
 
 class ConsoleFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00.000Z INFO spar_server.access [request id] message`."""
+    """`2026-01-31T12:00:00.000Z INFO spar_server.access [request id, then trace id] message`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = _console_line(record.created, record.levelname, record.name, record.getMessage())
@@ -37,7 +37,7 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, logger, request_id, then a message or the fields of a request."""
+    """One JSON object per line: time, level, logger, request_id, trace_id, then a message or a request's fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {"message": record.getMessage()}
@@ -56,14 +56,17 @@ def _json_access(fields: Mapping[str, Any]) -> str:
 
 
 def _console_line(created: float, level: str, logger: str, text: str) -> str:
-    request_id = call_context().request_id
-    tag = f" [{request_id}]" if request_id else ""
+    context = call_context()
+    ids = " ".join([each for each in (context.request_id, context.trace_id) if each])
+    tag = f" [{ids}]" if ids else ""
     return f"{_time(created)} {level} {logger}{tag} {_printable(text)}"
 
 
 def _json_line(created: float, level: str, logger: str, entry: Mapping[str, Any]) -> str:
-    head = {"time": _time(created), "level": level, "logger": logger, "request_id": call_context().request_id}
-    return json.dumps({**head, **entry}, default=str)
+    context = call_context()
+    head = {"time": _time(created), "level": level, "logger": logger}
+    ids = {"request_id": context.request_id, "trace_id": context.trace_id}
+    return json.dumps({**head, **ids, **entry}, default=str)
 
 
 def _printable(text: str) -> str:

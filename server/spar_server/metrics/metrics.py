@@ -84,8 +84,14 @@ class Metrics:
         self.upstreams = UpstreamMetrics(registry)
         self.load = LoadMetrics(registry)
         self.traces = TraceMetrics(registry)
+        self._telemetry_dropped = Counter(
+            "spar_telemetry_dropped", "Requests whose telemetry was dropped", registry=registry
+        )
         for kind in ("pass_through", "search", "judge", "completions", "embeddings"):
             self._running(kind)
+
+    def telemetry_dropped(self, requests: int) -> None:
+        self._telemetry_dropped.inc(requests)
 
     def request(self, kind: str) -> Meter:
         """Measure a model request while the meter is open."""

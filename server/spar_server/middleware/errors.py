@@ -28,12 +28,19 @@ class ErrorResponses:
         """The response to an error of one of the types in `KNOWN`."""
         if isinstance(error, ClientGoneError):
             # The client is gone; the access log records 499.
+            note_error(scope, 499)
             return Response(status_code=499)
         api = _to_api_error(error)
+        note_error(scope, api.status)
         self._metrics.refused(api, key_name(scope))
         # For a wrong method, Allow lists the right ones.
         headers = (error.headers if isinstance(error, HTTPException) else None) or {}
         return JSONResponse(api.body, status_code=api.status, headers={**headers, **api.headers})
+
+
+def note_error(scope: Scope, status: int) -> None:
+    """Note the error status of a response, for telemetry."""
+    scope.setdefault("state", {})["error_status"] = status
 
 
 def _to_api_error(error: Exception) -> ApiError:
@@ -78,5 +85,6 @@ class ServerErrorMiddleware:
             await self._respond(internal_error(), scope, receive, send)
 
     async def _respond(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+        note_error(scope, error.status)
         self._metrics.refused(error, key_name(scope))
         await JSONResponse(error.body, error.status, error.headers)(scope, receive, send)

@@ -44,6 +44,8 @@ class ServedPair:
     judge_sampling: Sampling
     refine_sampling: Sampling
     lineage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # The refiner where it votes, if its votes are observed apart.
+    judging: Backend | None = None
     judge: JudgeName = "holistic"
     extractors: Sequence[Extractor] = (RuleExtractor(),)
 

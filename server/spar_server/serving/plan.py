@@ -16,7 +16,7 @@ from secrets import token_hex
 from typing import Any, Final, Literal
 
 from spar_core.backends.base import constrains, is_batching
-from spar_core.backends.context import bind_calls
+from spar_core.backends.context import bind_calls, bind_trace, call_context
 from spar_core.backends.pool import conversation_key
 from spar_core.budget import LEAST_TOKENS
 from spar_core.checklist import ChecklistJudge
@@ -187,12 +187,15 @@ class Plan:
         return None if self.options.deadline_s is None else allowance.deadline_s
 
     def bind_calls(self) -> None:
-        """Bind the conversation's affinity and the deadline to the model calls of this task and its subtasks."""
+        """Bind affinity, deadline and trace to the model calls of this task and its subtasks."""
         seconds = self.config.deadline_s
         bind_calls(
             affinity=conversation_key(self.conversation),
             deadline=None if seconds is None else time.monotonic() + seconds,
+            trace_id=call_context().trace_id or self.trace_id,
         )
+        if not self.may_store:
+            bind_trace(private=True)
 
     @property
     def judge_name(self) -> JudgeName:
@@ -444,14 +447,15 @@ def _config(request: ChatRequest, budget: int, defaults: RefineDefaults, within_
 
 def _judge(options: RefineOptions, pair: ServedPair, config: SearchConfig, defaults: RefineDefaults) -> ResponseJudge:
     """The judge that the request names, or the pair's."""
+    refiner = pair.judging or pair.refiner
     common: dict[str, Any] = {
-        "backend": pair.refiner,
+        "backend": refiner,
         "templates": pair.templates,
         "votes": config.votes,
         "threshold": config.threshold,
         "early_stop": config.early_vote_stop,
         "sampling": pair.judge_sampling,
-        "ask_verdict": defaults.constrained_verdict == "auto" and constrains(pair.refiner),
+        "ask_verdict": defaults.constrained_verdict == "auto" and constrains(refiner),
     }
     if (options.judge or pair.judge) == "checklist":
         return ChecklistJudge(**common, extractors=pair.extractors, requirements=tuple(options.requirements))

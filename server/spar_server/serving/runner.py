@@ -367,7 +367,7 @@ def _headers(plan: Plan) -> dict[str, str]:
 
 def _recording(plan: Plan, allowance: Allowance, request: Request) -> Recording:
     """The recording of the request's search; an answer that is passed through is none."""
-    recorder: Recorder | None = request.app.state.recorder
+    recorder: Recorder | None = request.app.state.search_recorder
     if recorder is None or plan.passes_through(allowance):
         return UNRECORDED
     return recorder.begin(plan, key_of(request))

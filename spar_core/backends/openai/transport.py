@@ -19,6 +19,8 @@ from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
+from spar_core.backends.context import call_trace
+
 # vLLM closes idle connections after 5 s; reusing one later would race with that.
 _KEEP_ALIVE_S: Final = 4.0
 # The redirects that keep method and body; the others turn a POST into a GET.
@@ -103,7 +105,12 @@ class Transport:
             assert protocol is not None
             assert transport is not None
             protocol.set_response_params(read_until_eof=True, auto_decompress=True)
-            head = b"%b%bContent-Length: %d\r\n\r\n" % (target.head, _id_header(request_id), len(data))
+            head = b"%b%b%bContent-Length: %d\r\n\r\n" % (
+                target.head,
+                _id_header(request_id),
+                call_trace().headers,
+                len(data),
+            )
             transport.write(head + data)
             message, content = await protocol.read()
             interim = 0

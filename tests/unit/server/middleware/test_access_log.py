@@ -87,7 +87,11 @@ def test_each_request_is_a_line_with_time_id_status_and_key(tmp_path: Path) -> N
         ("second", 401, ""),
         ("third", 404, "alice"),
     ]
-    assert found[0].keys() == {"time", "level", "logger", "request_id", "method", "path", "status", "ms", "key"}
+    ids = {"request_id", "trace_id"}
+    assert found[0].keys() == {"time", "level", "logger", *ids, "method", "path", "status", "ms", "key"}
+    # A request that never came to a model has no trace.
+    assert re.fullmatch("[0-9a-f]{32}", found[0]["trace_id"])
+    assert found[1]["trace_id"] is None
     assert (found[0]["method"], found[0]["path"], found[0]["level"]) == ("POST", "/v1/chat/completions", "info")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", found[0]["time"])
     assert found[2]["path"] == "/v1/nothing"

@@ -1,0 +1,1 @@
+"""OpenTelemetry: requests as traces, metrics and scores, sent by a process beside the server's."""
