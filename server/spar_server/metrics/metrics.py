@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import time
 from collections import Counter as Tally
 from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import version
 from types import TracebackType
 from typing import Final, Self
 
@@ -46,8 +48,8 @@ class Metrics:
         self._duration = cache(
             Histogram(
                 "spar_request_duration_seconds",
-                "Time to the complete answer",
-                ["kind"],
+                "Time to the complete answer; the budget's class is empty where there is none",
+                ["kind", "budget"],
                 buckets=_SECONDS,
                 registry=registry,
             ).labels
@@ -61,13 +63,28 @@ class Metrics:
                 registry=registry,
             ).labels
         )
+        self._first_progress = Histogram(
+            "spar_time_to_first_progress_seconds",
+            "Time to the first step that a streamed search shows",
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self._stops = Counter("spar_search_stops", "Searches by stop reason", ["reason"], registry=registry)
         self._nodes = Histogram("spar_search_nodes", "Nodes of a search", buckets=_NODES, registry=registry)
         self._depth = Histogram(
-            "spar_answer_depth", "Refinements between draft and answer", buckets=_DEPTHS, registry=registry
+            "spar_answer_depth",
+            "Refinements between draft and answer",
+            ["budget"],
+            buckets=_DEPTHS,
+            registry=registry,
         )
         self._votes = Counter("spar_votes", "Votes of finished searches by verdict", ["verdict"], registry=registry)
-        self._improved = Counter("spar_improved", "Answers that replaced their draft", registry=registry)
+        self._improved = Counter("spar_improved", "Answers that replaced their draft", ["budget"], registry=registry)
+        self._search_tokens = Counter(
+            "spar_search_tokens", "Completion tokens of searches, in all roles", ["budget"], registry=registry
+        )
+        build = Gauge("spar_build_info", "1; the labels say what runs", ["version", "python"], registry=registry)
+        build.labels(version("spar-server"), platform.python_version()).set(1)
         self._tokens = cache(
             Counter("spar_tokens", "Tokens by model role and kind", ["role", "kind"], registry=registry).labels
         )
@@ -93,9 +110,9 @@ class Metrics:
     def telemetry_dropped(self, requests: int) -> None:
         self._telemetry_dropped.inc(requests)
 
-    def request(self, kind: str) -> Meter:
-        """Measure a model request while the meter is open."""
-        return Meter(self, kind)
+    def request(self, kind: str, budget: int | None = None) -> Meter:
+        """Measure a model request while the meter is open; `budget` is what a chat may spend."""
+        return Meter(self, kind, "" if budget is None else budget_class(budget))
 
     def begin(self, kind: str) -> None:
         self._running(kind).inc()
@@ -112,32 +129,42 @@ class Metrics:
     def first_token(self, kind: str, seconds: float) -> None:
         self._first_token(kind).observe(seconds)
 
-    def answered(self, kind: str, answers: Answers, seconds: float) -> None:
+    def first_progress(self, seconds: float) -> None:
+        self._first_progress.observe(seconds)
+
+    def answered(self, kind: str, budget: str, answers: Answers, seconds: float) -> None:
         """Count a request's answers and their cost."""
-        self.spent(kind, answers.calls, answers.usage, seconds)
+        self.spent(kind, answers.calls, answers.usage, seconds, budget=budget)
         for role, cancelled in answers.cancelled.items():
             self._cancelled_calls.labels(role).inc(cancelled.calls)
             self._cancelled_tokens.labels(role).inc(cancelled.tokens_at_most or 0)
         if kind == "search":
+            self._search_tokens.labels(budget).inc(sum(used.completion_tokens for used in answers.usage.values()))
             for result in answers.results:
-                self._searched(result)
+                self._searched(result, budget)
 
     def spent(
-        self, kind: str, calls: Mapping[ModelRole, int], usage: Mapping[ModelRole, Usage], seconds: float
+        self,
+        kind: str,
+        calls: Mapping[ModelRole, int],
+        usage: Mapping[ModelRole, Usage],
+        seconds: float,
+        *,
+        budget: str = "",
     ) -> None:
         """Count the model calls of an answered request."""
-        self._duration(kind).observe(seconds)
+        self._duration(kind, budget).observe(seconds)
         for role, count in calls.items():
             self._calls(role).inc(count)
         for role, used in usage.items():
             self._tokens(role, "prompt").inc(used.prompt_tokens)
             self._tokens(role, "completion").inc(used.completion_tokens)
 
-    def _searched(self, result: SearchResult) -> None:
+    def _searched(self, result: SearchResult, budget: str) -> None:
         self._stops.labels(result.stop_reason).inc()
         self._nodes.observe(result.nodes)
-        self._depth.observe(result.depth)
-        self._improved.inc(int(result.improved))
+        self._depth.labels(budget).observe(result.depth)
+        self._improved.labels(budget).inc(int(result.improved))
         for node in result.tree:
             # A duplicate shares the judgement of its original.
             if node.judgement is None or node.outcome == "duplicate":
@@ -158,6 +185,11 @@ def _verdict(vote: Vote) -> str:
     return "failed" if vote.error else {True: "yes", False: "no", None: "abstained"}[vote.verdict]
 
 
+def budget_class(budget: int) -> str:
+    """The class that a budget is counted in: few, so that each has enough searches to compare."""
+    return "0" if budget == 0 else "1-2" if budget <= 2 else "3-8" if budget <= 8 else "9+"
+
+
 class Meter:
     """Measures one request. Its outcome is an error unless one of the methods below reports success.
 
@@ -165,12 +197,13 @@ class Meter:
         meter.answered(answers, degraded=False)
     """
 
-    def __init__(self, metrics: Metrics, kind: str) -> None:
+    def __init__(self, metrics: Metrics, kind: str, budget: str) -> None:
         self.outcome = "error"
         self._metrics = metrics
         self._kind = kind
+        self._budget = budget
         self._started = time.monotonic()
-        self._has_first_token = False
+        self._has_first_token = self._has_progress = False
 
     def __enter__(self) -> Self:
         self._metrics.begin(self._kind)
@@ -193,9 +226,15 @@ class Meter:
             self._has_first_token = True
             self._metrics.first_token(self._kind, self.elapsed_s)
 
+    def first_progress(self) -> None:
+        """Record that a step of the search is being shown; only the first call counts."""
+        if not self._has_progress:
+            self._has_progress = True
+            self._metrics.first_progress(self.elapsed_s)
+
     def answered(self, answers: Answers, *, degraded: bool) -> None:
         self.outcome = "degraded" if degraded else "ok"
-        self._metrics.answered(self._kind, answers, self.elapsed_s)
+        self._metrics.answered(self._kind, self._budget, answers, self.elapsed_s)
 
     def judged(self, judgement: Judgement, budget: Budget) -> None:
         """Record a judgement whose calls were made on `budget`."""

@@ -29,7 +29,7 @@ from spar_server.http.headers import header_of
 from spar_server.http.json_limits import check_messages
 from spar_server.http.json_route import JsonRequest
 from spar_server.http.streams import merge_streams
-from spar_server.metrics.metrics import Metrics
+from spar_server.metrics.metrics import Meter, Metrics
 from spar_server.models.pair import ServedPair
 from spar_server.schemas import ChatRequest, RefineOptions
 from spar_server.serving.call_limits import CallLimits
@@ -153,7 +153,7 @@ async def stream_search(
         recording.on_event(event)
         announce(event)
 
-    with metrics.request(allowance.kind) as meter:
+    with metrics.request(allowance.kind, allowance.budget) as meter:
         task = asyncio.create_task(plan.run(allowance, on_event=on_event))
         task.add_done_callback(lambda _: announce(None))
         try:
@@ -164,7 +164,7 @@ async def stream_search(
                 task.result()
             for piece in stream_format.opening(0):
                 yield piece
-            async with aclosing(_watch(events, stream_format, plan.options)) as progress:
+            async with aclosing(_watch(events, stream_format, plan.options, meter)) as progress:
                 async for piece in progress:
                     yield piece
             outcome = await task
@@ -182,7 +182,7 @@ async def stream_search(
 
 
 async def _watch(
-    events: asyncio.Queue[Event | None], stream_format: StreamFormat, options: RefineOptions
+    events: asyncio.Queue[Event | None], stream_format: StreamFormat, options: RefineOptions, meter: Meter
 ) -> AsyncGenerator[str, None]:
     """Stream progress until the search ends, and a heartbeat after every silence."""
     sent_at = time.monotonic()
@@ -205,6 +205,7 @@ async def _watch(
             pending = asyncio.ensure_future(events.get())
             for piece in _shown(event, stream_format, options):
                 sent_at = time.monotonic()
+                meter.first_progress()
                 yield piece
     finally:
         pending.cancel()
@@ -229,7 +230,7 @@ async def stream_pass_through(
     batches = merge_streams([plan.draft_stream(index) for index in range(plan.n)])
     if (deadline_s := plan.draft_deadline_s(allowance)) is not None:
         batches = _within(deadline_s, batches)
-    with metrics.request(allowance.kind) as meter:
+    with metrics.request(allowance.kind, allowance.budget) as meter:
         try:
             async with aclosing(batches):
                 async for index, batch in batches:
@@ -378,7 +379,7 @@ async def _run(plan: Plan, request: Request, body: Callable[[Outcome], dict[str,
     metrics: Metrics = request.app.state.metrics
     async with gate.admit(plan, request) as allowance:
         recording = _recording(plan, allowance, request)
-        with metrics.request(allowance.kind) as meter:
+        with metrics.request(allowance.kind, allowance.budget) as meter:
             outcome = await plan.run(allowance, on_event=recording.on_event)
             meter.answered(outcome.answers, degraded=outcome.degraded)
             recording.finish(outcome)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -79,16 +79,15 @@ class Sender:
         loop = asyncio.get_running_loop()
         while True:
             command = (sys.executable, "-m", "spar_server.telemetry.exporter")
-            start = partial(subprocess.Popen, command, stdin=subprocess.PIPE, env=dict(self._environment))
-            self._process = await asyncio.to_thread(start)
+            process = self._process = await asyncio.to_thread(_start, command, dict(self._environment))
             ended = asyncio.Event()
-            pipe, _ = await loop.connect_write_pipe(partial(_Watch, ended), self._process.stdin)
+            pipe, _ = await loop.connect_write_pipe(partial(_Watch, ended), process.stdin)
             pipe.write(self._greeting)
             self._pipe = pipe
             await ended.wait()
             self._pipe = None
-            self._process.kill()
-            status = await asyncio.to_thread(self._process.wait)
+            process.kill()
+            status = await asyncio.to_thread(process.wait)
             logger.warning("the process that sends telemetry ended (%d); it is started again", status)
             await asyncio.sleep(_RESTART_S)
 
@@ -101,6 +100,10 @@ class _Watch(asyncio.BaseProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended.set()
+
+
+def _start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:

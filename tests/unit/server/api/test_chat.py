@@ -430,7 +430,7 @@ def test_operators_get_health_readiness_version_and_metrics(serving: Serving) ->
         'spar_votes_total{verdict="no"} 3.0',
         'spar_time_to_first_answer_token_seconds_count{kind="pass_through"} 1.0',
         'spar_requests_running{kind="search"} 0.0',
-        "spar_improved_total 1.0",
+        'spar_improved_total{budget="1-2"} 1.0',
     ):
         assert line in metrics
     assert 'spar_tokens_total{kind="completion",role="judge"}' in metrics
