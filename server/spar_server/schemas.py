@@ -96,7 +96,9 @@ AtLeast0 = Annotated[int, Field(ge=0), WHOLE]
 
 
 # OpenAI's fields that are read here, because a refined answer may not be able to honour them, and also forwarded.
-_FORWARDED: Final = ("logprobs", "top_logprobs", "logit_bias", "response_format", "modalities", "audio", "store")
+_FORWARDED: Final = frozenset(
+    {"logprobs", "top_logprobs", "logit_bias", "response_format", "modalities", "audio", "store"}
+)
 
 # OpenAI's limit.
 MAX_CHOICES: Final = 128
@@ -232,7 +234,8 @@ class ChatRequest(BaseModel):
 
     def sampling(self, defaults: Sampling) -> Sampling:
         """The actor's sampling: the client's values, else the `defaults`, and all fields that are forwarded."""
-        extra = {**(self.model_extra or {}), **{name: getattr(self, name) for name in _FORWARDED}}
+        given = _FORWARDED & self.model_fields_set
+        extra = {**(self.model_extra or {}), **{name: getattr(self, name) for name in given}}
         lengths = [length for length in (self.max_completion_tokens, self.max_tokens) if length is not None]
         stops = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         return Sampling(

@@ -161,7 +161,7 @@ class Searcher:
         # The tree has at least the unjudged draft, in case time runs out while the draft is being judged.
         expansion.tree = Tree(Node((), "unjudged", draft))
         try:
-            async with start.cutoff.timeout(budget.seconds_left):
+            with start.cutoff.timeout(budget.seconds_left):
                 reason = await _search(expansion, draft, start.judgement, redraft=start.draft is None)
         except TimeoutError:
             reason = "deadline"
@@ -173,7 +173,7 @@ class Searcher:
         sampling = self.actor_sampling
         seed = sampling.seed if sampling.seed is not None else derive_seed(self.config.seed, "draft")
         try:
-            async with start.cutoff.timeout(budget.seconds_left):
+            with start.cutoff.timeout(budget.seconds_left):
                 return await budget.complete(
                     "actor", self.models.actor, start.conversation, sampling.seeded(seed), shares=shares
                 )

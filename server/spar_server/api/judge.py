@@ -128,8 +128,8 @@ async def _judgement(plan: Plan, response: str, allowance: Allowance, budget: Bu
         BackendError: every vote failed.
     """
     try:
-        async with allowance.cutoff.timeout(allowance.deadline_s):
-            judgement = await plan.judge.judge(
+        with allowance.cutoff.timeout(allowance.deadline_s):
+            judgement = await plan.build_judge().judge(
                 plan.conversation, response, checks=plan.checks, seed=plan.config.seed, budget=budget
             )
     except TimeoutError as error:

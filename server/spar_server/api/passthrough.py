@@ -119,7 +119,7 @@ async def _answer(path: str, actor: PassThrough, body: RawRequest, request: Requ
         with metrics.request(path.removeprefix("/")) as meter:
             bind_calls(deadline=time.monotonic() + allowance.deadline_s)
             try:
-                async with allowance.cutoff.timeout(allowance.deadline_s):
+                with allowance.cutoff.timeout(allowance.deadline_s):
                     answer = await actor.forward(path, await _forwarded(body, request))
             except TimeoutError as error:
                 raise BackendTimeout("the deadline came before the actor's answer") from error

@@ -111,7 +111,7 @@ class _Admission(AbstractAsyncContextManager[Allowance]):
         gate, key = self._gate, self._key
         wait_s = min(self._deadline_s, first_byte_within(timeout_hint(self._request.scope)), gate.max_wait_s)
         try:
-            async with gate.draining.cutoff.timeout(None):
+            with gate.draining.cutoff.timeout(None):
                 return await self._lane.acquire(key.name, self._cost, weight=key.weight, wait_s=wait_s)
         except TimeoutError as error:
             raise stopping_error() from error

@@ -169,7 +169,9 @@ class Plan:
     config: SearchConfig
     checks: tuple[Check, ...]
     options: RefineOptions
-    judge: ResponseJudge
+    judge_name: JudgeName = "holistic"
+    # A vote without a readable verdict is continued by one more call.
+    asks_verdict: bool = False
     n: int = 1
     initial: InitialAnswer | None = None
     # The request asks only for the votes on an answer.
@@ -187,19 +189,33 @@ class Plan:
         return None if self.options.deadline_s is None else allowance.deadline_s
 
     def bind_calls(self) -> None:
-        """Bind affinity, deadline and trace to the model calls of this task and its subtasks."""
+        """Bind affinity, deadline and trace to the model calls of this task and its subtasks.
+
+        Without a search, the drafts have the affinity of their own messages, which is the same.
+        """
         seconds = self.config.deadline_s
         bind_calls(
-            affinity=conversation_key(self.conversation),
+            affinity=conversation_key(self.conversation) if self.judges else None,
             deadline=None if seconds is None else time.monotonic() + seconds,
             trace_id=call_context().trace_id or self.trace_id,
         )
         if not self.may_store:
             bind_trace(private=True)
 
-    @property
-    def judge_name(self) -> JudgeName:
-        return "checklist" if isinstance(self.judge, ChecklistJudge) else "holistic"
+    def build_judge(self) -> ResponseJudge:
+        common: dict[str, Any] = {
+            "backend": self.pair.judging or self.pair.refiner,
+            "templates": self.pair.templates,
+            "votes": self.config.votes,
+            "threshold": self.config.threshold,
+            "early_stop": self.config.early_vote_stop,
+            "sampling": self.pair.judge_sampling,
+            "ask_verdict": self.asks_verdict,
+        }
+        if self.judge_name == "checklist":
+            requirements = tuple(self.options.requirements)
+            return ChecklistJudge(**common, extractors=self.pair.extractors, requirements=requirements)
+        return Judge(**common)
 
     @property
     def judges(self) -> bool:
@@ -217,15 +233,14 @@ class Plan:
 
     def cost_with(self, budget: int) -> int:
         """The maximum number of model calls: the drafts with the votes on each, and `budget` nodes with theirs."""
-        votes = self.config.votes * (
-            2 if isinstance(self.judge, Judge | ChecklistJudge) and self.judge.ask_verdict else 1
-        )
-        extra = self.judge.extra_calls if isinstance(self.judge, ChecklistJudge) else 0
+        drafts = 0 if self.initial else self.n * _best_of(self.sampling)
+        if not self.judges_with(budget):
+            return max(1, drafts)
+        votes = self.config.votes * (2 if self.asks_verdict else 1)
+        judge = self.build_judge()
+        extra = judge.extra_calls if isinstance(judge, ChecklistJudge) else 0
         if self.verdict_only:
             return votes + extra
-        drafts = 0 if self.initial else self.n * _best_of(self.sampling)
-        if not budget:
-            return max(1, drafts)
         judged_drafts = 0 if self.initial and self.initial.critique else self.n
         return drafts + judged_drafts * votes + budget * (1 + votes) + extra
 
@@ -257,7 +272,7 @@ class Plan:
         """
         if self.passes_through(allowance) and self.n == 1:
             return self.outcome(allowance, await self._draft(allowance))
-        models = Models(actor=self.pair.actor, judge=self.judge, refiner=self._refiner)
+        models = Models(actor=self.pair.actor, judge=self.build_judge(), refiner=self._refiner)
         config = replace(self.config, budget=allowance.budget, deadline_s=allowance.deadline_s)
         answers = await Searcher(models, config, self._seeded_sampling, self.checks).run_n(
             self.conversation,
@@ -286,7 +301,7 @@ class Plan:
         """One unrefined draft, without the overhead of a search."""
         began = time.monotonic()
         try:
-            async with allowance.cutoff.timeout(allowance.deadline_s):
+            with allowance.cutoff.timeout(allowance.deadline_s):
                 draft = await self.pair.actor.complete(self.conversation, self._draft_sampling(0))
         except TimeoutError as error:
             raise DeadlineReached("the deadline came before the actor's draft") from error
@@ -372,6 +387,11 @@ def _unrefined(draft: Completion, seconds: float, reason: StopReason) -> SearchR
     )
 
 
+def _draft_only(request: ChatRequest) -> str | None:
+    """A field of the request that a refiner cannot honour."""
+    return next((name for name in _DRAFT_ONLY if getattr(request, name) not in _HARMLESS), None)
+
+
 def build_plan(
     request: ChatRequest,
     header: str | None,
@@ -390,8 +410,7 @@ def build_plan(
     """
     requested = resolve_budget(request, header, model=pair.name, defaults=defaults)
     budget = requested.nodes
-    draft_only = next((name for name in _DRAFT_ONLY if getattr(request, name) not in _HARMLESS), None)
-    if budget and draft_only:
+    if budget and (draft_only := _draft_only(request)):
         if requested.explicit:
             raise RequestError(
                 f"{draft_only}: not available for a refined answer; set refine_budget to 0", param=draft_only
@@ -403,15 +422,16 @@ def build_plan(
             f"refine.max_search_tokens: {max_tokens} is too little for {n} drafts; give at least {LEAST_TOKENS * n}",
             param="refine.max_search_tokens",
         )
-    config = _config(request, budget, defaults, within_s)
+    config, judge_name = _config(request, budget, defaults, within_s), _judge_name(request.refine, pair)
     return Plan(
         pair=pair,
         conversation=request.conversation(),
         sampling=request.sampling(pair.actor_sampling),
         config=config,
-        judge=_judge(request.refine, pair, config, defaults),
         checks=_checks(request, refined=budget > 0),
         options=request.refine,
+        judge_name=judge_name,
+        asks_verdict=defaults.constrained_verdict == "auto" and constrains(pair.judging or pair.refiner),
         n=n,
         may_store=request.store is not False,
     )
@@ -445,26 +465,15 @@ def _config(request: ChatRequest, budget: int, defaults: RefineDefaults, within_
     return replace(base, **options.model_dump(exclude=_NOT_OF_THE_SEARCH, exclude_none=True))
 
 
-def _judge(options: RefineOptions, pair: ServedPair, config: SearchConfig, defaults: RefineDefaults) -> ResponseJudge:
+def _judge_name(options: RefineOptions, pair: ServedPair) -> JudgeName:
     """The judge that the request names, or the pair's."""
-    refiner = pair.judging or pair.refiner
-    common: dict[str, Any] = {
-        "backend": refiner,
-        "templates": pair.templates,
-        "votes": config.votes,
-        "threshold": config.threshold,
-        "early_stop": config.early_vote_stop,
-        "sampling": pair.judge_sampling,
-        "ask_verdict": defaults.constrained_verdict == "auto" and constrains(refiner),
-    }
-    if (options.judge or pair.judge) == "checklist":
-        return ChecklistJudge(**common, extractors=pair.extractors, requirements=tuple(options.requirements))
-    if options.requirements:
+    name = options.judge or pair.judge
+    if options.requirements and name == "holistic":
         raise RequestError(
             'refine.requirements: the holistic judge does not read them; set refine.judge to "checklist"',
             param="refine.requirements",
         )
-    return Judge(**common)
+    return name
 
 
 def _checks(request: ChatRequest, *, refined: bool) -> tuple[Check, ...]:

@@ -5,7 +5,6 @@ Cancelling a call closes its connection, which makes such servers abort the gene
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -36,6 +35,7 @@ from spar_core.backends.openai.timeouts import Timeouts
 from spar_core.backends.openai.transport import TRANSPORT_ERRORS, Answer, Transport
 from spar_core.errors import BackendError, BackendTimeout, BackendUnavailable
 from spar_core.off_loop import unless_short
+from spar_core.timeout import Timeout
 from spar_core.types import Completion, Delta, Message, Sampling
 
 logger = logging.getLogger(__name__)
@@ -159,22 +159,21 @@ class OpenAIBackend:
     async def _request(self, path: str, body: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """Request an answer that is not streamed."""
         call = await _prepare(path, body)
-        with self._translate_errors(call):
-            async with asyncio.timeout(min(self._timeouts.answer, self._timeouts.total)):
-                answer = await self._transport.post(path, call.data, _request_id())
-                try:
-                    if answer.status >= 300:
-                        raise await _error_of(call, answer)
-                    data = await read_whole(answer.content, call.limit.whole)
-                finally:
-                    answer.end()
+        with self._translate_errors(call), Timeout(min(self._timeouts.answer, self._timeouts.total)):
+            answer = await self._transport.post(path, call.data, _request_id())
+            try:
+                if answer.status >= 300:
+                    raise await _error_of(call, answer)
+                data = await read_whole(answer.content, call.limit.whole)
+            finally:
+                answer.end()
         if path == _EMBEDDINGS:
             return await unless_short(lambda: read_embeddings(data, call.limit.values), len(data))
         return read_object(data, call.limit.values)
 
     async def _stream(self, call: _Call) -> Answer:
         """Request a streamed answer; the caller must `end` it."""
-        async with asyncio.timeout(min(self._timeouts.first_token, self._timeouts.total)):
+        with Timeout(min(self._timeouts.first_token, self._timeouts.total)):
             answer = await self._transport.post(call.path, call.data, _request_id())
             if answer.status < 300:
                 return answer
@@ -186,7 +185,7 @@ class OpenAIBackend:
     async def _rest(self, call: _Call, answer: Answer) -> bytes | bytearray:
         """The body of an answer that is not streamed although the request was for a stream."""
         try:
-            async with asyncio.timeout(min(self._timeouts.answer, self._timeouts.total)):
+            with Timeout(min(self._timeouts.answer, self._timeouts.total)):
                 return await read_whole(answer.content, call.limit.whole)
         finally:
             answer.end()
