@@ -31,6 +31,8 @@ from spar_server.serving.runner import frame, plan_request, respond, stream_resp
 
 _NONE: Final = Usage()
 _NONE_CANCELLED: Final = Cancelled()
+_NO_CALLS: Final = dict.fromkeys(("actor", "refiner", "judge"), 0)
+_NO_TOKENS: Final = {role: tokens(_NONE) for role in _NO_CALLS}
 
 
 @frozen
@@ -130,8 +132,8 @@ def usage_of(outcome: Outcome) -> dict[str, Any]:
             "stop_reason": answers.stop_reason,
             "stop_reasons": list(answers.stop_reasons),
             "degraded": outcome.degraded,
-            "calls": {role: answers.calls.get(role, 0) for role in ("actor", "refiner", "judge")},
-            "tokens": {role: tokens(answers.usage.get(role, _NONE)) for role in ("actor", "refiner", "judge")},
+            "calls": {**_NO_CALLS, **answers.calls},
+            "tokens": {**_NO_TOKENS, **{role: tokens(usage) for role, usage in answers.usage.items()}},
             "cancelled_calls": cancelled.calls,
             "cancelled_tokens_at_most": cancelled.tokens_at_most,
             "duration_ms": round(answers.duration_s * 1000, 1),

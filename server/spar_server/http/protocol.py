@@ -47,6 +47,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     limits: ClassVar[ConnectionLimits]
     table: ClassVar[ConnectionTable]
+    # Copies of two limits, which are needed for every header field.
+    max_head_bytes: ClassVar[int]
+    max_header_fields: ClassVar[int]
 
     address = ""
     waiting_since: float | None = None
@@ -106,7 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._moved_on:
             self._pending = len(data) - max(0, self._body - body)
-        if self._part is not _Part.START and self._silent > self.limits.max_head_bytes:
+        if self._part is not _Part.START and self._silent > self.max_head_bytes:
             # An incomplete field of the head or the trailer.
             self._refuse(self._too_large())
         elif self._part is _Part.BODY and self.waiting_since is not None and self._unanswered:
@@ -124,21 +127,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         self._silent = 0
         self._head += len(url)
-        if self._head > self.limits.max_head_bytes:
+        if self._head > self.max_head_bytes:
             raise self._excess(ApiError(414, self._over("URL"), code="url_too_large"))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._silent = 0
-        self._head += len(name) + len(value) + 4
-        limits = self.limits
-        if self._head > limits.max_head_bytes:
-            raise self._excess(self._too_large())
-        if len(self.headers) >= limits.max_header_fields:
-            limit = limits.max_header_fields
-            raise self._excess(
-                ApiError(431, f"over this server's limit of {limit} header fields", code="headers_too_large")
-            )
+        self._head = head = self._head + len(name) + len(value) + 4
+        if head > self.max_head_bytes or len(self.headers) >= self.max_header_fields:
+            raise self._excess(self._too_large() if head > self.max_head_bytes else self._too_many())
         if name[:1] in b"eE":
             # Only for `Expect` does uvicorn do more.
             super().on_header(name, value)
@@ -271,14 +268,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def _queue(self, size: int) -> None:
         """Record the size of the newest request in the pipeline."""
         self._queued.appendleft(size)
-        if sum(self._queued) > self.limits.max_head_bytes:
+        if sum(self._queued) > self.max_head_bytes:
             raise self._excess(None)
 
     def _too_large(self) -> ApiError:
         return ApiError(431, self._over("request's head"), code="headers_too_large")
 
+    def _too_many(self) -> ApiError:
+        limit = self.max_header_fields
+        return ApiError(431, f"over this server's limit of {limit} header fields", code="headers_too_large")
+
     def _over(self, what: str) -> str:
-        return f"the {what} is over this server's limit of {self.limits.max_head_bytes} bytes"
+        return f"the {what} is over this server's limit of {self.max_head_bytes} bytes"
 
     def _excess(self, refusal: ApiError | None) -> _ExcessError:
         self._refusal = refusal
@@ -320,4 +321,10 @@ def _encode(error: ApiError) -> bytes:
 
 def bounded_protocol(limits: ConnectionLimits) -> type[BoundedProtocol]:
     """Create a server's protocol class for `uvicorn.Config(http=...)`; its connections share one table."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits, "table": ConnectionTable(limits)})
+    fields = {
+        "limits": limits,
+        "table": ConnectionTable(limits),
+        "max_head_bytes": limits.max_head_bytes,
+        "max_header_fields": limits.max_header_fields,
+    }
+    return type("BoundedProtocol", (BoundedProtocol,), fields)

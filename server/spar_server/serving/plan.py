@@ -285,7 +285,7 @@ class Plan:
         return self.outcome(allowance, answers)
 
     def outcome(self, allowance: Allowance, answers: Answers) -> Outcome:
-        return Outcome(self, allowance.budget, answers)
+        return Outcome(self, allowance.budget, answers, answers.degraded or allowance.budget < self.config.budget)
 
     @property
     def _seeded_sampling(self) -> Sampling:
@@ -355,16 +355,15 @@ class Plan:
 
 @frozen
 class Outcome:
-    """The answers to a request, and the budget that they could use."""
+    """The answers to a request, and the budget that they could use.
+
+    They are `degraded` if a model failed or the server's load lowered the budget.
+    """
 
     plan: Plan
     budget: int
     answers: Answers
-
-    @property
-    def degraded(self) -> bool:
-        """Whether a model failed or the server's load lowered the budget."""
-        return self.answers.degraded or self.budget < self.plan.config.budget
+    degraded: bool = False
 
 
 def _best_of(sampling: Sampling) -> int:

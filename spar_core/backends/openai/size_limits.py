@@ -19,7 +19,7 @@ _CHUNK: Final = 1024
 # One alternative of a token: its text, its bytes and their log probability.
 _LOGPROB: Final = 256
 _COUNTS: Final = frozenset({"n", "best_of"})
-_LOGPROB_FIELDS: Final = ("logprobs", "top_logprobs", "prompt_logprobs")
+_LOGPROB_FIELDS: Final = frozenset({"logprobs", "top_logprobs", "prompt_logprobs"})
 # Base64 of uncompressed speech, per token.
 _AUDIO: Final = 4096
 # 8,192 numbers as text.
@@ -52,7 +52,7 @@ def size_limit(path: str, body: Mapping[str, Any], sent: int) -> SizeLimit:
         inputs = _inputs(body.get("input"))
         whole = min(_BASE + inputs * _EMBEDDING, _MAX)
         return SizeLimit(whole, whole, _BASE_VALUES + inputs * _EMBEDDING_VALUES)
-    alternatives = _alternatives(body)
+    alternatives = _alternatives(body) if body.keys() & _LOGPROB_FIELDS else 0
     token = _TOKEN + alternatives * _LOGPROB + (_AUDIO if body.get("audio") else 0)
     answers = max(_number(body.get("n"), 1), _number(body.get("best_of"), 1)) if body.keys() & _COUNTS else 1
     if "prompt" in body:
@@ -70,10 +70,7 @@ def size_limit(path: str, body: Mapping[str, Any], sent: int) -> SizeLimit:
 
 def _alternatives(body: Mapping[str, Any]) -> int:
     """The number of log probabilities per token."""
-    names = [name for name in _LOGPROB_FIELDS if name in body]
-    if not names:
-        return 0
-    values = [body[name] for name in names]
+    values = [body[name] for name in body.keys() & _LOGPROB_FIELDS]
     if not any(value is not None and value is not False for value in values):
         return 0
     return 1 + max(_number(value, 0) for value in values)
