@@ -134,9 +134,9 @@ def read_object(text: bytes | bytearray, max_values: int) -> dict[str, Any]:
     if len(text) > max_values and sum(map(text.count, (b"[", b"{", b","))) > max_values:
         raise BackendProtocol("the upstream's answer has more values than the request allows")
     try:
-        data = _read(text)
-    except ValueError as error:
-        raise BackendProtocol("upstream sent invalid JSON", detail=str(error)) from error
+        data = from_json(text)
+    except ValueError:
+        data = _read_repaired(text)
     if not isinstance(data, dict):
         raise BackendProtocol("the upstream sent JSON that is not an object")
     if data.get("error"):
@@ -144,11 +144,11 @@ def read_object(text: bytes | bytearray, max_values: int) -> dict[str, Any]:
     return data
 
 
-def _read(text: bytes | bytearray) -> Any:
+def _read_repaired(text: bytes | bytearray) -> Any:
     try:
-        return from_json(text)
-    except ValueError:
         return from_json(repair_json(text))
+    except ValueError as error:
+        raise BackendProtocol("upstream sent invalid JSON", detail=str(error)) from error
 
 
 def repair_json(text: bytes | bytearray) -> bytes:

@@ -38,13 +38,17 @@ class DataLines:
         Raises:
             BackendProtocol: a line is too long.
         """
-        head, end, rest = piece.partition(b"\n")
-        self._append(head)
-        if not end:
-            return []
-        *lines, last = rest.split(b"\n")
-        lines = [self._take(), *lines]
-        self._append(last)
+        if not self._pending and len(piece) <= self._max_bytes and piece.endswith(b"\n"):
+            # Fast path for nearly all pieces: they consist of whole lines.
+            lines = piece.split(b"\n")
+        else:
+            head, end, rest = piece.partition(b"\n")
+            self._append(head)
+            if not end:
+                return []
+            *lines, last = rest.split(b"\n")
+            lines = [self._take(), *lines]
+            self._append(last)
         return [line[5:].strip() for line in lines if line.startswith(b"data:")]
 
     def _append(self, part: bytes) -> None:
@@ -169,18 +173,19 @@ class SizeCheck:
         self._size = 0
         self._turn = _TURN_BYTES
 
-    async def count(self, piece: bytes) -> None:
-        """Count a piece, and let other tasks run now and then.
+    def count(self, piece: bytes) -> bool:
+        """Count a piece; return whether other tasks should run before the next one.
 
         Raises:
             BackendProtocol: the answer is too large.
         """
-        self._size += len(piece)
-        if self._size > self._max_bytes:
+        self._size = size = self._size + len(piece)
+        if size > self._max_bytes:
             raise BackendProtocol("the upstream's answer is larger than the request allows")
-        if self._size > self._turn:
-            self._turn = self._size + _TURN_BYTES
-            await asyncio.sleep(0)
+        if size <= self._turn:
+            return False
+        self._turn = size + _TURN_BYTES
+        return True
 
 
 async def read_whole(content: aiohttp.StreamReader, max_bytes: int) -> bytes | bytearray:
@@ -190,13 +195,15 @@ async def read_whole(content: aiohttp.StreamReader, max_bytes: int) -> bytes | b
         BackendProtocol: it has more than `max_bytes`, decompressed.
     """
     check = SizeCheck(max_bytes)
-    await check.count(body := await content.readany())
+    if check.count(body := await content.readany()):
+        await asyncio.sleep(0)
     if not (piece := await content.readany()):
         return body
     # Joining the pieces at the end would block the loop for a tenth of a second where there are 100 MB.
     joined = bytearray(body)
     while piece:
-        await check.count(piece)
+        if check.count(piece):
+            await asyncio.sleep(0)
         joined += piece
         piece = await content.readany()
     return joined
@@ -257,7 +264,8 @@ class TimedBody:
             self._waiting = False
         if not piece:
             raise StopAsyncIteration
-        await self._check.count(piece)
+        if self._check.count(piece):
+            await asyncio.sleep(0)
         return piece
 
     def close(self) -> None:
