@@ -21,7 +21,7 @@ class Timeout:
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
         self._task: asyncio.Task[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._cancelling = 0
         self._ended = False
 
@@ -30,7 +30,9 @@ class Timeout:
         assert task is not None
         self._cancelling = task.cancelling()
         if self._seconds is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, self._seconds), self.end)
+            loop = asyncio.get_running_loop()
+            # A timer without delay would come a step of the loop later.
+            self._timer = loop.call_later(self._seconds, self.end) if self._seconds > 0 else loop.call_soon(self.end)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
