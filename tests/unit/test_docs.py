@@ -8,9 +8,11 @@ from types import ModuleType
 
 import pytest
 
+from spar_core.backends.registry import BACKENDS
 from spar_core.checks import BUILT_IN_IDS
 from spar_core.prompts import SHIPPED_SETS
 from spar_core.search import STRATEGIES
+from spar_training.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -78,9 +80,11 @@ def table(page: str, heading: str) -> set[str]:
     return set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
 
 
-def test_every_strategy_and_template_set_is_documented() -> None:
+def test_every_variant_that_is_selected_by_name_is_documented() -> None:
     assert table("serving.md", "Strategies") == set(STRATEGIES)
     assert table("serving.md", "Template sets") == set(SHIPPED_SETS)
+    assert table("serving.md", "Backends by name") == set(BACKENDS)
+    assert table("training.md", "Methods") == set(METHODS)
 
 
 def test_every_check_is_documented() -> None:
