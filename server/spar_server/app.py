@@ -31,9 +31,10 @@ from spar_server.middleware.hosts import AllowedHostsMiddleware
 from spar_server.middleware.metrics_access import MetricsAccessMiddleware
 from spar_server.middleware.request_id import RequestIdMiddleware
 from spar_server.models.pair import ServedPair
+from spar_server.serving.bill import BILL_HEADERS
 from spar_server.serving.gate import build_gate
 from spar_server.serving.recording import join_recorders
-from spar_server.serving.runner import TRACE_ID_HEADER
+from spar_server.serving.usage import usage_of
 from spar_server.settings import Settings
 from spar_server.traces.opening import open_recorder
 
@@ -106,7 +107,7 @@ def create_app(
     app.state.pair = pair if telemetry is None else telemetry.observe(pair)
     app.state.started = int(time())
     keyring = load_keyring(settings)
-    recorder = app.state.recorder = open_recorder(settings, keyring, app.state.metrics.traces, usage_of=chat.usage_of)
+    recorder = app.state.recorder = open_recorder(settings, keyring, app.state.metrics.traces, usage_of=usage_of)
     app.state.search_recorder = join_recorders(recorder, telemetry)
     share = settings.admission.key_share if keyring and len(keyring) > 1 else 1.0
     gate = app.state.gate = build_gate(settings, app.state.metrics.load, key_share=share)
@@ -131,7 +132,7 @@ def create_app(
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "POST"),
             allow_headers=("*",),
-            expose_headers=("x-request-id", TRACE_ID_HEADER, "retry-after"),
+            expose_headers=("x-request-id", *BILL_HEADERS, "retry-after"),
         )
     if telemetry is not None:
         from spar_server.middleware.telemetry import TelemetryMiddleware

@@ -1,11 +1,10 @@
 """POST /v1/chat/completions: the endpoint, its response bodies, and its stream format.
 
-Other endpoints use `Envelope`, `usage_of` and `spar_of` too.
+Other endpoints use `Envelope` and `spar_of` too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring as _quoted
 from secrets import token_hex
@@ -20,19 +19,15 @@ from spar_core.frozen import frozen
 from spar_core.judge import Judgement
 from spar_core.search.events import Event
 from spar_core.trace import write_trace
-from spar_core.types import Cancelled, Completion, Delta, Usage
+from spar_core.types import Completion, Delta, Usage
 from spar_server.api.openapi import BUDGET_PARAMETER, CHAT
-from spar_server.api.search_events import VERDICTS, event_data, tokens
+from spar_server.api.search_events import VERDICTS, event_data
 from spar_server.errors import ApiError
 from spar_server.http.json_route import JsonRequest, JsonRoute
 from spar_server.schemas import ChatRequest
 from spar_server.serving.plan import Outcome, Plan
 from spar_server.serving.runner import frame, plan_request, respond, stream_response
-
-_NONE: Final = Usage()
-_NONE_CANCELLED: Final = Cancelled()
-_NO_CALLS: Final = dict.fromkeys(("actor", "refiner", "judge"), 0)
-_NO_TOKENS: Final = {role: tokens(_NONE) for role in _NO_CALLS}
+from spar_server.serving.usage import token_counts, usage_of
 
 
 @frozen
@@ -103,59 +98,6 @@ def _choice(index: int, answer: Completion) -> dict[str, Any]:
     return {"index": index, "message": message, "finish_reason": answer.finish_reason, "logprobs": logprobs}
 
 
-def usage_of(outcome: Outcome) -> dict[str, Any]:
-    """The usage of a request: its prompt once, all generated tokens, and the cost of the search.
-
-    Counts that the upstream does not report are null. Cancelled calls are reported separately.
-    """
-    answers = outcome.answers
-    generated = _total(answers.usage.values())
-    answered = _total([answer.usage for answer in answers.completions])
-    prompt = answers.results[0].draft.usage
-    reasoning_tokens = generated.completion_tokens - answered.completion_tokens + answered.reasoning_tokens
-    cancelled = sum(answers.cancelled.values(), _NONE_CANCELLED) if answers.cancelled else _NONE_CANCELLED
-    first = answers.nodes[0]
-    return {
-        **_counts(prompt, generated),
-        "prompt_tokens_details": {"cached_tokens": prompt.cached_tokens if prompt.prompt_counted else None},
-        "completion_tokens_details": {"reasoning_tokens": reasoning_tokens if generated.completion_counted else None},
-        "refinement": {
-            "budget": outcome.budget,
-            "nodes": answers.expanded,
-            "depth": first.depth,
-            "algorithm": outcome.plan.config.algorithm,
-            "judge": outcome.plan.judge_name,
-            "accepted": first.accepted,
-            "improved": first.depth > 0,
-            "value": first.value,
-            "draft_value": answers.draft_value,
-            "stop_reason": answers.stop_reason,
-            "stop_reasons": list(answers.stop_reasons),
-            "degraded": outcome.degraded,
-            "calls": {**_NO_CALLS, **answers.calls},
-            "tokens": {**_NO_TOKENS, **{role: tokens(usage) for role, usage in answers.usage.items()}},
-            "cancelled_calls": cancelled.calls,
-            "cancelled_tokens_at_most": cancelled.tokens_at_most,
-            "duration_ms": round(answers.duration_s * 1000, 1),
-        },
-    }
-
-
-def _total(usages: Collection[Usage]) -> Usage:
-    # Fast path for the common case of a single model call.
-    return next(iter(usages)) if len(usages) == 1 else sum(usages, _NONE)
-
-
-def _counts(prompt: Usage, generated: Usage) -> dict[str, int | None]:
-    """OpenAI's three token counts, of the prompt of one usage and the output of another. Unknown counts are null."""
-    known = prompt.prompt_counted and generated.completion_counted
-    return {
-        "prompt_tokens": prompt.prompt_tokens if prompt.prompt_counted else None,
-        "completion_tokens": generated.completion_tokens if generated.completion_counted else None,
-        "total_tokens": prompt.prompt_tokens + generated.completion_tokens if known else None,
-    }
-
-
 def answer_delta(answer: Completion) -> dict[str, Any]:
     """A complete answer as one delta."""
     extra = {name: value for name, value in answer.extra.items() if name not in ("logprobs", "reasoning")}
@@ -186,7 +128,7 @@ def judgement_body(model: str, plan: Plan, judgement: Judgement, usage: Usage) -
             for check, finding in zip(plan.checks, judgement.findings, strict=True)
         ],
         **({} if checklist is None else {"checklist": checklist}),
-        "usage": _counts(usage, usage),
+        "usage": token_counts(usage, usage),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -25,6 +26,7 @@ from spar_server.api.openapi import JUDGED
 from spar_server.api.refine import EXAMPLE_MESSAGES
 from spar_server.errors import rename_fields
 from spar_server.http.disconnect import until_disconnect
+from spar_server.http.headers import add_error_headers
 from spar_server.http.json_route import JsonRequest, JsonRoute
 from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import ServedPair
@@ -39,6 +41,7 @@ from spar_server.schemas import (
     Whole,
     split_answer,
 )
+from spar_server.serving.bill import spent_headers
 from spar_server.serving.gate import Gate
 from spar_server.serving.plan import Allowance, Plan
 from spar_server.serving.runner import plan_request
@@ -104,21 +107,28 @@ async def judge(body: JudgeRequest, request: JsonRequest) -> Response:
         plan = await plan_request(body.to_chat(pair.name), request, judged=response)
     except RequestError as error:
         raise rename_fields(error, {"refine.": ""}) from error
-    judgement, usage = await until_disconnect(request.receive, _run(plan, response, request))
-    return JSONResponse(judgement_body(body.model or pair.name, plan, judgement, usage))
+    budget, started = Budget(), time.monotonic()
+    judgement = await until_disconnect(request.receive, _run(plan, response, request, budget, started))
+    usage = budget.usage.get("judge", Usage())
+    content = judgement_body(body.model or pair.name, plan, judgement, usage)
+    return JSONResponse(content, headers=spent_headers(started, usage, usage))
 
 
-async def _run(plan: Plan, response: str, request: Request) -> tuple[Judgement, Usage]:
+async def _run(plan: Plan, response: str, request: Request, budget: Budget, started: float) -> Judgement:
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
     async with gate.admit(plan, request) as allowance:
         with metrics.request("judge") as meter:
-            budget = Budget()
-            judgement = await _judgement(plan, response, allowance, budget)
+            try:
+                judgement = await _judgement(plan, response, allowance, budget)
+            except BackendError:
+                usage = budget.usage.get("judge", Usage())
+                add_error_headers(request.scope, spent_headers(started, usage, usage))
+                raise
             meter.judged(judgement, budget)
             if (telemetry := request.app.state.telemetry) is not None:
                 telemetry.judged(plan, judgement)
-    return judgement, budget.usage.get("judge", Usage())
+    return judgement
 
 
 async def _judgement(plan: Plan, response: str, allowance: Allowance, budget: Budget) -> Judgement:

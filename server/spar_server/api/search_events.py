@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from spar_core.checklist import checklist_of
 from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, OfChoice, Refined, Voted
-from spar_core.types import Usage
+from spar_server.serving.usage import tokens
 
 # Names of verdicts in responses; null is an abstention.
 VERDICTS: Final[Mapping[bool | None, str | None]] = {True: "yes", False: "no", None: None}
@@ -64,11 +64,3 @@ def event_data(event: Event) -> dict[str, Any]:
             }
         case OfChoice(choice, step):
             return {**event_data(step), "choice": choice}
-
-
-def tokens(usage: Usage) -> dict[str, int | None]:
-    """The tokens of a usage; null where the upstream did not count them."""
-    return {
-        "prompt": usage.prompt_tokens if usage.prompt_counted else None,
-        "completion": usage.completion_tokens if usage.completion_counted else None,
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.types import Scope
@@ -17,6 +18,21 @@ def header_of(scope: Scope, name: bytes) -> str | None:
         headers = scope[_BY_NAME] = dict(reversed(scope["headers"]))
     value = headers.get(name)
     return None if value is None else str(value, "latin-1")
+
+
+# Where a scope keeps the headers of an error response, beside the error's own.
+_ON_ERROR: Final = "spar.error_headers"
+
+
+def add_error_headers(scope: Scope, headers: Mapping[str, str]) -> None:
+    """Add `headers` to the request's response if it is an error."""
+    scope[_ON_ERROR] = headers
+
+
+def error_headers(scope: Scope) -> Mapping[str, str]:
+    """What `add_error_headers` has added."""
+    headers: Mapping[str, str] = scope.get(_ON_ERROR, {})
+    return headers
 
 
 # The documentation page and the files that it loads.

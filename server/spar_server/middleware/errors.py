@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from spar_core.errors import BackendError, RequestError
 from spar_server.auth.access import key_name
 from spar_server.errors import ApiError, ClientGoneError, api_error, internal_error, invalid_request
+from spar_server.http.headers import error_headers
 from spar_server.metrics.metrics import Metrics
 
 KNOWN: Final = (ApiError, RequestError, BackendError, RequestValidationError, HTTPException, ClientGoneError)
@@ -35,7 +36,9 @@ class ErrorResponses:
         self._metrics.refused(api, key_name(scope))
         # For a wrong method, Allow lists the right ones.
         headers = (error.headers if isinstance(error, HTTPException) else None) or {}
-        return JSONResponse(api.body, status_code=api.status, headers={**headers, **api.headers})
+        return JSONResponse(
+            api.body, status_code=api.status, headers={**error_headers(scope), **headers, **api.headers}
+        )
 
 
 def note_error(scope: Scope, status: int) -> None:

@@ -182,7 +182,11 @@ class Plan:
 
     def passes_through(self, allowance: Allowance) -> bool:
         """Whether the drafts are the answers, so that the actor's tokens can be streamed as they arrive."""
-        return allowance.budget == 0 and self.initial is None
+        return not self.refines(allowance.budget)
+
+    def refines(self, budget: int) -> bool:
+        """Whether a budget of `budget` nodes leads to a search."""
+        return budget > 0 or self.initial is not None
 
     def draft_deadline_s(self, allowance: Allowance) -> float | None:
         """The limit on streaming a draft: a long answer is cut off only if its client set a deadline."""

@@ -15,7 +15,7 @@ from fastapi import Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from spar_core.errors import DeadlineReached
+from spar_core.errors import BackendError, DeadlineReached
 from spar_core.off_loop import SHORT
 from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, OfChoice, Refined
 from spar_core.types import Completion, Delta, FinishReason, Usage
@@ -32,6 +32,7 @@ from spar_server.http.streams import merge_streams
 from spar_server.metrics.metrics import Meter, Metrics
 from spar_server.models.pair import ServedPair
 from spar_server.schemas import ChatRequest, RefineOptions
+from spar_server.serving.bill import answer_headers, bill_failure, head_headers
 from spar_server.serving.call_limits import CallLimits
 from spar_server.serving.gate import Gate
 from spar_server.serving.plan import BUDGET_HEADER, Allowance, InitialAnswer, Outcome, Plan, build_plan
@@ -69,7 +70,6 @@ def _node_name(path: tuple[int, ...]) -> str:
 
 
 T = TypeVar("T")
-TRACE_ID_HEADER: Final = "x-spar-trace-id"
 
 # Some clients count only parsed chunks as activity, so comments do not keep their streams alive.
 HEARTBEAT_EVERY_S: Final = 15.0
@@ -367,17 +367,14 @@ def _max_inline_size(chat: ChatRequest) -> int:
 
 async def respond(plan: Plan, request: Request, body: Callable[[Outcome], dict[str, Any]]) -> Response:
     """Run the plan and respond with one JSON body."""
-    answer = await until_disconnect(request.receive, _run(plan, request, body))
-    return json_response(answer, _headers(plan))
+    started = time.monotonic()
+    outcome = await until_disconnect(request.receive, _run(plan, request, started))
+    return json_response(body(outcome), answer_headers(outcome, started))
 
 
 async def stream_response(plan: Plan, request: Request, stream_format: StreamFormat) -> Response:
     """Run the plan and respond with a stream of events."""
-    return EventStream(_frames(plan, request, stream_format), stream_format.failure, _headers(plan))
-
-
-def _headers(plan: Plan) -> dict[str, str]:
-    return {TRACE_ID_HEADER: plan.trace_id}
+    return EventStream(_frames(plan, request, stream_format), stream_format.failure, head_headers(plan))
 
 
 def _recording(plan: Plan, allowance: Allowance, request: Request) -> Recording:
@@ -388,21 +385,26 @@ def _recording(plan: Plan, allowance: Allowance, request: Request) -> Recording:
     return recorder.begin(plan, key_of(request))
 
 
-async def _run(plan: Plan, request: Request, body: Callable[[Outcome], dict[str, Any]]) -> dict[str, Any]:
+async def _run(plan: Plan, request: Request, started: float) -> Outcome:
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
     async with gate.admit(plan, request) as allowance:
         recording = _recording(plan, allowance, request)
         with metrics.request(allowance.kind, allowance.budget) as meter:
-            outcome = await plan.run(allowance, on_event=recording.on_event)
+            try:
+                outcome = await plan.run(allowance, on_event=recording.on_event)
+            except BackendError as error:
+                bill_failure(error, plan, request, allowance.budget, started)
+                raise
             meter.answered(outcome.answers, degraded=outcome.degraded)
             recording.finish(outcome)
-    return body(outcome)
+    return outcome
 
 
 async def _frames(plan: Plan, request: Request, stream_format: StreamFormat) -> AsyncGenerator[str, None]:
     gate: Gate = request.app.state.gate
     metrics: Metrics = request.app.state.metrics
+    started = time.monotonic()
     async with gate.admit(plan, request) as allowance:
         yield ""
         if plan.passes_through(allowance):
@@ -410,6 +412,10 @@ async def _frames(plan: Plan, request: Request, stream_format: StreamFormat) -> 
         else:
             recording = _recording(plan, allowance, request)
             frames = stream_search(plan, allowance, stream_format, metrics, recording)
-        async with aclosing(frames):
-            async for frame in frames:
-                yield frame
+        try:
+            async with aclosing(frames):
+                async for frame in frames:
+                    yield frame
+        except BackendError as error:
+            bill_failure(error, plan, request, allowance.budget, started)
+            raise

@@ -8,10 +8,11 @@ from time import time
 from typing import Any, Final
 
 from spar_core.types import Completion, FinishReason
-from spar_server.api.chat import spar_of, usage_of
+from spar_server.api.chat import spar_of
 from spar_server.api.responses.request import ResponsesRequest
 from spar_server.errors import ApiError
 from spar_server.serving.plan import Outcome
+from spar_server.serving.usage import usage_of
 
 _INCOMPLETE: Final[Mapping[FinishReason, str]] = {"length": "max_output_tokens", "content_filter": "content_filter"}
 

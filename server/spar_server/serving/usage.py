@@ -1,0 +1,83 @@
+"""The usage of a request, as responses report it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from spar_core.search import Answers
+from spar_core.types import Cancelled, Usage
+from spar_server.serving.plan import Outcome
+
+_NONE: Final = Usage()
+_NONE_CANCELLED: Final = Cancelled()
+
+
+def tokens(usage: Usage) -> dict[str, int | None]:
+    """The tokens of a usage; null where the upstream did not count them."""
+    return {
+        "prompt": usage.prompt_tokens if usage.prompt_counted else None,
+        "completion": usage.completion_tokens if usage.completion_counted else None,
+    }
+
+
+_NO_CALLS: Final = dict.fromkeys(("actor", "refiner", "judge"), 0)
+_NO_TOKENS: Final = {role: tokens(_NONE) for role in _NO_CALLS}
+
+
+def usage_of(outcome: Outcome) -> dict[str, Any]:
+    """The usage of a request: its prompt once, all generated tokens, and the cost of the search.
+
+    Counts that the upstream does not report are null. Cancelled calls are reported separately.
+    """
+    answers = outcome.answers
+    generated = generated_usage(answers)
+    answered = _total([answer.usage for answer in answers.completions])
+    prompt = answers.results[0].draft.usage
+    reasoning_tokens = generated.completion_tokens - answered.completion_tokens + answered.reasoning_tokens
+    cancelled = sum(answers.cancelled.values(), _NONE_CANCELLED) if answers.cancelled else _NONE_CANCELLED
+    first = answers.nodes[0]
+    return {
+        **token_counts(prompt, generated),
+        "prompt_tokens_details": {"cached_tokens": prompt.cached_tokens if prompt.prompt_counted else None},
+        "completion_tokens_details": {"reasoning_tokens": reasoning_tokens if generated.completion_counted else None},
+        "refinement": {
+            "budget": outcome.budget,
+            "nodes": answers.expanded,
+            "depth": first.depth,
+            "algorithm": outcome.plan.config.algorithm,
+            "judge": outcome.plan.judge_name,
+            "accepted": first.accepted,
+            "improved": first.depth > 0,
+            "value": first.value,
+            "draft_value": answers.draft_value,
+            "stop_reason": answers.stop_reason,
+            "stop_reasons": list(answers.stop_reasons),
+            "degraded": outcome.degraded,
+            "calls": {**_NO_CALLS, **answers.calls},
+            "tokens": {**_NO_TOKENS, **{role: tokens(usage) for role, usage in answers.usage.items()}},
+            "cancelled_calls": cancelled.calls,
+            "cancelled_tokens_at_most": cancelled.tokens_at_most,
+            "duration_ms": round(answers.duration_s * 1000, 1),
+        },
+    }
+
+
+def generated_usage(answers: Answers) -> Usage:
+    """The usage of all model calls together."""
+    return _total(answers.usage.values())
+
+
+def _total(usages: Collection[Usage]) -> Usage:
+    # Fast path for the common case of a single model call.
+    return next(iter(usages)) if len(usages) == 1 else sum(usages, _NONE)
+
+
+def token_counts(prompt: Usage, generated: Usage) -> dict[str, int | None]:
+    """OpenAI's three token counts, of the prompt of one usage and the output of another. Unknown counts are null."""
+    known = prompt.prompt_counted and generated.completion_counted
+    return {
+        "prompt_tokens": prompt.prompt_tokens if prompt.prompt_counted else None,
+        "completion_tokens": generated.completion_tokens if generated.completion_counted else None,
+        "total_tokens": prompt.prompt_tokens + generated.completion_tokens if known else None,
+    }
