@@ -51,14 +51,24 @@ def key_of(loc: tuple[int | str, ...]) -> str:
     return ".".join(map(str, loc))
 
 
+def nearest_key(loc: tuple[int | str, ...], model: type[BaseModel]) -> str | None:
+    """The key of `model` closest to the unknown one at `loc`, or None."""
+    near = difflib.get_close_matches(str(loc[-1]), _known_keys(loc, model), n=1)
+    return near[0] if near else None
+
+
 def _unknown(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    *parts, last = loc
-    for part in parts:
+    near = nearest_key(loc, model)
+    return "there is no such key; " + (
+        f"did you mean {near}?" if near else f"there are {', '.join(_known_keys(loc, model))}"
+    )
+
+
+def _known_keys(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
+    for part in loc[:-1]:
         field = model.model_fields.get(str(part))
         model = next(_models(field.annotation), model) if field else model
-    known = list(model.model_fields)
-    near = difflib.get_close_matches(str(last), known, n=1)
-    return "there is no such key; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
+    return list(model.model_fields)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

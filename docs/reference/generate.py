@@ -141,8 +141,7 @@ def _rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, 
         key = f"{prefix}{name}"
         nested = list(_nested(field.annotation))
         for each in nested:
-            listed = _is_list(field.annotation)
-            rows = _rows(each, f"{key}[]." if listed else f"{key}.")
+            rows = _rows(each, f"{key}{_of_many(field.annotation)}.")
             yield from _of_one_kind(rows, each, nested) if len(nested) > 1 else rows
         if not nested:
             yield key, _kind(field.annotation), _default(field), _cell(field.description or "")
@@ -171,8 +170,10 @@ def _nested(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _nested(inner)
 
 
-def _is_list(annotation: Any) -> bool:
-    return get_origin(annotation) in (list, tuple)
+def _of_many(annotation: Any) -> str:
+    """How the key of one of several values is written."""
+    origin = get_origin(annotation)
+    return "[]" if origin in (list, tuple) else ".NAME" if origin is dict else ""
 
 
 def _kind(annotation: Any) -> str:

@@ -33,6 +33,7 @@ from spar_server.middleware.request_id import RequestIdMiddleware
 from spar_server.models.pair import ServedPair
 from spar_server.serving.bill import BILL_HEADERS
 from spar_server.serving.gate import build_gate
+from spar_server.serving.model_name import check_aliases
 from spar_server.serving.recording import join_recorders
 from spar_server.serving.usage import usage_of
 from spar_server.settings import Settings
@@ -96,6 +97,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    check_aliases(settings.models, pair.name)
     app.state.settings = settings
     app.state.metrics = metrics or Metrics()
     if telemetry is None and settings.telemetry.enabled:

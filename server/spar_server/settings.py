@@ -36,10 +36,11 @@ from pydantic_settings import (
 
 from spar_core.backends.openai import Timeouts
 from spar_core.backends.registry import BACKENDS
+from spar_core.budget import LEAST_TOKENS
 from spar_core.errors import ConfigError
 from spar_core.judge import JudgeName
-from spar_core.search.config import StopPolicy
-from spar_core.validation import AlgorithmName
+from spar_core.search.config import Selection, StopPolicy
+from spar_core.validation import AlgorithmName, nearest_key
 
 
 def _split(value: Any) -> Any:
@@ -377,6 +378,35 @@ class RefineDefaults(BaseModel):
         return self
 
 
+class ModelAlias(BaseModel):
+    """A model name that stands for the pair with these defaults: compute as a model name.
+
+    Apart from the first three, the keys are those of `refine` in a request, and apply where the request has none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str = Field(default="", description="shown by /v1/models")
+    refine_budget: int | None = Field(default=None, ge=0, description="budget of requests that name none")
+    locked: bool = Field(default=False, description="refuse requests that set what this table sets")
+    algorithm: AlgorithmName | None = None
+    branch: int | None = Field(default=None, ge=1, le=16)
+    beam: int | None = Field(default=None, ge=1, le=16)
+    max_depth: int | None = Field(default=None, ge=1, le=16)
+    votes: int | None = Field(default=None, ge=1, le=25)
+    threshold: float | None = Field(default=None, ge=0, lt=1)
+    stop: StopPolicy | None = None
+    select: Selection | None = None
+    early_vote_stop: bool | None = None
+    max_search_tokens: int | None = Field(default=None, ge=LEAST_TOKENS)
+    deadline_s: float | None = Field(default=None, gt=0)
+    judge: JudgeName | None = None
+
+    def options(self) -> dict[str, Any]:
+        """The keys of `refine` that are set."""
+        return self.model_dump(exclude={"description", "refine_budget", "locked"}, exclude_none=True)
+
+
 class Settings(BaseSettings):
     """All settings of `spar serve`. Without `actor` it serves the embedded pair."""
 
@@ -386,6 +416,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     model: str | None = Field(default=None, description="model name that clients use for the pair")
+    models: dict[str, ModelAlias] = Field(default={}, description="further model names, each with its own defaults")
     pair: Path | None = Field(
         default=None, description="folder with actor/ and refiner/; or spar-135m, the default, or tiny"
     )
@@ -453,6 +484,18 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _check_aliases(self) -> Self:
+        for name, alias in self.models.items():
+            for field, value, limit in (
+                ("refine_budget", alias.refine_budget, self.refine.max_refine_budget),
+                ("votes", alias.votes, self.limits.max_votes),
+                ("deadline_s", alias.deadline_s, self.refine.deadline_s),
+            ):
+                if value is not None and value > limit:
+                    raise ValueError(f"models.{name}.{field} is {value:g}, over this server's limit of {limit:g}")
+        return self
+
+    @model_validator(mode="after")
     def _check_ports(self) -> Self:
         if self.metrics.port is not None and self.metrics.port == self.port:
             raise ValueError("metrics.port is the server's own port; choose another")
@@ -506,6 +549,9 @@ def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Setting
 
 
 def _explain(item: Any) -> str:
+    if not item["loc"]:
+        # About several keys, which it names; their values could be secrets.
+        return str(item["msg"]).removeprefix("Value error, ")
     of_role = item["loc"][0] in ("actor", "refiner")
     # The part after the role is the discriminator's tag, not a key that the user wrote.
     loc = (item["loc"][0], *item["loc"][2:]) if of_role else item["loc"]
@@ -513,6 +559,8 @@ def _explain(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         if of_role and item["loc"][1] == "vllm" and loc[-1] in ActorUpstream.model_fields:
             return f"{key}: not allowed with {loc[0]}.vllm; set only one of them"
+        if not of_role and (near := nearest_key(loc, Settings)):
+            return f"{key}: there is no such setting; did you mean {near}?"
         return f"{key}: there is no such setting; remove it, or see `spar serve --help` and docs/serving.md"
     if item["type"] == "missing":
         flag = f"give --{key.replace('.', '-')}, or " if of_role else ""

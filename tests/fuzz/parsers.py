@@ -27,6 +27,7 @@ from spar_server.errors import ApiError
 from spar_server.http.deadlines import answer_within
 from spar_server.http.json_route import MAX_DEPTH, read_json
 from spar_server.schemas import ChatRequest
+from spar_server.serving.model_name import find_model
 from spar_server.serving.plan import resolve_budget
 from spar_server.settings import RefineDefaults
 from tests.fuzz.strategies import (
@@ -214,7 +215,9 @@ def check_budget(case: tuple[dict[str, Any], str | None]) -> None:
     """A budget is a whole number within the limit, whatever asks for it."""
     body, header = case
     with suppress(*_REFUSALS):
-        asked = resolve_budget(ChatRequest.model_validate(body), header, model="pair", defaults=_defaults)
+        asked = resolve_budget(
+            ChatRequest.model_validate(body), header, named=find_model(body["model"], "pair"), defaults=_defaults
+        )
         assert isinstance(asked.nodes, int)
         assert 0 <= asked.nodes <= _defaults.max_refine_budget
 

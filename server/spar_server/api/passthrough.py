@@ -33,6 +33,7 @@ from spar_server.models.pair import ServedPair
 from spar_server.schemas import Flag
 from spar_server.serving.call_limits import CallLimits
 from spar_server.serving.gate import Gate
+from spar_server.serving.model_name import find_model
 from spar_server.serving.plan import budget_of_model
 from spar_server.serving.request_fields import RAW_FIELDS, check_fields
 from spar_server.serving.runner import defaults_of, frame, join_batches, json_bytes, json_response
@@ -98,14 +99,14 @@ async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
 def _actor(body: RawRequest, request: Request) -> PassThrough:
     """The actor, if the request only asks to be passed through."""
     pair: ServedPair = request.app.state.pair
-    budget = budget_of_model(body.model, model=pair.name, defaults=defaults_of(request))
-    allow_model(key_of(request), pair.name)
-    if budget:
+    settings: Settings = request.app.state.settings
+    named = find_model(body.model, pair.name, settings.models)
+    allow_model(key_of(request), named.name)
+    if budget_of_model(named, defaults=defaults_of(request)):
         raise RequestError("model: only chat and responses are refined; remove the budget", param="model")
     for name in ("refine_budget", "refine"):
         if (body.model_extra or {}).get(name):
             raise RequestError(f"{name}: only chat and responses are refined", param=name)
-    settings: Settings = request.app.state.settings
     check_fields(body.model_extra or {}, RAW_FIELDS, settings.client_fields, ours=type(body).model_fields)
     if not isinstance(pair.actor, PassThrough):
         raise ApiError(404, "this server's actor only supports chat", code="not_supported")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from spar_core.types import Completion, Usage
 from spar_server.api.chat import ChatStreamFormat, Envelope
 from spar_server.api.openapi import BUDGET_PARAMETER, CHAT
-from spar_server.http.headers import header_of
 from spar_server.http.json_route import JsonRequest, JsonRoute
-from spar_server.models.pair import ServedPair
 from spar_server.schemas import WHOLE, ChatRequest, split_answer
-from spar_server.serving.plan import BUDGET_HEADER, InitialAnswer, resolve_budget
-from spar_server.serving.runner import defaults_of, plan_request, respond, stream_response
+from spar_server.serving.plan import InitialAnswer
+from spar_server.serving.runner import plan_request, respond, stream_response
 
 EXAMPLE_MESSAGES: Final[list[Any]] = [
     {"role": "user", "content": "Tell me about the river. Do not use commas. Include the word lamp."}
@@ -50,17 +48,11 @@ router = APIRouter(route_class=JsonRoute)
 async def refine(body: RefineRequest, request: JsonRequest) -> Response:
     """Run a search that starts from an existing answer. The response is a chat completion, optionally streamed."""
     conversation, answer = split_answer(body.messages, body.response)
-    chat = body.model_copy(update={"messages": conversation, "refine_budget": _budget(body, request)})
-    plan = await plan_request(chat, request, initial=InitialAnswer(Completion(answer, "stop", Usage()), body.critique))
+    chat = body.model_copy(update={"messages": conversation})
+    initial = InitialAnswer(Completion(answer, "stop", Usage()), body.critique)
+    # By default at least 1, because this endpoint is for refining.
+    plan = await plan_request(chat, request, initial=initial, least_budget=1)
     envelope = Envelope(body.model, plan.trace_id)
     if body.stream:
         return await stream_response(plan, request, ChatStreamFormat(envelope, body.include_usage))
     return await respond(plan, request, envelope.completion)
-
-
-def _budget(body: RefineRequest, request: Request) -> int:
-    """The budget as in chat, but by default at least 1, because this endpoint is for refining."""
-    pair: ServedPair = request.app.state.pair
-    defaults = defaults_of(request)
-    defaults = defaults.model_copy(update={"refine_budget": max(1, defaults.refine_budget)})
-    return resolve_budget(body, header_of(request.scope, BUDGET_HEADER), model=pair.name, defaults=defaults).nodes

@@ -39,10 +39,10 @@ from spar_core.search import (
 )
 from spar_core.search.events import Emit, Event
 from spar_core.types import Cancelled, Completion, Delta, Message, Sampling
-from spar_server.errors import ApiError
 from spar_server.http.streams import read_ahead
 from spar_server.models.pair import ServedPair
 from spar_server.schemas import ChatRequest, RefineOptions
+from spar_server.serving.model_name import ModelName, find_model
 from spar_server.settings import RefineDefaults
 
 BUDGET_HEADER: Final = b"x-refine-budget"
@@ -61,54 +61,47 @@ class RefineBudget:
     explicit: bool
 
 
-def resolve_budget(request: ChatRequest, header: str | None, *, model: str, defaults: RefineDefaults) -> RefineBudget:
-    """The budget from the first of: body, header, model suffix, reasoning effort, the server's default.
+def resolve_budget(
+    request: ChatRequest, header: str | None, *, named: ModelName, defaults: RefineDefaults, least: int = 0
+) -> RefineBudget:
+    """The budget from the first of: body, header, model suffix, reasoning effort, the model's alias, the default.
 
-    `header` is the value of X-Refine-Budget; `model` is the name of the served pair.
+    `header` is the value of X-Refine-Budget, `named` the request's model. Where none of the first four names a budget,
+    it is at least `least`.
 
     Raises:
-        ApiError: the model is unknown.
-        RequestError: the budget is not a number, or over the server's limit; names its source.
+        RequestError: the budget is not a number, over the server's limit, or fixed by the model; names its source.
     """
-    suffix = _suffix(request.model, model)
+    suffix = named.suffix
     if request.refine_budget is not None:
         source, budget = "refine_budget", request.refine_budget
     elif header is not None:
         source, budget = "X-Refine-Budget", _parse_number(header, "X-Refine-Budget")
     elif suffix is not None:
         source, budget = "model", _parse_number(suffix, "model")
-    elif request.reasoning_effort is not None and defaults.effort_budgets:
-        return RefineBudget(min(_EFFORTS[request.reasoning_effort], defaults.max_refine_budget), explicit=False)
     else:
-        return RefineBudget(min(defaults.refine_budget, defaults.max_refine_budget), explicit=False)
+        effort = request.reasoning_effort if defaults.effort_budgets and not named.locks_budget else None
+        own = defaults.refine_budget if named.default_budget is None else named.default_budget
+        budget = max(least, own) if effort is None else _EFFORTS[effort]
+        return RefineBudget(min(budget, defaults.max_refine_budget), explicit=least > 0)
+    if named.locks_budget:
+        raise named.locked_error(source)
     return RefineBudget(_check_limit(budget, source, defaults), explicit=True)
 
 
-def budget_of_model(name: str, *, model: str, defaults: RefineDefaults) -> int:
+def budget_of_model(named: ModelName, *, defaults: RefineDefaults) -> int:
     """The budget in a model name `NAME@N`, else 0. Raises like `resolve_budget`."""
-    suffix = _suffix(name, model)
-    return 0 if suffix is None else _check_limit(_parse_number(suffix, "model"), "model", defaults)
+    if named.suffix is None:
+        return 0
+    if named.locks_budget:
+        raise named.locked_error("model")
+    return _check_limit(_parse_number(named.suffix, "model"), "model", defaults)
 
 
 def _check_limit(budget: int, source: str, defaults: RefineDefaults) -> int:
     if budget > defaults.max_refine_budget:
         raise RequestError(f"{source}: {budget} is over the limit of {defaults.max_refine_budget}", param=source)
     return budget
-
-
-def _suffix(requested: str, model: str) -> str | None:
-    """N of `model@N`, or None. The model's own name can contain an @."""
-    if requested == model:
-        return None
-    name, at, suffix = requested.rpartition("@")
-    if at and name == model:
-        return suffix
-    raise ApiError(
-        404,
-        f"the model {requested[:80]!r} does not exist; this server has {model!r} (and {model}@N for a budget of N)",
-        param="model",
-        code="model_not_found",
-    )
 
 
 def _parse_number(text: str, source: str) -> int:
@@ -402,16 +395,20 @@ def build_plan(
     pair: ServedPair,
     defaults: RefineDefaults,
     within_s: float = math.inf,
+    named: ModelName | None = None,
+    least_budget: int = 0,
 ) -> Plan:
     """Plan a request.
 
-    `header` is the value of X-Refine-Budget, `within_s` is how long the client waits.
+    `header` is the value of X-Refine-Budget, `within_s` is how long the client waits. `named` is the request's model,
+    by default the pair under its own name. A request that names no budget has at least `least_budget`.
 
     Raises:
         ApiError: the model is unknown.
         RequestError: a field is invalid or cannot be honoured; names it.
     """
-    requested = resolve_budget(request, header, model=pair.name, defaults=defaults)
+    named = named or find_model(request.model, pair.name)
+    requested = resolve_budget(request, header, named=named, defaults=defaults, least=least_budget)
     budget = requested.nodes
     if budget and (draft_only := _draft_only(request)):
         if requested.explicit:

@@ -35,6 +35,7 @@ from spar_server.schemas import ChatRequest, RefineOptions
 from spar_server.serving.bill import answer_headers, bill_failure, head_headers
 from spar_server.serving.call_limits import CallLimits
 from spar_server.serving.gate import Gate
+from spar_server.serving.model_name import find_model
 from spar_server.serving.plan import BUDGET_HEADER, Allowance, InitialAnswer, Outcome, Plan, build_plan
 from spar_server.serving.recording import UNRECORDED, Recorder, Recording
 from spar_server.serving.request_fields import CHAT_FIELDS, check_fields
@@ -322,11 +323,17 @@ def defaults_of(request: Request) -> RefineDefaults:
 
 
 async def plan_request(
-    chat: ChatRequest, request: JsonRequest, *, initial: InitialAnswer | None = None, judged: str | None = None
+    chat: ChatRequest,
+    request: JsonRequest,
+    *,
+    initial: InitialAnswer | None = None,
+    judged: str | None = None,
+    least_budget: int = 0,
 ) -> Plan:
     """Validate `chat`, the chat form of `request`, and plan its search; bind its model calls to the request.
 
-    `initial` is the answer to start from; `judged` is an answer that is only judged.
+    `initial` is the answer to start from; `judged` is an answer that is only judged. A request that names no budget
+    has at least `least_budget`.
 
     Raises:
         ApiError: the model is unknown, or the key cannot use it.
@@ -336,6 +343,11 @@ async def plan_request(
     pair: ServedPair = request.app.state.pair
     check_messages(chat.messages, settings.limits)
     check_fields(chat.model_extra or {}, CHAT_FIELDS, settings.client_fields, ours=type(chat).model_fields)
+    key = key_of(request)
+    named = find_model(chat.model, pair.name, settings.models)
+    allow_model(key, named.name)
+    if named.alias is not None:
+        chat = chat.model_copy(update={"refine": named.options(chat.refine, key, settings.limits)})
     build = partial(
         build_plan,
         chat,
@@ -343,12 +355,12 @@ async def plan_request(
         pair=pair,
         defaults=defaults_of(request),
         within_s=math.inf if chat.stream else answer_within(timeout_hint(request.scope)),
+        named=named,
+        least_budget=least_budget,
     )
     plan = await request.off_loop(build, short=_max_inline_size(chat))
     if initial is not None or judged is not None:
         plan = replace(plan, initial=initial, verdict_only=judged is not None)
-    key = key_of(request)
-    allow_model(key, pair.name)
     limits = CallLimits(settings.limits, key)
     limits.check_plan(plan)
     if request.size > SHORT:

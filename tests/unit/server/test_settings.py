@@ -68,6 +68,7 @@ def test_variables_of_the_client_are_no_settings(monkeypatch: pytest.MonkeyPatch
         ('[actor]\nvllm = "m"\nlora = "x"', "actor.lora: there is no such setting"),
         ('[refiner]\nurl = "http://x/v1"\nmodel = "m"\nreasons = true', "refiner.reasons: there is no such setting"),
         ("port = ", "my.toml: not valid TOML"),
+        ("port = 9000\nmetrics = {port = 9000}", "^metrics.port is the server's own port; choose another$"),
         ('device = "gpu"', "device: .*cuda"),
         ("[refine]\nrefine_budget = 65", "refine: .*refine_budget is 65, over max_refine_budget, which is 64; lower"),
         ("[refine]\nrefine_budget = 5\nmax_refine_budget = 4", "refine_budget is 5, over max_refine_budget"),
