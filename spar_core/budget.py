@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from spar_core.backends.base import Backend
 from spar_core.backends.choices import complete_many
+from spar_core.cost import CostBound
 from spar_core.errors import BackendError, SparError
 from spar_core.types import Cancelled, Completion, Message, ModelRole, Sampling, Usage
 
@@ -25,10 +26,24 @@ class TokensExhausted(SparError):
     """`max_search_tokens` has no room for another call."""
 
 
+class CostExhausted(TokensExhausted):
+    """`max_cost` has no room for another call."""
+
+
 @dataclass
 class _Left:
     nodes: int
     tokens: int | None
+    cost: float | None
+    cost_refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Reserved:
+    """What one call may use; None is no bound."""
+
+    tokens: int | None
+    cost: float | None
 
 
 class Budget:
@@ -39,6 +54,9 @@ class Budget:
     `usage` is what the backends counted. A cancelled call is counted in `calls`, and in `cancelled` with the most
     tokens that it may have generated. The token bound is charged that maximum for it, and for calls that the backend
     does not count, so it holds whatever they generated.
+
+    `cost` bounds what all calls together may cost in the same way. A prompt's tokens are not known before its call, so
+    as many as it has bytes are reserved for it.
     """
 
     def __init__(
@@ -47,9 +65,11 @@ class Budget:
         nodes: int = 0,
         tokens: int | None = None,
         seconds: float | None = None,
+        cost: CostBound | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._left = _Left(nodes, tokens)
+        self._left = _Left(nodes, tokens, None if cost is None else cost.limit)
+        self._bound = cost
         self._clock = clock
         self._started = clock()
         self._seconds = seconds
@@ -75,6 +95,11 @@ class Budget:
     def nodes_left(self) -> int:
         return self._left.nodes
 
+    @property
+    def cost_exhausted(self) -> bool:
+        """Whether the bound on the cost has refused a call."""
+        return self._left.cost_refused
+
     def take_node(self) -> bool:
         """Reserve one node; False if none is left. Nodes are never returned."""
         if self._left.nodes == 0:
@@ -97,21 +122,21 @@ class Budget:
         of calls that they must still suffice for.
 
         Raises:
-            TokensExhausted: that part is too small to be useful.
+            TokensExhausted: that part is too small to be useful, or that of the cost is.
             BackendError: the call failed.
         """
-        reserved = self._reserve(sampling.max_tokens, shares)
+        reserved = self._reserve(role, messages, sampling, shares)
         self.calls[role] += 1
         try:
-            completion = await backend.complete(messages, sampling.within(reserved))
+            completion = await backend.complete(messages, sampling.within(reserved.tokens))
         except asyncio.CancelledError:
-            self._record_cancelled(role, 1, reserved)
+            self._record_cancelled(role, 1, reserved.tokens)
             raise
         except BackendError:
-            self._release(reserved, Usage())
+            self._release(role, reserved, 1, Usage())
             raise
         self.usage[role] = self.usage.get(role, Usage()) + completion.usage
-        self._release(reserved, completion.usage)
+        self._release(role, reserved, 1, completion.usage)
         return completion
 
     async def complete_many(
@@ -119,16 +144,18 @@ class Budget:
     ) -> list[Completion | BackendError]:
         """Make several calls for one chat, in one request if the backend supports that (`backends.choices`).
 
-        They share all tokens that are left equally; if those are too few, fewer calls are made. Each counts as a call,
-        whether in one request or not.
+        They share all tokens and all of the cost that is left equally; if that is too little, fewer calls are made.
+        Each counts as a call, whether in one request or not.
 
         Raises:
-            TokensExhausted: the tokens are too few for one call.
+            TokensExhausted: what is left is too little for one call.
         """
-        count = len(samplings) if self._left.tokens is None else min(len(samplings), self._left.tokens // LEAST_TOKENS)
-        reserved = self._reserve(samplings[0].max_tokens, max(1, count))
-        if self._left.tokens is not None and reserved is not None:
-            self._left.tokens -= reserved * (count - 1)
+        count = self._affordable(role, messages, samplings)
+        reserved = self._reserve(role, messages, samplings[0], max(1, count))
+        if self._left.tokens is not None and reserved.tokens is not None:
+            self._left.tokens -= reserved.tokens * (count - 1)
+        if self._left.cost is not None and reserved.cost is not None:
+            self._left.cost -= reserved.cost * (count - 1)
         self.calls[role] += count
         completed: list[Usage] = []
 
@@ -138,14 +165,14 @@ class Budget:
 
         try:
             return await complete_many(
-                backend, messages, [each.within(reserved) for each in samplings[:count]], finished
+                backend, messages, [each.within(reserved.tokens) for each in samplings[:count]], finished
             )
         except asyncio.CancelledError:
-            self._record_cancelled(role, count - len(completed), reserved)
+            self._record_cancelled(role, count - len(completed), reserved.tokens)
             count = len(completed)
             raise
         finally:
-            self._release(None if reserved is None else reserved * count, sum(completed, Usage()))
+            self._release(role, reserved, count, sum(completed, Usage()))
 
     def _record_cancelled(self, role: ModelRole, calls: int, tokens: int | None) -> None:
         """Record cancelled calls; their reservation of `tokens` each is used up."""
@@ -153,17 +180,48 @@ class Budget:
             at_most = None if tokens is None else calls * tokens
             self.cancelled[role] = self.cancelled.get(role, Cancelled()) + Cancelled(calls, at_most)
 
-    def _release(self, reserved: int | None, used: Usage) -> None:
-        """Return what finished calls left of their reservation; nothing if their tokens were not counted."""
-        if self._left.tokens is not None and reserved is not None and used.completion_counted:
-            self._left.tokens += reserved - used.completion_tokens
+    def _release(self, role: ModelRole, reserved: _Reserved, calls: int, used: Usage) -> None:
+        """Return what `calls` finished calls left of their reservations; nothing if their tokens were not counted."""
+        left = self._left
+        if left.tokens is not None and reserved.tokens is not None and used.completion_counted:
+            left.tokens += reserved.tokens * calls - used.completion_tokens
+        if self._bound is not None and left.cost is not None and reserved.cost is not None:
+            cost = self._bound.prices[role].of(used)
+            left.cost += 0.0 if cost is None else reserved.cost * calls - cost
 
-    def _reserve(self, wanted: int | None, shares: int) -> int | None:
+    def _affordable(self, role: ModelRole, messages: Sequence[Message], samplings: Sequence[Sampling]) -> int:
+        """How many of these calls what is left pays for; each needs the least tokens."""
+        count = len(samplings)
+        if self._left.tokens is not None:
+            count = min(count, self._left.tokens // LEAST_TOKENS)
+        if self._bound is not None and self._left.cost is not None:
+            least = self._bound.prompt(role, messages, samplings[0])
+            least += self._bound.prices[role].at_most(0, LEAST_TOKENS)
+            count = min(count, int(self._left.cost / least)) if least else count
+        return count
+
+    def _reserve(self, role: ModelRole, messages: Sequence[Message], sampling: Sampling, shares: int) -> _Reserved:
+        tokens, cost = self._tokens(sampling.max_tokens, shares), None
+        if self._bound is not None and self._left.cost is not None:
+            prompt = self._bound.prompt(role, messages, sampling)
+            part = self._left.cost / shares
+            paid_for = self._bound.completion_tokens(role, part - prompt)
+            if part * (1 + 1e-9) < prompt or (paid_for is not None and paid_for < LEAST_TOKENS):
+                self._left.cost_refused = True
+                raise CostExhausted("max_cost is used up")
+            if paid_for is not None:
+                tokens = paid_for if tokens is None else min(tokens, paid_for)
+            cost = prompt + self._bound.prices[role].at_most(0, tokens or 0)
+            self._left.cost -= cost
+        if self._left.tokens is not None and tokens is not None:
+            self._left.tokens -= tokens
+        return _Reserved(tokens, cost)
+
+    def _tokens(self, wanted: int | None, shares: int) -> int | None:
+        """The tokens that a call may generate by the token bound."""
         if self._left.tokens is None:
             return wanted
         part = self._left.tokens // shares
         if part < LEAST_TOKENS:
             raise TokensExhausted("max_search_tokens is used up")
-        reserved = part if wanted is None else min(wanted, part)
-        self._left.tokens -= reserved
-        return reserved
+        return part if wanted is None else min(wanted, part)

@@ -27,7 +27,7 @@ from spar_core.validation import AlgorithmName
 # Fields that can replace the content of an assistant's message.
 _CONTENT_SUBSTITUTES: Final = ("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning")
 # Content parts whose text is read here, under the key of their type. Other parts are checked by the upstream.
-_TEXT_PARTS: Final = ("text", "refusal")
+TEXT_PARTS: Final = ("text", "refusal")
 
 
 class ChatMessage(BaseModel):
@@ -64,7 +64,7 @@ def _check_part(part: Mapping[str, Any], number: int) -> None:
     kind = part.get("type")
     if not isinstance(kind, str):
         raise _error_at(("content", number, "type"), "must be a string, as in {'type': 'text', 'text': '...'}")
-    if kind in _TEXT_PARTS and not isinstance(part.get(kind), str):
+    if kind in TEXT_PARTS and not isinstance(part.get(kind), str):
         raise _error_at(("content", number, kind), "must be a string")
 
 
@@ -144,6 +144,9 @@ class RefineOptions(BaseModel):
     early_vote_stop: Flag | None = Field(default=None, description="skip votes that cannot change the verdict")
     # The draft counts too.
     max_search_tokens: Annotated[int, Field(ge=LEAST_TOKENS), WHOLE] | None = None
+    max_cost: Number | None = Field(
+        default=None, gt=0, description="maximum cost of all model calls, in the unit of the server's prices"
+    )
     deadline_s: Number | None = Field(default=None, gt=0, description="time limit in seconds for the whole request")
     checks: list[CheckRequest] = Field(
         default_factory=list, max_length=32, description="constraints verified before any vote"

@@ -226,6 +226,7 @@ class ApiKey(BaseModel):
     max_votes: int | None = Field(default=None, ge=1, description="votes per answer")
     max_prompts: int | None = Field(default=None, ge=1, description="prompts per completions request")
     max_calls: int | None = Field(default=None, ge=1, description="model calls per request")
+    max_cost: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="cost per request, by prices")
     models: tuple[str, ...] | None = None
     traces: TraceShare | None = Field(default=None, description="as traces.record, for this key's searches")
     read_traces: Literal["own", "all"] = Field(default="own", description="whose traces the key can read")
@@ -378,6 +379,18 @@ class RefineDefaults(BaseModel):
         return self
 
 
+class ModelPrice(BaseModel):
+    """What a million tokens of a model cost, in whatever unit the operator reckons."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: float = Field(ge=0, allow_inf_nan=False)
+    completion: float = Field(ge=0, allow_inf_nan=False)
+    cached: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="cached tokens of a prompt; by default as prompt"
+    )
+
+
 class ModelAlias(BaseModel):
     """A model name that stands for the pair with these defaults: compute as a model name.
 
@@ -399,6 +412,7 @@ class ModelAlias(BaseModel):
     select: Selection | None = None
     early_vote_stop: bool | None = None
     max_search_tokens: int | None = Field(default=None, ge=LEAST_TOKENS)
+    max_cost: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     deadline_s: float | None = Field(default=None, gt=0)
     judge: JudgeName | None = None
 
@@ -431,6 +445,9 @@ class Settings(BaseSettings):
     templates: str | None = None
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
     refine: RefineDefaults = RefineDefaults()
+    prices: dict[str, ModelPrice] = Field(
+        default={}, description="prices by the name of the model, as its server knows it"
+    )
     auth: Literal["on", "off"] = Field(
         default="on", description="off: serve anyone who can reach the server, without keys"
     )

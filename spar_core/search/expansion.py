@@ -56,6 +56,7 @@ class Expansion:
         self.tree: Tree
         self.judgements = 0
         self.degraded = False
+        # Whether a call was not made for lack of tokens, or because of the bound on the cost.
         self.tokens_exhausted = False
         self._models = models
         self._actor_sampling = actor_sampling

@@ -9,7 +9,7 @@ from dataclasses import field, replace
 from typing import TypeVar
 
 from spar_core.backends.context import bind_trace
-from spar_core.budget import Budget, TokensExhausted
+from spar_core.budget import Budget, CostExhausted, TokensExhausted
 from spar_core.errors import BackendError, DeadlineReached
 from spar_core.frozen import frozen
 from spar_core.search.ranking import rank
@@ -73,7 +73,10 @@ class Answers:
         return max(result.duration_s for result in self.results)
 
 
-def merge_outcomes(outcomes: Sequence[SearchResult | BackendError | None], budgets: Sequence[Budget]) -> Answers:
+Outcome = SearchResult | BackendError | TokensExhausted
+
+
+def merge_outcomes(outcomes: Sequence[Outcome], budgets: Sequence[Budget]) -> Answers:
     """The answers of searches that ran side by side, and what each spent; as many as there are searches.
 
     Raises:
@@ -102,11 +105,13 @@ def _sum(parts: Iterable[Mapping[ModelRole, S]], zero: S) -> dict[ModelRole, S]:
     return total
 
 
-def _reason(outcome: SearchResult | BackendError | None) -> StopReason:
+def _reason(outcome: Outcome) -> StopReason:
     match outcome:
         case SearchResult():
             return outcome.stop_reason
-        case None:
+        case CostExhausted():
+            return "cost"
+        case TokensExhausted():
             return "tokens"
         case DeadlineReached():
             return "deadline"
@@ -116,18 +121,16 @@ def _reason(outcome: SearchResult | BackendError | None) -> StopReason:
 
 async def run_side_by_side(
     searches: Sequence[Coroutine[None, None, SearchResult]],
-) -> list[SearchResult | BackendError | None]:
-    """Run all searches at once. Instead of a result: the error if there is no draft, None if no tokens were left."""
+) -> list[Outcome]:
+    """Run all searches at once. Instead of a result: the error if there is no draft, or nothing left for one."""
 
-    async def run(search: Coroutine[None, None, SearchResult], choice: int = 0) -> SearchResult | BackendError | None:
+    async def run(search: Coroutine[None, None, SearchResult], choice: int = 0) -> Outcome:
         if choice:
             bind_trace(choice=choice)
         try:
             return await search
-        except BackendError as error:
+        except (BackendError, TokensExhausted) as error:
             return error
-        except TokensExhausted:
-            return None
 
     if len(searches) == 1:
         return [await run(searches[0])]

@@ -17,6 +17,7 @@ StopReason = Literal[
     "budget",
     "depth",
     "tokens",
+    "cost",
     "deadline",
     "no_candidates",
     "done",
@@ -24,7 +25,7 @@ StopReason = Literal[
     "upstream",
 ]
 # Reasons that end a search early, the most urgent first.
-CUT_SHORT: Final[tuple[StopReason, ...]] = ("deadline", "upstream", "tokens")
+CUT_SHORT: Final[tuple[StopReason, ...]] = ("deadline", "upstream", "cost", "tokens")
 
 
 @frozen

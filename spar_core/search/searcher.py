@@ -14,6 +14,7 @@ from functools import partial
 from spar_core.backends.base import Backend
 from spar_core.budget import Budget
 from spar_core.checks.base import Check
+from spar_core.cost import CostBound
 from spar_core.cutoff import Cutoff
 from spar_core.errors import DeadlineReached
 from spar_core.judge import Judge, Judgement, ResponseJudge
@@ -41,13 +42,15 @@ class Searcher:
     """Everything that the searches of many conversations have in common.
 
     The judge's own `votes`, `threshold` and sampling apply; `from_backends` builds one that takes them from `config`.
-    `actor_sampling` samples the drafts. A response that fails one of the `checks` is rejected without a vote.
+    `actor_sampling` samples the drafts. A response that fails one of the `checks` is rejected without a vote. `cost`
+    bounds what all calls of a search cost.
     """
 
     models: Models
     config: SearchConfig = field(default_factory=SearchConfig)
     actor_sampling: Sampling = field(default_factory=Sampling)
     checks: Sequence[Check] = ()
+    cost: CostBound | None = None
 
     def __post_init__(self) -> None:
         """Refuse an unknown `config.algorithm` with a ConfigError before any model is called."""
@@ -104,7 +107,7 @@ class Searcher:
             BackendError: there is no draft, because the actor failed or the deadline came first.
         """
         start = _Start(conversation, draft, draft_judgement, cutoff or Cutoff())
-        return await self._run(start, open_budget(self.config), emit)
+        return await self._run(start, open_budget(self.config, self.cost), emit)
 
     async def run_n(
         self,
@@ -125,7 +128,7 @@ class Searcher:
             BackendError: there is no draft at all.
         """
         start = _Start(conversation, draft, draft_judgement, cutoff or Cutoff())
-        first = open_budget(self.config)
+        first = open_budget(self.config, self.cost)
         budgets = [first, *(first.sibling() for _ in range(n - 1))]
         searches = [
             self._of_choice(choice)._run(
@@ -191,9 +194,9 @@ class _Start:
     cutoff: Cutoff
 
 
-def open_budget(config: SearchConfig) -> Budget:
+def open_budget(config: SearchConfig, cost: CostBound | None = None) -> Budget:
     """The budget that the config describes; its time runs from now."""
-    return Budget(nodes=config.budget, tokens=config.max_search_tokens, seconds=config.deadline_s)
+    return Budget(nodes=config.budget, tokens=config.max_search_tokens, seconds=config.deadline_s, cost=cost)
 
 
 def _emit_of_choice(emit: events.Emit, choice: int, event: events.Event) -> None:
@@ -219,7 +222,7 @@ async def _search(expansion: Expansion, draft: Completion, judgement: Judgement 
 def _cause(expansion: Expansion) -> StopReason:
     """Why there is nothing left to expand."""
     if expansion.tokens_exhausted:
-        return "tokens"
+        return "cost" if expansion.budget.cost_exhausted else "tokens"
     return "upstream" if expansion.degraded else "no_candidates"
 
 

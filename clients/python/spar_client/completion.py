@@ -20,7 +20,8 @@ class Refinement(Body):
     """`usage.refinement`: what the search did and what it cost.
 
     `value` and `draft_value` are shares of Yes votes, None without a verdict. `cancelled_tokens_at_most` bounds the
-    tokens of `cancelled_calls`, which are not in `tokens`; None if there is no bound.
+    tokens of `cancelled_calls`, which are not in `tokens`; None if there is no bound. `cost` is by role and
+    `total`; None where a price or a count is unknown.
     """
 
     budget: int
@@ -36,6 +37,7 @@ class Refinement(Body):
     degraded: bool
     calls: dict[str, int]
     tokens: dict[str, RoleTokens]
+    cost: dict[str, float | None] | None = None
     cancelled_calls: int = 0
     cancelled_tokens_at_most: int | None = 0
     duration_ms: float

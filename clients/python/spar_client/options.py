@@ -29,6 +29,7 @@ class RefineOptions(TypedDict, total=False):
     select: Literal["greedy", "sample"]
     early_vote_stop: bool
     max_search_tokens: int | None
+    max_cost: float
     deadline_s: float
     checks: Sequence[Check]
     judge: Literal["holistic", "checklist"]

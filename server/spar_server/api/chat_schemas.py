@@ -21,6 +21,15 @@ class TokensByRole(Body):
     judge: Tokens
 
 
+class CostByRole(Body):
+    """In the unit of the prices; null where a price or a count of tokens is unknown. Cancelled calls are not in it."""
+
+    actor: float | None
+    refiner: float | None
+    judge: float | None
+    total: float | None
+
+
 class Refinement(Body):
     """What the search did and what it cost."""
 
@@ -42,6 +51,7 @@ class Refinement(Body):
     degraded: bool = Field(description="whether a model call failed or the budget was lowered under load")
     calls: CallsByRole
     tokens: TokensByRole
+    cost: CostByRole | None = Field(description="by the prices of the settings; null without any")
     cancelled_calls: int = Field(description="calls that were cancelled; counted in `calls` but not in `tokens`")
     cancelled_tokens_at_most: int | None = Field(
         description="upper bound on the tokens that they generated; null if unbounded"

@@ -79,6 +79,7 @@ async def completions(body: CompletionsRequest, request: Request) -> Response:
     """OpenAI's legacy endpoint for raw prompts. The actor's answer is not refined."""
     actor = _actor(body, request)
     cost = _limits(request).calls_of_completions(await request.json())
+    _check_cost(request, body.prompt, calls=cost, max_tokens=(body.model_extra or {}).get("max_tokens"))
     if not body.stream:
         answer = await until_disconnect(request.receive, _answer("/completions", actor, body, request, cost))
         return json_response({**answer, "model": body.model})
@@ -90,6 +91,7 @@ async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
     """OpenAI's endpoint, if the actor's upstream serves it. The embedded pair has no embeddings."""
     actor = _actor(body, request)
     cost = _limits(request).calls_of_embeddings(await request.json())
+    _check_cost(request, body.input, calls=1, max_tokens=0)
     answer = await until_disconnect(request.receive, _answer("/embeddings", actor, body, request, cost))
     pieces = await unless_short(partial(_in_pieces, {**answer, "model": body.model}), _numbers_of(answer))
     length = {"Content-Length": str(sum(map(len, pieces)))}
@@ -204,6 +206,25 @@ def _limits(request: Request) -> CallLimits:
         return CallLimits(settings.limits, key_of(request))
     capacity = settings.actor.max_concurrency * len(settings.actor.url)
     return CallLimits(settings.limits, key_of(request), at_once=max(1, int(capacity * share)))
+
+
+def _check_cost(request: Request, texts: str | list[Any], *, calls: int, max_tokens: object) -> None:
+    """Raise RequestError if the request could cost more than its key's requests may.
+
+    A text has no more tokens than bytes, and `calls` answers have at most `max_tokens` each.
+    """
+    pair: ServedPair = request.app.state.pair
+    if (limit := key_of(request).max_cost) is None:
+        return
+    if not isinstance(max_tokens, int):
+        raise RequestError("max_tokens: is needed, because this key has a max_cost", param="max_tokens")
+    cost = pair.prices["actor"].at_most(calls * len(json_bytes(texts)), calls * max_tokens)
+    if cost > limit:
+        raise RequestError(
+            f"max_tokens: the request could cost {cost:.3g}, over this key's limit of {limit:g}; lower it, or shorten "
+            "the request",
+            param="max_tokens",
+        )
 
 
 def _shared(request: Request) -> tuple[Gate, Metrics, float]:

@@ -15,6 +15,7 @@ from typing import Final, Self
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from spar_core.budget import Budget
+from spar_core.cost import Price
 from spar_core.judge import Judgement, Vote
 from spar_core.search import Answers, SearchResult
 from spar_core.types import ModelRole, Usage
@@ -88,6 +89,10 @@ class Metrics:
         self._tokens = cache(
             Counter("spar_tokens", "Tokens by model role and kind", ["role", "kind"], registry=registry).labels
         )
+        self.prices: Mapping[ModelRole, Price] = {}
+        self._cost = cache(
+            Counter("spar_cost", "Cost by model role, in the unit of the prices", ["role"], registry=registry).labels
+        )
         self._calls = cache(Counter("spar_model_calls", "Model calls by role", ["role"], registry=registry).labels)
         self._cancelled_calls = Counter(
             "spar_cancelled_calls", "Cancelled model calls by role", ["role"], registry=registry
@@ -156,6 +161,9 @@ class Metrics:
         self._duration(kind, budget).observe(seconds)
         for role, count in calls.items():
             self._calls(role).inc(count)
+        for role, price in self.prices.items():
+            if role in usage and (cost := price.of(usage[role])) is not None:
+                self._cost(role).inc(cost)
         for role, used in usage.items():
             self._tokens(role, "prompt").inc(used.prompt_tokens)
             self._tokens(role, "completion").inc(used.completion_tokens)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from secrets import token_bytes
 from typing import Any, Final
 
@@ -14,14 +15,24 @@ from spar_core.backends.openai import OpenAIBackend, Timeouts
 from spar_core.backends.pool import PoolBackend, PoolObserver, RetryPolicy, SilentObserver
 from spar_core.backends.registry import open_backend
 from spar_core.checklist import Extractor, ModelExtractor, RuleExtractor
+from spar_core.cost import Price
 from spar_core.errors import ConfigError
 from spar_core.judge import JudgeName
 from spar_core.model_folder import DEFAULT_PAIR, RoleModel, lineage_of, load_folder, named_folder
 from spar_core.prompts import Templates, load_templates
-from spar_core.types import Sampling
+from spar_core.types import ModelRole, Sampling
 from spar_server.models.in_process import open_roles
 from spar_server.models.vllm import VllmModels
-from spar_server.settings import ExtractorName, PluginModel, ServedActor, ServedModel, Settings, Upstream, VllmModel
+from spar_server.settings import (
+    ExtractorName,
+    ModelPrice,
+    PluginModel,
+    ServedActor,
+    ServedModel,
+    Settings,
+    Upstream,
+    VllmModel,
+)
 
 _NO_MODEL_HERE: Final = (
     "vllm: engine arguments are set, but vLLM runs no model in this process; set --actor-vllm, or remove them"
@@ -33,7 +44,8 @@ class ServedPair:
     """`name` is the model name for clients. `actor_sampling` has the defaults of requests.
 
     `lineage` has each role's model if the pair is a folder's, else it is empty.
-    `judge` is the default kind of judge; `extractors` make the checklists of the other kind.
+    `judge` is the default kind of judge; `extractors` make the checklists of the other kind. `prices` has the price of
+    each role's model, if the settings know it.
     """
 
     name: str
@@ -48,6 +60,12 @@ class ServedPair:
     judging: Backend | None = None
     judge: JudgeName = "holistic"
     extractors: Sequence[Extractor] = (RuleExtractor(),)
+    prices: Mapping[ModelRole, Price] = field(default_factory=dict)
+
+    def unpriced(self) -> str | None:
+        """The name of a model without a price, or None."""
+        models = {"actor": self.actor.model, "refiner": self.refiner.model}
+        return next((model for role, model in models.items() if role not in self.prices), None)
 
     async def ready(self) -> bool:
         """Whether the actor takes calls. Without the refiner, answers are degraded to drafts."""
@@ -75,7 +93,23 @@ def build_pair(settings: Settings, observer_of: Callable[[str], PoolObserver] = 
     """
     if settings.pair and settings.actor:
         raise ConfigError("pair: cannot be combined with an actor; set one of them")
-    return _from_models(settings, settings.actor, observer_of) if settings.actor else _from_folder(settings)
+    pair = _from_models(settings, settings.actor, observer_of) if settings.actor else _from_folder(settings)
+    return replace(pair, prices=_prices(settings.prices, pair)) if settings.prices else pair
+
+
+def _prices(prices: Mapping[str, ModelPrice], pair: ServedPair) -> Mapping[ModelRole, Price]:
+    models: Mapping[ModelRole, str] = {
+        "actor": pair.actor.model,
+        "refiner": pair.refiner.model,
+        "judge": pair.refiner.model,
+    }
+    for name in prices:
+        if name not in models.values():
+            known = dict.fromkeys(models.values())
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise ConfigError(f"prices.{name}: this server has no such model; {hint}")
+    return {role: Price(**prices[model].model_dump()) for role, model in models.items() if model in prices}
 
 
 def _from_models(settings: Settings, actor: ServedActor, observer_of: Callable[[str], PoolObserver]) -> ServedPair:

@@ -41,6 +41,12 @@ class CallLimits:
         field = "n" if plan.n > 1 else "refine_budget" if budget else "refine.votes"
         self._check_calls(field, what, cost, fix="lower n, refine_budget or refine.votes")
 
+    def check_judgements(self, answers: int, *, votes: int) -> None:
+        """Raise RequestError if judging so many answers in one request takes too many calls."""
+        self._check_calls(
+            "query", f"{answers} answers with {votes} votes each", answers * votes, fix="send fewer answers at once"
+        )
+
     def check_size(self, plan: Plan, size: int, response: str) -> None:
         """Check that a long request is not too long for its calls: judges read all of it, and each call sends a copy.
 

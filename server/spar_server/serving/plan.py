@@ -21,6 +21,7 @@ from spar_core.backends.pool import conversation_key
 from spar_core.budget import LEAST_TOKENS
 from spar_core.checklist import ChecklistJudge
 from spar_core.checks import Check, build_check, format_check
+from spar_core.cost import CostBound
 from spar_core.cutoff import Cutoff
 from spar_core.errors import DeadlineReached, RequestError
 from spar_core.frozen import frozen
@@ -41,7 +42,7 @@ from spar_core.search.events import Emit, Event
 from spar_core.types import Cancelled, Completion, Delta, Message, Sampling
 from spar_server.http.streams import read_ahead
 from spar_server.models.pair import ServedPair
-from spar_server.schemas import ChatRequest, RefineOptions
+from spar_server.schemas import TEXT_PARTS, ChatRequest, RefineOptions
 from spar_server.serving.model_name import ModelName, find_model
 from spar_server.settings import RefineDefaults
 
@@ -166,6 +167,7 @@ class Plan:
     # A vote without a readable verdict is continued by one more call.
     asks_verdict: bool = False
     n: int = 1
+    cost_bound: CostBound | None = None
     initial: InitialAnswer | None = None
     # The request asks only for the votes on an answer.
     verdict_only: bool = False
@@ -271,7 +273,7 @@ class Plan:
             return self.outcome(allowance, await self._draft(allowance))
         models = Models(actor=self.pair.actor, judge=self.build_judge(), refiner=self._refiner)
         config = replace(self.config, budget=allowance.budget, deadline_s=allowance.deadline_s)
-        answers = await Searcher(models, config, self._seeded_sampling, self.checks).run_n(
+        answers = await Searcher(models, config, self._seeded_sampling, self.checks, self.cost_bound).run_n(
             self.conversation,
             self.n,
             draft=self.initial.draft if self.initial else None,
@@ -320,11 +322,32 @@ class Plan:
 
     def _draft_sampling(self, choice: int) -> Sampling:
         sampling, max_tokens = choice_sampling(self.sampling, choice), self.config.max_search_tokens
-        if max_tokens is None:
+        if max_tokens is None and self.cost_bound is None:
             return sampling
         # Without a search, the drafts are all the calls, and each gets an equal share.
-        limits = (max_tokens // self.n, sampling.max_tokens)
-        return replace(sampling, max_tokens=min(limit for limit in limits if limit is not None))
+        limits = (max_tokens and max_tokens // self.n, self._paid_for(), sampling.max_tokens)
+        return replace(sampling, max_tokens=min((limit for limit in limits if limit is not None), default=None))
+
+    def _paid_for(self) -> int | None:
+        """How many tokens of each draft the bound on the cost pays for, after their prompts."""
+        if (bound := self.cost_bound) is None:
+            return None
+        prompt = bound.prompt("actor", self.conversation, self.sampling)
+        return bound.completion_tokens("actor", bound.limit / self.n - prompt)
+
+    def check_cost(self) -> None:
+        """Raise RequestError if the bound on the cost does not even pay for the drafts."""
+        if self.cost_bound is None or self.initial or self.verdict_only:
+            return
+        paid_for = self._paid_for()
+        prompt = self.cost_bound.prompt("actor", self.conversation, self.sampling)
+        least = self.n * (prompt + self.cost_bound.prices["actor"].at_most(0, LEAST_TOKENS))
+        if prompt * self.n > self.cost_bound.limit or (paid_for is not None and paid_for < LEAST_TOKENS):
+            raise RequestError(
+                f"refine.max_cost: {self.cost_bound.limit:g} may be too little for {self.n} drafts on this prompt; "
+                f"give at least {least:.3g}, or shorten the prompt",
+                param="refine.max_cost",
+            )
 
     def passed_through(
         self, drafts: Sequence[Completion], seconds: float, *, cut_short: Collection[int] = ()
@@ -397,11 +420,13 @@ def build_plan(
     within_s: float = math.inf,
     named: ModelName | None = None,
     least_budget: int = 0,
+    max_cost: float | None = None,
 ) -> Plan:
     """Plan a request.
 
     `header` is the value of X-Refine-Budget, `within_s` is how long the client waits. `named` is the request's model,
-    by default the pair under its own name. A request that names no budget has at least `least_budget`.
+    by default the pair under its own name. A request that names no budget has at least `least_budget`, and
+    none may cost more than `max_cost`.
 
     Raises:
         ApiError: the model is unknown.
@@ -433,12 +458,35 @@ def build_plan(
         judge_name=judge_name,
         asks_verdict=defaults.constrained_verdict == "auto" and constrains(pair.judging or pair.refiner),
         n=n,
+        cost_bound=_cost_bound(request, pair, max_cost),
         may_store=request.store is not False,
     )
 
 
+def _cost_bound(request: ChatRequest, pair: ServedPair, max_cost: float | None) -> CostBound | None:
+    """The lower of the request's bound on its cost and its key's."""
+    limits = [limit for limit in (request.refine.max_cost, max_cost) if limit is not None]
+    if not limits:
+        return None
+    if (model := pair.unpriced()) is not None:
+        raise RequestError(
+            f"refine.max_cost: this server has no price for the model {model}; use max_search_tokens instead",
+            param="refine.max_cost",
+        )
+    for number, message in enumerate(request.messages):
+        if isinstance(message.content, list) and any(part["type"] not in TEXT_PARTS for part in message.content):
+            raise RequestError(
+                f"messages.{number}.content: the cost of images and other media has no bound that is known beforehand; "
+                "send text only, or without max_cost",
+                param=f"messages.{number}.content",
+            )
+    return CostBound(min(limits), pair.prices)
+
+
 # Options that do not concern the search itself.
-_NOT_OF_THE_SEARCH: Final = {"checks", "judge", "requirements", "progress", "events", "trace", "deadline_s"}
+_NOT_OF_THE_SEARCH: Final = {
+    *("checks", "judge", "requirements", "progress", "events", "trace", "deadline_s", "max_cost"),
+}
 
 
 def _config(request: ChatRequest, budget: int, defaults: RefineDefaults, within_s: float) -> SearchConfig:

@@ -118,7 +118,7 @@ def frame(data: dict[str, Any]) -> str:
     return f"data: {json_bytes(data).decode()}\n\n"
 
 
-def json_response(data: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+def json_response(data: Any, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON response with `data`."""
     return _JsonResponse(json_bytes(data), headers or {})
 
@@ -357,12 +357,14 @@ async def plan_request(
         within_s=math.inf if chat.stream else answer_within(timeout_hint(request.scope)),
         named=named,
         least_budget=least_budget,
+        max_cost=key.max_cost,
     )
     plan = await request.off_loop(build, short=_max_inline_size(chat))
     if initial is not None or judged is not None:
         plan = replace(plan, initial=initial, verdict_only=judged is not None)
     limits = CallLimits(settings.limits, key)
     limits.check_plan(plan)
+    plan.check_cost()
     if request.size > SHORT:
         limits.check_size(plan, request.size, initial.draft.text if initial else judged or "")
     if chat.reasoning_effort is not None and settings.forwards_effort:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from spar_core.cost import Price
 from spar_core.search import Answers
-from spar_core.types import Cancelled, Usage
+from spar_core.types import Cancelled, ModelRole, Usage
 from spar_server.serving.plan import Outcome
 
 _NONE: Final = Usage()
+ROLES: Final[tuple[ModelRole, ...]] = ("actor", "refiner", "judge")
+# Of costs, so that sums do not end in the errors of binary fractions.
+_DIGITS: Final = 12
 _NONE_CANCELLED: Final = Cancelled()
 
 
@@ -21,7 +25,7 @@ def tokens(usage: Usage) -> dict[str, int | None]:
     }
 
 
-_NO_CALLS: Final = dict.fromkeys(("actor", "refiner", "judge"), 0)
+_NO_CALLS: Final = dict.fromkeys(ROLES, 0)
 _NO_TOKENS: Final = {role: tokens(_NONE) for role in _NO_CALLS}
 
 
@@ -56,11 +60,25 @@ def usage_of(outcome: Outcome) -> dict[str, Any]:
             "degraded": outcome.degraded,
             "calls": {**_NO_CALLS, **answers.calls},
             "tokens": {**_NO_TOKENS, **{role: tokens(usage) for role, usage in answers.usage.items()}},
+            "cost": cost_of(answers.usage, outcome.plan.pair.prices),
             "cancelled_calls": cancelled.calls,
             "cancelled_tokens_at_most": cancelled.tokens_at_most,
             "duration_ms": round(answers.duration_s * 1000, 1),
         },
     }
+
+
+def cost_of(usage: Mapping[ModelRole, Usage], prices: Mapping[ModelRole, Price]) -> dict[str, float | None] | None:
+    """What a usage cost, by role and in all; null where a price or a count is unknown, and without any price."""
+    if not prices:
+        return None
+    costs: dict[str, float | None] = {}
+    for role in ROLES:
+        used, price = usage.get(role, _NONE), prices.get(role)
+        cost = 0.0 if used is _NONE else None if price is None else price.of(used)
+        costs[role] = None if cost is None else round(cost, _DIGITS)
+    known = [cost for cost in costs.values() if cost is not None]
+    return {**costs, "total": round(sum(known), _DIGITS) if len(known) == len(costs) else None}
 
 
 def generated_usage(answers: Answers) -> Usage:

@@ -24,7 +24,7 @@ def replay_of(trace: Mapping[str, Any], *, model: str | None = None) -> tuple[st
     """The path and the body of the request that runs a trace's search again; it is not stored as a trace."""
     search, sampling, given = trace["search"], trace["sampling"], trace["refine"]
     options = {name: search[name] for name in _OPTIONS if search[name] is not None}
-    kept = {name: given[name] for name in ("checks", "judge", "requirements") if given.get(name)}
+    kept = {name: given[name] for name in ("checks", "judge", "requirements", "max_cost") if given.get(name)}
     body = {
         **sampling["extra"],
         **{name: sampling[name] for name in _SAMPLING if sampling[name] is not None},
