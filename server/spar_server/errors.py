@@ -1,4 +1,7 @@
-"""API errors in OpenAI's format: `{"error": {message, type, param, code}}`, each with its HTTP status."""
+"""API errors in OpenAI's format: `{"error": {message, type, param, code}}`, each with its HTTP status.
+
+Those of /v1/messages have Anthropic's format: `{"type": "error", "error": {type, message}, "request_id"}`.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +72,33 @@ class ApiError(Exception):
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return headers
+
+
+MESSAGES_PATH: Final = "/v1/messages"
+_MESSAGES_TYPES: Final[Mapping[int, str]] = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def error_body(error: ApiError, path: str) -> dict[str, Any]:
+    """The error's body in the format of the API that `path` belongs to: OpenAI's, or Anthropic's."""
+    return messages_error_body(error) if path == MESSAGES_PATH else error.body
+
+
+def messages_error_body(error: ApiError) -> dict[str, Any]:
+    """The error in Anthropic's format, whose messages name the field."""
+    kind = _MESSAGES_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
+    return {
+        "type": "error",
+        "error": {"type": kind, "message": error.message},
+        "request_id": call_context().request_id,
+    }
 
 
 def api_error(error: ApiError | RequestError | BackendError) -> ApiError:

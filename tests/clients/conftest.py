@@ -21,6 +21,8 @@ _OTHERS = ["test_examples.py", "test_langchain.py", "test_litellm.py", "test_lla
 # LiteLLM would fetch a list of prices when it is imported.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 collect_ignore = [] if find_spec("litellm") else _OTHERS
+if not find_spec("anthropic"):
+    collect_ignore.append("test_anthropic.py")
 
 
 @pytest.fixture(scope="session")

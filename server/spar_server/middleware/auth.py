@@ -53,10 +53,15 @@ class AuthMiddleware:
 
 
 def _identify(headers: Headers, keyring: Keyring) -> ApiKey:
-    scheme, _, secret = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not secret.strip():
+    if (authorization := headers.get("authorization")) is not None:
+        scheme, _, secret = authorization.partition(" ")
+        secret = secret.strip() if scheme.lower() == "bearer" else ""
+    else:
+        # Anthropic's clients send it here.
+        secret = headers.get("x-api-key", "").strip()
+    if not secret:
         raise _auth_error("an API key is needed: send it as `Authorization: Bearer KEY`")
-    key = keyring.find(secret.strip())
+    key = keyring.find(secret)
     if key is None:
         raise _auth_error("unknown API key")
     return key

@@ -1,4 +1,4 @@
-"""Error responses in OpenAI's format, for expected errors and for unexpected ones."""
+"""Error responses in the format of the API that was called, for expected errors and for unexpected ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spar_core.errors import BackendError, RequestError
 from spar_server.auth.access import key_name
-from spar_server.errors import ApiError, ClientGoneError, api_error, internal_error, invalid_request
+from spar_server.errors import ApiError, ClientGoneError, api_error, error_body, internal_error, invalid_request
 from spar_server.http.headers import error_headers
 from spar_server.metrics.metrics import Metrics
 
@@ -35,10 +35,9 @@ class ErrorResponses:
         note_error(scope, api.status)
         self._metrics.refused(api, key_name(scope))
         # For a wrong method, Allow lists the right ones.
-        headers = (error.headers if isinstance(error, HTTPException) else None) or {}
-        return JSONResponse(
-            api.body, status_code=api.status, headers={**error_headers(scope), **headers, **api.headers}
-        )
+        allow = (error.headers if isinstance(error, HTTPException) else None) or {}
+        headers = {**error_headers(scope), **allow, **api.headers}
+        return JSONResponse(error_body(api, scope["path"]), api.status, headers)
 
 
 def note_error(scope: Scope, status: int) -> None:
@@ -90,4 +89,5 @@ class ServerErrorMiddleware:
     async def _respond(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
         note_error(scope, error.status)
         self._metrics.refused(error, key_name(scope))
-        await JSONResponse(error.body, error.status, error.headers)(scope, receive, send)
+        body = error_body(error, scope["path"])
+        await JSONResponse(body, error.status, error.headers)(scope, receive, send)
