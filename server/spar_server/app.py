@@ -15,11 +15,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from spar_core.errors import ConfigError
 from spar_server.admission.long_work import LongWork
-from spar_server.api import chat, docs, health, judge, models, passthrough, refine, traces
+from spar_server.api import chat, docs, health, judge, models, passthrough, refine, rewards, traces
+from spar_server.api.messages import route as messages
 from spar_server.api.openapi import add_chunks, add_security
 from spar_server.api.responses import route as responses
-from spar_server.auth.keyring import is_loopback, load_keyring
+from spar_server.auth.keyring import Keyring, is_loopback, load_keyring
 from spar_server.metrics.metrics import Metrics
 from spar_server.middleware.access_log import AccessLogMiddleware
 from spar_server.middleware.auth import AuthMiddleware
@@ -100,6 +102,7 @@ def create_app(
     check_aliases(settings.models, pair.name)
     app.state.settings = settings
     app.state.metrics = metrics or Metrics()
+    app.state.metrics.prices = pair.prices
     if telemetry is None and settings.telemetry.enabled:
         # Not imported where it is off.
         from spar_server.telemetry.opening import open_telemetry
@@ -109,13 +112,14 @@ def create_app(
     app.state.pair = pair if telemetry is None else telemetry.observe(pair)
     app.state.started = int(time())
     keyring = load_keyring(settings)
+    _check_costs(settings, keyring, pair)
     recorder = app.state.recorder = open_recorder(settings, keyring, app.state.metrics.traces, usage_of=usage_of)
     app.state.search_recorder = join_recorders(recorder, telemetry)
     share = settings.admission.key_share if keyring and len(keyring) > 1 else 1.0
     gate = app.state.gate = build_gate(settings, app.state.metrics.load, key_share=share)
     long_work = app.state.long_work = LongWork(max_wait_s=settings.admission.max_wait_s, key_share=share)
     errors = ErrorResponses(app.state.metrics)
-    modules = (chat, responses, judge, refine, passthrough, models, traces, health, docs)
+    modules = (chat, responses, messages, judge, rewards, refine, passthrough, models, traces, health, docs)
     for module in modules:
         app.include_router(module.router)
     _handle_errors(app, errors)
@@ -142,6 +146,14 @@ def create_app(
         front = TelemetryMiddleware(front, telemetry)
     app.front = RequestIdMiddleware(AccessLogMiddleware(front))
     return app
+
+
+def _check_costs(settings: Settings, keyring: Keyring | None, pair: ServedPair) -> None:
+    """Raise ConfigError if something bounds the cost of models without a price."""
+    bounded = [f"keys: {key.name}" for key in keyring or () if key.max_cost is not None]
+    bounded += [f"models.{name}" for name, alias in settings.models.items() if alias.max_cost is not None]
+    if bounded and (model := pair.unpriced()) is not None:
+        raise ConfigError(f"{bounded[0]}: max_cost needs a price for the model {model}; set prices.{model}")
 
 
 def _guarded(front: ASGIApp, settings: Settings, *, keyed: bool) -> ASGIApp:

@@ -1,4 +1,4 @@
-"""Whole requests to the app: whatever is sent, there is an answer in OpenAI's shape and no mistake of ours."""
+"""Whole requests to the app: whatever is sent, there is an answer in the API's shape and no mistake of ours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _MESSAGES: Final[list[Any]] = [{"role": "user", "content": "Hi"}]
 _SOUND: Final[dict[str, dict[str, Any]]] = {
     "/v1/chat/completions": {"model": "pair", "messages": _MESSAGES},
     "/v1/responses": {"model": "pair", "input": "Hi"},
+    "/v1/messages": {"model": "pair", "max_tokens": 9, "messages": _MESSAGES},
     "/v1/judge": {"messages": _MESSAGES, "response": "x"},
+    "/v1/reward": {"prompt": "Hi", "response": "x", "label": {"requirements": ["It rhymes."]}},
+    "/get_reward": {"query": ["Hi x"], "prompts": ["Hi"], "labels": [None]},
     "/v1/refine": {"model": "pair", "messages": _MESSAGES, "response": "x"},
     "/v1/completions": {"model": "pair", "prompt": "Hi"},
     "/v1/embeddings": {"model": "pair", "input": "Hi"},
@@ -65,7 +68,8 @@ class Endpoints:
         assert status < 500, answer
         assert not self._errors.records, self._errors.records[0].getMessage()
         if status >= 400:
-            assert set(json.loads(answer)["error"]) == {"message", "type", "param", "code"}
+            of_openai = set() if path == "/v1/messages" else {"param", "code"}
+            assert set(json.loads(answer)["error"]) == {"message", "type"} | of_openai
 
     async def _send(self, path: str, body: bytes, headers: dict[bytes, bytes]) -> tuple[int, bytes]:
         sent = {b"content-type": b"application/json", b"host": b"127.0.0.1", **headers}

@@ -9,7 +9,10 @@ from typing import Any, Final
 SOUND: Final[dict[str, dict[str, Any]]] = {
     "/v1/chat/completions": {"model": "pair", "messages": [{"role": "user", "content": "Hi"}]},
     "/v1/responses": {"model": "pair", "input": "Hi"},
+    "/v1/messages": {"model": "pair", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]},
     "/v1/judge": {"messages": [{"role": "user", "content": "Hi"}], "response": "x"},
+    "/v1/reward": {"prompt": "Hi", "response": "x", "label": None},
+    "/get_reward": {"query": ["Hi x"], "prompts": ["Hi"], "labels": [None]},
     "/v1/refine": {"model": "pair", "messages": [{"role": "user", "content": "Hi"}], "response": "x"},
     "/v1/completions": {"model": "pair", "prompt": "Hi"},
     "/v1/embeddings": {"model": "pair", "input": "Hi"},
@@ -64,6 +67,14 @@ _RESPONSES: Final = (
     "instructions max_output_tokens text text.format reasoning reasoning.effort store tool_choice include "
     "previous_response_id"
 )
+_CONTENT: Final = "messages.0.content.0"
+_ANTHROPIC: Final = (
+    f"messages messages.0 messages.0.role messages.0.content {_CONTENT} {_CONTENT}.type {_CONTENT}.text "
+    f"{_CONTENT}.source {_CONTENT}.content model stream temperature top_p top_k tools tools.0 tools.0.input_schema "
+    f"tool_choice tool_choice.type tool_choice.name metadata metadata.user_id system system.0 stop_sequences thinking "
+    f"thinking.type output_config output_config.effort output_config.format output_config.format.schema max_tokens odd "
+    f"{_REFINED}"
+)
 _JUDGE: Final = (
     f"{_MESSAGES} model response votes threshold early_vote_stop seed checks checks.0 checks.0.id checks.0.kwargs "
     "checks.0.kwargs.keywords"
@@ -71,7 +82,11 @@ _JUDGE: Final = (
 FIELDS: Final[dict[str, list[str]]] = {
     "/v1/chat/completions": _CHAT.split(),
     "/v1/responses": _RESPONSES.split(),
+    "/v1/messages": _ANTHROPIC.split(),
     "/v1/judge": _JUDGE.split(),
+    "/v1/reward": "prompt prompt.0 prompt.0.role prompt.0.content response label label.checks label.checks.0.id "
+    "label.requirements label.requirements.0 odd".split(),
+    "/get_reward": "query query.0 prompts prompts.0 labels labels.0 labels.0.checks labels.0.requirements odd".split(),
     "/v1/refine": [*_MESSAGES.split(), *_REFINED.split(), "response", "critique", "n", "stream", "tools", "logprobs"],
     "/v1/completions": [*_SAMPLED.split(), "prompt", "prompt.0", "max_tokens", "refine_budget", "refine"],
     "/v1/embeddings": ["model", "input", "input.0", "refine_budget", "odd"],

@@ -41,6 +41,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create a message
+         * @description Anthropic's endpoint, with tools and streams. The key can also be sent as `x-api-key`.
+         */
+        post: operations["messages_v1_messages_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/judge": {
         parameters: {
             query?: never;
@@ -57,6 +77,46 @@ export interface paths {
          *     The `checks` run first: if one fails, the verdict is No without any vote.
          */
         post: operations["judge_v1_judge_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/get_reward": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reward answers, for OpenRLHF
+         * @description The rewards of a batch. The query string can set `judge`, `votes` and `model`.
+         */
+        post: operations["get_reward_get_reward_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/reward": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reward an answer, for slime
+         * @description The reward of one answer, as a number. The query string can set `judge`, `votes` and `model`.
+         */
+        post: operations["reward_v1_reward_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -130,7 +190,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the models */
+        /**
+         * List the models
+         * @description The pair and the aliases of the settings, as far as the key may use them.
+         */
         get: operations["list_models_v1_models_get"];
         put?: never;
         post?: never;
@@ -149,7 +212,7 @@ export interface paths {
         };
         /**
          * Describe a model
-         * @description `NAME@N` is an alias of NAME with a budget of N, for every N that the client can request.
+         * @description `NAME@N` is NAME with a budget of N, for every N that the client can request.
          */
         get: operations["get_model_v1_models__name__get"];
         put?: never;
@@ -485,6 +548,13 @@ export interface components {
             prompt: string | unknown[];
             stream?: boolean | null;
         };
+        /** @description In the unit of the prices; null where a price or a count of tokens is unknown. Cancelled calls are not in it. */
+        CostByRole: {
+            actor: number | null;
+            refiner: number | null;
+            judge: number | null;
+            total: number | null;
+        };
         /** @description The draft is complete. */
         DraftStep: {
             /**
@@ -628,6 +698,75 @@ export interface components {
             /** @default null */
             checklist?: components["schemas"]["Checklist"] | null;
         };
+        MessageError: {
+            type: string;
+            /** @description begins with the invalid field, if there is one */
+            message: string;
+        };
+        /** @description An error of this server or of its upstream, in Anthropic's format. */
+        MessageErrorBody: {
+            /** @constant */
+            type: "error";
+            error: components["schemas"]["MessageError"];
+            request_id: string | null;
+        };
+        /** @description Anthropic's message, with `usage.refinement` and `spar`. */
+        MessageObject: {
+            id: string;
+            /** @constant */
+            type: "message";
+            /** @constant */
+            role: "assistant";
+            model: string;
+            content: {
+                [key: string]: unknown;
+            }[];
+            /** @enum {string} */
+            stop_reason: "end_turn" | "max_tokens" | "tool_use" | "refusal";
+            stop_sequence: null;
+            usage: components["schemas"]["MessageUsage"];
+            spar: components["schemas"]["Spar"];
+        };
+        MessageParam: {
+            /** @enum {string} */
+            role: "user" | "assistant" | "system";
+            content: string | {
+                [key: string]: unknown;
+            }[];
+        };
+        /** @description Cached tokens are not part of `input_tokens`. */
+        MessageUsage: {
+            input_tokens: number | null;
+            cache_creation_input_tokens: number | null;
+            cache_read_input_tokens: number | null;
+            output_tokens: number | null;
+            refinement: components["schemas"]["Refinement"];
+        };
+        /** @description `POST /v1/messages`. `refine_budget` and `refine` are this server's extensions, as in chat. */
+        MessagesRequest: {
+            model: string;
+            messages: components["schemas"]["MessageParam"][];
+            max_tokens: number;
+            system?: string | {
+                [key: string]: unknown;
+            }[] | null;
+            stream?: boolean | null;
+            stop_sequences?: string[] | null;
+            temperature?: number | null;
+            top_p?: number | null;
+            top_k?: number | null;
+            tools?: components["schemas"]["Tool"][] | null;
+            tool_choice?: components["schemas"]["ToolChoice"] | null;
+            metadata?: components["schemas"]["Metadata"] | null;
+            thinking?: components["schemas"]["Thinking"] | null;
+            output_config?: components["schemas"]["OutputConfig"] | null;
+            /** @description maximum number of nodes, each a refinement and its judgement; 0 returns the actor's answer unrefined */
+            refine_budget?: number | null;
+            refine?: components["schemas"]["RefineOptions"] | null;
+        };
+        Metadata: {
+            user_id?: string | null;
+        };
         Model: {
             id: string;
             /** @constant */
@@ -672,6 +811,24 @@ export interface components {
             /** @description why the call failed, or null */
             error: string | null;
         };
+        /** @description `POST /get_reward`, as OpenRLHF's `--remote_rm_url` calls it. `query` has each prompt with its answer. */
+        OpenRLHFRequest: {
+            query: string[];
+            prompts: string[];
+            labels?: unknown[] | null;
+        };
+        /** @description `output_config`: an effort sets the budget; a format holds for every candidate. */
+        OutputConfig: {
+            effort?: ("low" | "medium" | "high" | "xhigh" | "max") | null;
+            format?: components["schemas"]["OutputFormat"] | null;
+        };
+        OutputFormat: {
+            /** @constant */
+            type: "json_schema";
+            schema: {
+                [key: string]: unknown;
+            };
+        };
         PlainUsage: {
             prompt_tokens: number | null;
             completion_tokens: number | null;
@@ -705,6 +862,8 @@ export interface components {
             /** @description skip votes that cannot change the verdict */
             early_vote_stop?: boolean | null;
             max_search_tokens?: number | null;
+            /** @description maximum cost of all model calls, in the unit of the server's prices */
+            max_cost?: number | null;
             /** @description time limit in seconds for the whole request */
             deadline_s?: number | null;
             /** @description constraints verified before any vote */
@@ -789,6 +948,8 @@ export interface components {
             degraded: boolean;
             calls: components["schemas"]["CallsByRole"];
             tokens: components["schemas"]["TokensByRole"];
+            /** @description by the prices of the settings; null without any */
+            cost: components["schemas"]["CostByRole"] | null;
             /** @description calls that were cancelled; counted in `calls` but not in `tokens` */
             cancelled_calls: number;
             /** @description upper bound on the tokens that they generated; null if unbounded */
@@ -861,6 +1022,16 @@ export interface components {
         ResponsesStreamOptions: {
             include_obfuscation?: boolean | null;
         };
+        /** @description The reward, from 0 to 1; 0.5 if the judge abstained. */
+        RewardBody: number;
+        /** @description OpenRLHF's rewards, from 0 to 1; 0.5 where the judge abstained. `scores` are the same. */
+        RewardsBody: {
+            rewards: number[];
+            scores: number[];
+            extra_logs: {
+                [key: string]: number[];
+            };
+        };
         /** @description All nodes of a search, each after its parent; the first is the draft. */
         SearchTree: {
             stop_reason: string;
@@ -872,6 +1043,14 @@ export interface components {
             /** @description locates a node: [] is the draft, [0, 2] the third child of its first child */
             answer: number[];
             nodes: components["schemas"]["TreeNode"][];
+        };
+        /** @description `POST /v1/reward`, as slime's `--rm-type remote_rm` calls it, for one answer. */
+        SlimeRequest: {
+            prompt: string | {
+                [key: string]: unknown;
+            }[];
+            response: string;
+            label?: unknown;
         };
         Spar: {
             trace_id: string;
@@ -895,6 +1074,13 @@ export interface components {
             } | null;
             verbosity?: ("low" | "medium" | "high") | null;
         };
+        /** @description `thinking`: whether the search's progress and the actor's own reasoning are shown as a thinking block. */
+        Thinking: {
+            /** @enum {string} */
+            type: "enabled" | "adaptive" | "between_tools" | "disabled";
+            budget_tokens?: number | null;
+            display?: ("summarized" | "omitted") | null;
+        };
         TokenDetails: {
             /** @description all generated tokens that are not part of the answer's text */
             reasoning_tokens: number | null;
@@ -908,6 +1094,16 @@ export interface components {
             actor: components["schemas"]["Tokens"];
             refiner: components["schemas"]["Tokens"];
             judge: components["schemas"]["Tokens"];
+        };
+        /** @description A tool that the client runs. Tools that Anthropic's servers run have another `type`, and are refused. */
+        Tool: {
+            type?: string | null;
+            name: string;
+            description?: string | null;
+            input_schema?: {
+                [key: string]: unknown;
+            } | null;
+            strict?: boolean | null;
         };
         ToolCall: {
             id: string;
@@ -924,6 +1120,13 @@ export interface components {
             function?: {
                 [key: string]: string | null;
             } | null;
+        };
+        ToolChoice: {
+            /** @enum {string} */
+            type: "auto" | "any" | "tool" | "none";
+            name?: string | null;
+            /** @default false */
+            disable_parallel_tool_use?: boolean;
         };
         /** @description A search with its request and its trees, as `docs/traces.md` describes them. */
         Trace: {
@@ -1046,6 +1249,7 @@ export type ChoiceDelta = components['schemas']['ChoiceDelta'];
 export type ChunkChoice = components['schemas']['ChunkChoice'];
 export type ChunkSpar = components['schemas']['ChunkSpar'];
 export type CompletionsRequest = components['schemas']['CompletionsRequest'];
+export type CostByRole = components['schemas']['CostByRole'];
 export type DraftStep = components['schemas']['DraftStep'];
 export type DroppedItem = components['schemas']['DroppedItem'];
 export type EmbeddingsRequest = components['schemas']['EmbeddingsRequest'];
@@ -1060,11 +1264,21 @@ export type FunctionCall = components['schemas']['FunctionCall'];
 export type JudgeRequest = components['schemas']['JudgeRequest'];
 export type JudgementBody = components['schemas']['JudgementBody'];
 export type JudgementStep = components['schemas']['JudgementStep'];
+export type MessageError = components['schemas']['MessageError'];
+export type MessageErrorBody = components['schemas']['MessageErrorBody'];
+export type MessageObject = components['schemas']['MessageObject'];
+export type MessageParam = components['schemas']['MessageParam'];
+export type MessageUsage = components['schemas']['MessageUsage'];
+export type MessagesRequest = components['schemas']['MessagesRequest'];
+export type Metadata = components['schemas']['Metadata'];
 export type Model = components['schemas']['Model'];
 export type ModelList = components['schemas']['ModelList'];
 export type NodeJudgement = components['schemas']['NodeJudgement'];
 export type NodeStep = components['schemas']['NodeStep'];
 export type NodeVote = components['schemas']['NodeVote'];
+export type OpenRlhfRequest = components['schemas']['OpenRLHFRequest'];
+export type OutputConfig = components['schemas']['OutputConfig'];
+export type OutputFormat = components['schemas']['OutputFormat'];
 export type PlainUsage = components['schemas']['PlainUsage'];
 export type Ready = components['schemas']['Ready'];
 export type ReasoningOptions = components['schemas']['ReasoningOptions'];
@@ -1076,15 +1290,21 @@ export type ResponseObject = components['schemas']['ResponseObject'];
 export type ResponseUsage = components['schemas']['ResponseUsage'];
 export type ResponsesRequest = components['schemas']['ResponsesRequest'];
 export type ResponsesStreamOptions = components['schemas']['ResponsesStreamOptions'];
+export type RewardBody = components['schemas']['RewardBody'];
+export type RewardsBody = components['schemas']['RewardsBody'];
 export type SearchTree = components['schemas']['SearchTree'];
+export type SlimeRequest = components['schemas']['SlimeRequest'];
 export type Spar = components['schemas']['Spar'];
 export type StreamOptions = components['schemas']['StreamOptions'];
 export type TextOptions = components['schemas']['TextOptions'];
+export type Thinking = components['schemas']['Thinking'];
 export type TokenDetails = components['schemas']['TokenDetails'];
 export type Tokens = components['schemas']['Tokens'];
 export type TokensByRole = components['schemas']['TokensByRole'];
+export type Tool = components['schemas']['Tool'];
 export type ToolCall = components['schemas']['ToolCall'];
 export type ToolCallDelta = components['schemas']['ToolCallDelta'];
+export type ToolChoice = components['schemas']['ToolChoice'];
 export type Trace = components['schemas']['Trace'];
 export type TraceList = components['schemas']['TraceList'];
 export type TraceSummary = components['schemas']['TraceSummary'];
@@ -1185,6 +1405,52 @@ export interface operations {
             };
         };
     };
+    messages_v1_messages_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `refine_budget` for clients that cannot send it in the body */
+                "X-Refine-Budget"?: number;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MessagesRequest"];
+            };
+        };
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageObject"];
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description The request is invalid, not permitted, or over a limit */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageErrorBody"];
+                };
+            };
+            /** @description The server or its upstream cannot answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageErrorBody"];
+                };
+            };
+        };
+    };
     judge_v1_judge_post: {
         parameters: {
             query?: never;
@@ -1205,6 +1471,90 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JudgementBody"];
+                };
+            };
+            /** @description The request is invalid, not permitted, or over a limit */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The server or its upstream cannot answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_reward_get_reward_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OpenRLHFRequest"];
+            };
+        };
+        responses: {
+            /** @description The rewards, in order */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RewardsBody"];
+                };
+            };
+            /** @description The request is invalid, not permitted, or over a limit */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The server or its upstream cannot answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    reward_v1_reward_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SlimeRequest"];
+            };
+        };
+        responses: {
+            /** @description The reward */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RewardBody"];
                 };
             };
             /** @description The request is invalid, not permitted, or over a limit */
@@ -1446,7 +1796,7 @@ export interface operations {
                 since?: string | null;
                 /** @description time before which the searches finished */
                 until?: string | null;
-                stop_reason?: ("pass_through" | "draft_accepted" | "refined_accepted" | "budget" | "depth" | "tokens" | "deadline" | "no_candidates" | "done" | "abstained" | "upstream") | null;
+                stop_reason?: ("pass_through" | "draft_accepted" | "refined_accepted" | "budget" | "depth" | "tokens" | "cost" | "deadline" | "no_candidates" | "done" | "abstained" | "upstream") | null;
                 /** @description whether the answer replaced the draft */
                 improved?: boolean | null;
                 /** @description whether the judge accepted the answer */

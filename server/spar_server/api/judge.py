@@ -102,16 +102,29 @@ async def judge(body: JudgeRequest, request: JsonRequest) -> Response:
     The `checks` run first: if one fails, the verdict is No without any vote.
     """
     pair: ServedPair = request.app.state.pair
+    started = time.monotonic()
+    plan, judgement, usage = await until_disconnect(request.receive, judge_answer(body, request))
+    content = judgement_body(body.model or pair.name, plan, judgement, usage)
+    return JSONResponse(content, headers=spent_headers(started, usage, usage))
+
+
+async def judge_answer(body: JudgeRequest, request: JsonRequest) -> tuple[Plan, Judgement, Usage]:
+    """Judge an answer; returns the plan, the judgement and what its calls used.
+
+    Raises:
+        ApiError, RequestError: the request is not valid, or over a limit.
+        BackendError: every vote failed.
+    """
+    pair: ServedPair = request.app.state.pair
     _, response = split_answer(body.messages, body.response)
+    started = time.monotonic()
     try:
         plan = await plan_request(body.to_chat(pair.name), request, judged=response)
     except RequestError as error:
         raise rename_fields(error, {"refine.": ""}) from error
-    budget, started = Budget(), time.monotonic()
-    judgement = await until_disconnect(request.receive, _run(plan, response, request, budget, started))
-    usage = budget.usage.get("judge", Usage())
-    content = judgement_body(body.model or pair.name, plan, judgement, usage)
-    return JSONResponse(content, headers=spent_headers(started, usage, usage))
+    budget = Budget(cost=plan.cost_bound)
+    judgement = await _run(plan, response, request, budget, started)
+    return plan, judgement, budget.usage.get("judge", Usage())
 
 
 async def _run(plan: Plan, response: str, request: Request, budget: Budget, started: float) -> Judgement:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 from spar_server.api.chat_schemas import ChatCompletion, ChatCompletionChunk, Refinement, Spar, TokenDetails
 from spar_server.api.search_schemas import Body, Checklist, SearchTree, Verdict
@@ -51,6 +51,43 @@ class ResponseObject(Body):
     spar: Spar
 
 
+class MessageUsage(Body):
+    """Cached tokens are not part of `input_tokens`."""
+
+    input_tokens: int | None
+    cache_creation_input_tokens: int | None
+    cache_read_input_tokens: int | None
+    output_tokens: int | None
+    refinement: Refinement
+
+
+class MessageObject(Body):
+    """Anthropic's message, with `usage.refinement` and `spar`."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[dict[str, Any]]
+    stop_reason: Literal["end_turn", "max_tokens", "tool_use", "refusal"]
+    stop_sequence: None
+    usage: MessageUsage
+    spar: Spar
+
+
+class MessageError(Body):
+    type: str
+    message: str = Field(description="begins with the invalid field, if there is one")
+
+
+class MessageErrorBody(Body):
+    """An error of this server or of its upstream, in Anthropic's format."""
+
+    type: Literal["error"]
+    error: MessageError
+    request_id: str | None
+
+
 class VoteBody(Body):
     verdict: Verdict | None = Field(description="null if none could be parsed")
     critique: str
@@ -91,6 +128,18 @@ class JudgementBody(Body):
     checks: list[CheckBody]
     checklist: Checklist | None = Field(default=None, description="with the checklist judge")
     usage: PlainUsage
+
+
+class RewardsBody(Body):
+    """OpenRLHF's rewards, from 0 to 1; 0.5 where the judge abstained. `scores` are the same."""
+
+    rewards: list[float]
+    scores: list[float]
+    extra_logs: dict[str, list[float]]
+
+
+class RewardBody(RootModel[float]):
+    """The reward, from 0 to 1; 0.5 if the judge abstained."""
 
 
 class Model(Body):
@@ -159,6 +208,7 @@ _REFINEMENT: Final = {
         "actor": {"prompt": 26, "completion": 31}, "refiner": {"prompt": 330, "completion": 96},
         "judge": {"prompt": 640, "completion": 240},
     },
+    "cost": {"actor": 0.0000595, "refiner": 0.000309, "judge": 0.00068, "total": 0.0010485},
     "cancelled_calls": 0, "cancelled_tokens_at_most": 0, "duration_ms": 412.5,
 }  # fmt: skip
 _ANSWER: Final = "The river runs east and a lamp stands on its bank."
@@ -183,6 +233,24 @@ _RESPONSE: Final = {
         "output_tokens_details": {"reasoning_tokens": 335}, "refinement": _REFINEMENT,
     },
     "spar": {"trace_id": "0c3f", "degraded": False},
+}  # fmt: skip
+_MESSAGE: Final = {
+    "id": "msg_0c3f", "type": "message", "role": "assistant", "model": "spar-small",
+    "content": [{"type": "text", "text": _ANSWER}], "stop_reason": "end_turn", "stop_sequence": None,
+    "usage": {
+        "input_tokens": 26, "cache_creation_input_tokens": None, "cache_read_input_tokens": 0, "output_tokens": 367,
+        "refinement": _REFINEMENT,
+    },
+    "spar": {"trace_id": "0c3f", "degraded": False},
+}  # fmt: skip
+_MESSAGE_STREAM: Final = 'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_0c3f",...}}\n\n...'
+_MESSAGE_WRONG: Final = {
+    "type": "error", "request_id": "5f0c",
+    "error": {"type": "invalid_request_error", "message": "max_tokens: Field required"},
+}  # fmt: skip
+_MESSAGE_LATE: Final = {
+    "type": "error", "request_id": "5f0c",
+    "error": {"type": "timeout_error", "message": "upstream did not answer in time"},
 }  # fmt: skip
 _JUDGED: Final = {
     "id": "judge-0c3f", "object": "judgement", "created": 1767225600, "model": "spar-small", "value": 0.0,
@@ -254,7 +322,21 @@ READY: Final[Described] = {
 }
 CHAT: Final[Described] = {200: describe_body(ChatCompletion, _CHAT, "The answer", _CHAT_STREAM), **ERRORS}
 RESPONSE: Final[Described] = {200: describe_body(ResponseObject, _RESPONSE, "The answer", _RESPONSE_STREAM), **ERRORS}
+MESSAGE: Final[Described] = {
+    200: describe_body(MessageObject, _MESSAGE, "The answer", _MESSAGE_STREAM),
+    "4XX": describe_body(MessageErrorBody, _MESSAGE_WRONG, "The request is invalid, not permitted, or over a limit"),
+    "5XX": describe_body(MessageErrorBody, _MESSAGE_LATE, "The server or its upstream cannot answer"),
+}
 JUDGED: Final[Described] = {200: describe_body(JudgementBody, _JUDGED, "The judgement"), **ERRORS}
+REWARDS: Final[Described] = {
+    200: describe_body(
+        RewardsBody,
+        {"rewards": [1.0], "scores": [1.0], "extra_logs": {"accepted": [1.0], "abstained": [0.0]}},
+        "The rewards, in order",
+    ),
+    **ERRORS,
+}
+REWARD: Final[Described] = {200: describe_body(RewardBody, 1.0, "The reward"), **ERRORS}
 TEXT: Final[Described] = {200: describe_body(ForwardedBody, _TEXT, "The actor's answer", _CHAT_STREAM), **ERRORS}
 EMBEDDED: Final[Described] = {200: describe_body(ForwardedBody, _EMBEDDED, "The actor's answer"), **ERRORS}
 MODELS: Final[Described] = {200: describe_body(ModelList, {"object": "list", "data": [_MODEL]}, "The models"), **ERRORS}

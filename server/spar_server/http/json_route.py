@@ -108,7 +108,9 @@ class JsonRoute(APIRoute):
         try:
             return value, self._model.model_validate(value)
         except ValidationError as error:
-            raise RequestValidationError(error.errors(include_url=False)) from error
+            # As the framework's own, lest a field with the name of another part of the request is taken for that part.
+            errors = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
+            raise RequestValidationError(errors) from error
 
 
 async def _read_body(receive: Receive) -> bytes:

@@ -1,4 +1,4 @@
-"""Malformed bodies at every endpoint that takes one: refused in OpenAI's shape, no 5xx, no traceback in the log."""
+"""Malformed bodies at every endpoint that takes one: refused in the API's shape, no 5xx, no traceback in the log."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def silent(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 def assert_refused(response: httpx.Response, what: object) -> None:
     assert 400 <= response.status_code < 500, what
     error = response.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}, what
+    anthropic = response.url.path == "/v1/messages"
+    assert set(error) == ({"message", "type"} if anthropic else {"message", "type", "param", "code"}), what
 
 
 @pytest.mark.parametrize("path", SOUND)
@@ -66,7 +67,11 @@ STREAMED: dict[str, Any] = {"stream": True}
         ("/v1/chat/completions", STREAMED),
         ("/v1/responses", REFINED),
         ("/v1/responses", STREAMED),
+        ("/v1/messages", REFINED),
+        ("/v1/messages", STREAMED),
         ("/v1/judge", {}),
+        ("/v1/reward", {}),
+        ("/get_reward", {}),
         ("/v1/refine", {}),
         ("/v1/completions", {}),
         ("/v1/completions", STREAMED),
