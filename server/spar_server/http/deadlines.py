@@ -13,7 +13,8 @@ from spar_server.http.headers import header_of
 NON_STREAM_S: Final = 285.0
 # In these headers OpenAI's clients send their time-out in seconds: the one for Python its read time-out, the one for
 # Node.js the time that it waits for a response, without its fraction.
-_TIMEOUT_HEADERS: Final = (b"x-stainless-read-timeout", b"x-stainless-timeout")
+_READ_TIMEOUT: Final = b"x-stainless-read-timeout"
+_TIMEOUT: Final = b"x-stainless-timeout"
 # The client's clock starts before ours and the answer needs time to travel, so answers leave a tenth early.
 _MARGIN: Final = 0.1
 _MIN_MARGIN_S: Final = 0.25
@@ -22,7 +23,8 @@ _MAX_MARGIN_S: Final = 2.0
 
 def timeout_hint(scope: Scope) -> str | None:
     """The time-out that a client sends in a header, as it is written; None if it sends none."""
-    return next((hint for name in _TIMEOUT_HEADERS if (hint := header_of(scope, name)) is not None), None)
+    hint = header_of(scope, _READ_TIMEOUT)
+    return header_of(scope, _TIMEOUT) if hint is None else hint
 
 
 def answer_within(hint: str | None) -> float:

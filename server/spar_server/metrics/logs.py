@@ -47,7 +47,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _console_access(fields: Mapping[str, Any]) -> str:
-    text = " ".join([f"{name}={value}" for name, value in fields.items()])
+    text = " ".join(map("%s=%s".__mod__, fields.items()))
     return _console_line(time.time(), "INFO", _ACCESS, text) + "\n"
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spar_server.auth.access import key_name
+from spar_server.http.response_start import on_start
 from spar_server.metrics.logs import access_log
 
 # Characters of a path that are logged.
@@ -26,14 +27,13 @@ class AccessLogMiddleware:
             return
         started, status = time.perf_counter(), 499
 
-        async def record_status(message: Message) -> None:
+        def record_status(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
+            status = message["status"]
 
+        on_start(scope, record_status)
         try:
-            await self._app(scope, receive, record_status)
+            await self._app(scope, receive, send)
         finally:
             access_log.write(
                 method=scope["method"],

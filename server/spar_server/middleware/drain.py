@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spar_server.admission.draining import Draining, stopping_error
 from spar_server.http.headers import OPEN_PATHS
+from spar_server.http.response_start import on_start
 
 
 class DrainMiddleware:
@@ -26,18 +27,17 @@ class DrainMiddleware:
             raise stopping_error()
         begun = False
 
-        async def closing(message: Message) -> None:
+        def close_connection(message: Message) -> None:
             nonlocal begun
-            if message["type"] == "http.response.start":
-                begun = True
-                if self._draining.started:
-                    # Otherwise the client would send its next request to a port that is about to close.
-                    MutableHeaders(scope=message)["connection"] = "close"
-            await send(message)
+            begun = True
+            if self._draining.started:
+                # Otherwise the client would send its next request to a port that is about to close.
+                MutableHeaders(scope=message)["connection"] = "close"
 
+        on_start(scope, close_connection)
         self._draining.running += 1
         try:
-            await self._app(scope, receive, closing)
+            await self._app(scope, receive, send)
         except asyncio.CancelledError as error:
             if begun or not self._draining.started:
                 raise

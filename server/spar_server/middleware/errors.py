@@ -14,6 +14,7 @@ from spar_core.errors import BackendError, RequestError
 from spar_server.auth.access import key_name
 from spar_server.errors import ApiError, ClientGoneError, api_error, error_body, internal_error, invalid_request
 from spar_server.http.headers import error_headers
+from spar_server.http.response_start import on_start
 from spar_server.metrics.metrics import Metrics
 
 KNOWN: Final = (ApiError, RequestError, BackendError, RequestValidationError, HTTPException, ClientGoneError)
@@ -69,13 +70,13 @@ class ServerErrorMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
-        async def track_start(message: Message) -> None:
+        def track_start(message: Message) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
+            started = True
 
+        on_start(scope, track_start)
         try:
-            await self._app(scope, receive, track_start)
+            await self._app(scope, receive, send)
         except ApiError as error:
             # Raised by the middleware between here and the application, before the body is read.
             await self._respond(error, scope, receive, send)

@@ -10,13 +10,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spar_core.backends.context import bind_calls
 from spar_server.http.headers import header_of
+from spar_server.http.response_start import call_hooks, on_start
 
 _NAME: Final = b"x-request-id"
 _SAFE: Final = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
 class RequestIdMiddleware:
-    """ASGI middleware: binds the request id, and adds it to the response's headers."""
+    """The outermost ASGI middleware: binds the request id, and adds it to the response's headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,9 +31,8 @@ class RequestIdMiddleware:
         bind_calls(request_id=request_id)
         header = (_NAME, request_id.encode())
 
-        async def add_header(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), header]
-            await send(message)
+        def add_header(message: Message) -> None:
+            message["headers"] = [*message.get("headers", ()), header]
 
-        await self._app(scope, receive, add_header)
+        on_start(scope, add_header)
+        await self._app(scope, receive, call_hooks(scope, send))

@@ -356,13 +356,13 @@ class Plan:
         reasons: list[StopReason] = [
             "deadline" if index in cut_short else "pass_through" for index in range(len(drafts))
         ]
-        results = tuple(_unrefined(draft, seconds, reason) for draft, reason in zip(drafts, reasons, strict=True))
-        cancelled = sum((self._cancelled_tokens(index, drafts[index]) for index in cut_short), Cancelled())
+        results = tuple([_unrefined(draft, seconds, reason) for draft, reason in zip(drafts, reasons, strict=True)])
+        cancelled = sum([self._cancelled_tokens(index, drafts[index]) for index in cut_short], Cancelled())
         return Answers(
-            nodes=tuple(result.best for result in results),
+            nodes=tuple([result.best for result in results]),
             results=results,
             calls={"actor": len(drafts)},
-            usage={"actor": sum((draft.usage for draft in drafts[1:]), drafts[0].usage)},
+            usage={"actor": sum([draft.usage for draft in drafts[1:]], drafts[0].usage)},
             stop_reasons=tuple(reasons),
             cancelled={"actor": cancelled} if cut_short else {},
         )
