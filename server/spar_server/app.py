@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import cached_property
 from importlib.metadata import version
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
@@ -22,6 +22,7 @@ from spar_server.api.messages import route as messages
 from spar_server.api.openapi import add_chunks, add_security
 from spar_server.api.responses import route as responses
 from spar_server.auth.keyring import Keyring, is_loopback, load_keyring
+from spar_server.auth.quotas import Usage
 from spar_server.metrics.metrics import Metrics
 from spar_server.middleware.access_log import AccessLogMiddleware
 from spar_server.middleware.auth import AuthMiddleware
@@ -34,15 +35,19 @@ from spar_server.middleware.metrics_access import MetricsAccessMiddleware
 from spar_server.middleware.request_id import RequestIdMiddleware
 from spar_server.models.pair import ServedPair
 from spar_server.serving.bill import BILL_HEADERS
-from spar_server.serving.gate import build_gate
+from spar_server.serving.gate import Gate, build_gate
 from spar_server.serving.model_name import check_aliases
 from spar_server.serving.recording import join_recorders
 from spar_server.serving.usage import usage_of
 from spar_server.settings import Settings
 from spar_server.traces.opening import open_recorder
+from spar_server.traces.recorder import TraceRecorder
 
 if TYPE_CHECKING:
     from spar_server.telemetry.telemetry import Telemetry
+
+
+_STALE_TELEMETRY: Final = "telemetry (it names models and servers as at the start)"
 
 
 class Gateway(FastAPI):
@@ -50,9 +55,33 @@ class Gateway(FastAPI):
 
     front: ASGIApp
     needs_key = False
+    auth: AuthMiddleware
+    body_limit: BodyLimitMiddleware
+    pair: ServedPair
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.front(scope, receive, send)
+
+    def change(self, settings: Settings, keyring: Keyring | None, pair: ServedPair) -> tuple[str, ...]:
+        """Serve these from the next request on; requests that are under way keep what they have found.
+
+        Returns the names of settings that need a restart.
+        """
+        self.state.settings = settings
+        stale = [_STALE_TELEMETRY] if self.state.telemetry is not None and pair is not self.pair else []
+        self.set_pair(pair)
+        share = _key_share(settings, keyring)
+        self.auth.change(keyring, share)
+        gate: Gate = self.state.gate
+        for shared in (gate.searches, gate.passed_through, self.body_limit, self.state.long_work):
+            shared.share_out(share)
+        return *stale, *_traces_without_store(self.state.recorder, keyring)
+
+    def set_pair(self, pair: ServedPair) -> None:
+        """Serve this pair, with its calls observed if there is telemetry."""
+        telemetry: Telemetry | None = self.state.telemetry
+        self.pair = pair
+        self.state.pair = pair if telemetry is None else telemetry.observe(pair)
 
     async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle the request in FastAPI itself."""
@@ -70,16 +99,27 @@ class Gateway(FastAPI):
 
 
 def create_app(
-    settings: Settings, pair: ServedPair, metrics: Metrics | None = None, *, telemetry: Telemetry | None = None
+    settings: Settings,
+    pair: ServedPair,
+    metrics: Metrics | None = None,
+    *,
+    telemetry: Telemetry | None = None,
+    keyring: Keyring | None = None,
+    usage: Usage | None = None,
+    expires_traces: bool = True,
 ) -> Gateway:
-    """Create the app that serves `pair`, and closes it on shutdown. The settings' telemetry is the default."""
+    """Create the app that serves `pair`, and closes it on shutdown.
+
+    The settings' telemetry and keys are the defaults. Several processes that serve as one share a `usage` of the keys,
+    and only one of them expires traces.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Gateway) -> AsyncIterator[None]:
         # Rendered before the first request, because it takes a tenth of a second.
         _ = app.openapi_document
         if recorder is not None:
-            recorder.start()
+            recorder.start(expires=expires_traces)
         if telemetry is not None:
             telemetry.start()
         yield
@@ -87,7 +127,8 @@ def create_app(
             await recorder.aclose()
         if telemetry is not None:
             await telemetry.aclose()
-        await pair.aclose()
+        # Not necessarily the one that it began with.
+        await app.pair.aclose()
 
     app = Gateway(
         title="SPaR Server",
@@ -109,14 +150,14 @@ def create_app(
 
         telemetry = open_telemetry(settings, pair, app.state.metrics.telemetry_dropped)
     app.state.telemetry = telemetry
-    app.state.pair = pair if telemetry is None else telemetry.observe(pair)
+    app.set_pair(pair)
     app.state.started = int(time())
-    keyring = load_keyring(settings)
-    _check_costs(settings, keyring, pair)
+    keyring = keyring or load_keyring(settings)
+    check_costs(settings, keyring, pair)
     recorder = app.state.recorder = open_recorder(settings, keyring, app.state.metrics.traces, usage_of=usage_of)
     app.state.search_recorder = join_recorders(recorder, telemetry)
-    share = settings.admission.key_share if keyring and len(keyring) > 1 else 1.0
-    gate = app.state.gate = build_gate(settings, app.state.metrics.load, key_share=share)
+    share = _key_share(settings, keyring)
+    gate = app.state.gate = build_gate(settings, app.state.metrics.load, key_share=share, usage=usage)
     long_work = app.state.long_work = LongWork(max_wait_s=settings.admission.max_wait_s, key_share=share)
     errors = ErrorResponses(app.state.metrics)
     modules = (chat, responses, messages, judge, rewards, refine, passthrough, models, traces, health, docs)
@@ -126,9 +167,11 @@ def create_app(
     # From the innermost to the outermost layer.
     routes = [route for module in modules for route in module.router.routes]
     front: ASGIApp = FastPathMiddleware(app.framework, app=app, routes=routes, errors=errors)
-    front = BodyLimitMiddleware(front, settings.limits, max_wait_s=settings.admission.max_wait_s, key_share=share)
+    front = app.body_limit = BodyLimitMiddleware(
+        front, settings.limits, max_wait_s=settings.admission.max_wait_s, key_share=share
+    )
     app.needs_key = keyring is not None
-    front = AuthMiddleware(front, keyring=keyring, quotas=gate.quotas, share=share, off_loop=long_work)
+    front = app.auth = AuthMiddleware(front, keyring=keyring, quotas=gate.quotas, share=share, off_loop=long_work)
     front = DrainMiddleware(front, draining=gate.draining)
     front = _guarded(front, settings, keyed=keyring is not None)
     front = ServerErrorMiddleware(front, metrics=app.state.metrics)
@@ -148,12 +191,23 @@ def create_app(
     return app
 
 
-def _check_costs(settings: Settings, keyring: Keyring | None, pair: ServedPair) -> None:
+def check_costs(settings: Settings, keyring: Keyring | None, pair: ServedPair) -> None:
     """Raise ConfigError if something bounds the cost of models without a price."""
     bounded = [f"keys: {key.name}" for key in keyring or () if key.max_cost is not None]
     bounded += [f"models.{name}" for name, alias in settings.models.items() if alias.max_cost is not None]
     if bounded and (model := pair.unpriced()) is not None:
         raise ConfigError(f"{bounded[0]}: max_cost needs a price for the model {model}; set prices.{model}")
+
+
+def _key_share(settings: Settings, keyring: Keyring | None) -> float:
+    """The largest fraction of anything that one key can use."""
+    return settings.admission.key_share if keyring and len(keyring) > 1 else 1.0
+
+
+def _traces_without_store(recorder: TraceRecorder | None, keyring: Keyring | None) -> Iterator[str]:
+    """The keys' shares of searches to store where the server was started without a store."""
+    if recorder is None:
+        yield from (f"keys.{key.name}.traces" for key in keyring or () if key.traces)
 
 
 def _guarded(front: ASGIApp, settings: Settings, *, keyed: bool) -> ASGIApp:

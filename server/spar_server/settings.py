@@ -429,6 +429,7 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1, le=64, description="processes that serve, for a gateway to other servers")
     model: str | None = Field(default=None, description="model name that clients use for the pair")
     models: dict[str, ModelAlias] = Field(default={}, description="further model names, each with its own defaults")
     pair: Path | None = Field(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Final
 
 from spar_core.cutoff import Cutoff
@@ -22,18 +23,38 @@ _MAX_RESERVE_S: Final = 3.0
 _HURRY_S: Final = 2.0
 
 
+@dataclass(eq=False, slots=True)
+class Generation:
+    """The requests that arrived between two changes of the settings."""
+
+    running: int = 0
+
+
 class Draining:
     """The state of a shutdown. `delay_s` is the minimum time that the port stays open."""
 
     def __init__(self, *, grace_s: float, delay_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.cutoff = Cutoff()
-        self.running = 0
+        # Requests that arrive are counted here.
+        self.generation = Generation()
+        self._earlier: list[Generation] = []
         self._reserve_s = min(_MAX_RESERVE_S, grace_s * _RESERVE)
         self._grace_s = grace_s
         self._delay_s = delay_s
         self._clock = clock
         self._started_at: float | None = None
         self._hurried_at: float | None = None
+
+    @property
+    def running(self) -> int:
+        """The number of running requests."""
+        return self.generation.running + sum(earlier.running for earlier in self._earlier)
+
+    def next_generation(self) -> Generation:
+        """Count requests anew from now on; returns the count of those that may use what is about to be replaced."""
+        earlier, self.generation = self.generation, Generation()
+        self._earlier = [each for each in (*self._earlier, earlier) if each.running]
+        return earlier
 
     @property
     def started(self) -> bool:
@@ -55,7 +76,7 @@ class Draining:
         hurried = self._hurried_at is not None
         if (hurried or age >= self._grace_s - self._reserve_s) and not self.cutoff.reached:
             self.cutoff.now()
-        if self.running == 0 and (hurried or age >= self._delay_s):
+        if not self.running and (hurried or age >= self._delay_s):
             return True
         if self._hurried_at is not None and now - self._hurried_at >= _HURRY_S:
             return True
@@ -66,9 +87,9 @@ class Draining:
         if self._started_at is None or self._hurried_at is not None:
             return ""
         age = self._clock() - self._started_at
-        if self.running:
+        if running := self.running:
             left = max(0.0, self._grace_s - self._reserve_s - age)
-            requests = "1 request that is" if self.running == 1 else f"{self.running} requests that are"
+            requests = "1 request that is" if running == 1 else f"{running} requests that are"
             return f"waiting up to {left:.0f} s for {requests} running"
         left = self._delay_s - age
         return f"keeping the port open for another {left:.0f} s (shutdown_delay_s)" if left > 0 else ""

@@ -55,13 +55,21 @@ class Lane:
     ) -> None:
         self.capacity = capacity
         self.running = 0
-        self._key_capacity = max(1, int(capacity * key_share))
+        self._set_share(key_share)
         self._key_cost: Counter[str] = Counter()
         self._max_queue = max_queue
         self._on_load = on_load
         self._clock = clock
         self._queue = FairQueue()
         self._hold = _Hold()
+
+    def share_out(self, key_share: float) -> None:
+        """Change the fraction that a key can use. What runs is not affected."""
+        self._set_share(key_share)
+        self._admit_waiting()
+
+    def _set_share(self, key_share: float) -> None:
+        self._key_capacity = max(1, int(self.capacity * key_share))
 
     @property
     def waiting(self) -> int:
@@ -177,9 +185,14 @@ class Lane:
         return self.running + ticket.cost <= self.capacity and self._within_share(ticket)
 
     def _within_share(self, ticket: Ticket) -> bool:
-        """Whether its key's share has room for it. A key whose share is the whole lane needs no check."""
+        """Whether its key's share has room for it. A key whose share is the whole lane needs no check.
+
+        A waiting request can cost more than the share if that has become smaller; it fits when nothing else runs.
+        """
         limit = self._key_capacity
-        return limit >= self.capacity or self._key_cost[ticket.key] + ticket.cost <= limit
+        if limit >= self.capacity or self._key_cost[ticket.key] + ticket.cost <= limit:
+            return True
+        return ticket.cost > limit and not self._key_cost[ticket.key]
 
 
 @dataclass(slots=True)

@@ -34,6 +34,10 @@ class LongWork:
         # The thread starts with the first work item.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spar-long-work")
 
+    def share_out(self, key_share: float) -> None:
+        """Change the fraction of the queue that a key can use."""
+        self._lane.share_out(key_share)
+
     async def read(self, work: Callable[[], T], *, key: ApiKey, size: int) -> T:
         """Run `work` on a body of `size` bytes.
 

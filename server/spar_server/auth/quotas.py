@@ -7,26 +7,69 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from spar_server.errors import ApiError
 from spar_server.settings import ApiKey
 
 
-@dataclass
-class _Bucket:
-    """A token bucket that refills evenly, up to one minute's requests."""
+class Usage(Protocol):
+    """What the keys with limits have used, by their names."""
 
+    def take(self, name: str, limit: int, now: float) -> float:
+        """Take one request from the key's bucket, which holds `limit` and refills within a minute.
+
+        Returns the level before; if it is less than 1, nothing was taken. `now` is on `time.monotonic`'s clock.
+        """
+        ...
+
+    def begin_search(self, name: str, limit: int) -> bool:
+        """Count a search; False, without counting it, if the key has `limit` already."""
+        ...
+
+    def end_search(self, name: str) -> None: ...
+
+
+def refilled(level: float, filled_at: float, limit: int, now: float) -> float:
+    """The level of a token bucket that refills evenly, up to one minute's requests."""
+    return min(float(limit), level + max(0.0, now - filled_at) * limit / 60)
+
+
+@dataclass(slots=True)
+class _Bucket:
     level: float
     filled_at: float
 
 
-class Quotas:
-    """Tracks the usage of every key. A key without a quota is unlimited."""
+class LocalUsage:
+    """The usage in one process."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._buckets: dict[str, _Bucket] = {}
         self._searches: Counter[str] = Counter()
+
+    def take(self, name: str, limit: int, now: float) -> float:
+        bucket = self._buckets.setdefault(name, _Bucket(float(limit), now))
+        level = refilled(bucket.level, bucket.filled_at, limit, now)
+        bucket.level, bucket.filled_at = level - 1 if level >= 1 else level, now
+        return level
+
+    def begin_search(self, name: str, limit: int) -> bool:
+        if self._searches[name] >= limit:
+            return False
+        self._searches[name] += 1
+        return True
+
+    def end_search(self, name: str) -> None:
+        self._searches[name] -= 1
+
+
+class Quotas:
+    """Enforces the quotas of every key. A key without a quota is unlimited, and its usage is not counted."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, usage: Usage | None = None) -> None:
+        self._clock = clock
+        self._usage = usage or LocalUsage()
 
     def take_request(self, key: ApiKey) -> None:
         """Count a request.
@@ -36,13 +79,9 @@ class Quotas:
         """
         if (limit := key.requests_per_minute) is None:
             return
-        now, per_second = self._clock(), limit / 60
-        bucket = self._buckets.setdefault(key.name, _Bucket(float(limit), now))
-        bucket.level = min(float(limit), bucket.level + (now - bucket.filled_at) * per_second)
-        bucket.filled_at = now
-        if bucket.level < 1:
-            raise over_quota(f"this key is limited to {limit} requests per minute", (1 - bucket.level) / per_second)
-        bucket.level -= 1
+        level = self._usage.take(key.name, limit, self._clock())
+        if level < 1:
+            raise over_quota(f"this key is limited to {limit} requests per minute", (1 - level) * 60 / limit)
 
     @contextmanager
     def search(self, key: ApiKey, expected_s: Callable[[], float]) -> Iterator[None]:
@@ -51,16 +90,17 @@ class Quotas:
         Raises:
             ApiError: 429; the key has reached its number of concurrent searches.
         """
-        limit = key.concurrent_searches
-        if limit is not None and self._searches[key.name] >= limit:
+        if (limit := key.concurrent_searches) is None:
+            yield
+            return
+        if not self._usage.begin_search(key.name, limit):
             # Searches that started independently end evenly spread over time.
             kind = "searches or other requests of several model calls"
             raise over_quota(f"this key is limited to {limit} concurrent {kind}", expected_s() / limit)
-        self._searches[key.name] += 1
         try:
             yield
         finally:
-            self._searches[key.name] -= 1
+            self._usage.end_search(key.name)
 
 
 def over_quota(message: str, retry_after: float) -> ApiError:

@@ -46,6 +46,9 @@ def spar(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1)")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, or 0 for any free port (default 8000)")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Number of processes, for a gateway to other servers (default 1)")
+    ] = None,
     pair: Annotated[
         str | None, typer.Option(help="spar-135m (default), tiny, or a folder with actor/ and refiner/")
     ] = None,
@@ -87,6 +90,7 @@ def serve(
         Flags(
             host=host,
             port=port,
+            workers=workers,
             pair=pair,
             actor_url=actor_url,
             actor_model=actor_model,

@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import logging
 import shutil
 import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 import typer
-import uvicorn
 
 from spar_core.backends.in_process.opening import require_engine
 from spar_core.errors import ConfigError
 from spar_core.model_catalog import find_base
 from spar_core.model_folder import DEFAULT_PAIR, TINY_PAIR, base_name, named_folder, shipped_pair
-from spar_server.admission.draining import Draining
 from spar_server.app import create_app
-from spar_server.auth.keyring import load_keyring
 from spar_server.cli.models import pull_shown
-from spar_server.cli.probe import upstream_problems
 from spar_server.http.server import server_config
 from spar_server.metrics.logs import set_up_logging
 from spar_server.metrics.metrics import Metrics
-from spar_server.models.pair import ServedPair, build_pair
-from spar_server.settings import Settings, load_settings
-
-logger = logging.getLogger(__name__)
+from spar_server.models.pair import build_pair
+from spar_server.process.configuration import Configuration, Source
+from spar_server.process.probe import upstream_problems, warn_of_upstreams
+from spar_server.process.reload import Reloader
+from spar_server.process.server import Server, on_hangup
+from spar_server.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +39,7 @@ class Flags:
 
     host: str | None = None
     port: int | None = None
+    workers: int | None = None
     pair: str | None = None
     actor_url: list[str] | None = None
     actor_model: str | None = None
@@ -64,6 +60,7 @@ class Flags:
         return _drop_unset(
             host=self.host,
             port=self.port,
+            workers=self.workers,
             pair=self.pair,
             model=self.model,
             templates=self.templates,
@@ -81,91 +78,6 @@ class Flags:
 
 def _drop_unset(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, {}, [])}
-
-
-class _Server(uvicorn.Server):
-    """Prints a greeting when it is ready, and drains before it closes the port."""
-
-    def __init__(
-        self, config: uvicorn.Config, settings: Settings, pair: ServedPair, draining: Draining, *, keyed: bool
-    ) -> None:
-        super().__init__(config)
-        self._settings = settings
-        self._pair = pair
-        self._keyed = keyed
-        self._draining = draining
-        self._reload_due = False
-        self._interrupted = self._reported = False
-        self._signals = 0
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._signals += 1
-        super().handle_exit(sig, frame)
-        self._draining.start()
-        self._interrupted = sig == signal.SIGINT
-        # The first signal drains, and the second one cuts off what still runs: `on_tick` says when either is over.
-        # Only a third one does not wait until what was cut off is answered.
-        self.should_exit = self._signals > 2
-
-    def handle_hangup(self, sig: int, frame: FrameType | None) -> None:
-        """On SIGHUP, reload at the next tick: a signal handler can do little."""
-        self._reload_due = True
-
-    def reload(self) -> None:
-        """Warn that nothing is reloaded: settings are read only at startup."""
-        logger.warning("SIGHUP: nothing was reloaded; settings and keys are read only at startup")
-
-    async def on_tick(self, counter: int) -> bool:
-        if self._reload_due:
-            self._reload_due = False
-            self.reload()
-        # Called before super(), so that work that is due is done even in the last tick.
-        over = self._draining.tick()
-        if not over and (reason := self._draining.waiting_for()):
-            self._report(reason)
-        return await super().on_tick(counter) or over
-
-    def _report(self, reason: str) -> None:
-        """Report once what the server waits for: on the terminal after Ctrl-C, else in the log."""
-        if self._reported:
-            return
-        self._reported = True
-        if self._interrupted:
-            typer.echo(f"Stopping: {reason}. Press Ctrl-C again to stop at once.", err=True)
-        else:
-            logger.info("stopping: %s; a second signal stops at once", reason)
-
-    def _warn(self, problem: str) -> None:
-        if self._settings.log_format == "json":
-            # In this format every line must be an object.
-            logger.warning("%s", problem)
-        else:
-            typer.secho(f"warning: {problem}", fg="yellow", err=True)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        _on_hangup(self.handle_hangup)
-        _freeze_startup_objects()
-        if self.started:
-            for problem in await upstream_problems(self._settings):
-                self._warn(problem)
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            typer.echo(_greeting(_url(host, port), self._pair.name, _example(self._settings), keyed=self._keyed))
-
-
-def _on_hangup(handle: Callable[[int, FrameType | None], None]) -> None:
-    """Call `handle` on SIGHUP, unless the signal does not exist here or is ignored (`nohup`)."""
-    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
-        return
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, handle)
-
-
-def _freeze_startup_objects() -> None:
-    """Keep the garbage collector from scanning the objects of startup, which are never freed, again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def _url(host: str, port: int) -> str:
@@ -280,31 +192,82 @@ def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
     Raises:
         ConfigError: a setting is wrong, or a check finds a problem with an upstream.
     """
-    settings: Settings = load_settings(flags.settings(), Path(file) if file else None)
+    source = Source(flags.settings(), Path(file) if file else None)
+    # Before anything is bound or loaded: without keys a public server must not start.
+    configuration = source.read()
+    settings = configuration.settings
     set_up_logging(level=settings.log_level, style=settings.log_format, access=settings.access_log)
     # Ignore SIGHUP while the models load. Unlike SIG_IGN, a handler is not inherited by child processes.
-    _on_hangup(lambda *_: None)
-    # Before anything is bound or loaded: without keys a public server must not start.
-    keyring = load_keyring(settings)
+    on_hangup(lambda *_: None)
     if check:
         if problems := asyncio.run(upstream_problems(settings)):
             raise ConfigError("; ".join(problems))
         typer.echo("The settings are valid, and every upstream answers.")
         return
     _allow_files(settings.connections.max_connections)
+    if settings.workers > 1:
+        _run_workers(configuration, source)
+        return
     # When Ctrl-C raises this, the server has already stopped gracefully.
-    with suppress(KeyboardInterrupt), ExitStack() as stack:
-        addresses = _addresses(settings)
-        sockets = [stack.enter_context(address.bind()) for address in addresses]
+    with suppress(KeyboardInterrupt), _bound(settings) as listeners:
         metrics = Metrics()
-        settings = _with_base(settings)
+        if (settings := _with_base(settings)) is not configuration.settings:
+            source.override(pair=settings.pair)
+            configuration = Configuration(settings, configuration.keyring)
         pair = build_pair(settings, metrics.upstreams.of)
-        app = create_app(settings, pair, metrics)
-        for address, bound in zip(addresses, sockets, strict=True):
+        app = create_app(settings, pair, metrics, keyring=configuration.keyring)
+        metrics.workers.started(replaces=False)
+        sockets = listeners.listen()
+
+        async def on_ready(server: Server) -> None:
+            await warn_of_upstreams(settings)
+            _greet(configuration, sockets[0], pair.name)
+
+        make_reloader = partial(Reloader, app, configuration, source, metrics=metrics)
+        config = server_config(app, settings)
+        Server(config, app.state.gate.draining, make_reloader=make_reloader, on_ready=on_ready).run(sockets)
+
+
+def _run_workers(configuration: Configuration, source: Source) -> None:
+    try:
+        from spar_server.process.supervisor import Supervisor
+    except ImportError as error:
+        raise ConfigError("workers: several processes need a Unix system; set workers to 1") from error
+    with _bound(configuration.settings) as listeners:
+        sockets = listeners.listen()
+        greet = partial(_greet, configuration, sockets[0])
+        stopped_by = Supervisor(configuration, source, sockets, on_ready=greet).run()
+    if stopped_by == signal.SIGTERM:
+        # As a server without workers does, and as whoever sent it expects.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listeners:
+    """The addresses of a server with their sockets, which do not listen yet."""
+
+    addresses: list[_Address]
+    sockets: list[socket.socket]
+
+    def listen(self) -> list[socket.socket]:
+        for address, bound in zip(self.addresses, self.sockets, strict=True):
             try:
                 bound.listen()
             except OSError as error:
                 # Another process can bind the same port before either listens.
                 raise address.refused(error) from error
-        config = server_config(app, settings)
-        _Server(config, settings, pair, app.state.gate.draining, keyed=keyring is not None).run(sockets)
+        return self.sockets
+
+
+@contextmanager
+def _bound(settings: Settings) -> Iterator[_Listeners]:
+    with ExitStack() as stack:
+        addresses = _addresses(settings)
+        yield _Listeners(addresses, [stack.enter_context(address.bind()) for address in addresses])
+
+
+def _greet(configuration: Configuration, listener: socket.socket, model: str) -> None:
+    host, port = listener.getsockname()[:2]
+    example = _example(configuration.settings)
+    typer.echo(_greeting(_url(host, port), model, example, keyed=configuration.keyring is not None))

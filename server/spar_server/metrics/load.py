@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from spar_server.admission.brownout import Brownout
 from spar_server.admission.draining import Draining
 from spar_server.admission.lane import Lane
+from spar_server.metrics.gauges import ComputedGauges
 
 _SECONDS: Final = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 # Error codes that count as refusals; other errors are counted by status only.
@@ -22,7 +23,10 @@ _REFUSALS: Final = frozenset(
 class LoadMetrics:
     """Counters of admission, and gauges that are computed at every scrape."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, computed: ComputedGauges) -> None:
+        self._computed = computed
+        gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
+        state = partial(Gauge, registry=registry, multiprocess_mode="livemax")
         self._admitted = cache(Counter("spar_admitted", "Admitted requests", ["key", "kind"], registry=registry).labels)
         self._refused = Counter("spar_refused", "Refused requests", ["key", "code"], registry=registry)
         self._wait = cache(
@@ -34,23 +38,19 @@ class LoadMetrics:
                 registry=registry,
             ).labels
         )
-        self._waiting = Gauge("spar_queue_requests", "Waiting requests", ["kind"], registry=registry)
-        self._running = Gauge(
-            "spar_admission_cost_running", "Total cost of running requests", ["kind"], registry=registry
-        )
-        self._capacity = Gauge(
-            "spar_admission_capacity", "Maximum total cost of running requests", ["kind"], registry=registry
-        )
-        self._level = Gauge("spar_brownout_level", "From 0, full budgets, to 3, no budget", registry=registry)
-        self._draining = Gauge("spar_draining", "1 while the server is stopping", registry=registry)
+        self._waiting = gauge("spar_queue_requests", "Waiting requests", ["kind"])
+        self._running = gauge("spar_admission_cost_running", "Total cost of running requests", ["kind"])
+        self._capacity = gauge("spar_admission_capacity", "Maximum total cost of running requests", ["kind"])
+        self._level = state("spar_brownout_level", "From 0, full budgets, to 3, no budget")
+        self._draining = state("spar_draining", "1 while the server is stopping")
 
     def watch(self, lanes: Mapping[str, Lane], *, brownout: Brownout, draining: Draining) -> None:
         for kind, lane in lanes.items():
-            self._waiting.labels(kind).set_function(partial(getattr, lane, "waiting"))
-            self._running.labels(kind).set_function(partial(getattr, lane, "running"))
+            self._computed.add(self._waiting.labels(kind), partial(getattr, lane, "waiting"))
+            self._computed.add(self._running.labels(kind), partial(getattr, lane, "running"))
             self._capacity.labels(kind).set(lane.capacity)
-        self._level.set_function(lambda: brownout.level)
-        self._draining.set_function(lambda: draining.started)
+        self._computed.add(self._level, lambda: brownout.level)
+        self._computed.add(self._draining, lambda: draining.started)
 
     def admitted(self, key: str, kind: str, waited_s: float) -> None:
         self._admitted(key, kind).inc()

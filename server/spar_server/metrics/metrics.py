@@ -20,9 +20,12 @@ from spar_core.judge import Judgement, Vote
 from spar_core.search import Answers, SearchResult
 from spar_core.types import ModelRole, Usage
 from spar_server.errors import ApiError, ClientGoneError
+from spar_server.metrics.gauges import ComputedGauges
 from spar_server.metrics.load import LoadMetrics
+from spar_server.metrics.reloads import ReloadMetrics
 from spar_server.metrics.traces import TraceMetrics
 from spar_server.metrics.upstream import UpstreamMetrics
+from spar_server.metrics.workers import WorkerMetrics, merged
 
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240, 480)
 _NODES: Final = (0, 1, 2, 3, 6, 9, 15, 21, 32, 64)
@@ -37,13 +40,20 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
+        self._computed = ComputedGauges()
         self._requests = cache(
             Counter(
                 "spar_requests", "Model requests by kind and outcome", ["kind", "outcome"], registry=registry
             ).labels
         )
         self._running = cache(
-            Gauge("spar_requests_running", "Model requests in flight", ["kind"], registry=registry).labels
+            Gauge(
+                "spar_requests_running",
+                "Model requests in flight",
+                ["kind"],
+                registry=registry,
+                multiprocess_mode="livesum",
+            ).labels
         )
         self._errors = Counter("spar_error_responses", "Responses with an error status", ["status"], registry=registry)
         self._duration = cache(
@@ -84,7 +94,13 @@ class Metrics:
         self._search_tokens = Counter(
             "spar_search_tokens", "Completion tokens of searches, in all roles", ["budget"], registry=registry
         )
-        build = Gauge("spar_build_info", "1; the labels say what runs", ["version", "python"], registry=registry)
+        build = Gauge(
+            "spar_build_info",
+            "1; the labels say what runs",
+            ["version", "python"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         build.labels(version("spar-server"), platform.python_version()).set(1)
         self._tokens = cache(
             Counter("spar_tokens", "Tokens by model role and kind", ["role", "kind"], registry=registry).labels
@@ -104,8 +120,10 @@ class Metrics:
             registry=registry,
         )
         self.upstreams = UpstreamMetrics(registry)
-        self.load = LoadMetrics(registry)
-        self.traces = TraceMetrics(registry)
+        self.load = LoadMetrics(registry, self._computed)
+        self.traces = TraceMetrics(registry, self._computed)
+        self.reloads = ReloadMetrics(registry)
+        self.workers = WorkerMetrics(registry)
         self._telemetry_dropped = Counter(
             "spar_telemetry_dropped", "Requests whose telemetry was dropped", registry=registry
         )
@@ -184,9 +202,14 @@ class Metrics:
         for verdict, count in Tally(_verdict(vote) for vote in judgement.votes).items():
             self._votes.labels(verdict).inc(count)
 
+    def refresh(self) -> None:
+        """Compute the gauges that are not set when something happens."""
+        self._computed.refresh()
+
     def render(self) -> bytes:
-        """Render all metrics in the Prometheus exposition format."""
-        return generate_latest(self._registry)
+        """Render all metrics in the Prometheus exposition format; with several workers, those of all of them."""
+        self.refresh()
+        return generate_latest(merged() or self._registry)
 
 
 def _verdict(vote: Vote) -> str:

@@ -7,6 +7,8 @@ from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from spar_server.metrics.gauges import ComputedGauges
+
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # Why a trace is not stored. `withheld` is the redaction hook's decision, the others are losses.
 Reason = Literal["queue_full", "too_large", "redaction", "withheld", "refused", "stopped"]
@@ -15,7 +17,8 @@ Reason = Literal["queue_full", "too_large", "redaction", "withheld", "refused", 
 class TraceMetrics:
     """What became of the traces, and how the store does."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, computed: ComputedGauges) -> None:
+        self._computed = computed
         self.stored_total = 0
         self.dropped_total = 0
         self._stored = Counter("spar_traces_stored", "Traces written to the store", registry=registry)
@@ -25,8 +28,12 @@ class TraceMetrics:
         self._expired = Counter(
             "spar_traces_expired", "Traces deleted by the limits on age and size", ["limit"], registry=registry
         )
-        self._queued = Gauge("spar_traces_queued", "Traces waiting to be written", registry=registry)
-        self._up = Gauge("spar_trace_store_up", "0 while traces cannot be written", registry=registry)
+        self._queued = Gauge(
+            "spar_traces_queued", "Traces waiting to be written", registry=registry, multiprocess_mode="livesum"
+        )
+        self._up = Gauge(
+            "spar_trace_store_up", "0 while traces cannot be written", registry=registry, multiprocess_mode="livemin"
+        )
         self._up.set(1)
         # A rate needs the series from before the first loss.
         for reason in get_args(Reason):
@@ -36,7 +43,7 @@ class TraceMetrics:
         )
 
     def watch(self, queued: Callable[[], int]) -> None:
-        self._queued.set_function(queued)
+        self._computed.add(self._queued, queued)
 
     def stored(self, count: int, seconds: float) -> None:
         self.stored_total += count

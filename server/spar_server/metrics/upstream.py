@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Mapping
 from functools import cache
 from typing import Final
@@ -17,6 +18,8 @@ class UpstreamMetrics:
     """Creates an observer for the pool of each role."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        # How many endpoints of each role there have been.
+        self._endpoints: Counts[str] = Counts()
         labels = ["role", "endpoint"]
         self.calls = cache(
             Counter(
@@ -30,7 +33,11 @@ class UpstreamMetrics:
             registry=registry,
         )
         self.breakers = Gauge(
-            "spar_upstream_breaker", "0 closed, 1 half open, 2 open (gets no calls)", labels, registry=registry
+            "spar_upstream_breaker",
+            "0 closed, 1 half open, 2 open (gets no calls)",
+            labels,
+            registry=registry,
+            multiprocess_mode="livemax",
         )
 
         self._ready = Gauge(
@@ -38,6 +45,7 @@ class UpstreamMetrics:
             "1 while the role's model takes calls, checked at every scrape",
             ["role"],
             registry=registry,
+            multiprocess_mode="livemostrecent",
         )
 
     def report_ready(self, roles: Mapping[str, bool]) -> None:
@@ -47,6 +55,15 @@ class UpstreamMetrics:
 
     def of(self, role: str) -> PoolObserver:
         return _RoleObserver(self, role)
+
+    def keep(self, role: str, endpoints: int) -> None:
+        """Close the breakers of a role's endpoints beyond this number, which there are no longer."""
+        for endpoint in range(endpoints, self._endpoints[role]):
+            self.breakers.labels(role, str(endpoint)).set(_STATES["closed"])
+
+    def breaker(self, role: str, endpoint: int, state: BreakerState) -> None:
+        self._endpoints[role] = max(self._endpoints[role], endpoint + 1)
+        self.breakers.labels(role, str(endpoint)).set(_STATES[state])
 
 
 class _RoleObserver:
@@ -61,4 +78,4 @@ class _RoleObserver:
         self._metrics.retries.labels(self._role, str(endpoint), outcome).inc()
 
     def breaker(self, endpoint: int, state: BreakerState) -> None:
-        self._metrics.breakers.labels(self._role, str(endpoint)).set(_STATES[state])
+        self._metrics.breaker(self._role, endpoint, state)

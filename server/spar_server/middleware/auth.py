@@ -30,10 +30,14 @@ class AuthMiddleware:
         off_loop: OffLoop = in_a_thread,
     ) -> None:
         self._app = app
-        self._keyring = keyring
         self._quotas = quotas
-        self._share = share
         self._off_loop = off_loop
+        self.change(keyring, share)
+
+    def change(self, keyring: Keyring | None, share: float) -> None:
+        """Accept these keys from the next request on; running ones keep theirs."""
+        self._keyring = keyring
+        self._share = share
         self._callers: dict[str, Caller] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

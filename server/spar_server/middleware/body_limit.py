@@ -34,6 +34,10 @@ class BodyLimitMiddleware:
         # The only exception that FastAPI does not wrap while it reads a body.
         self._too_large = partial(HTTPException, 413, f"the body is over this server's limit of {self._limit} bytes")
 
+    def share_out(self, key_share: float) -> None:
+        """Change the fraction of the memory for bodies that a key can use."""
+        self._lane.share_out(key_share)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)

@@ -35,7 +35,8 @@ class DrainMiddleware:
                 MutableHeaders(scope=message)["connection"] = "close"
 
         on_start(scope, close_connection)
-        self._draining.running += 1
+        generation = self._draining.generation
+        generation.running += 1
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError as error:
@@ -44,4 +45,4 @@ class DrainMiddleware:
             # The server waits no longer, for instance for the rest of a body.
             raise stopping_error() from error
         finally:
-            self._draining.running -= 1
+            generation.running -= 1

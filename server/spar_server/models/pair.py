@@ -18,7 +18,7 @@ from spar_core.checklist import Extractor, ModelExtractor, RuleExtractor
 from spar_core.cost import Price
 from spar_core.errors import ConfigError
 from spar_core.judge import JudgeName
-from spar_core.model_folder import DEFAULT_PAIR, RoleModel, lineage_of, load_folder, named_folder
+from spar_core.model_folder import DEFAULT_PAIR, PairFolder, RoleModel, lineage_of, load_folder, named_folder
 from spar_core.prompts import Templates, load_templates
 from spar_core.types import ModelRole, Sampling
 from spar_server.models.in_process import open_roles
@@ -76,24 +76,52 @@ class ServedPair:
         actor, refiner = await asyncio.gather(is_ready(self.actor), is_ready(self.refiner))
         return {"actor": actor, "refiner": refiner}
 
-    async def aclose(self) -> None:
-        await self.actor.aclose()
-        await self.refiner.aclose()
+    async def aclose(self, *, but: ServedPair | None = None) -> None:
+        """Close the models, except those that another pair shares."""
+        for backend in (self.actor, self.refiner):
+            if but is None or (backend is not but.actor and backend is not but.refiner):
+                await backend.aclose()
 
 
 def _unobserved(role: str) -> PoolObserver:
     return SilentObserver()
 
 
-def build_pair(settings: Settings, observer_of: Callable[[str], PoolObserver] = _unobserved) -> ServedPair:
+@dataclass(frozen=True, slots=True)
+class OpenPair:
+    """A pair and the settings that it was built from; a pair built from other settings takes over what they share."""
+
+    settings: Settings
+    pair: ServedPair
+
+    def actor(self, settings: Settings) -> Backend | None:
+        return self.pair.actor if settings.actor == self.settings.actor else None
+
+    def refiner(self, settings: Settings) -> Backend | None:
+        """Unless the actor refines its own answers in either of them."""
+        return self.pair.refiner if settings.refiner and settings.refiner == self.settings.refiner else None
+
+
+def build_pair(
+    settings: Settings,
+    observer_of: Callable[[str], PoolObserver] = _unobserved,
+    *,
+    earlier: OpenPair | None = None,
+) -> ServedPair:
     """Build the pair that the settings describe; `observer_of(role)` observes the role's upstreams.
+
+    It shares with an `earlier` pair the models that both settings describe alike. Models in this process have to be
+    among them.
 
     Raises:
         ConfigError: a model cannot be run in this process, or the template set is invalid.
     """
     if settings.pair and settings.actor:
         raise ConfigError("pair: cannot be combined with an actor; set one of them")
-    pair = _from_models(settings, settings.actor, observer_of) if settings.actor else _from_folder(settings)
+    if settings.actor:
+        pair = _from_models(settings, settings.actor, observer_of, earlier)
+    else:
+        pair = _from_folder(settings, earlier)
     return replace(pair, prices=_prices(settings.prices, pair)) if settings.prices else pair
 
 
@@ -112,11 +140,18 @@ def _prices(prices: Mapping[str, ModelPrice], pair: ServedPair) -> Mapping[Model
     return {role: Price(**prices[model].model_dump()) for role, model in models.items() if model in prices}
 
 
-def _from_models(settings: Settings, actor: ServedActor, observer_of: Callable[[str], PoolObserver]) -> ServedPair:
+def _from_models(
+    settings: Settings, actor: ServedActor, observer_of: Callable[[str], PoolObserver], earlier: OpenPair | None
+) -> ServedPair:
     # First, because loading models takes long.
     templates = load_templates(settings.templates or "default", key=token_bytes(32))
-    here = [model for model in (actor, settings.refiner) if isinstance(model, VllmModel)]
-    if settings.vllm and not here:
+    open_actor, open_refiner = (earlier.actor(settings), earlier.refiner(settings)) if earlier else (None, None)
+    here = [
+        model
+        for model, is_open in ((actor, open_actor), (settings.refiner, open_refiner))
+        if isinstance(model, VllmModel) and is_open is None
+    ]
+    if settings.vllm and not here and earlier is None:
         raise ConfigError(_NO_MODEL_HERE)
     engines = VllmModels(here, arguments=settings.vllm, log_level=settings.log_level)
 
@@ -129,9 +164,9 @@ def _from_models(settings: Settings, actor: ServedActor, observer_of: Callable[[
             case Upstream():
                 return _pool(model, observer_of(role))
 
-    drafts = backend(actor, "actor")
+    drafts = open_actor or backend(actor, "actor")
     # An actor that refines its own answers shares one pool, since its servers have one limit.
-    refines = backend(settings.refiner, "refiner") if settings.refiner else drafts
+    refines = open_refiner or (backend(settings.refiner, "refiner") if settings.refiner else drafts)
     judge_tokens = settings.refine.judge_max_tokens or 2048
     return ServedPair(
         name=settings.model or drafts.model,
@@ -157,7 +192,7 @@ def _pool(upstream: Upstream, observer: PoolObserver) -> PoolBackend:
     )
 
 
-def _from_folder(settings: Settings) -> ServedPair:
+def _from_folder(settings: Settings, earlier: OpenPair | None) -> ServedPair:
     if settings.refiner:
         raise ConfigError("a refiner is set without an actor; set --actor-url or --actor-vllm too, or neither")
     if settings.vllm:
@@ -166,14 +201,11 @@ def _from_folder(settings: Settings) -> ServedPair:
     name = settings.model or models.name
     # First, because loading models takes long.
     templates = load_templates(settings.templates or models.templates, key=token_bytes(32))
-    engines = open_roles(models, device=settings.device, cache_mib=settings.cache_mib)
-    # Computed once, because hashing reads all weights.
-    lineage = _lineage(models.actor)
-    refines = InProcessBackend(engines.refiner, f"{name}-refiner")
+    actor, refines, lineage = _opened(earlier.pair) if earlier else _open_folder(settings, models, name)
     judge_tokens = settings.refine.judge_max_tokens or models.judge_tokens
     return ServedPair(
         name=name,
-        actor=InProcessBackend(engines.actor, f"{name}-actor"),
+        actor=actor,
         refiner=refines,
         templates=templates,
         actor_sampling=Sampling(temperature=0.9, top_p=0.9, max_tokens=models.answer_tokens),
@@ -182,10 +214,25 @@ def _from_folder(settings: Settings) -> ServedPair:
         judge=settings.refine.judge or models.judge,
         # Models that run here by default are too small to write a checklist.
         extractors=_extractors(settings.refine.extractors or ("rules",), refines, templates, judge_tokens),
-        lineage={
-            "actor": lineage,
-            "refiner": lineage if models.refiner == models.actor else _lineage(models.refiner),
-        },
+        lineage=lineage,
+    )
+
+
+_Opened = tuple[Backend, Backend, Mapping[str, Mapping[str, Any]]]
+
+
+def _opened(pair: ServedPair) -> _Opened:
+    return pair.actor, pair.refiner, pair.lineage
+
+
+def _open_folder(settings: Settings, models: PairFolder, name: str) -> _Opened:
+    engines = open_roles(models, device=settings.device, cache_mib=settings.cache_mib)
+    # Computed once, because hashing reads all weights.
+    lineage = _lineage(models.actor)
+    return (
+        InProcessBackend(engines.actor, f"{name}-actor"),
+        InProcessBackend(engines.refiner, f"{name}-refiner"),
+        {"actor": lineage, "refiner": lineage if models.refiner == models.actor else _lineage(models.refiner)},
     )
 
 

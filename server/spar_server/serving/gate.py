@@ -14,7 +14,7 @@ from spar_server.admission.brownout import Brownout
 from spar_server.admission.draining import Draining, stopping_error
 from spar_server.admission.lane import Lane, Permit
 from spar_server.auth.access import key_of
-from spar_server.auth.quotas import Quotas
+from spar_server.auth.quotas import Quotas, Usage
 from spar_server.http.deadlines import first_byte_within, timeout_hint
 from spar_server.metrics.load import LoadMetrics
 from spar_server.serving.plan import Allowance, Plan
@@ -123,8 +123,11 @@ class _Admission(AbstractAsyncContextManager[Allowance]):
             self._quota.__exit__(None, None, None)
 
 
-def build_gate(settings: Settings, metrics: LoadMetrics, *, key_share: float = 1.0) -> Gate:
-    """Build an idle gate that `metrics` reports on. No key gets more than `key_share` of a lane."""
+def build_gate(settings: Settings, metrics: LoadMetrics, *, key_share: float = 1.0, usage: Usage | None = None) -> Gate:
+    """Build an idle gate that `metrics` reports on. No key gets more than `key_share` of a lane.
+
+    `usage` counts what keys use; by default only in this process.
+    """
     bounds = settings.admission
     brownout = Brownout(settings.brownout)
     lane = partial(Lane, max_queue=bounds.max_queue, key_share=key_share)
@@ -132,7 +135,7 @@ def build_gate(settings: Settings, metrics: LoadMetrics, *, key_share: float = 1
         searches=lane(capacity=bounds.search_capacity, on_load=brownout.observe),
         passed_through=lane(capacity=bounds.pass_through_capacity),
         max_wait_s=bounds.max_wait_s,
-        quotas=Quotas(),
+        quotas=Quotas(usage=usage),
         brownout=brownout,
         draining=Draining(grace_s=settings.shutdown_grace_s, delay_s=settings.shutdown_delay_s),
         metrics=metrics,

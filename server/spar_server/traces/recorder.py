@@ -150,9 +150,11 @@ class TraceRecorder:
             with suppress(TimeoutError):
                 await asyncio.wait_for(written.wait(), within_s)
 
-    def start(self) -> None:
-        """Start writing, and deleting what has expired, in tasks of the running event loop."""
-        self._tasks = [asyncio.create_task(self._write_on()), asyncio.create_task(self._expire_on())]
+    def start(self, *, expires: bool = True) -> None:
+        """Start writing, and if it `expires` traces deleting them, in tasks of the running event loop."""
+        self._tasks = [asyncio.create_task(self._write_on())]
+        if expires:
+            self._tasks.append(asyncio.create_task(self._expire_on()))
 
     async def aclose(self) -> None:
         """Write what is queued, as far as that is quick, and close the store."""

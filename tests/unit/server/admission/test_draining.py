@@ -28,9 +28,9 @@ async def test_it_leaves_when_nothing_runs_and_not_before_the_delay() -> None:
     draining.start()
     assert (draining.started, draining.tick()) == (True, False)
     clock.now += 2
-    draining.running = 1
+    draining.generation.running = 1
     assert not draining.tick()
-    draining.running = 0
+    draining.generation.running = 0
     assert draining.tick()
     assert not draining.cutoff.reached
 
@@ -39,7 +39,7 @@ async def test_it_leaves_when_nothing_runs_and_not_before_the_delay() -> None:
 async def test_what_runs_is_cut_before_the_grace_time_ends_and_then_it_leaves(grace_s: float) -> None:
     clock = Clock()
     draining = Draining(grace_s=grace_s, delay_s=0, clock=clock)
-    draining.running = 1
+    draining.generation.running = 1
     draining.start()
     clock.now += 0.7 * grace_s
     assert (draining.tick(), draining.cutoff.reached) == (False, False)
@@ -55,27 +55,27 @@ async def test_it_reports_what_it_waits_for() -> None:
     assert draining.waiting_for() == ""
     draining.start()
     assert draining.waiting_for() == "keeping the port open for another 5 s (shutdown_delay_s)"
-    draining.running = 2
+    draining.generation.running = 2
     clock.now += 7
     assert draining.waiting_for() == "waiting up to 20 s for 2 requests that are running"
-    draining.running = 0
+    draining.generation.running = 0
     assert draining.waiting_for() == ""
 
 
 async def test_a_second_signal_cuts_off_what_runs_and_leaves_when_it_is_answered() -> None:
     draining = Draining(grace_s=30, delay_s=10, clock=Clock())
-    draining.running = 1
+    draining.generation.running = 1
     draining.start()
     draining.start()
     assert (draining.tick(), draining.cutoff.reached) == (False, True)
-    draining.running = 0
+    draining.generation.running = 0
     assert draining.tick()
 
 
 async def test_after_a_second_signal_no_request_holds_it_up_for_long() -> None:
     clock = Clock()
     draining = Draining(grace_s=3600, delay_s=10, clock=clock)
-    draining.running = 1
+    draining.generation.running = 1
     draining.start()
     draining.start()
     assert not draining.tick()

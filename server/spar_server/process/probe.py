@@ -1,11 +1,16 @@
-"""Check the configured upstreams before the first request."""
+"""Check the configured upstreams before the first request, and after they have changed."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+
+import typer
 
 from spar_core.backends.openai import find_problem, without_password
 from spar_server.settings import Settings, Upstream
+
+logger = logging.getLogger(__name__)
 
 
 async def upstream_problems(settings: Settings) -> list[str]:
@@ -22,6 +27,15 @@ async def upstream_problems(settings: Settings) -> list[str]:
         for (role, url, _), problem in zip(replicas, found, strict=True)
         if problem is not None
     ]
+
+
+async def warn_of_upstreams(settings: Settings) -> None:
+    """Say which replicas are unusable as configured: on the terminal, or in a log that consists of objects."""
+    for problem in await upstream_problems(settings):
+        if settings.log_format == "json":
+            logger.warning("%s", problem)
+        else:
+            typer.secho(f"warning: {problem}", fg="yellow", err=True)
 
 
 async def _problem(url: str, upstream: Upstream) -> str | None:
