@@ -51,7 +51,7 @@ def shared_metrics() -> Iterator[Path]:
 
 def write_to_files(worker: int) -> None:
     """Keep the metrics of this process in files of the folder; `worker` is a number that no other process has."""
-    values.ValueClass = values.MultiProcessValue(lambda: worker)
+    values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
 
 
 def forget_gauges(folder: Path, worker: int) -> None:
@@ -65,5 +65,5 @@ def merged() -> CollectorRegistry | None:
     if (folder := os.environ.get(_FOLDER)) is None:
         return None
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, folder)
+    MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
     return registry

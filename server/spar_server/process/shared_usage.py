@@ -35,8 +35,12 @@ class SharedUsage:
         self._count = Struct("=i")
         self._rows = max(_LEAST_ROWS, 4 * keys)
         self._memory = mmap.mmap(-1, self._rows * self._row.size)
-        # Open as long as there are workers.
         self._lock_file = tempfile.TemporaryFile()  # noqa: SIM115
+
+    def close(self) -> None:
+        """Free memory and lock; the workers have their own."""
+        self._memory.close()
+        self._lock_file.close()
 
     def of(self, worker: int) -> WorkerUsage:
         """The interface for a worker."""

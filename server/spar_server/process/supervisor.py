@@ -13,7 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -29,7 +29,7 @@ from spar_server.metrics.workers import forget_gauges, shared_metrics
 from spar_server.process.configuration import Configuration, Source, change_of
 from spar_server.process.division import Share
 from spar_server.process.shared_usage import SharedUsage
-from spar_server.process.worker import STOP_AT_ONCE, Worker
+from spar_server.process.worker import STOP_AT_ONCE, Failed, Serving, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class _Place:
     started_at: float = 0.0
     serves: bool = False
     has_served: bool = False
+    failure: str | None = None
     pause_s: float = 0.0
     due_at: float = 0.0
 
@@ -88,15 +89,15 @@ class Supervisor:
         # What the workers know of.
         self._stopping = 0
         self._kill_at = float("inf")
-        self._exit_code = 0
+        self._failure: str | None = None
 
     def run(self) -> int:
         """Run until a signal stops the server; returns its number.
 
         Raises:
-            SystemExit: a worker could not start, and has said why.
+            ConfigError: the workers cannot start.
         """
-        with shared_metrics() as folder, self._handling_signals() as wakeup:
+        with closing(self._usage), shared_metrics() as folder, self._handling_signals() as wakeup:
             # The workers share the memory of what exists now, as long as nobody writes to it.
             gc.collect()
             gc.freeze()
@@ -111,8 +112,8 @@ class Supervisor:
                     self._start_due()
                 elif time.monotonic() > self._kill_at:
                     self._signal(signal.SIGKILL)
-        if self._exit_code:
-            raise SystemExit(self._exit_code)
+        if self._failure is not None:
+            raise ConfigError(self._failure)
         return self._stops[0]
 
     @contextmanager
@@ -174,7 +175,7 @@ class Supervisor:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         ready.close()
-        place.process, place.serves, place.started_at = process, False, time.monotonic()
+        place.process, place.serves, place.failure, place.started_at = process, False, None, time.monotonic()
 
     def _look_at_workers(self, folder: Path) -> None:
         for place in self._places:
@@ -189,8 +190,12 @@ class Supervisor:
     def _hear_from(self, place: _Place) -> None:
         assert place.ready is not None
         try:
-            self._pair = place.ready.recv()
-            place.serves = place.has_served = True
+            match place.ready.recv():
+                case Serving(pair):
+                    self._pair = pair
+                    place.serves = place.has_served = True
+                case Failed(reason):
+                    place.failure = reason
         except EOFError:
             """It has died, which its sentinel tells."""
         place.ready.close()
@@ -211,7 +216,7 @@ class Supervisor:
             return
         if not self._is_ready:
             # What keeps one from starting keeps all of them.
-            self._exit_code = code if code > 0 else 1
+            self._failure = self._failure or place.failure or f"a worker ended before it served: {_ending(code)}"
             self._stops.append(signal.SIGTERM)
             self._pass_signals_on()
             return
@@ -219,7 +224,7 @@ class Supervisor:
         lived_long = now - place.started_at > _SHORT_LIFE_S
         place.pause_s = 0.0 if lived_long else min(_LAST_PAUSE_S, max(_FIRST_PAUSE_S, 2 * place.pause_s))
         place.due_at = now + place.pause_s
-        reason = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        reason = place.failure or _ending(code)
         logger.error("worker %d (process %s) died: %s; another takes its place", place.index, pid, reason)
 
     def _pass_signals_on(self) -> None:
@@ -256,6 +261,10 @@ class Supervisor:
             self._configuration = change_of(self._configuration, self._source.read()).configuration
         except ConfigError:
             """The workers refuse it too, and say so."""
+
+
+def _ending(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit status {code}"
 
 
 def _drain(pipe: int) -> None:

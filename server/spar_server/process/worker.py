@@ -14,6 +14,7 @@ from typing import Final
 
 import uvicorn
 
+from spar_core.errors import ConfigError
 from spar_server.app import Gateway, create_app
 from spar_server.http.server import server_config
 from spar_server.metrics.logs import access_log
@@ -35,6 +36,20 @@ _REFRESH_TICKS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """A worker's message that it serves the pair of this name."""
+
+    pair: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A worker's message that it cannot start."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """What the supervisor gives a worker; `replaces` if it takes the place of one that died."""
 
@@ -46,7 +61,7 @@ class Worker:
     replaces: bool = False
 
     def serve(self, ready: Connection, supervisor: int) -> None:
-        """Serve until the supervisor stops the worker, or ends. Sends the pair's name to `ready` when it serves.
+        """Serve until the supervisor stops the worker, or ends. Tells `ready` when it serves, or why it cannot.
 
         Called in the new process, with signals blocked.
         """
@@ -59,6 +74,9 @@ class Worker:
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
         try:
             self._serve(ready, supervisor)
+        except ConfigError as error:
+            ready.send(Failed(str(error)))
+            raise SystemExit(2) from error
         finally:
             access_log.flush()
 
@@ -79,7 +97,7 @@ class Worker:
 
         async def on_ready(server: Server) -> None:
             metrics.workers.started(replaces=self.replaces)
-            ready.send(pair.name)
+            ready.send(Serving(pair.name))
             if share.index == 0 and not self.replaces:
                 await warn_of_upstreams(self.configuration.settings)
 
