@@ -53,7 +53,7 @@ def measure(url: str, server: Server, requests: int) -> Round:
     command = [sys.executable, __file__, "--client", url, "--requests", str(requests // CLIENTS)]
     before, began = cpu_s(server), time.perf_counter()
     clients = [subprocess.Popen(command) for _ in range(CLIENTS)]
-    if any([client.wait() for client in clients]):
+    if sum(client.wait() for client in clients):
         raise RuntimeError("a client failed")
     return Round(requests / (time.perf_counter() - began), (cpu_s(server) - before) / requests)
 
