@@ -39,9 +39,9 @@ WHOLE: Final = Share(0, 1)
 def divide_settings(settings: Settings, share: Share) -> Settings:
     """The settings with this worker's part of each limit that is divided."""
     changes: dict[str, Any] = {}
-    for section, limits in _sections(settings):
+    for section, totals in _sections(settings):
         changes[section] = getattr(settings, section).model_copy(
-            update={name: share.of(total) for name, total in limits.items()}
+            update={name: share.of(total) for name, total in totals.items()}
         )
     admission = changes["admission"]
     changes["admission"] = admission.model_copy(update={"max_queue": share.of(admission.max_queue)})
