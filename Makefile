@@ -49,7 +49,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 soak: $(VENV)/.dev
-	$(BIN)/python -m tests.soak.soaking
+	$(BIN)/python -m tests.soak.soaking --traces
 
 # A real server against what strangers send, models write and upstreams answer. FAMILIES="wire bodies" runs only those.
 attack: $(VENV)/.dev

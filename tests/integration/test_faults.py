@@ -1,4 +1,4 @@
-"""What goes wrong around a real `spar serve` for years: a full disk, a busy Prometheus, a day of traces that expires."""
+"""What happens around a server in years: a disk is full, Prometheus scrapes under load, a day of traces expires."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The gateway in its own process, with an endpoint for its number of tasks and its memory.
 
-The argument is the URL of the upstream. Prints its own address, then serves until it is stopped.
+The arguments are the URL of the upstream, and the database for traces if they are stored. Prints its own address, then
+serves until it is stopped.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from spar_server.models.pair import build_pair
 from spar_server.settings import Settings
 
 
-def main(upstream: str) -> None:
+def main(upstream: str, database: str = "") -> None:
     actor, refiner = {"url": upstream, "model": "actor"}, {"url": upstream, "model": "refiner"}
-    settings = Settings.model_validate({"model": "pair", "actor": actor, "refiner": refiner})
+    traces = {"record": "on", "path": database} if database else {}
+    settings = Settings.model_validate({"model": "pair", "actor": actor, "refiner": refiner, "traces": traces})
     app = create_app(settings, build_pair(settings))
 
     @app.get("/inside")
@@ -40,4 +42,4 @@ def _rss_kib() -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

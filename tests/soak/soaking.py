@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import random
+import re
 import statistics
 import sys
 import tempfile
@@ -109,17 +110,26 @@ class Soak:
             return dict(await response.json())
 
 
-async def soak(*, requests: int, searches: int, seed: int = 1, measure_memory: bool = True) -> Soak:
-    """Run the soak. Measure memory only in a run that is long enough to warm up."""
+async def soak(
+    *, requests: int, searches: int, seed: int = 1, measure_memory: bool = True, traces: bool = False
+) -> Soak:
+    """Run the soak, and store its `traces`. Measure memory only in a run that is long enough to warm up."""
     upstream = FaultyUpstream(seed)
-    with tempfile.TemporaryFile("w+") as log:
-        async with upstream.serving() as upstream_url, _server(upstream_url, log) as url, _client(url) as client:
+    with tempfile.TemporaryFile("w+") as log, tempfile.TemporaryDirectory() as folder:
+        database = str(Path(folder) / "traces.sqlite") if traces else ""
+        async with (
+            upstream.serving() as upstream_url,
+            _server(upstream_url, database, log) as url,
+            _client(url) as client,
+        ):
             run = Soak(upstream, client, random.Random(seed))
             await run.ask(0, search=False)
             before = await run.inside()
             await _send_all(run, requests, searches)
             await _settle(run, before["tasks"])
             await _look_at_metrics(run, 1 + requests + searches)
+            if traces:
+                await _look_at_traces(run)
         log.seek(0)
         if "Traceback" in (text := log.read()):
             run.problems.append(f"the server's log has a traceback: {text[text.index('Traceback') :][:2000]}")
@@ -169,6 +179,23 @@ async def _look_at_metrics(run: Soak, sent: int) -> None:
         run.problems.append(f"the server counted {begun:g} requests of {sent} sent and {answered} answered")
 
 
+async def _look_at_traces(run: Soak) -> None:
+    """Check that each search that was answered is stored, and wait for it."""
+    answered = sum(count for outcome, count in run.outcomes.items() if re.match("search, .*: 200", outcome))
+    until = time.monotonic() + SETTLED_WITHIN_S
+    while True:
+        async with run.client.get("/health") as response:
+            health = (await response.json())["traces"]
+        if health["stored"] >= answered and not health["queued"]:
+            break
+        if time.monotonic() > until:
+            run.problems.append(f"{answered} searches were answered, and of their traces: {health}")
+            return
+        await asyncio.sleep(0.1)
+    if health["dropped"]:
+        run.problems.append(f"{health['dropped']} traces were dropped")
+
+
 def _look_at_upstream(run: Soak) -> None:
     for number, record in run.upstream.records.items():
         if record.begun != record.finished + record.aborted + len(record.faults):
@@ -194,11 +221,11 @@ def _client(url: str) -> aiohttp.ClientSession:
 
 
 @asynccontextmanager
-async def _server(upstream: str, log: IO[str]) -> AsyncIterator[str]:
-    """The URL of a gateway in its own process, with this `upstream`."""
+async def _server(upstream: str, database: str, log: IO[str]) -> AsyncIterator[str]:
+    """The URL of a gateway in its own process, with this `upstream` and a `database` for traces, if any."""
     script = Path(__file__).with_name("soak_server.py")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, script, upstream, stdout=asyncio.subprocess.PIPE, stderr=log
+        sys.executable, script, upstream, database, stdout=asyncio.subprocess.PIPE, stderr=log
     )
     assert process.stdout is not None
     try:
@@ -214,9 +241,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--searches", type=int, default=1_000)
+    parser.add_argument("--traces", action="store_true", help="store the searches as traces")
     sizes = parser.parse_args()
     began = time.perf_counter()
-    run = asyncio.run(soak(requests=sizes.requests, searches=sizes.searches))
+    run = asyncio.run(soak(requests=sizes.requests, searches=sizes.searches, traces=sizes.traces))
     for outcome, count in sorted(run.outcomes.items()):
         print(f"{count:7,}  {outcome}")
     faults = Counter(fault for record in run.upstream.records.values() for fault in record.faults)

@@ -108,7 +108,11 @@ class Change:
 
 
 def change_of(running: Configuration, read: Configuration) -> Change:
-    """The part of the newly read configuration that a running server can change to."""
+    """The part of the newly read configuration that a running server can change to.
+
+    Raises:
+        ConfigError: its workers cannot divide a limit.
+    """
     changes: dict[str, Any] = {}
     needs_restart: list[str] = []
     for name in Settings.model_fields:
@@ -129,6 +133,9 @@ def change_of(running: Configuration, read: Configuration) -> Change:
     if _keys(keyring) != _keys(running.keyring) and not {"keys", "keys_file"} & changes.keys():
         changed.append("keys")
     settings = running.settings.model_copy(update=changes)
+    if settings.workers > 1:
+        # As many as there are, not as many as the file now says.
+        check_divisible(settings, keyring)
     return Change(Configuration(settings, keyring), tuple(changed), tuple(needs_restart))
 
 

@@ -61,6 +61,7 @@ class Reloader:
         self._requested = False
         self._wake = asyncio.Event()
         self._closing: list[asyncio.Task[None]] = []
+        self._checking: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def request(self) -> None:
         """Ask for a reload. Any number of requests before it begins are one."""
@@ -84,9 +85,10 @@ class Reloader:
                     self._requested = False
                     await self.reload()
         finally:
-            for task in self._closing:
+            tasks = (self._checking, *self._closing)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._closing, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def reload(self) -> None:
         """Read the configuration and change to it, or log why it is refused."""
@@ -104,8 +106,13 @@ class Reloader:
         self._change(change, pair)
         self._metrics.reloads.succeeded()
         if {"actor", "refiner"} & set(change.changed):
-            for problem in await upstream_problems(change.configuration.settings):
-                self._log(logging.WARNING, "%s", problem)
+            self._checking.cancel()
+            # Beside the next reload, because an upstream can keep silent.
+            self._checking = asyncio.create_task(self._check_upstreams(change.configuration.settings))
+
+    async def _check_upstreams(self, settings: Settings) -> None:
+        for problem in await upstream_problems(settings):
+            self._log(logging.WARNING, "%s", problem)
 
     def _prepare(self) -> tuple[Change, ServedPair]:
         change = change_of(self._running, self._source.read())

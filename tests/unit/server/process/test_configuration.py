@@ -57,6 +57,13 @@ def test_a_server_without_keys_does_not_get_its_first_one_nor_loses_the_last(pai
     assert change.configuration.keyring is before.keyring
 
 
+def test_limits_are_for_the_workers_that_run() -> None:
+    running = read(actor=ACTOR, workers=4)
+    new = read(actor={**ACTOR, "max_concurrency": 2}, workers=2)
+    with pytest.raises(ConfigError, match=r"actor.max_concurrency: 2 cannot be divided among 4 workers"):
+        change_of(running, new)
+
+
 def test_a_file_counts_as_changed_once_it_is_complete(tmp_path: Path) -> None:
     file = tmp_path / "spar.toml"
     file.write_text("port = 1")
