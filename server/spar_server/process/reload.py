@@ -116,7 +116,7 @@ class Reloader:
 
     def _prepare(self) -> tuple[Change, ServedPair]:
         change = change_of(self._running, self._source.read())
-        pair: ServedPair = self._app.state.pair
+        pair = self._app.pair
         if any(name in change.changed for name in ("actor", "refiner", "model", "templates", "refine")):
             earlier = OpenPair(self._app.state.settings, pair)
             settings = change.configuration.divided(self._share).settings
@@ -124,7 +124,7 @@ class Reloader:
         return change, pair
 
     def _change(self, change: Change, pair: ServedPair) -> None:
-        earlier: ServedPair = self._app.state.pair
+        earlier = self._app.pair
         self._running = change.configuration
         divided = change.configuration.divided(self._share)
         needs_restart = (*change.needs_restart, *self._app.change(divided.settings, divided.keyring, pair))
