@@ -80,7 +80,8 @@ class Gateway(FastAPI):
     def set_pair(self, pair: ServedPair) -> None:
         """Serve this pair, with its calls observed if there is telemetry."""
         telemetry: Telemetry | None = self.state.telemetry
-        self.pair = pair
+        metrics: Metrics = self.state.metrics
+        self.pair, metrics.prices = pair, pair.prices
         self.state.pair = pair if telemetry is None else telemetry.observe(pair)
 
     async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,10 +141,10 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    check_aliases(settings.models, pair.name)
+    keyring = keyring or load_keyring(settings)
+    check_pair(settings, keyring, pair)
     app.state.settings = settings
     app.state.metrics = metrics or Metrics()
-    app.state.metrics.prices = pair.prices
     if telemetry is None and settings.telemetry.enabled:
         # Not imported where it is off.
         from spar_server.telemetry.opening import open_telemetry
@@ -152,8 +153,6 @@ def create_app(
     app.state.telemetry = telemetry
     app.set_pair(pair)
     app.state.started = int(time())
-    keyring = keyring or load_keyring(settings)
-    check_costs(settings, keyring, pair)
     recorder = app.state.recorder = open_recorder(settings, keyring, app.state.metrics.traces, usage_of=usage_of)
     app.state.search_recorder = join_recorders(recorder, telemetry)
     share = _key_share(settings, keyring)
@@ -191,8 +190,13 @@ def create_app(
     return app
 
 
-def check_costs(settings: Settings, keyring: Keyring | None, pair: ServedPair) -> None:
-    """Raise ConfigError if something bounds the cost of models without a price."""
+def check_pair(settings: Settings, keyring: Keyring | None, pair: ServedPair) -> None:
+    """Check that the names and costs of models suit the pair.
+
+    Raises:
+        ConfigError: an alias hides the pair, or something bounds the cost of models without a price.
+    """
+    check_aliases(settings.models, pair.name)
     bounded = [f"keys: {key.name}" for key in keyring or () if key.max_cost is not None]
     bounded += [f"models.{name}" for name, alias in settings.models.items() if alias.max_cost is not None]
     if bounded and (model := pair.unpriced()) is not None:

@@ -23,7 +23,7 @@ from spar_server.process.division import WHOLE, Share, check_divisible, divide_k
 from spar_server.settings import DEFAULT_FILE, Settings, Upstream, load_settings
 
 # Settings that a running server can change; `actor` and `refiner` only while other servers run the models.
-RELOADABLE: Final = ("keys", "keys_file", "actor", "refiner", "model", "templates", "refine")
+RELOADABLE: Final = ("keys", "keys_file", "actor", "refiner", "model", "models", "prices", "templates", "refine")
 
 # A file's modification time, size and number; None for one that is not there.
 _Stat = tuple[int, int, int] | None

@@ -14,7 +14,7 @@ from typing import Final
 
 from spar_core.errors import ConfigError
 from spar_server.admission.draining import Generation
-from spar_server.app import Gateway
+from spar_server.app import Gateway, check_pair
 from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import OpenPair, ServedPair, build_pair
 from spar_server.process.configuration import Change, Configuration, Source, change_of
@@ -117,10 +117,11 @@ class Reloader:
     def _prepare(self) -> tuple[Change, ServedPair]:
         change = change_of(self._running, self._source.read())
         pair = self._app.pair
-        if any(name in change.changed for name in ("actor", "refiner", "model", "templates", "refine")):
+        if any(name in change.changed for name in ("actor", "refiner", "model", "templates", "refine", "prices")):
             earlier = OpenPair(self._app.state.settings, pair)
             settings = change.configuration.divided(self._share).settings
             pair = build_pair(settings, self._metrics.upstreams.of, earlier=earlier)
+        check_pair(change.configuration.settings, change.configuration.keyring, pair)
         return change, pair
 
     def _change(self, change: Change, pair: ServedPair) -> None:
