@@ -79,7 +79,7 @@ class Judgement:
         """Yes / (Yes + No) over the votes with a verdict; 0 if a check failed; None if there is no verdict."""
         if self.report is not None:
             return 0.0
-        return self.yes / (self.yes + self.no) if self.yes + self.no else None
+        return self.yes / total if (total := self.yes + self.no) else None
 
     @property
     def abstained(self) -> bool:

@@ -9,6 +9,7 @@ from spar_core.errors import BackendProtocol
 from spar_core.types import UNCOUNTED, Completion, Delta, FinishReason, Usage
 
 _MAX_TOKENS: Final = 10**12
+_NOTHING: Final = Usage()
 _FINISHES: Final = frozenset(get_args(FinishReason))
 _REASONING: Final = ("reasoning_content", "reasoning")
 _PLAIN: Final = frozenset({"role", "content"})
@@ -27,7 +28,7 @@ def completions_of(data: Mapping[str, Any]) -> list[Completion]:
     completions, problem = list[Completion](), BackendProtocol("upstream's answer has no choices")
     for choice in _choices(data):
         try:
-            completions.append(_completion(_object(choice, "choice"), usage_of(data) if not completions else Usage()))
+            completions.append(_completion(_object(choice, "choice"), _NOTHING if completions else usage_of(data)))
         except BackendProtocol as error:
             problem = error
     if not completions:
