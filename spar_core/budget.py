@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from typing import Final
 
 from spar_core.backends.base import Backend
 from spar_core.backends.choices import complete_many
@@ -18,6 +19,7 @@ from spar_core.cost import CostBound
 from spar_core.errors import BackendError, SparError
 from spar_core.types import Cancelled, Completion, Message, ModelRole, Sampling, Usage
 
+_NOTHING: Final = Usage()
 # A call with fewer tokens than this cannot produce anything useful.
 LEAST_TOKENS = 8
 
@@ -135,7 +137,7 @@ class Budget:
         except BackendError:
             self._release(role, reserved, 1, Usage())
             raise
-        self.usage[role] = self.usage.get(role, Usage()) + completion.usage
+        self.usage[role] = self.usage.get(role, _NOTHING) + completion.usage
         self._release(role, reserved, 1, completion.usage)
         return completion
 
@@ -161,7 +163,7 @@ class Budget:
 
         def finished(completion: Completion) -> None:
             completed.append(completion.usage)
-            self.usage[role] = self.usage.get(role, Usage()) + completion.usage
+            self.usage[role] = self.usage.get(role, _NOTHING) + completion.usage
 
         try:
             return await complete_many(
