@@ -43,7 +43,7 @@ test-deploy: $(DEPLOY)/.ready
 	$(DEPLOY)/bin/python -m pytest tests/deploy
 
 test-otel: $(OTEL)/.ready
-	$(OTEL)/bin/python -m pytest tests/otel
+	$(OTEL)/bin/python -m pytest -p no:phoenix tests/otel
 
 test-vllm: $(VLLM)/.ready
 	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
