@@ -199,7 +199,7 @@ class Budget:
         if self._bound is not None and self._left.cost is not None:
             least = self._bound.prompt(role, messages, samplings[0])
             least += self._bound.prices[role].at_most(0, LEAST_TOKENS)
-            count = min(count, int(self._left.cost / least)) if least else count
+            count = int(min(count, self._left.cost / least)) if least else count
         return count
 
     def _reserve(self, role: ModelRole, messages: Sequence[Message], sampling: Sampling, shares: int) -> _Reserved:

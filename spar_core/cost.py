@@ -14,6 +14,8 @@ from typing import Final
 from spar_core.types import Message, ModelRole, Sampling, Usage
 
 _PER: Final = 1e6
+# More tokens than any call generates.
+_ENDLESS: Final = 1e12
 # More tokens than chat templates add to a chat, and to each of its messages.
 _TEMPLATE_TOKENS: Final = 256
 _MESSAGE_TOKENS: Final = 32
@@ -56,7 +58,8 @@ class CostBound:
         """How many generated tokens `amount` pays for; None for any number of them."""
         price = self.prices[role].completion
         # Rounding must not refuse a share that is meant to suffice.
-        return int(amount * _PER / price * (1 + 1e-9)) if price else None
+        tokens = max(0.0, amount) * _PER * (1 + 1e-9)
+        return None if tokens >= price * _ENDLESS else int(tokens / price)
 
 
 def most_prompt_tokens(messages: Sequence[Message], sampling: Sampling) -> int:

@@ -97,3 +97,10 @@ def test_all_calls_together_never_cost_more_than_the_bound(
     asyncio.run(spend())
     spent = sum(price.of(usage) or 0.0 for usage in budget.usage.values())
     assert spent <= limit * (1 + 1e-6)
+
+
+def test_a_price_of_next_to_nothing_pays_for_any_number_of_tokens() -> None:
+    prices: dict[ModelRole, Price] = {"actor": Price(prompt=0.0, completion=5e-324)}
+    bound = CostBound(1e-3, prices)
+    assert bound.completion_tokens("actor", 1e-3) is None
+    assert bound.completion_tokens("actor", -1.0) == 0
