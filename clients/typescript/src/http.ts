@@ -59,11 +59,10 @@ export class Http {
 
   /** @throws TypeError: an option has a value that cannot work. */
   constructor(options: ClientOptions) {
-    this.#url = apiUrl(options.baseUrl ?? environment("SPAR_URL") ?? defaultUrl());
+    this.#url = apiUrl(options.baseUrl);
     this.#timeout = positive("timeout", options.timeout ?? DEFAULT_TIMEOUT_MS);
     this.#maxRetries = options.maxRetries ?? DEFAULT_RETRIES;
-    const key = options.apiKey ?? environment("SPAR_API_KEY") ?? environment("OPENAI_API_KEY");
-    this.#headers = { ...(key && { Authorization: `Bearer ${key}` }), ...options.headers };
+    this.#headers = { ...authorization(options.apiKey), ...options.headers };
     // Called as a plain function, as browsers demand of theirs.
     this.#fetch = options.fetch ?? ((input, init) => fetch(input, init));
   }
@@ -193,15 +192,23 @@ function connectionError(url: string, error: unknown): APIConnectionError {
   return new APIConnectionError(`no answer from ${url} (${why}); is \`spar serve\` running there?`, { cause: error });
 }
 
-function apiUrl(baseUrl: string): string {
-  const url = `${baseUrl.replace(/\/+$/, "").replace(/\/v1$/, "")}/v1`;
+/**
+ * The address of the API of a server; in a page it may be relative.
+ *
+ * @throws TypeError: it is not one.
+ */
+export function apiUrl(baseUrl: string | undefined): string {
   const origin = pageOrigin();
+  const given = baseUrl ?? environment("SPAR_URL") ?? origin ?? DEFAULT_URL;
+  const url = `${given.replace(/\/+$/, "").replace(/\/v1$/, "")}/v1`;
   if (/^https?:\/\/[^/]/i.test(url) ? URL.canParse(url) : origin !== undefined && URL.canParse(url, origin)) return url;
-  throw new TypeError(`baseUrl: ${JSON.stringify(baseUrl)} must be an address such as ${DEFAULT_URL}`);
+  throw new TypeError(`baseUrl: ${JSON.stringify(given)} must be an address such as ${DEFAULT_URL}`);
 }
 
-function defaultUrl(): string {
-  return pageOrigin() ?? DEFAULT_URL;
+/** The header that names an API key. */
+export function authorization(apiKey: string | undefined): { Authorization?: string } {
+  const key = apiKey ?? environment("SPAR_API_KEY") ?? environment("OPENAI_API_KEY");
+  return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
 /** The origin of the page that this runs in; undefined outside of one. */

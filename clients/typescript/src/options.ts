@@ -11,8 +11,11 @@ export type Message = ChatMessage & { [field: string]: unknown };
 /** A conversation: messages, or one user message as a string. */
 export type Messages = string | readonly Message[];
 
+/** With undefined for what is left out, whatever the caller's compiler options. */
+type Optional<T> = { [K in keyof T]: T[K] | undefined };
+
 /** How the budget is spent; docs/api.md explains each. `progress` and `events` are the client's own. */
-export type RefineOptions = Omit<Refine, "progress" | "events">;
+export type RefineOptions = Optional<Omit<Refine, "progress" | "events">>;
 
 interface BodyOptions extends RequestOptions {
   /** The client's, or the server's first model, if left out. */
@@ -24,7 +27,7 @@ interface BodyOptions extends RequestOptions {
 type Own = "model" | "messages" | "stream" | "stream_options" | "refine_budget" | "refine" | "response";
 
 /** Options of `chat`, `stream` and `refine`. */
-export interface ChatOptions extends BodyOptions, Omit<ChatRequest, Own> {
+export interface ChatOptions extends BodyOptions, Optional<Omit<ChatRequest, Own>> {
   /** The most nodes that the search may expand; 0 is the actor's answer, unrefined. */
   refineBudget?: number | undefined;
   refine?: RefineOptions | undefined;
@@ -39,12 +42,12 @@ export interface ImproveOptions extends ChatOptions {
 }
 
 /** Options of `judge`. */
-export interface JudgeOptions extends BodyOptions, Omit<JudgeRequest, Own> {}
+export interface JudgeOptions extends BodyOptions, Optional<Omit<JudgeRequest, Own>> {}
 
 type ListQuery = NonNullable<operations["list_traces_v1_traces_get"]["parameters"]["query"]>;
 
 /** Which traces to list; a date as a string without a zone is in UTC. */
-export interface TraceFilter extends Omit<ListQuery, "since" | "until" | "detail"> {
+export interface TraceFilter extends Optional<Omit<ListQuery, "since" | "until" | "detail">> {
   since?: Date | string | undefined;
   until?: Date | string | undefined;
 }

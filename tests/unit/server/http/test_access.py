@@ -84,6 +84,8 @@ def test_web_pages_that_are_allowed_to_may_call_with_a_key(serving: Serving) -> 
         # A refusal has to be readable too.
         refused = httpx.get(f"{url}/v1/models", headers={"Origin": "https://chat.example"})
         assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://chat.example")
+        # So has what clients decide by whether and when to send a request again.
+        assert {"retry-after", "x-should-retry"} <= set(refused.headers["access-control-expose-headers"].split(", "))
         other = httpx.get(f"{url}/v1/models", headers={"Origin": "https://other.example"})
         assert "access-control-allow-origin" not in other.headers
 
