@@ -37,7 +37,10 @@ class CallLimits:
         if plan.judges:
             self._check("refine.votes", plan.config.votes, self.server.max_votes, self.key.max_votes)
         budget = plan.config.budget
-        what = f"n {plan.n}, refine_budget {budget} and {plan.config.votes} votes" if plan.judges else f"n {plan.n}"
+        what = f"n {plan.n}"
+        if plan.judges:
+            what += f", refine_budget {budget} and {plan.config.votes} votes"
+            what += " (two calls for each that has to be asked for its verdict)" if plan.calls_per_vote > 1 else ""
         field = "n" if plan.n > 1 else "refine_budget" if budget else "refine.votes"
         self._check_calls(field, what, cost, fix="lower n, refine_budget or refine.votes")
 

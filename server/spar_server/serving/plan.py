@@ -230,12 +230,17 @@ class Plan:
         """Whether a budget of `budget` nodes can lead to votes."""
         return self.verdict_only or budget > 0
 
+    @property
+    def calls_per_vote(self) -> int:
+        """Two if a vote without a verdict is asked for it."""
+        return 2 if self.asks_verdict else 1
+
     def cost_with(self, budget: int) -> int:
         """The maximum number of model calls: the drafts with the votes on each, and `budget` nodes with theirs."""
         drafts = 0 if self.initial else self.n * _best_of(self.sampling)
         if not self.judges_with(budget):
             return max(1, drafts)
-        votes = self.config.votes * (2 if self.asks_verdict else 1)
+        votes = self.config.votes * self.calls_per_vote
         judge = self.build_judge()
         extra = judge.extra_calls if isinstance(judge, ChecklistJudge) else 0
         if self.verdict_only:

@@ -15,12 +15,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from spar_core.backends.scripted import ScriptedBackend, always
+from spar_core.errors import RequestError
 from spar_core.types import Message, Sampling
 from spar_server.auth.keyring import sha256_of
 from spar_server.models.pair import ServedPair
 from spar_server.schemas import ChatRequest
+from spar_server.serving.call_limits import CallLimits
 from spar_server.serving.plan import Allowance, build_plan
-from spar_server.settings import ApiKey, RefineDefaults, Settings
+from spar_server.settings import ApiKey, Limits, RefineDefaults, Settings
 from tests.support.pairs import RawScripted, refiner_script, scripted_pair
 
 Serving = Callable[..., AbstractContextManager[str]]
@@ -97,6 +99,35 @@ def test_up_to_the_limits_requests_are_served(client: httpx.Client) -> None:
         ("plain", "/v1/embeddings", {"model": "pair", "input": ["x"] * 2048}),
     ):
         assert ask(client, secret, path, body).status_code == 200, (path, body)
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+def test_the_largest_n_and_budget_fit_with_the_usual_votes_on_every_engine(in_process: bool) -> None:
+    request = ChatRequest.model_validate(CHAT | {"n": 128, "refine_budget": 64})
+    plan = build_plan(request, None, pair=_verdict_pair(constrains=in_process), defaults=RefineDefaults())
+    assert plan.calls_per_vote == (2 if in_process else 1)
+    CallLimits(Limits(), key("any")).check_plan(plan)
+
+
+def test_a_refusal_says_that_votes_can_take_two_calls() -> None:
+    request = ChatRequest.model_validate(CHAT | {"n": 128, "refine_budget": 64, "refine": {"votes": 6}})
+    plan = build_plan(request, None, pair=_verdict_pair(constrains=True), defaults=RefineDefaults())
+    with pytest.raises(RequestError, match=r"6 votes \(two calls for each .* can take 2496 model calls, over .* of 2304"):
+        CallLimits(Limits(), key("any")).check_plan(plan)
+    CallLimits(Limits(), key("any")).check_plan(
+        build_plan(request, None, pair=_verdict_pair(constrains=False), defaults=RefineDefaults())
+    )
+
+
+def _verdict_pair(*, constrains: bool) -> ServedPair:
+    """A pair whose refiner may be constrained to a verdict, as an engine in this process is."""
+
+    class Refiner(ScriptedBackend):
+        @property
+        def constrains(self) -> bool:
+            return constrains
+
+    return replace(scripted_pair(), refiner=Refiner(refiner_script))
 
 
 # What a request costs
