@@ -68,6 +68,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _body = 0
     _body_began = 0.0
     _refusal: ApiError | None = None
+    # The request that is being answered, or was answered last.
+    _running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -88,6 +90,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.table.remove(self)
+        running = self._running
+        if running is not None and not running.response_complete:
+            # uvicorn tells only the newest request of a pipeline, which does not run yet.
+            running.disconnected = True
+            running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

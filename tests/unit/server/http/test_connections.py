@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from spar_core.backends.scripted import ScriptedBackend
 from spar_server.http.connections import network_of
 from spar_server.settings import Settings
 from tests.support.pairs import scripted_pair
@@ -114,6 +115,13 @@ def chat(text: str = "Hi") -> bytes:
     return post(len(body), body)
 
 
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
 # What a head may hold
 
 
@@ -206,6 +214,17 @@ def test_pipelined_requests_are_answered_in_order(port: int) -> None:
         assert [read_answer(reader)[0] for _ in range(4)] == [200, 200, 200, 404]
         client.sendall(HEALTH)
         assert read_answer(reader)[0] == 200
+
+
+def test_a_client_that_leaves_with_others_in_the_pipeline_ends_the_request_that_runs(serving: Serving) -> None:
+    pair = scripted_pair(latency_s=3600)
+    actor = pair.actor
+    assert isinstance(actor, ScriptedBackend)
+    with serving(pair, Settings()) as url, connect(int(url.rpartition(":")[2])) as client:
+        client.sendall(chat() + HEALTH)
+        wait_until(lambda: actor.running == 1)
+        client.close()
+        wait_until(lambda: actor.cancelled == 1)
 
 
 def test_requests_over_the_pipelines_limit_are_not_answered(serve: Serve) -> None:
