@@ -60,10 +60,10 @@ soak: $(VENV)/.dev
 attack: $(VENV)/.dev
 	$(BIN)/python -m tests.attack $(FAMILIES)
 
-# The parsers against whatever Hypothesis thinks of.
+# The parsers against whatever Hypothesis thinks of. With FUZZ_SEED=1 against the same each time.
 FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/.dev
-	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
+	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 # Write docs/reference from the code.
 reference: $(VENV)/.dev

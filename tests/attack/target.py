@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ import aiohttp
 from yarl import URL
 
 from tests.attack.outcome import Outcome
-from tests.attack.poller import processor_seconds
+from tests.attack.poller import ADDRESS, processor_seconds
 from tests.attack.server import KEYS, UPSTREAM_KEY, Server, Setup, running_server
 from tests.attack.upstream import LEAKS
 
@@ -167,8 +167,24 @@ class Target:
             Outcome(f"{attack}: loop", blocked, "ms", bar_ms),
         ]
 
+    async def caught_up(self) -> None:
+        """Wait until the server has accepted and read all that was sent to it before.
+
+        Connections are accepted in the order in which they came: an answer on a new one comes after all others.
+        """
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_GIVES_UP_S):
+                for _ in range(2):
+                    reader, writer = await asyncio.open_connection(
+                        "127.0.0.1", self.server.port, local_addr=(ADDRESS, 0)
+                    )
+                    writer.write(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+                    await reader.read()
+                    writer.close()
+
     async def until_idle(self) -> None:
         """Wait until the server has done what earlier attacks left it to do, so that it is not counted to the next."""
+        await self.caught_up()
         for _ in range(100):
             used = processor_seconds(self.server.pid)
             await asyncio.sleep(0.1)

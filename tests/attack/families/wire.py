@@ -137,12 +137,12 @@ async def _hold(target: Target, count: int, first: bytes) -> None:
             with suppress(OSError, TimeoutError):
                 held.append(_connect(target, f"127.0.1.{1 + number % 20}"))
                 await asyncio.wait_for(loop.sock_sendall(held[-1], first), 1.0)
-        await asyncio.sleep(0.5)
+        await target.caught_up()
     finally:
         for connection in held:
             connection.close()
         # What was held is let go before the next attack is measured.
-        await asyncio.sleep(0.5)
+        await target.caught_up()
 
 
 def _allow_files(most: int) -> None:
@@ -152,7 +152,7 @@ def _allow_files(most: int) -> None:
 
 
 async def silent_connections(target: Target) -> list[Outcome]:
-    """Measured again where one is over its bar, as every figure is: a busy machine is late to accept them."""
+    """Measured again where one is over its bar, as every figure is: a busy machine is late to close them."""
     for _ in range(ATTEMPTS):
         await target.until_idle()
         outcomes = await _silent_connections(target)
@@ -174,14 +174,16 @@ async def _silent_connections(target: Target) -> list[Outcome]:
         "a request that was answered": _HEAD + b"\r\n",
         "a wrong key": _POST + b"Authorization: Bearer x\r\nContent-Length: 2\r\n\r\n{}",
     }
-    loop, began = asyncio.get_running_loop(), time.monotonic()
-    files = target.server.open_files()
+    loop, files = asyncio.get_running_loop(), target.server.open_files()
     held = {name: [_connect(target, f"127.0.2.{1 + number}") for number in range(10)] for name in beginnings}
     dripping = [_connect(target, "127.0.2.99") for _ in range(10)]
     for name, connections in held.items():
         for connection in connections:
             with suppress(OSError):
                 await loop.sock_sendall(connection, beginnings[name])
+    # A connection is silent from when the server has read what came before: a busy machine accepts it late.
+    await target.caught_up()
+    began = time.monotonic()
     lasted = dict.fromkeys((*held, "a head that drips"), 0.0)
 
     async def drip(connection: socket.socket) -> None:
@@ -230,9 +232,11 @@ _AMBIGUOUS: Final = {
 async def ambiguous_framing(target: Target) -> list[Outcome]:
     """Heads that two servers could read as different requests must be refused: they smuggle requests past a proxy."""
     bearer = f"Authorization: Bearer {KEYS['mallory']}\r\n".encode()
+    # So that no answer means that none is given.
+    assert b'"model"' in await _exchange(target, _POST + bearer + b"Content-Length: 2\r\n\r\n{}")
     accepted = []
-    for name, rest in _AMBIGUOUS.items():
-        answer = await _exchange(target, _POST + bearer + rest)
+    answers = await asyncio.gather(*(_exchange(target, _POST + bearer + rest) for rest in _AMBIGUOUS.values()))
+    for name, answer in zip(_AMBIGUOUS, answers, strict=True):
         status = answer[9:12]
         # The body is no chat: to complain that it names no model is to have taken it for a request.
         if status not in (b"400", b"413", b"501", b"") or b'"model"' in answer:
@@ -244,6 +248,7 @@ async def _exchange(target: Target, request: bytes) -> bytes:
     loop, answer = asyncio.get_running_loop(), b""
     with _connect(target) as connection, suppress(OSError, TimeoutError):
         await loop.sock_sendall(connection, request)
+        await target.caught_up()
         async with asyncio.timeout(2.0):
             while piece := await loop.sock_recv(connection, _PIECE):
                 answer += piece
