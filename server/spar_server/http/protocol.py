@@ -299,6 +299,7 @@ class BoundedProtocol(HttpToolsProtocol):
             # It will never be complete.
             self.pipeline.popleft()
             self._queued.popleft()
+            assert self._running is not None
             self.cycle = self.pipeline[0][0] if self.pipeline else self._running
         elif self._unanswered and self._part is _Part.BODY:
             # To the application, the client has disconnected.

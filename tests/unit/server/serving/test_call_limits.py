@@ -112,7 +112,8 @@ def test_the_largest_n_and_budget_fit_with_the_usual_votes_on_every_engine(in_pr
 def test_a_refusal_says_that_votes_can_take_two_calls() -> None:
     request = ChatRequest.model_validate(CHAT | {"n": 128, "refine_budget": 64, "refine": {"votes": 6}})
     plan = build_plan(request, None, pair=_verdict_pair(constrains=True), defaults=RefineDefaults())
-    with pytest.raises(RequestError, match=r"6 votes \(two calls for each .* can take 2496 model calls, over .* of 2304"):
+    message = r"6 votes \(two calls for each .* can take 2496 model calls, over .* of 2304"
+    with pytest.raises(RequestError, match=message):
         CallLimits(Limits(), key("any")).check_plan(plan)
     CallLimits(Limits(), key("any")).check_plan(
         build_plan(request, None, pair=_verdict_pair(constrains=False), defaults=RefineDefaults())
