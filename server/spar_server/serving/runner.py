@@ -18,6 +18,7 @@ from starlette.responses import Response
 from spar_core.errors import BackendError, DeadlineReached
 from spar_core.off_loop import SHORT
 from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, OfChoice, Refined
+from spar_core.timeout import Timeout
 from spar_core.types import Completion, Delta, FinishReason, Usage
 from spar_server.auth.access import allow_model, key_of
 from spar_server.auth.keyring import defaults_for
@@ -172,8 +173,9 @@ async def stream_search(
         task = asyncio.create_task(plan.run(allowance, on_event=on_event))
         task.add_done_callback(lambda _: announce(None))
         try:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(has_event.wait(), STATUS_WITHIN_S)
+            # Not wait_for, which loses a cancellation that comes together with the event in Python 3.11.
+            with suppress(TimeoutError), Timeout(STATUS_WITHIN_S):
+                await has_event.wait()
             if task.done():
                 # Raises the error of the search, if any.
                 task.result()

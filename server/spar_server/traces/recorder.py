@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from spar_core.off_loop import SHORT
+from spar_core.timeout import Timeout
 from spar_server.errors import TraceRefusedError, TraceStoreError
 from spar_server.metrics.traces import TraceMetrics
 from spar_server.serving.plan import Outcome, Plan
@@ -147,8 +148,8 @@ class TraceRecorder:
         """Wait until a trace that is queued is written or dropped, for a short time."""
         if (written := self._waiting.get(trace_id)) is not None:
             self._hurried.set()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(written.wait(), within_s)
+            with suppress(TimeoutError), Timeout(within_s):
+                await written.wait()
 
     def start(self, *, expires: bool = True) -> None:
         """Start writing, and if it `expires` traces deleting them, in tasks of the running event loop."""
@@ -205,8 +206,8 @@ class TraceRecorder:
             left_s = end - time.monotonic()
             if left_s <= 0 or self._hurried.is_set() or len(batch) == _MAX_BATCH:
                 break
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._hurried.wait(), min(left_s, _TURN_S))
+            with suppress(TimeoutError), Timeout(min(left_s, _TURN_S)):
+                await self._hurried.wait()
         self._hurried.clear()
         if not self._queue:
             self._wanted.clear()

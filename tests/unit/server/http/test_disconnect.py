@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from spar_core.backends.scripted import ScriptedBackend, always
+from spar_core.types import Completion, Message, Sampling
+from spar_server.app import create_app
 from spar_server.errors import ClientGoneError
 from spar_server.http.disconnect import until_disconnect
+from spar_server.settings import Settings
+from tests.support.pairs import scripted_pair
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -83,3 +90,37 @@ async def test_a_surrounding_timeout_stays_a_timeout() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await until_disconnect(receiving(gone=asyncio.Event()), asyncio.sleep(60))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_search_ends_with_its_client_in_whichever_step_of_the_loop_it_goes(stream: bool) -> None:
+    body = {"model": "pair", "messages": [{"role": "user", "content": "Hi"}], "refine_budget": 1, "stream": stream}
+
+    class Silent(ScriptedBackend):
+        """Never judges."""
+
+        async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    app = create_app(Settings(), replace(scripted_pair(), refiner=Silent(always(""))))
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"", "headers": [
+        (b"content-type", b"application/json"), (b"host", b"localhost")], "client": ("127.0.0.1", 1)}  # fmt: skip
+
+    async def ignore(message: Any) -> None: ...
+
+    def leaving(*, after: int) -> Receive:
+        messages = iter([{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}])
+
+        async def receive() -> dict[str, Any]:
+            if (message := next(messages, None)) is not None:
+                return message
+            for _ in range(after):
+                await asyncio.sleep(0)
+            return {"type": "http.disconnect"}
+
+        return receive
+
+    for steps in range(60):
+        # A request whose cancellation got lost would wait for the judge for ever.
+        await asyncio.wait_for(app(dict(scope), leaving(after=steps), ignore), 60)
