@@ -34,15 +34,24 @@ class Slice:
 class PagedModel:
     """`graph` compiled for this machine's CPU. Block 0 is its own; `grow` makes more.
 
-    `quantized` stores keys and values in eight bits, and lets the products of int8 weights have int8 activations.
+    `quantized` stores keys and values in eight bits, and lets the products of int8 weights have int8 activations. On
+    CPUs whose kernels for eight bits (those for AVX2) let a sequence's result depend on the sequences beside it, keys
+    and values keep all bits.
     """
 
     def __init__(self, graph: ov.Model, *, quantized: bool, threads: int | None = None) -> None:
         paged_attention_transformation(graph)
         _keep_last_rows(graph)
-        options: dict[str, Any] = {**_COMPILE, "KV_CACHE_PRECISION": "u8" if quantized else "f32"}
-        if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
+        self._options: dict[str, Any] = {**_COMPILE, **({"INFERENCE_NUM_THREADS": threads} if threads else {})}
+        self._compile(graph, "u8" if quantized else "f32")
+        if quantized and self._depends_on_company():
+            self._compile(graph, "f32")
+        # Kernels are made when they are first needed; else the first request would wait for them.
+        for tokens in ((0,) * BLOCK, (0,)):
+            self.step([Slice(tokens, 0, (0,))])
+
+    def _compile(self, graph: ov.Model, cache_precision: str) -> None:
+        options = {**self._options, "KV_CACHE_PRECISION": cache_precision}
         compiled = ov.Core().compile_model(graph, "CPU", options)
         self._request = compiled.create_infer_request()
         names = [one.get_any_name() for one in compiled.inputs]
@@ -50,12 +59,28 @@ class PagedModel:
         self._caches = {
             name: one for name, one in zip(names, compiled.inputs, strict=True) if name.startswith(("key_", "value_"))
         }
+        self._empty()
+
+    def _empty(self) -> None:
         self._tensors: dict[str, Any] = {}
         self.blocks = 0
         self.grow(1)
-        # Kernels are made when they are first needed; else the first request would wait for them.
-        for tokens in ((0,) * BLOCK, (0,)):
-            self.step([Slice(tokens, 0, (0,))])
+
+    def _depends_on_company(self) -> bool:
+        """Whether sequences get other logits side by side than alone."""
+        prompts = [
+            tuple((place * (number + 3) + number) % 7 for place in range(BLOCK + 5 * number)) for number in range(4)
+        ]
+        self.grow(1 + 2 * len(prompts))
+        last: list[Slice] = []
+        for number, prompt in enumerate(prompts):
+            blocks = (1 + 2 * number, 2 + 2 * number)
+            self.step([Slice(prompt, 0, blocks[: -(-len(prompt) // BLOCK)])])
+            last.append(Slice((number,), len(prompt), blocks))
+        alone = [self.step([each])[0].copy() for each in last]
+        differs = not np.array_equal(np.stack(alone), self.step(last))
+        self._empty()
+        return differs
 
     @property
     def block_bytes(self) -> int:

@@ -94,7 +94,8 @@ async def test_a_text_of_a_model_in_eight_bits_depends_on_nothing_else_either(tm
         # Now the beginnings of the prompts are in the cache, too.
         together = await asyncio.gather(*[ask(engine, question, seed=seed) for seed, question in enumerate(questions)])
         assert [completion.text for completion in together] == alone
-        assert engine._model.block_bytes == 8 * 4 * (64 * (32 + 8) + 32 * (64 + 8))
+        # Keys and values in eight bits, or with all bits on CPUs whose kernels for eight are not up to it.
+        assert engine._model.block_bytes in (8 * 4 * (64 * (32 + 8) + 32 * (64 + 8)), 8 * 4 * 2 * 32 * 64 * 4)
     finally:
         engine.close()
 
