@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from opentelemetry._logs import LogRecord
@@ -17,6 +19,7 @@ from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.resources import Resource
 
 from spar_server.settings import Settings, TelemetrySettings
+from spar_server.telemetry import sender as sender_module
 from spar_server.telemetry.opening import open_telemetry
 from spar_server.telemetry.phoenix import PhoenixScores
 from spar_server.telemetry.sender import Sender
@@ -93,16 +96,25 @@ async def test_a_process_that_dies_is_started_again_and_what_it_missed_is_counte
 ) -> None:
     monkeypatch.setattr("spar_server.telemetry.sender._RESTART_S", 0.0)
     dropped: list[int] = []
+    may_start = threading.Event()
     with collector() as server:
         async with sending(monkeypatch, server.url, dropped) as telemetry:
             sender = await until_running(telemetry)
             assert sender._process is not None
             first = sender._process.pid
+
+            def start_when_allowed(*arguments: Any) -> Any:
+                assert may_start.wait(120)
+                return start(*arguments)
+
+            start = sender_module._start
+            monkeypatch.setattr(sender_module, "_start", start_when_allowed)
             os.kill(first, signal.SIGKILL)
             await until_running(telemetry, running=False)
             one_request(telemetry)
             sender._write()
             assert dropped == [1]
+            may_start.set()
             await until_running(telemetry)
             assert sender._process.pid != first
             one_request(telemetry)
