@@ -109,9 +109,11 @@ def scraping(url: str, folder: Path) -> Iterator[httpx.Client]:
 def scraped(prometheus: httpx.Client, expression: str) -> float | None:
     """The value of an expression; None if it has none yet."""
     try:
-        found = prometheus.get("/api/v1/query", params={"query": expression}).json()["data"]["result"]
+        response = prometheus.get("/api/v1/query", params={"query": expression})
     except httpx.TransportError:
         return None
+    # It answers 503 while it starts.
+    found = response.json()["data"]["result"] if response.status_code == 200 else []
     return float(found[0]["value"][1]) if found else None
 
 
@@ -132,8 +134,8 @@ def test_prometheus_scrapes_while_200_searches_run(tmp_path: Path, workers: int)
         wait_until(lambda: scraped(prometheus, running) == 0)
         wait_until(lambda: scraped(prometheus, 'spar_requests_total{kind="search",outcome="ok"}') == 200)
         # No counter has ever gone back, whichever worker was scraped.
-        assert scraped(prometheus, 'resets(spar_requests_total{kind="search",outcome="ok"}[1h])') == 0
-        assert scraped(prometheus, "sum(spar_workers)") == workers
+        wait_until(lambda: scraped(prometheus, 'resets(spar_requests_total{kind="search",outcome="ok"}[1h])') == 0)
+        wait_until(lambda: scraped(prometheus, "sum(spar_workers)") == workers)
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ class Slow:
         return 100_000_000
 
     def find(self, response: str) -> Finding:
-        return Finding(self.ran.wait(30), "waited")
+        return Finding(self.ran.wait(600), "waited")
 
 
 def judge() -> Judge:
