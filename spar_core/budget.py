@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from spar_core.backends.base import Backend
 from spar_core.backends.choices import complete_many
 from spar_core.cost import CostBound
 from spar_core.errors import BackendError, SparError
+from spar_core.frozen import frozen
 from spar_core.types import Cancelled, Completion, Message, ModelRole, Sampling, Usage
 
 _NOTHING: Final = Usage()
@@ -48,6 +49,27 @@ class _Reserved:
     cost: float | None
 
 
+@frozen
+class Call:
+    """A request to a model, when it is over: what was sent, when, and what it used.
+
+    `count` is the number of completions that it asked for. Times are in seconds since the search began; `usage` is
+    that of the completions that arrived.
+    """
+
+    role: ModelRole
+    messages: Sequence[Message]
+    count: int
+    started_s: float
+    ended_s: float
+    outcome: Literal["finished", "failed", "cancelled"]
+    usage: Usage
+
+
+def _ignore(call: Call) -> None:
+    """The default listener."""
+
+
 class Budget:
     """One search's budget, and the record of its calls.
 
@@ -55,7 +77,7 @@ class Budget:
     from now; None is no bound. A call is one requested completion, whether alone or with others in one request.
     `usage` is what the backends counted. A cancelled call is counted in `calls`, and in `cancelled` with the most
     tokens that it may have generated. The token bound is charged that maximum for it, and for calls that the backend
-    does not count, so it holds whatever they generated.
+    does not count, so it holds whatever they generated. `on_call` is told of each call when it is over.
 
     `cost` bounds what all calls together may cost in the same way. A prompt's tokens are not known before its call, so
     as many as it has bytes are reserved for it.
@@ -78,6 +100,7 @@ class Budget:
         self.calls: Counter[ModelRole] = Counter()
         self.usage: dict[ModelRole, Usage] = {}
         self.cancelled: dict[ModelRole, Cancelled] = {}
+        self.on_call: Callable[[Call], None] = _ignore
 
     def sibling(self) -> Budget:
         """A budget with its own record that shares this one's limits, for a search that runs beside this one."""
@@ -129,14 +152,18 @@ class Budget:
         """
         reserved = self._reserve(role, messages, sampling, shares)
         self.calls[role] += 1
+        started_s = self.elapsed_s
         try:
             completion = await backend.complete(messages, sampling.within(reserved.tokens))
         except asyncio.CancelledError:
             self._record_cancelled(role, 1, reserved.tokens)
+            self.on_call(Call(role, messages, 1, started_s, self.elapsed_s, "cancelled", _NOTHING))
             raise
         except BackendError:
-            self._release(role, reserved, 1, Usage())
+            self._release(role, reserved, 1, _NOTHING)
+            self.on_call(Call(role, messages, 1, started_s, self.elapsed_s, "failed", _NOTHING))
             raise
+        self.on_call(Call(role, messages, 1, started_s, self.elapsed_s, "finished", completion.usage))
         self.usage[role] = self.usage.get(role, _NOTHING) + completion.usage
         self._release(role, reserved, 1, completion.usage)
         return completion
@@ -160,21 +187,28 @@ class Budget:
             self._left.cost -= reserved.cost * (count - 1)
         self.calls[role] += count
         completed: list[Usage] = []
+        started_s, asked = self.elapsed_s, count
+        outcome: Literal["finished", "failed", "cancelled"] = "failed"
 
         def finished(completion: Completion) -> None:
             completed.append(completion.usage)
             self.usage[role] = self.usage.get(role, _NOTHING) + completion.usage
 
         try:
-            return await complete_many(
+            completions = await complete_many(
                 backend, messages, [each.within(reserved.tokens) for each in samplings[:count]], finished
             )
+            outcome = "finished" if completed else "failed"
+            return completions
         except asyncio.CancelledError:
+            outcome = "cancelled"
             self._record_cancelled(role, count - len(completed), reserved.tokens)
             count = len(completed)
             raise
         finally:
-            self._release(role, reserved, count, sum(completed, Usage()))
+            usage = sum(completed, Usage())
+            self._release(role, reserved, count, usage)
+            self.on_call(Call(role, messages, asked, started_s, self.elapsed_s, outcome, usage))
 
     def _record_cancelled(self, role: ModelRole, calls: int, tokens: int | None) -> None:
         """Record cancelled calls; their reservation of `tokens` each is used up."""

@@ -17,7 +17,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spar_core.errors import ConfigError
 from spar_server.admission.long_work import LongWork
-from spar_server.api import chat, docs, health, judge, models, passthrough, refine, rewards, traces
+from spar_server.api import (
+    chat,
+    checks,
+    docs,
+    health,
+    judge,
+    models,
+    passthrough,
+    playground,
+    refine,
+    rewards,
+    traces,
+)
 from spar_server.api.messages import route as messages
 from spar_server.api.openapi import add_chunks, add_security
 from spar_server.api.responses import route as responses
@@ -159,7 +171,21 @@ def create_app(
     gate = app.state.gate = build_gate(settings, app.state.metrics.load, key_share=share, usage=usage)
     long_work = app.state.long_work = LongWork(max_wait_s=settings.admission.max_wait_s, key_share=share)
     errors = ErrorResponses(app.state.metrics)
-    modules = (chat, responses, messages, judge, rewards, refine, passthrough, models, traces, health, docs)
+    modules = (
+        chat,
+        responses,
+        messages,
+        judge,
+        rewards,
+        refine,
+        passthrough,
+        models,
+        checks,
+        traces,
+        health,
+        docs,
+        playground,
+    )
     for module in modules:
         app.include_router(module.router)
     _handle_errors(app, errors)

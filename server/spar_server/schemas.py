@@ -159,9 +159,10 @@ class RefineOptions(BaseModel):
     )
     progress: Flag = Field(default=True, description="stream the search's progress as reasoning")
     events: Flag = Field(default=False, description="stream each step of the search as data in `spar.event`")
+    prompts: Flag = Field(default=False, description="with events: add to each call the messages that were sent")
     trace: Literal["none", "summary", "full"] = Field(default="none", description="include the search tree in `spar`")
 
-    @field_validator("checks", "requirements", "progress", "events", "trace", mode="before")
+    @field_validator("checks", "requirements", "progress", "events", "prompts", "trace", mode="before")
     @classmethod
     def _use_default(cls, value: Any, info: ValidationInfo) -> Any:
         assert info.field_name is not None

@@ -172,6 +172,9 @@ class TraceSettings(BaseModel):
     max_trace_kib: int = Field(default=4096, ge=1, description="size of one trace; a larger one is not stored")
     max_queue: int = Field(default=1024, ge=1, description="traces waiting to be written; further ones are dropped")
     max_queue_mib: int = Field(default=64, ge=1, description="size of those traces together")
+    prompts: bool = Field(
+        default=True, description="store what the judge and the refiner were sent; never if redact is set"
+    )
     redact: str | None = Field(
         default=None, description="called with each trace before it is written: module:function, or an entry point"
     )
@@ -470,6 +473,7 @@ class Settings(BaseSettings):
     brownout: BrownoutSettings = BrownoutSettings()
     log_level: str = Field(default="warning", pattern="^(critical|error|warning|info|debug)$")
     log_format: Literal["console", "json"] = "console"
+    playground: bool = Field(default=True, description="serve the playground, a page for browsers, at /ui")
     access_log: bool = Field(default=True, description="log one line per request, whatever the log level")
     shutdown_grace_s: float = Field(default=30.0, ge=0)
     shutdown_delay_s: float = Field(

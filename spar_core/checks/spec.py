@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from reprlib import repr as shortened
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from spar_core.checks.base import Finding
 from spar_core.errors import RequestError
@@ -93,6 +93,26 @@ def _wrong(spec: CheckSpec, name: str, wanted: str, value: Any) -> RequestError:
     return RequestError(f"{spec.id}: {name} must be {wanted}, not {shortened(value)}", param=name)
 
 
+_SCHEMAS: Final[dict[Convert, Mapping[str, Any]]] = {}
+_C = TypeVar("_C", bound=Convert)
+
+
+def accepts(**schema: Any) -> Callable[[_C], _C]:
+    """Describe what a converter accepts, as JSON Schema with examples; for those who choose a check from a list."""
+
+    def describe(convert: _C) -> _C:
+        _SCHEMAS[convert] = schema
+        return convert
+
+    return describe
+
+
+def schema_of(convert: Convert) -> Mapping[str, Any]:
+    """What a converter accepts; empty if it does not say."""
+    return _SCHEMAS.get(convert, {})
+
+
+@accepts(type="integer", minimum=0, examples=[2, 3])
 def whole(value: Any) -> int:
     """A count: an integer of at least zero (IFEval's rows have some as 3.0)."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not _is_whole(value) or value < 0:
@@ -104,30 +124,35 @@ def _is_whole(value: int | float) -> bool:
     return isinstance(value, int) or value.is_integer()
 
 
+@accepts(type="integer", minimum=1, examples=[2])
 def positive(value: Any) -> int:
     if not (number := whole(value)):
         raise ValueError("a whole number of at least 1")
     return number
 
 
+@accepts(type="string", enum=["at least", "less than"], examples=["at least"])
 def relation(value: Any) -> str:
     if value not in ("at least", "less than"):
         raise ValueError("'at least' or 'less than'")
     return str(value)
 
 
+@accepts(type="string", minLength=1, examples=["river", "lamp"])
 def text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text that is not empty")
     return value
 
 
+@accepts(type="string", minLength=1, maxLength=1, examples=["e"])
 def letter(value: Any) -> str:
     if not isinstance(value, str) or len(value.strip()) != 1:
         raise ValueError("one character")
     return value.strip()
 
 
+@accepts(type="array", items={"type": "string", "minLength": 1}, minItems=1, maxItems=_MOST_WORDS, examples=[["river"]])
 def words(value: Any) -> tuple[str, ...]:
     if (
         not isinstance(value, list | tuple)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from spar_core.budget import Call
 from spar_core.frozen import frozen
 from spar_core.judge import Judgement, Vote
 from spar_core.refiner import Refinement
@@ -48,6 +49,14 @@ class Voted:
 
 
 @frozen
+class Called:
+    """A model call for the node at `path` is over: it finished, failed or was cancelled."""
+
+    path: Path
+    call: Call
+
+
+@frozen
 class Judged:
     """All votes on the response at `path` are in."""
 
@@ -71,5 +80,5 @@ class OfChoice:
     event: Event
 
 
-Event = Drafted | Expanding | Refined | Voted | Judged | Finished | OfChoice
+Event = Drafted | Expanding | Refined | Voted | Called | Judged | Finished | OfChoice
 Emit = Callable[[Event], None]

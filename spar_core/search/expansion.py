@@ -11,11 +11,12 @@ import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from spar_core.backends.base import Backend
 from spar_core.backends.context import bind_trace
-from spar_core.budget import Budget, TokensExhausted
+from spar_core.budget import Budget, Call, TokensExhausted
 from spar_core.checks.base import Check
 from spar_core.errors import BackendError
 from spar_core.judge import Judgement, ResponseJudge
@@ -25,6 +26,9 @@ from spar_core.search.config import SearchConfig
 from spar_core.search.tree import Node, Outcome, Path, Tree
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling
+
+# The node that the current task makes. A budget's calls do not name it, because a judge may be anyone's code.
+_NODE: ContextVar[Path] = ContextVar("spar_node", default=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +66,13 @@ class Expansion:
         self._actor_sampling = actor_sampling
         self._checks = checks
         self._emit = emit
+        budget.on_call = self._on_call
         # The judgements of each text by the turns of the nodes that have it; the earliest turn's counts.
         self._known: dict[str, dict[int, asyncio.Future[Judgement | None]]] = defaultdict(dict)
         self._turns = itertools.count()
+
+    def _on_call(self, call: Call) -> None:
+        self._emit(events.Called(_NODE.get(), call))
 
     async def plant(self, draft: Completion, judgement: Judgement | None) -> Node:
         """Judge the draft, unless its judgement is known, and make it the tree's root."""
@@ -147,6 +155,8 @@ class Expansion:
         return node
 
     async def _make(self, path: Path, parent: Node | None, turn: int, shares: int) -> Node:
+        # Each node is made in a task of its own.
+        _NODE.set(path)
         completion = await (self._sample(path, shares) if parent is None else self._refine(path, parent, shares))
         if isinstance(completion, str):
             return Node(path, "failed", problem=completion)

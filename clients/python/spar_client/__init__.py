@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from spar_client.errors import RequestTooLargeError as RequestTooLargeError
     from spar_client.errors import UpstreamError as UpstreamError
     from spar_client.events import AnswerEvent as AnswerEvent
+    from spar_client.events import CallEvent as CallEvent
     from spar_client.events import DoneEvent as DoneEvent
     from spar_client.events import DraftEvent as DraftEvent
     from spar_client.events import FinishEvent as FinishEvent
@@ -82,6 +83,7 @@ _EXPORTS: Final = {
     ),
     "events": (
         "AnswerEvent",
+        "CallEvent",
         "DoneEvent",
         "DraftEvent",
         "FinishEvent",

@@ -46,6 +46,23 @@ class VoteEvent(_Step):
     usage: RoleTokens | None = None
 
 
+class CallEvent(_Step):
+    """A model call for the text at `path` is over; times are in milliseconds since the search began.
+
+    `count` is how many completions it asked for. With `refine={"prompts": True}`, `messages` is what was sent.
+    """
+
+    type: Literal["call"] = "call"
+    path: Path
+    role: Literal["actor", "refiner", "judge"]
+    count: int
+    started_ms: float
+    ended_ms: float
+    outcome: Literal["finished", "failed", "cancelled"]
+    usage: RoleTokens | None = None
+    messages: tuple[dict[str, Any], ...] | None = None
+
+
 class JudgementEvent(_Step):
     """All votes on the text at `path` are in; a refiner sees the `critique`."""
 
@@ -110,10 +127,10 @@ class DoneEvent(Body):
     completion: Completion
 
 
-SearchEvent = DraftEvent | VoteEvent | JudgementEvent | NodeEvent | RefinementEvent | FinishEvent
+SearchEvent = DraftEvent | CallEvent | VoteEvent | JudgementEvent | NodeEvent | RefinementEvent | FinishEvent
 StreamEvent = SearchEvent | ReasoningEvent | AnswerEvent | DoneEvent
 
-_SEARCH_TYPES: Final = frozenset({"draft", "vote", "judgement", "node", "refinement", "finish"})
+_SEARCH_TYPES: Final = frozenset({"draft", "call", "vote", "judgement", "node", "refinement", "finish"})
 _SEARCH_EVENT: Final[TypeAdapter[SearchEvent]] = TypeAdapter(Annotated[SearchEvent, Field(discriminator="type")])
 
 

@@ -34,6 +34,7 @@ class RefineOptions(TypedDict, total=False):
     checks: Sequence[Check]
     judge: Literal["holistic", "checklist"]
     requirements: Sequence[str]
+    prompts: bool
     trace: Literal["none", "summary", "full"]
 
 

@@ -15,8 +15,9 @@ export async function generate() {
 }
 
 /** Leaves out what blurs the types: fields that are allowed but not described, titles, examples. */
-function prune(_key, value) {
-  if (value && typeof value === "object") {
+function prune(key, value) {
+  // A schema's properties can have these names themselves.
+  if (key !== "properties" && value && typeof value === "object") {
     if (value.properties && value.additionalProperties === true) delete value.additionalProperties;
     if (typeof value.title === "string") delete value.title;
     delete value.example;

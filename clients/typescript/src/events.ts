@@ -11,7 +11,7 @@
  */
 
 import type { Completion } from "./completion.js";
-import type { DraftStep, FinishStep, JudgementStep, NodeStep, RefinementStep, VoteStep } from "./openapi.js";
+import type { CallStep, DraftStep, FinishStep, JudgementStep, NodeStep, RefinementStep, VoteStep } from "./openapi.js";
 
 interface OfChoice {
   choice: number;
@@ -19,6 +19,8 @@ interface OfChoice {
 
 /** The draft is complete. */
 export type DraftEvent = DraftStep & OfChoice;
+/** A model call for the text at `path` is over; with `refine.prompts` it has the messages that were sent. */
+export type CallEvent = CallStep & OfChoice;
 /** One vote on the text at `path`. */
 export type VoteEvent = VoteStep & OfChoice;
 /** All votes on the text at `path` are in; a refiner sees the `critique`. */
@@ -30,7 +32,14 @@ export type RefinementEvent = RefinementStep & OfChoice;
 /** A search is over; `answer` is the path of the node that it returns. */
 export type FinishEvent = FinishStep & OfChoice;
 /** A step of a search. */
-export type SearchEvent = DraftEvent | VoteEvent | JudgementEvent | NodeEvent | RefinementEvent | FinishEvent;
+export type SearchEvent =
+  | DraftEvent
+  | CallEvent
+  | VoteEvent
+  | JudgementEvent
+  | NodeEvent
+  | RefinementEvent
+  | FinishEvent;
 
 /** A piece of the actor's own reasoning, of models that reason. */
 export interface ReasoningEvent extends OfChoice {
@@ -54,6 +63,7 @@ export type StreamEvent = SearchEvent | ReasoningEvent | AnswerEvent | DoneEvent
 
 const FIELDS: Readonly<Record<SearchEvent["type"], readonly string[]>> = {
   draft: ["text"],
+  call: ["path", "role"],
   vote: ["path", "critique"],
   judgement: ["path", "text"],
   node: ["path"],

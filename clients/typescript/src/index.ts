@@ -20,6 +20,7 @@ export type {
   Checklist,
   ChecklistItem,
   CheckRequest as Check,
+  CheckType,
   Choice,
   FeedbackBody as Feedback,
   JudgementBody as Judgement,

@@ -223,6 +223,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/checks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the checks
+         * @description What `refine.checks` and `/v1/judge` accept: built-in types, then those of installed packages.
+         */
+        get: operations["list_checks_v1_checks_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/traces": {
         parameters: {
             query?: never;
@@ -376,6 +396,37 @@ export interface components {
             reasoning?: string | null;
             tool_calls?: components["schemas"]["ToolCall"][] | null;
         };
+        /** @description A model call for the text at `path` is over; times are since the search began. */
+        CallStep: {
+            /**
+             * @description the number of the search, if n > 1
+             * @default null
+             */
+            choice?: number | null;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "call";
+            /** @description locates a node: [] is the draft, [0, 2] the third child of its first child */
+            path: number[];
+            /** @enum {string} */
+            role: "actor" | "refiner" | "judge";
+            /** @description how many completions it asked for */
+            count: number;
+            started_ms: number;
+            ended_ms: number;
+            /** @enum {string} */
+            outcome: "finished" | "failed" | "cancelled";
+            usage: components["schemas"]["Tokens"];
+            /**
+             * @description what was sent, with `refine.prompts`
+             * @default null
+             */
+            messages?: {
+                [key: string]: unknown;
+            }[] | null;
+        };
         CallsByRole: {
             actor: number;
             refiner: number;
@@ -469,6 +520,28 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        CheckType: {
+            id: string;
+            /** @constant */
+            object: "check";
+            /** @description each kwarg with the JSON Schema of its values */
+            kwargs: {
+                [key: string]: {
+                    [key: string]: unknown;
+                };
+            };
+            /** @description kwargs that work */
+            example: {
+                [key: string]: unknown;
+            };
+            /** @description what the check requires, in words, with the kwargs of the example */
+            requirement: string | null;
+        };
+        CheckTypes: {
+            /** @constant */
+            object: "list";
+            data: components["schemas"]["CheckType"][];
+        };
         /** @description The checklist judge's decision, item by item. */
         Checklist: {
             items: components["schemas"]["ChecklistItem"][];
@@ -529,7 +602,7 @@ export interface components {
         /** @description On the last chunk `trace_id`, `degraded`, and as requested the tree; with `refine.events` steps before it. */
         ChunkSpar: {
             /** @default null */
-            event?: (components["schemas"]["DraftStep"] | components["schemas"]["VoteStep"] | components["schemas"]["JudgementStep"] | components["schemas"]["NodeStep"] | components["schemas"]["RefinementStep"] | components["schemas"]["FinishStep"]) | null;
+            event?: (components["schemas"]["DraftStep"] | components["schemas"]["CallStep"] | components["schemas"]["VoteStep"] | components["schemas"]["JudgementStep"] | components["schemas"]["NodeStep"] | components["schemas"]["RefinementStep"] | components["schemas"]["FinishStep"]) | null;
             /** @default null */
             trace_id?: string | null;
             /** @default null */
@@ -883,6 +956,11 @@ export interface components {
              */
             events?: boolean;
             /**
+             * @description with events: add to each call the messages that were sent
+             * @default false
+             */
+            prompts?: boolean;
+            /**
              * @description include the search tree in `spar`
              * @default none
              * @enum {string}
@@ -1234,6 +1312,7 @@ export interface components {
     pathItems: never;
 }
 export type AnswerMessage = components['schemas']['AnswerMessage'];
+export type CallStep = components['schemas']['CallStep'];
 export type CallsByRole = components['schemas']['CallsByRole'];
 export type ChatCompletion = components['schemas']['ChatCompletion'];
 export type ChatCompletionChunk = components['schemas']['ChatCompletionChunk'];
@@ -1242,6 +1321,8 @@ export type ChatRequest = components['schemas']['ChatRequest'];
 export type ChatUsage = components['schemas']['ChatUsage'];
 export type CheckBody = components['schemas']['CheckBody'];
 export type CheckRequest = components['schemas']['CheckRequest'];
+export type CheckType = components['schemas']['CheckType'];
+export type CheckTypes = components['schemas']['CheckTypes'];
 export type Checklist = components['schemas']['Checklist'];
 export type ChecklistItem = components['schemas']['ChecklistItem'];
 export type Choice = components['schemas']['Choice'];
@@ -1764,6 +1845,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description The request is invalid, not permitted, or over a limit */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The server or its upstream cannot answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_checks_v1_checks_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The checks */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckTypes"];
                 };
             };
             /** @description The request is invalid, not permitted, or over a limit */

@@ -63,9 +63,9 @@ class Envelope:
     def usage_chunk(self, outcome: Outcome) -> dict[str, Any]:
         return {**self._head(), "choices": [], "usage": usage_of(outcome)}
 
-    def event_chunk(self, event: Event) -> dict[str, Any]:
+    def event_chunk(self, event: Event, *, prompts: bool = False) -> dict[str, Any]:
         """A step of the search; without choices, so that clients that do not know it skip it."""
-        return {**self._head(), "choices": [], "spar": {"event": event_data(event)}}
+        return {**self._head(), "choices": [], "spar": {"event": event_data(event, prompts=prompts)}}
 
     def spar(self, outcome: Outcome) -> dict[str, Any]:
         return spar_of(outcome, self.trace_id)
@@ -141,6 +141,8 @@ class ChatStreamFormat:
 
     envelope: Envelope
     include_usage: bool
+    # Whether the events of calls have their prompts.
+    prompts: bool = False
     # The constant start of a text delta's frame, up to the choice's index.
     _prefix: str = field(init=False)
 
@@ -156,7 +158,7 @@ class ChatStreamFormat:
         return [frame(self.envelope.chunk({"reasoning_content": text, "reasoning": text}))]
 
     def step(self, event: Event) -> list[str]:
-        return [frame(self.envelope.event_chunk(event))]
+        return [frame(self.envelope.event_chunk(event, prompts=self.prompts))]
 
     def heartbeat(self) -> str:
         return frame(self.envelope.chunk({}))
@@ -207,5 +209,5 @@ async def chat_completions(body: ChatRequest, request: JsonRequest) -> Response:
     plan = await plan_request(body, request)
     envelope = Envelope(body.model, plan.trace_id)
     if body.stream:
-        return await stream_response(plan, request, ChatStreamFormat(envelope, body.include_usage))
+        return await stream_response(plan, request, ChatStreamFormat(envelope, body.include_usage, body.refine.prompts))
     return await respond(plan, request, envelope.completion)

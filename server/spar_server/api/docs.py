@@ -8,7 +8,7 @@ from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 
 from spar_server.http.headers import DOCS, DOCS_FILES
 
@@ -46,13 +46,6 @@ _START: Final = """SwaggerUIBundle({
   validatorUrl: null,
 });
 """
-
-
-@router.get("/")
-@router.head("/")
-async def root() -> Response:
-    """Redirect to the documentation."""
-    return RedirectResponse(DOCS.removeprefix("/"))
 
 
 @router.get(DOCS)

@@ -142,6 +142,19 @@ class RewardBody(RootModel[float]):
     """The reward, from 0 to 1; 0.5 if the judge abstained."""
 
 
+class CheckType(Body):
+    id: str
+    object: Literal["check"]
+    kwargs: dict[str, dict[str, Any]] = Field(description="each kwarg with the JSON Schema of its values")
+    example: dict[str, Any] = Field(description="kwargs that work")
+    requirement: str | None = Field(description="what the check requires, in words, with the kwargs of the example")
+
+
+class CheckTypes(Body):
+    object: Literal["list"]
+    data: list[CheckType]
+
+
 class Model(Body):
     id: str
     object: Literal["model"]
@@ -259,6 +272,14 @@ _JUDGED: Final = {
     "checks": [{"id": "punctuation:no_comma", "kwargs": {}, "passed": True, "evidence": "no comma"}],
     "usage": {"prompt_tokens": 240, "completion_tokens": 90, "total_tokens": 330},
 }  # fmt: skip
+_CHECK: Final = {
+    "id": "keywords:existence", "object": "check",
+    "kwargs": {"keywords": {
+        "type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": 1000,
+        "examples": [["river"]],
+    }},
+    "example": {"keywords": ["river"]}, "requirement": "include the word river",
+}  # fmt: skip
 _MODEL: Final = {"id": "spar-small", "object": "model", "created": 1767225600, "owned_by": "spar-server"}
 _SUMMARY: Final = {
     "id": "0c3f", "object": "trace", "created": 1767225600.5, "key": "team-a", "model": "spar-small", "budget": 8,
@@ -339,6 +360,10 @@ REWARDS: Final[Described] = {
 REWARD: Final[Described] = {200: describe_body(RewardBody, 1.0, "The reward"), **ERRORS}
 TEXT: Final[Described] = {200: describe_body(ForwardedBody, _TEXT, "The actor's answer", _CHAT_STREAM), **ERRORS}
 EMBEDDED: Final[Described] = {200: describe_body(ForwardedBody, _EMBEDDED, "The actor's answer"), **ERRORS}
+CHECK_TYPES: Final[Described] = {
+    200: describe_body(CheckTypes, {"object": "list", "data": [_CHECK]}, "The checks"),
+    **ERRORS,
+}
 MODELS: Final[Described] = {200: describe_body(ModelList, {"object": "list", "data": [_MODEL]}, "The models"), **ERRORS}
 TRACES: Final[Described] = {
     200: describe_body(

@@ -54,5 +54,5 @@ async def refine(body: RefineRequest, request: JsonRequest) -> Response:
     plan = await plan_request(chat, request, initial=initial, least_budget=1)
     envelope = Envelope(body.model, plan.trace_id)
     if body.stream:
-        return await stream_response(plan, request, ChatStreamFormat(envelope, body.include_usage))
+        return await stream_response(plan, request, ChatStreamFormat(envelope, body.include_usage, body.refine.prompts))
     return await respond(plan, request, envelope.completion)

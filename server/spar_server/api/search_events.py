@@ -9,15 +9,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from spar_core.checklist import checklist_of
-from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, OfChoice, Refined, Voted
-from spar_server.serving.usage import tokens
+from spar_core.search.events import Called, Drafted, Event, Expanding, Finished, Judged, OfChoice, Refined, Voted
+from spar_server.serving.usage import call_data, tokens
 
 # Names of verdicts in responses; null is an abstention.
 VERDICTS: Final[Mapping[bool | None, str | None]] = {True: "yes", False: "no", None: None}
 
 
-def event_data(event: Event) -> dict[str, Any]:
-    """An event as JSON-ready data with its `type`; with `n` > 1 `choice` is the number of its search."""
+def event_data(event: Event, *, prompts: bool = False) -> dict[str, Any]:
+    """An event as JSON-ready data with its `type`; with `n` > 1 `choice` is the number of its search.
+
+    With `prompts` a call has the `messages` that were sent.
+    """
     match event:
         case Drafted(draft):
             return {"type": "draft", "text": draft.text, "usage": tokens(draft.usage)}
@@ -40,6 +43,9 @@ def event_data(event: Event) -> dict[str, Any]:
                 "error": vote.error,
                 "usage": tokens(vote.usage),
             }
+        case Called(path, call):
+            sent = {"messages": [message.to_openai() for message in call.messages]} if prompts else {}
+            return {"type": "call", "path": list(path), **call_data(call), **sent}
         case Judged(path, response, judgement):
             return {
                 "type": "judgement",
@@ -63,4 +69,4 @@ def event_data(event: Event) -> dict[str, Any]:
                 "nodes": result.nodes,
             }
         case OfChoice(choice, step):
-            return {**event_data(step), "choice": choice}
+            return {**event_data(step, prompts=prompts), "choice": choice}

@@ -125,6 +125,20 @@ class VoteStep(SearchStep):
     usage: Tokens
 
 
+class CallStep(SearchStep):
+    """A model call for the text at `path` is over; times are since the search began."""
+
+    type: Literal["call"]
+    path: NodePath
+    role: Literal["actor", "refiner", "judge"]
+    count: int = Field(description="how many completions it asked for")
+    started_ms: float
+    ended_ms: float
+    outcome: Literal["finished", "failed", "cancelled"]
+    usage: Tokens
+    messages: list[dict[str, Any]] | None = Field(default=None, description="what was sent, with `refine.prompts`")
+
+
 class JudgementStep(SearchStep):
     """All votes on the text at `path` are in."""
 
@@ -170,7 +184,8 @@ class FinishStep(SearchStep):
 
 
 Step = Annotated[
-    DraftStep | VoteStep | JudgementStep | NodeStep | RefinementStep | FinishStep, Field(discriminator="type")
+    DraftStep | CallStep | VoteStep | JudgementStep | NodeStep | RefinementStep | FinishStep,
+    Field(discriminator="type"),
 ]
 
 

@@ -39,9 +39,16 @@ def error_headers(scope: Scope) -> Mapping[str, str]:
 DOCS: Final = "/docs"
 DOCS_FILES: Final = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png", "start.js")
 
+# The playground, and the files of its build that it loads.
+PLAYGROUND: Final = "/ui"
+PLAYGROUND_FILES: Final = ("playground.js", "playground.css", "icon.svg")
+
 OPEN_PATHS: Final = frozenset(
     {
         *("/", "/health", "/ready", "/version", "/metrics", "/openapi.json", DOCS),
         *(f"{DOCS}/{name}" for name in DOCS_FILES),
+        PLAYGROUND,
+        f"{PLAYGROUND}/",
+        *(f"{PLAYGROUND}/{name}" for name in PLAYGROUND_FILES),
     }
 )

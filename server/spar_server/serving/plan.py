@@ -490,7 +490,7 @@ def _cost_bound(request: ChatRequest, pair: ServedPair, max_cost: float | None) 
 
 # Options that do not concern the search itself.
 _NOT_OF_THE_SEARCH: Final = {
-    *("checks", "judge", "requirements", "progress", "events", "trace", "deadline_s", "max_cost"),
+    *("checks", "judge", "requirements", "progress", "events", "prompts", "trace", "deadline_s", "max_cost"),
 }
 
 

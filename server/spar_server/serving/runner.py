@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from spar_core.errors import BackendError, DeadlineReached
 from spar_core.off_loop import SHORT
-from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, OfChoice, Refined
+from spar_core.search.events import Called, Drafted, Event, Expanding, Finished, Judged, OfChoice, Refined
 from spar_core.timeout import Timeout
 from spar_core.types import Completion, Delta, FinishReason, Usage
 from spar_server.auth.access import allow_model, key_of
@@ -163,7 +163,9 @@ async def stream_search(
 
     def announce(event: Event | None) -> None:
         events.put_nowait(event)
-        has_event.set()
+        # A failed call of the actor comes before the error that ends the request, which is its status.
+        if not isinstance(event.event if isinstance(event, OfChoice) else event, Called):
+            has_event.set()
 
     def on_event(event: Event) -> None:
         recording.on_event(event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from spar_core.budget import Call
 from spar_core.cost import Price
 from spar_core.search import Answers
 from spar_core.types import Cancelled, ModelRole, Usage
@@ -98,4 +99,16 @@ def token_counts(prompt: Usage, generated: Usage) -> dict[str, int | None]:
         "prompt_tokens": prompt.prompt_tokens if prompt.prompt_counted else None,
         "completion_tokens": generated.completion_tokens if generated.completion_counted else None,
         "total_tokens": prompt.prompt_tokens + generated.completion_tokens if known else None,
+    }
+
+
+def call_data(call: Call) -> dict[str, Any]:
+    """What a call was, when it ran and what it used, without its prompt."""
+    return {
+        "role": call.role,
+        "count": call.count,
+        "started_ms": round(call.started_s * 1000, 1),
+        "ended_ms": round(call.ended_s * 1000, 1),
+        "outcome": call.outcome,
+        "usage": tokens(call.usage),
     }

@@ -7,7 +7,8 @@
 Each of `trees` is one search as `spar_core.trace.write_trace` writes it, the same as `spar.tree` in a response. The
 entry of `notes` at its place has what a tree lacks for training: `reply`, the refiner's complete reply for the answer;
 `drafts`, the paths of fresh drafts, which refine nothing; and `marks`, those of the template set by node. A mark is a
-number in the judge's prompt that differs between servers.
+number in the judge's prompt that differs between servers. `calls` are the search's model calls, and `prompts` the
+messages that they were sent, as `CallLog.of` writes them.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from typing import Any, Final
 from pydantic_core import PydanticSerializationError, to_json
 
 from spar_core.search import SearchConfig, SearchResult
-from spar_core.search.events import Event, Expanding, Finished, OfChoice, Refined
+from spar_core.search.events import Called, Event, Expanding, Finished, OfChoice, Refined
 from spar_core.search.tree import Path
 from spar_core.trace import write_trace
 from spar_core.types import Message, Sampling
 from spar_core.unicode import replace_surrogates
 from spar_server.serving.plan import Outcome, Plan
+from spar_server.traces.calls import CallLog
 
 Redactor = Callable[[dict[str, Any]], dict[str, Any] | None]
 UsageOf = Callable[[Outcome], Mapping[str, Any]]
@@ -36,8 +38,9 @@ _CONFIG_FIELDS: Final = tuple(each.name for each in fields(SearchConfig))
 
 @dataclass(slots=True)
 class Replies:
-    """The refiner's complete replies, and the fresh drafts, in the searches of one request."""
+    """The refiner's complete replies, the fresh drafts and the model calls in the searches of one request."""
 
+    calls: CallLog
     _drafts: set[tuple[int, Path]] = field(default_factory=set)
     _by_node: dict[tuple[int, Path], str] = field(default_factory=dict)
     # Searches whose draft failed have no result, so a result's place does not tell its choice.
@@ -49,6 +52,8 @@ class Replies:
             choice, event = event.choice, event.event
         if isinstance(event, Refined):
             self._by_node[choice, event.path] = event.refinement.raw
+        elif isinstance(event, Called):
+            self.calls.add(choice, event.path, event.call)
         elif isinstance(event, Expanding):
             if event.critique is None:
                 self._drafts.add((choice, event.path))
@@ -57,16 +62,22 @@ class Replies:
 
     def of_answer(self, result: SearchResult) -> str | None:
         """The reply that the answer was read from; None for a draft."""
-        return self._by_node.get((self._choices.get(id(result), 0), result.best.path))
+        return self._by_node.get((self._choice(result), result.best.path))
 
     def fresh_drafts(self, result: SearchResult) -> list[Path]:
         """The paths of the drafts beside the first."""
-        own = self._choices.get(id(result), 0)
+        own = self._choice(result)
         return sorted(path for choice, path in self._drafts if choice == own)
 
+    def model_calls(self, result: SearchResult) -> dict[str, Any]:
+        return self.calls.of(self._choice(result))
+
+    def _choice(self, result: SearchResult) -> int:
+        return self._choices.get(id(result), 0)
+
     def __len__(self) -> int:
-        """The length of all replies together."""
-        return sum(map(len, self._by_node.values()))
+        """The length of all replies and prompts together."""
+        return sum(map(len, self._by_node.values())) + self.calls.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +178,11 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
 
 
 def _notes(plan: Plan, result: SearchResult, replies: Replies) -> dict[str, Any]:
-    notes: dict[str, Any] = {"reply": replies.of_answer(result), "drafts": replies.fresh_drafts(result)}
+    notes: dict[str, Any] = {
+        "reply": replies.of_answer(result),
+        "drafts": replies.fresh_drafts(result),
+        **replies.model_calls(result),
+    }
     templates = plan.pair.templates
     if templates.marked:
         notes["marks"] = {

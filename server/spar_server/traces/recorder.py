@@ -26,6 +26,7 @@ from spar_server.metrics.traces import TraceMetrics
 from spar_server.serving.plan import Outcome, Plan
 from spar_server.serving.recording import UNRECORDED, Recording
 from spar_server.settings import ApiKey, TraceSettings
+from spar_server.traces.calls import CallLog
 from spar_server.traces.document import (
     Captured,
     Redactor,
@@ -60,11 +61,15 @@ class _Recorded:
     def __init__(self, recorder: TraceRecorder, key: ApiKey) -> None:
         self._recorder = recorder
         self._key = key
-        self._replies = Replies()
+        self._replies = Replies(CallLog(recorder.keeps_prompts))
         self.on_event = self._replies.on_event
 
     def finish(self, outcome: Outcome) -> None:
         size = text_size(outcome, self._replies)
+        # Half, because JSON is longer than its texts.
+        if size > self._recorder.largest // 2:
+            size -= self._replies.calls.size
+            self._replies.calls.drop_prompts()
         created = round(time.time(), 6)
         self._recorder.put(Captured(created, self._key.name, outcome, self._replies, size))
 
@@ -114,6 +119,16 @@ class TraceRecorder:
         metrics.watch(lambda: len(self._waiting))
 
     @property
+    def keeps_prompts(self) -> bool:
+        """A hook that redacts does not know of prompts, which repeat what it removes."""
+        return self._settings.prompts and self._redact is None
+
+    @property
+    def largest(self) -> int:
+        """The size of the largest trace that is stored, in characters."""
+        return self._settings.max_trace_kib * 1024
+
+    @property
     def health(self) -> StoreHealth:
         return StoreHealth(self._failing, len(self._waiting), self._metrics.stored_total, self._metrics.dropped_total)
 
@@ -131,7 +146,7 @@ class TraceRecorder:
     def put(self, captured: Captured) -> None:
         """Queue a finished search; drop it if there is no room."""
         settings = self._settings
-        if captured.size > settings.max_trace_kib * 1024:
+        if captured.size > self.largest:
             self._metrics.dropped("too_large")
         elif (
             len(self._waiting) >= settings.max_queue
@@ -228,7 +243,7 @@ class TraceRecorder:
             return None
         if record is None:
             self._metrics.dropped("withheld")
-        elif len(record.body) > self._settings.max_trace_kib * 1024:
+        elif len(record.body) > self.largest:
             self._metrics.dropped("too_large")
             return None
         return record

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from spar_core.checks.base import Finding
 from spar_core.checks.ifbench_train.words import quoted, words_of
-from spar_core.checks.spec import CheckSpec, Kwargs, counted, positive, text, whole
+from spar_core.checks.spec import CheckSpec, Kwargs, accepts, counted, positive, text, whole
 
 _SEPARATOR: Final = "******"
 # One word to replace, and one on each side of it to know the phrase by.
@@ -86,6 +86,7 @@ def _changes(phrase: list[str], words: list[str], place: int) -> int:
     return changes
 
 
+@accepts(type="string", minLength=1, examples=["the old river mill"])
 def _phrase(value: Any) -> str:
     if not isinstance(value, str) or len(words_of(value)) < _SHORTEST_PHRASE:
         raise ValueError(f"a phrase of at least {_SHORTEST_PHRASE} words")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from spar_core.checks.spec import accepts
+
 _OUTER: Final = "\"'“”‘’«»()[]{}<>*_`~|-–.,;:!?¡¿…"
 # A heading's marks lead; in `C#` the mark is part of the word.
 _LEADING: Final = _OUTER + "#"
@@ -31,6 +33,7 @@ def quoted(text: str) -> str:
     return f'"{text[:_LONGEST_QUOTED]}{"..." if len(text) > _LONGEST_QUOTED else ""}"'
 
 
+@accepts(type="string", pattern=r"^\S+$", examples=["river", "lamp"])
 def one_word(value: Any) -> str:
     """Convert a kwarg that must be a single word."""
     if not isinstance(value, str) or len(words := words_of(value)) != 1 or len(value.split()) != 1:

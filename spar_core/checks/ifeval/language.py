@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from spar_core.checks.base import Finding
-from spar_core.checks.spec import CheckSpec, Kwargs
+from spar_core.checks.spec import CheckSpec, Kwargs, accepts
 from spar_core.checks.text import language_of
 
 # The languages that langdetect distinguishes, by its codes.
@@ -74,6 +74,7 @@ def _language(response: str, kwargs: Kwargs) -> Finding:
     return Finding(found in (kwargs["language"], None), LANGUAGES.get(found or "", "no language detected"))
 
 
+@accepts(type="string", enum=list(LANGUAGES), examples=["en"])
 def _code(value: Any) -> str:
     if not isinstance(value, str) or value not in LANGUAGES:
         raise ValueError(f"one of the language codes {', '.join(LANGUAGES)}")

@@ -13,6 +13,7 @@ from spar_client import (
     APIConnectionError,
     APIProtocolError,
     AsyncClient,
+    CallEvent,
     Client,
     DoneEvent,
     DraftEvent,
@@ -41,7 +42,8 @@ EVERY_STEP = [
 
 def test_a_search_is_seen_step_by_step(client: Client) -> None:
     with client.stream("Hi", refine_budget=2, refine={"algorithm": "iterative"}) as stream:
-        events = list(stream)
+        steps = list(stream)
+    events = [event for event in steps if not isinstance(event, CallEvent)]
     assert [type(event) for event in events] == EVERY_STEP
     draft, vote, judgement, refinement, finish = (events[at] for at in (0, 1, 4, 6, -3))
     assert isinstance(draft, DraftEvent)
@@ -53,6 +55,17 @@ def test_a_search_is_seen_step_by_step(client: Client) -> None:
     assert (judgement.accepted, judgement.critique) == (False, vote.critique)
     assert (refinement.path, refinement.text) == ((0,), "better answer")
     assert (finish.answer, finish.stop_reason) == ((0,), "refined_accepted")
+
+
+def test_each_model_call_is_an_event_with_its_prompt_on_request(client: Client) -> None:
+    with client.stream("Hi", refine_budget=1, refine={"prompts": True}) as stream:
+        calls = [event for event in stream if isinstance(event, CallEvent)]
+    assert [(call.role, call.path, call.outcome) for call in calls[:2]] == [
+        ("actor", (), "finished"),
+        ("judge", (), "finished"),
+    ]
+    assert calls[0].messages == ({"role": "user", "content": "Hi"},)
+    assert calls[0].started_ms <= calls[0].ended_ms
 
 
 def test_the_answer_comes_whole_after_a_search_and_in_tokens_without(client: Client) -> None:
@@ -150,7 +163,7 @@ def test_a_stream_that_breaks_or_is_none_is_an_error(body: bytes, error: type[Ex
 async def test_the_asynchronous_stream_is_the_same(url: str) -> None:
     async with AsyncClient(url) as client:
         async with client.stream("Hi", refine_budget=2, refine={"algorithm": "iterative"}) as stream:
-            events = [event async for event in stream]
+            events = [event async for event in stream if not isinstance(event, CallEvent)]
         assert [type(event) for event in events] == EVERY_STEP
         assert (await client.stream("Hi").completion()).text == "a plain draft"
         with pytest.raises(RateLimitError):

@@ -10,7 +10,7 @@ from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.checks import build_check
 from spar_core.errors import BackendTimeout, BackendUnavailable
 from spar_core.search import STRATEGIES
-from spar_core.search.events import Drafted, Event, Expanding, Finished, Judged, Refined, Voted
+from spar_core.search.events import Called, Drafted, Event, Expanding, Finished, Judged, Refined, Voted
 from spar_core.trace import read_tree, write_trace
 from spar_core.types import Completion, Message, Sampling, Usage
 from tests.support.searching import NO, YES, counting_refiner, judging, search
@@ -284,7 +284,9 @@ async def test_checks_of_the_request_are_enforced_and_named_to_the_refiner() -> 
 async def test_every_step_is_an_event_and_the_last_is_the_result() -> None:
     events: list[Event] = []
     result = await search(budget=3, events=events, early_vote_stop=False)
-    kinds = [type(event) for event in events]
+    calls = [event.call for event in events if isinstance(event, Called)]
+    assert sum(call.count for call in calls) == sum(result.calls.values())
+    kinds = [type(event) for event in events if not isinstance(event, Called)]
     assert kinds[0] is Drafted
     assert kinds[-1] is Finished
     assert (kinds.count(Expanding), kinds.count(Refined), kinds.count(Judged)) == (3, 3, 4)

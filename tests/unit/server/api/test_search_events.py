@@ -37,7 +37,8 @@ def steps(received: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_each_step_of_the_search_is_an_event_in_order(client: httpx.Client) -> None:
-    found = steps(chunks(client))
+    received = steps(chunks(client))
+    found = [step for step in received if step["type"] != "call"]
     kinds = ["draft", *["vote"] * 3, "judgement", "node", "refinement", *["vote"] * 3, "judgement", "finish"]
     assert [step["type"] for step in found] == kinds
     draft, vote, judgement, node, refinement, finish = (found[at] for at in (0, 1, 4, 5, 6, -1))
@@ -55,6 +56,28 @@ def test_each_step_of_the_search_is_an_event_in_order(client: httpx.Client) -> N
         "improved": True,
         "nodes": 1,
     }
+
+
+def test_each_model_call_is_an_event_with_its_times_when_it_is_over(client: httpx.Client) -> None:
+    calls = [step for step in steps(chunks(client)) if step["type"] == "call"]
+    assert [(call["role"], call["path"]) for call in calls] == [
+        ("actor", []), ("judge", []), ("refiner", [0]), ("judge", [0]),
+    ]  # fmt: skip
+    assert [call["count"] for call in calls] == [1, 3, 1, 3]
+    assert all(call["outcome"] == "finished" and "messages" not in call for call in calls)
+    times = [time for call in calls for time in (call["started_ms"], call["ended_ms"])]
+    assert times == sorted(times)
+    assert calls[0]["usage"]["completion"] == 3
+
+
+def test_calls_have_their_prompts_on_request(client: httpx.Client) -> None:
+    calls = [step for step in steps(chunks(client, refine={"prompts": True})) if step["type"] == "call"]
+    actor, judge, refiner, _ = (call["messages"] for call in calls)
+    assert actor == HELLO
+    assert "a plain draft" in judge[0]["content"]
+    # A refiner continues the judge's conversation by the critique and the request.
+    assert refiner[0] == judge[0]
+    assert [message["role"] for message in refiner] == ["user", "assistant", "user"]
 
 
 def test_events_come_before_the_answer_in_chunks_without_choices(client: httpx.Client) -> None:

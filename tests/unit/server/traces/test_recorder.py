@@ -90,6 +90,13 @@ def test_a_trace_that_is_too_large_is_dropped(running: Running, tmp_path: Path) 
         assert server.metric('spar_traces_dropped_total{reason="too_large"}') == 1
 
 
+def test_a_trace_that_its_prompts_would_make_too_large_is_stored_without_them(running: Running, tmp_path: Path) -> None:
+    with TraceServer(running, tmp_path, max_trace_kib=16) as server:
+        long, short = server.ask("x" * 5_000), server.ask()
+        assert "prompts" not in server.trace(long).json()["notes"][0]
+        assert "prompts" in server.trace(short).json()["notes"][0]
+
+
 def test_a_hook_redacts_each_trace_before_it_is_written(
     running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +116,8 @@ def test_a_hook_redacts_each_trace_before_it_is_written(
         assert "secret" not in trace.text
         assert trace.json()["messages"][0]["content"] == "[removed]"
         assert trace.json()["key"] == "anonymous"
+        # Prompts repeat what the hook removes.
+        assert "prompts" not in trace.json()["notes"][0]
         assert server.trace(forgotten).status_code == server.trace(broken).status_code == 404
         # What the hook withholds is no loss.
         server.until(stored=1, dropped=1, queued=0, failing=False)

@@ -62,7 +62,30 @@ def test_a_search_is_stored_with_its_request_and_its_tree(client: httpx.Client) 
 
 
 def test_the_complete_reply_of_the_refiner_is_kept_for_the_answer(client: httpx.Client) -> None:
-    assert stored(client, ask(client))["notes"] == [{"reply": "[[start]]\nbetter answer\n[[end]]", "drafts": []}]
+    (notes,) = stored(client, ask(client))["notes"]
+    assert (notes["reply"], notes["drafts"]) == ("[[start]]\nbetter answer\n[[end]]", [])
+
+
+def test_each_model_call_is_stored_with_its_times_and_what_it_was_sent(client: httpx.Client) -> None:
+    trace = stored(client, ask(client))
+    (notes,) = trace["notes"]
+    first = [(call["role"], call["path"], call["count"], call["outcome"]) for call in notes["calls"][:3]]
+    assert first == [("actor", [], 1, "finished"), ("judge", [], 3, "finished"), ("refiner", [0], 1, "finished")]
+    assert all(0 <= call["started_ms"] <= call["ended_ms"] <= trace["duration_ms"] for call in notes["calls"])
+    # The actor's prompt is the conversation; the refiner continues the judge's.
+    actor, judge, refiner = notes["calls"][:3]
+    assert "prompt" not in actor
+    assert refiner["prompt"][:1] == judge["prompt"]
+    assert "a plain draft" in notes["prompts"][judge["prompt"][0]]["content"]
+    assert notes["prompts"][refiner["prompt"][-1]] == {"role": "user", "content": "Refine the response."}
+
+
+def test_a_setting_keeps_prompts_out_of_traces(serving: Serving, tmp_path: Path) -> None:
+    with serving(scripted_pair(), settings(tmp_path, prompts=False)) as url, httpx.Client(base_url=url) as client:
+        (notes,) = stored(client, ask(client))["notes"]
+    assert notes["calls"]
+    assert "prompts" not in notes
+    assert not any("prompt" in call for call in notes["calls"])
 
 
 def test_streams_refinements_and_responses_are_stored_too(client: httpx.Client) -> None:

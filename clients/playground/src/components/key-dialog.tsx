@@ -1,0 +1,47 @@
+/** Asks for the API key, which stays in this tab. */
+import { useEffect, useRef } from "preact/hooks";
+import { storedKey, storeKey } from "../server";
+
+interface Props {
+  open: boolean;
+  wrong: boolean;
+  onDone: () => void;
+  onClose: () => void;
+}
+
+export function KeyDialog({ open, wrong, onDone, onClose }: Props) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (open && !dialog.current?.open) dialog.current?.showModal();
+    if (!open) dialog.current?.close();
+  }, [open]);
+  return (
+    <dialog ref={dialog} aria-labelledby="key-title" onClose={onClose}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          storeKey(input.current?.value.trim() ?? "");
+          onDone();
+        }}
+      >
+        <h2 id="key-title">API key</h2>
+        <p class={wrong ? "problem" : "quiet"} role={wrong ? "alert" : undefined}>
+          {wrong ? "The server does not know this key." : "This server asks for a key. It is kept until you close this tab, and sent to this server only."}
+        </p>
+        <label class="field">
+          <span>Key</span>
+          <input ref={input} type="password" autocomplete="off" defaultValue={storedKey()} />
+        </label>
+        <div class="row actions">
+          <button type="submit" class="primary">
+            Use key
+          </button>
+          <button type="button" class="ghost" onClick={onClose}>
+            Cancel
+          </button>
+        </div>
+      </form>
+    </dialog>
+  );
+}
