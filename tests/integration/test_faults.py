@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from spar_server.traces.schema import TRACES
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.spar_serve import PATIENCE_S, spar_serve, upstream_settings, wait_until
 from tests.support.trace_server import TraceServer
@@ -164,10 +165,10 @@ def _age(database: Path, *, copies: int) -> None:
     import sqlite3
 
     with closing(sqlite3.connect(database, timeout=PATIENCE_S)) as connection, connection:
-        cursor = connection.execute("SELECT * FROM traces")
+        cursor = connection.execute(f"SELECT * FROM {TRACES.name}")
         names = [column[0] for column in cursor.description]
         row = dict(zip(names, cursor.fetchone(), strict=True))
         begin = time.time() - 2 * 86_400 - 3600
         rows = ({**row, "id": f"{number:032x}", "created": begin + number} for number in range(copies))
         places = ", ".join(f":{name}" for name in names)
-        connection.executemany(f"INSERT INTO traces ({', '.join(names)}) VALUES ({places})", rows)
+        connection.executemany(f"INSERT INTO {TRACES.name} ({', '.join(names)}) VALUES ({places})", rows)
