@@ -53,7 +53,7 @@ test("a stream shows its search as typed events, to a page too", async () => {
     message = each;
   }
   const steps = message?.parts.map(searchEvent).filter((event) => event !== undefined) ?? [];
-  expect([steps[0]?.type, steps.at(-1)?.type]).toEqual(["draft", "finish"]);
+  expect([steps[0]?.type, steps[1]?.type, steps.at(-1)?.type]).toEqual(["call", "draft", "finish"]);
   expect(steps.filter((step) => step.type === "vote").length).toBeGreaterThan(0);
   expect(await result.reasoningText).toBeUndefined();
 
