@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spar_client import AnswerEvent, Client, DoneEvent, DraftEvent, JudgementEvent
+from spar_client import AnswerEvent, CallEvent, Client, DoneEvent, DraftEvent, JudgementEvent
 from tests.support.terminal import spar
 
 pytestmark = pytest.mark.real
@@ -23,7 +23,9 @@ def client(embedded_url: str) -> Iterator[Client]:
 
 def test_a_search_can_be_watched_and_ends_in_its_answer(client: Client) -> None:
     events = list(client.stream(QUESTION, refine_budget=8, seed=3, refine={"trace": "full", "stop": "level"}))
-    draft, done = events[0], events[-1]
+    # The actor's call is over before its draft is told.
+    call, draft, done = events[0], events[1], events[-1]
+    assert isinstance(call, CallEvent)
     assert isinstance(draft, DraftEvent)
     assert isinstance(done, DoneEvent)
     completion = done.completion
