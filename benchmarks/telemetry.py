@@ -7,7 +7,6 @@ accepts everything. It hands requests to a process of its own, which does the se
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
 import subprocess
 import sys
@@ -16,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
-from gateway_searches import ask, free_port, until_up, upstream
+from gateway_searches import ask, until_up, upstream
 from pass_through import body
-from trace_recording import SECONDS, WORDS, cpu_s
+from trace_recording import actor_url, cpu_s, gateway
 
 ROUNDS = 12
 AT_ONCE = 16
@@ -37,20 +36,6 @@ def answering() -> Iterator[str]:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}"
         finally:
             process.terminate()
-
-
-@contextmanager
-def gateway(actor: str, **env: str) -> Iterator[tuple[int, str]]:
-    """The process id and the address of a gateway."""
-    port = free_port()
-    serve = ("serve", "--port", str(port), "--actor-url", actor, "--actor-model", "m", "--templates", "compact")
-    command = (sys.executable, "-m", "spar_server.cli", *serve)
-    process = subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield process.pid, f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def children_s(pid: int) -> float:
@@ -118,9 +103,7 @@ async def main() -> None:
         async def search(session: aiohttp.ClientSession, url: str) -> None:
             await ask(session, url, refine_budget=8)
 
-        await compare(
-            "a search of budget 8", f"http://127.0.0.1:{port}/{SECONDS}x{WORDS}/v1", collector, SEARCHES, search
-        )
+        await compare("a search of budget 8", actor_url(port), collector, SEARCHES, search)
 
 
 if __name__ == "__main__":

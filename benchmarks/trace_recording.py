@@ -28,12 +28,16 @@ AT_ONCE = 25
 LIMIT = 0.05
 
 
+def actor_url(upstream_port: int) -> str:
+    """The upstream's address for answers that take as long as a real model's."""
+    return f"http://127.0.0.1:{upstream_port}/{SECONDS}x{WORDS}/v1"
+
+
 @contextmanager
-def gateway(upstream_port: int, **env: str) -> Iterator[tuple[int, str]]:
-    """The process id and the address of a gateway."""
+def gateway(actor: str, **env: str) -> Iterator[tuple[int, str]]:
+    """The process id and the address of a gateway in front of the actor at that URL."""
     port = free_port()
-    url = f"http://127.0.0.1:{upstream_port}/{SECONDS}x{WORDS}/v1"
-    serve = ("serve", "--port", str(port), "--actor-url", url, "--actor-model", "m", "--templates", "compact")
+    serve = ("serve", "--port", str(port), "--actor-url", actor, "--actor-model", "m", "--templates", "compact")
     command = (sys.executable, "-m", "spar_server.cli", *serve)
     process = subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -69,8 +73,8 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as folder, upstream() as port:
         database = str(Path(folder) / "traces.sqlite")
         with (
-            gateway(port) as (without, plain_url),
-            gateway(port, SPAR_TRACES__RECORD="on", SPAR_TRACES__PATH=database) as (recording, traced_url),
+            gateway(actor_url(port)) as (without, plain_url),
+            gateway(actor_url(port), SPAR_TRACES__RECORD="on", SPAR_TRACES__PATH=database) as (recording, traced_url),
         ):
             async with aiohttp.ClientSession() as session:
                 await until_up(session, f"{plain_url}/ready")
