@@ -12,7 +12,7 @@ export default defineConfig({
     emptyOutDir: true,
     modulePreload: { polyfill: false },
     rollupOptions: {
-      output: { entryFileNames: "playground.js", assetFileNames: "playground[extname]", codeSplitting: false },
+      output: { entryFileNames: "playground.js", assetFileNames: "playground[extname]" },
     },
   },
   server: { proxy: { "/v1": "http://127.0.0.1:8000" } },

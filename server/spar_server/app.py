@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from spar_core.errors import ConfigError
 from spar_server.admission.long_work import LongWork
 from spar_server.api import (
+    algorithms,
     chat,
     checks,
     docs,
@@ -180,6 +181,7 @@ def create_app(
         refine,
         passthrough,
         models,
+        algorithms,
         checks,
         traces,
         health,

@@ -2,6 +2,7 @@
 import { useCallback, useEffect, useState } from "preact/hooks";
 import { KeyDialog } from "./components/key-dialog";
 import { NEW_FORM } from "./model/form";
+import { useOffer } from "./model/offer";
 import { type Opened, openFile } from "./model/trace";
 import { AskPage } from "./pages/ask";
 import { ComparePage } from "./pages/compare";
@@ -61,7 +62,8 @@ export function App() {
 
   useEffect(() => setError(null), [hash]);
 
-  const shared = { form, onForm: setForm, onError, keyed };
+  const offer = useOffer(keyed, onError);
+  const shared = { form, onForm: setForm, offer, onError };
   const [, page, id] = hash.slice(1).split("/");
   return (
     <>

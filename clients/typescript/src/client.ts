@@ -1,7 +1,15 @@
 import { Api, conversation } from "./api.js";
 import { type Completion, readCompletion } from "./completion.js";
 import type { ClientOptions, RequestOptions } from "./http.js";
-import type { ChatCompletion, CheckType, CheckTypes, JudgementBody, Model } from "./openapi.js";
+import type {
+  Algorithm,
+  AlgorithmList,
+  ChatCompletion,
+  CheckType,
+  CheckTypes,
+  JudgementBody,
+  Model,
+} from "./openapi.js";
 import type { ChatOptions, ImproveOptions, JudgeOptions, Messages } from "./options.js";
 import { Stream } from "./streaming.js";
 import { Traces } from "./traces.js";
@@ -52,6 +60,11 @@ export class Client {
   async refine(messages: Messages, response?: string | null, options: ImproveOptions = {}): Promise<Completion> {
     const fixed = { messages: conversation(messages), response: response ?? undefined };
     return readCompletion(await this.#api.ask<ChatCompletion>("/refine", "choices", fixed, { ...options }));
+  }
+
+  /** The algorithms that `refine.algorithm` can name. */
+  async algorithms(options: RequestOptions = {}): Promise<Algorithm[]> {
+    return (await this.#api.get<AlgorithmList>("/algorithms", "data", options)).data;
   }
 
   /** The checks that `refine.checks` and `judge` can name, with the schemas of their kwargs. */

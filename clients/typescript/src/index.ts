@@ -14,6 +14,7 @@ export * from "./errors.js";
 export type * from "./events.js";
 export type { ClientOptions, RequestOptions } from "./http.js";
 export type {
+  Algorithm,
   AnswerMessage,
   ChatUsage,
   CheckBody as CheckResult,

@@ -223,6 +223,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/algorithms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the search algorithms
+         * @description What `refine.algorithm` accepts: built-in algorithms, then those of installed packages.
+         */
+        get: operations["list_algorithms_v1_algorithms_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/checks": {
         parameters: {
             query?: never;
@@ -386,6 +406,16 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        Algorithm: {
+            id: string;
+            /** @constant */
+            object: "algorithm";
+        };
+        AlgorithmList: {
+            /** @constant */
+            object: "list";
+            data: components["schemas"]["Algorithm"][];
+        };
         AnswerMessage: {
             /** @constant */
             role: "assistant";
@@ -1311,6 +1341,8 @@ export interface components {
     headers: never;
     pathItems: never;
 }
+export type Algorithm = components['schemas']['Algorithm'];
+export type AlgorithmList = components['schemas']['AlgorithmList'];
 export type AnswerMessage = components['schemas']['AnswerMessage'];
 export type CallStep = components['schemas']['CallStep'];
 export type CallsByRole = components['schemas']['CallsByRole'];
@@ -1845,6 +1877,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description The request is invalid, not permitted, or over a limit */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The server or its upstream cannot answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_algorithms_v1_algorithms_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The algorithms */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlgorithmList"];
                 };
             };
             /** @description The request is invalid, not permitted, or over a limit */

@@ -142,6 +142,16 @@ class RewardBody(RootModel[float]):
     """The reward, from 0 to 1; 0.5 if the judge abstained."""
 
 
+class Algorithm(Body):
+    id: str
+    object: Literal["algorithm"]
+
+
+class AlgorithmList(Body):
+    object: Literal["list"]
+    data: list[Algorithm]
+
+
 class CheckType(Body):
     id: str
     object: Literal["check"]
@@ -272,6 +282,7 @@ _JUDGED: Final = {
     "checks": [{"id": "punctuation:no_comma", "kwargs": {}, "passed": True, "evidence": "no comma"}],
     "usage": {"prompt_tokens": 240, "completion_tokens": 90, "total_tokens": 330},
 }  # fmt: skip
+_ALGORITHM: Final = {"id": "best_first", "object": "algorithm"}
 _CHECK: Final = {
     "id": "keywords:existence", "object": "check",
     "kwargs": {"keywords": {
@@ -360,6 +371,10 @@ REWARDS: Final[Described] = {
 REWARD: Final[Described] = {200: describe_body(RewardBody, 1.0, "The reward"), **ERRORS}
 TEXT: Final[Described] = {200: describe_body(ForwardedBody, _TEXT, "The actor's answer", _CHAT_STREAM), **ERRORS}
 EMBEDDED: Final[Described] = {200: describe_body(ForwardedBody, _EMBEDDED, "The actor's answer"), **ERRORS}
+ALGORITHMS: Final[Described] = {
+    200: describe_body(AlgorithmList, {"object": "list", "data": [_ALGORITHM]}, "The algorithms"),
+    **ERRORS,
+}
 CHECK_TYPES: Final[Described] = {
     200: describe_body(CheckTypes, {"object": "list", "data": [_CHECK]}, "The checks"),
     **ERRORS,

@@ -1,8 +1,6 @@
 /** The question: a prompt or a conversation, the model, the budget, and how it is spent. */
-import { useEffect, useState } from "preact/hooks";
-import type { CheckType } from "../../../typescript/src/index.js";
-import { ALGORITHMS, EXAMPLE, type Form, type Options, type Turn } from "../model/form";
-import { client } from "../server";
+import { EXAMPLE, type Form, type Options, type Turn } from "../model/form";
+import { type Offer, titledAlgorithms } from "../model/offer";
 import { Checks } from "./checks";
 import { Fold } from "./node-details";
 
@@ -10,29 +8,16 @@ const STEPS = [0, 1, 2, 3, 4, 6, 8, 10, 12, 15, 20, 24, 32, 48, 64];
 
 interface Props {
   form: Form;
+  offer: Offer;
   onChange: (form: Form) => void;
   running: boolean;
   onAsk: () => void;
   onStop: () => void;
-  onError: (error: unknown) => void;
-  /** Counts up when the key has changed. */
-  keyed: number;
   /** Comparisons have budgets and algorithms of their own. */
   compares?: boolean;
 }
 
-export function AskForm({ form, onChange, running, onAsk, onStop, onError, keyed, compares = false }: Props) {
-  const [models, setModels] = useState<string[]>([]);
-  const [types, setTypes] = useState<readonly CheckType[]>([]);
-  useEffect(() => {
-    const load = async () => {
-      const server = client();
-      const [found, checks] = await Promise.all([server.models(), server.checks()]);
-      setModels(found.map((model) => model.id));
-      setTypes(checks);
-    };
-    load().catch(onError);
-  }, [keyed]);
+export function AskForm({ form, offer, onChange, running, onAsk, onStop, compares = false }: Props) {
   const change = (part: Partial<Form>) => onChange({ ...form, ...part });
   const option = (part: Partial<Options>) => change({ options: { ...form.options, ...part } });
   const isEmpty = !form.turns.some((turn) => turn.content.trim());
@@ -57,8 +42,8 @@ export function AskForm({ form, onChange, running, onAsk, onStop, onError, keyed
         <label class="field">
           <span>Model</span>
           <select value={form.model} onChange={(event) => change({ model: event.currentTarget.value })}>
-            {models.length === 0 && <option value="">default</option>}
-            {models.map((model, index) => (
+            {offer.models.length === 0 && <option value="">default</option>}
+            {offer.models.map((model, index) => (
               <option key={model} value={index ? model : ""}>
                 {model}
               </option>
@@ -68,8 +53,8 @@ export function AskForm({ form, onChange, running, onAsk, onStop, onError, keyed
         {!compares && <BudgetSlider budget={form.budget} onChange={(budget) => change({ budget })} label="Budget" />}
       </div>
       <Fold title={optionsTitle(form)}>
-        <OptionFields options={form.options} onChange={option} compares={compares} />
-        <Checks types={types} picked={form.checks} onChange={(checks) => change({ checks })} />
+        <OptionFields options={form.options} offer={offer} onChange={option} compares={compares} />
+        <Checks types={offer.checks} picked={form.checks} onChange={(checks) => change({ checks })} />
       </Fold>
       <div class="row actions">
         {running ? (
@@ -168,11 +153,12 @@ function Conversation({ turns, onChange }: { turns: Turn[]; onChange: (turns: Tu
 
 interface OptionProps {
   options: Options;
+  offer: Offer;
   compares: boolean;
   onChange: (part: Partial<Options>) => void;
 }
 
-function OptionFields({ options, compares, onChange }: OptionProps) {
+function OptionFields({ options, offer, compares, onChange }: OptionProps) {
   const number = (name: keyof Options, label: string, least: number, most?: number, step: number | "any" = 1) => (
     <label class="field">
       <span>{label}</span>
@@ -202,7 +188,7 @@ function OptionFields({ options, compares, onChange }: OptionProps) {
   );
   return (
     <div class="options">
-      {!compares && choice("algorithm", "Algorithm", ALGORITHMS)}
+      {!compares && choice("algorithm", "Algorithm", titledAlgorithms(offer))}
       {choice("judge", "Judge", [["holistic", "Whole answer"], ["checklist", "Checklist"]])}
       {number("votes", "Votes", 1, 25)}
       {number("branch", "Branch", 1, 16)}

@@ -32,14 +32,6 @@ export const NO_OPTIONS: Options = {
   seed: "",
 };
 
-export const ALGORITHMS: readonly [string, string][] = [
-  ["bfs", "Breadth first"],
-  ["dfs", "Depth first"],
-  ["best_first", "Best first"],
-  ["iterative", "Iterative"],
-  ["best_of_n", "Best of n"],
-];
-
 export interface Form {
   turns: Turn[];
   model: string;

@@ -3,13 +3,14 @@ import { useRef, useState } from "preact/hooks";
 import { AskForm } from "../components/ask-form";
 import { SearchView } from "../components/search-view";
 import { chatOptions, type Form } from "../model/form";
+import type { Offer } from "../model/offer";
 import { ask, type Run } from "../model/run";
 
 export interface PageProps {
   form: Form;
   onForm: (form: Form) => void;
+  offer: Offer;
   onError: (error: unknown) => void;
-  keyed: number;
 }
 
 /** Runs requests, and re-renders at most once a frame while they do. */
@@ -46,13 +47,14 @@ export function useRuns(count: number, onError: (error: unknown) => void) {
   };
 }
 
-export function AskPage({ form, onForm, onError, keyed }: PageProps) {
+export function AskPage({ form, onForm, offer, onError }: PageProps) {
   const { runs, version, running, start, stop } = useRuns(1, onError);
   const [asked, setAsked] = useState(0);
   const run = runs[0];
   const formCard = (
     <AskForm
       form={form}
+      offer={offer}
       onChange={onForm}
       running={running}
       onAsk={() => {
@@ -60,8 +62,6 @@ export function AskPage({ form, onForm, onError, keyed }: PageProps) {
         start([form]);
       }}
       onStop={stop}
-      onError={onError}
-      keyed={keyed}
     />
   );
   if (!run || (run.error && !run.search.draft && !run.text)) {

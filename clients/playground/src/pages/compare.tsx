@@ -6,7 +6,8 @@ import { NodeDetails } from "../components/node-details";
 import { SearchTree } from "../components/search-tree";
 import { Facts } from "../components/search-view";
 import { WordDiff } from "../components/word-diff";
-import { ALGORITHMS, type Form } from "../model/form";
+import type { Form } from "../model/form";
+import { titledAlgorithms } from "../model/offer";
 import type { Run } from "../model/run";
 import { type PageProps, useRuns } from "./ask";
 
@@ -15,7 +16,7 @@ interface Side {
   algorithm: string;
 }
 
-export function ComparePage({ form, onForm, onError, keyed }: PageProps) {
+export function ComparePage({ form, onForm, offer, onError }: PageProps) {
   const [sides, setSides] = useState<[Side, Side]>([
     { budget: 2, algorithm: "" },
     { budget: 16, algorithm: "" },
@@ -32,7 +33,7 @@ export function ComparePage({ form, onForm, onError, keyed }: PageProps) {
   const isOver = one?.text && other?.text && !running;
   return (
     <div class="compare">
-      <AskForm form={form} onChange={onForm} running={running} onAsk={compare} onStop={stop} onError={onError} keyed={keyed} compares />
+      <AskForm form={form} offer={offer} onChange={onForm} running={running} onAsk={compare} onStop={stop} compares />
       <div class="sides">
         {sides.map((side, index) => (
           <section class="card side" key={index} aria-label={`Search ${"AB"[index]}`}>
@@ -43,7 +44,7 @@ export function ComparePage({ form, onForm, onError, keyed }: PageProps) {
                 <span>Algorithm</span>
                 <select value={side.algorithm} onChange={(event) => change(index, { algorithm: event.currentTarget.value })}>
                   <option value="">default</option>
-                  {ALGORITHMS.map(([value, text]) => (
+                  {titledAlgorithms(offer).map(([value, text]) => (
                     <option key={value} value={value}>
                       {text}
                     </option>
