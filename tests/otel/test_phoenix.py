@@ -25,7 +25,7 @@ def free_port() -> int:
 
 
 def eventually(found: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while not (value := found()):
         assert time.monotonic() < deadline, what
         time.sleep(0.2)
@@ -69,7 +69,7 @@ def phoenix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
             stderr=output,
         )
     try:
-        eventually(lambda: answers(f"{url}/healthz"), log.read_text())
+        eventually(lambda: answers(f"{url}/healthz"), f"Phoenix did not start: see {log}")
         with httpx.Client(base_url=url, timeout=60) as client:
             yield client
     finally:
@@ -79,7 +79,7 @@ def phoenix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def refinement(phoenix: httpx.Client) -> dict[str, Any]:
-    """A search of `spar serve --pair tiny`, whose telemetry Phoenix has once the server has stopped."""
+    """A search of `spar serve --pair tiny`, all of whose telemetry Phoenix shows."""
     environment = {
         "SPAR_TELEMETRY__ENABLED": "true",
         "SPAR_TELEMETRY__ENDPOINT": str(phoenix.base_url).rstrip("/"),
@@ -96,9 +96,10 @@ def refinement(phoenix: httpx.Client) -> dict[str, Any]:
         body = {"model": "spar-tiny", "seed": 3, "refine_budget": 8, "messages": [{"role": "user", "content": PROMPT}]}
         body["model"] = httpx.get(f"{ready[1]}/v1/models").json()["data"][0]["id"]
         answer = httpx.post(f"{ready[1]}/v1/chat/completions", json=body, timeout=300).json()
-        eventually(lambda: spans_of(phoenix), "no span arrived")
-        eventually(lambda: annotations_of(phoenix), "no score arrived")
-    used: dict[str, Any] = answer["usage"]["refinement"]
+        used: dict[str, Any] = answer["usage"]["refinement"]
+        # Phoenix stores each a while after it was sent.
+        eventually(lambda: len(spans_of(phoenix)) > sum(used["calls"].values()), "spans are missing")
+        eventually(lambda: {used["draft_value"], used["value"]} <= scores_of(phoenix), "scores are missing")
     return used
 
 
@@ -111,6 +112,10 @@ def annotations_of(phoenix: httpx.Client) -> list[dict[str, Any]]:
     ids = [span["context"]["span_id"] for span in spans_of(phoenix)]
     answer = phoenix.get("/v1/projects/spar/span_annotations", params={"span_ids": ids, "limit": 1000})
     return list(answer.json()["data"]) if ids and answer.is_success else []
+
+
+def scores_of(phoenix: httpx.Client) -> set[float]:
+    return {each["result"]["score"] for each in annotations_of(phoenix)}
 
 
 def test_the_search_is_a_tree_of_its_calls(phoenix: httpx.Client, refinement: dict[str, Any]) -> None:

@@ -99,7 +99,7 @@ def examples(page: str) -> list[str]:
     )
 
 
-@pytest.mark.parametrize(("page", "count"), [("extending.md", 5), ("training-methods.md", 1)])
+@pytest.mark.parametrize(("page", "count"), [("extending.md", 5), ("checks.md", 2), ("training-methods.md", 1)])
 def test_the_examples_of_extending_are_valid(page: str, count: int) -> None:
     found = examples(page)
     assert len(found) == count
