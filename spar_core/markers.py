@@ -50,9 +50,9 @@ def between_markers(reply: str, response: str = "", mark: str = "") -> Found:
     """
     if mark and ((start := start_marker(mark)) in reply or end_marker(mark) in reply):
         return _Reply(reply, start, end_marker(mark)).found(in_response=False)
-    tight, _ = _tightened(response)
-    in_response = bool(_MARKER.search(tight))
-    if not in_response:
+    # Most responses have no bracket, and then no marker either.
+    tight = _tightened(response)[0] if "[" in normalized(response, "NFKC") else ""
+    if not _MARKER.search(tight):
         return _Reply(reply, _START, _END, response).found(in_response=False)
     quotes = _Quotes(reply, tight)
     blocks, everything = quotes.blocks(), quotes.whole()

@@ -20,6 +20,8 @@ from spar_core.unicode import normalized
 _CLAIMED_HEADING: Final = re.compile(r"finaijudge?ment")
 # The most letters between a claimed heading and its Yes: "(Yes or No)", "after long thought about every constraint".
 _CLAIM_REACH: Final = 40
+# What a line may have before a heading, all of which is removed or ignored.
+_BEFORE_HEADING: Final = "`*_~# \t\r\v\f\x1c\x1d\x1e\x1f"
 _HEADING: Final = re.compile(r"\A[ \t]*final[ \t]+judge?ment(?![^\W_])", re.IGNORECASE)
 # The most characters that are read of a line. A reason may follow a verdict, but no judge needs as many before it.
 _LONGEST_LINE: Final = 4000
@@ -100,7 +102,9 @@ def _verdict_lines(text: str, mark: str) -> Iterator[tuple[bool, bool]]:
     """The verdict of every line that has one, and whether the line has the mark."""
     lines = text.split("\n")
     for number, raw in enumerate(lines):
-        if not raw:
+        first = raw.lstrip(_BEFORE_HEADING)[:1]
+        # One look dismisses most lines; a character beyond ASCII may become another when it is normalized.
+        if not first or (first.isascii() and first not in "Ff"):
             continue
         line = _readable(raw)
         if not (heading := _HEADING.match(line)):
