@@ -112,6 +112,16 @@ def named_folder(pair: Path) -> Path:
     return pair if folder is None or pair.exists() else folder
 
 
+def shadow_warning(pair: Path) -> str | None:
+    """What to say of a path that a shipped pair has as its name, and a file or folder here, too; None for any other."""
+    if str(pair) not in _SHIPPED or not pair.exists():
+        return None
+    return (
+        f"{pair} is a shipped pair, but {pair.resolve()} is used, which has the same name; rename it to use the "
+        "shipped one, or give its whole path to be rid of this warning"
+    )
+
+
 def base_name(folder: Path) -> str | None:
     """The base that a pair's `pair.json` names, if any.
 

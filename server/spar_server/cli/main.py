@@ -81,7 +81,9 @@ def serve(
     config: Annotated[
         str | None, typer.Option(help="TOML file with settings (default ./spar.toml if it exists)")
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Check the settings and the upstreams, then exit")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check settings, upstreams and the trace database, then exit")
+    ] = False,
 ) -> None:
     """Serve a pair on this machine, or act as a gateway to OpenAI-compatible servers."""
     from spar_server.cli.serve import Flags, run

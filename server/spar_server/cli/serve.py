@@ -19,7 +19,7 @@ import typer
 from spar_core.backends.in_process.opening import require_engine
 from spar_core.errors import ConfigError
 from spar_core.model_catalog import find_base
-from spar_core.model_folder import DEFAULT_PAIR, TINY_PAIR, base_name, named_folder, shipped_pair
+from spar_core.model_folder import DEFAULT_PAIR, TINY_PAIR, base_name, named_folder, shadow_warning, shipped_pair
 from spar_server.app import create_app
 from spar_server.cli.models import pull_shown
 from spar_server.http.server import server_config
@@ -27,10 +27,11 @@ from spar_server.metrics.logs import set_up_logging
 from spar_server.metrics.metrics import Metrics
 from spar_server.models.pair import build_pair
 from spar_server.process.configuration import Configuration, Source
-from spar_server.process.probe import upstream_problems, warn_of_upstreams
+from spar_server.process.probe import upstream_problems, warn, warn_of_upstreams
 from spar_server.process.reload import Reloader
 from spar_server.process.server import Server, on_hangup
 from spar_server.settings import Settings
+from spar_server.traces.opening import find_problem as find_trace_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +188,10 @@ def _with_base(settings: Settings) -> Settings:
 
 
 def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
-    """Serve until a signal stops the server, or only `check` the settings and the upstreams.
+    """Serve until a signal stops the server, or only `check` the settings, the upstreams and the trace database.
 
     Raises:
-        ConfigError: a setting is wrong, or a check finds a problem with an upstream.
+        ConfigError: a setting is wrong, or a check finds a problem with an upstream or the database.
     """
     source = Source(flags.settings(), Path(file) if file else None)
     # Before anything is bound or loaded: without keys a public server must not start.
@@ -199,10 +200,12 @@ def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
     set_up_logging(level=settings.log_level, style=settings.log_format, access=settings.access_log)
     # Ignore SIGHUP while the models load. Unlike SIG_IGN, a handler is not inherited by child processes.
     on_hangup(lambda *_: None)
+    if not settings.actor and (shadowed := shadow_warning(settings.pair or DEFAULT_PAIR)):
+        warn(settings, shadowed)
     if check:
-        if problems := asyncio.run(upstream_problems(settings)):
+        if problems := asyncio.run(_problems(configuration)):
             raise ConfigError("; ".join(problems))
-        typer.echo("The settings are valid, and every upstream answers.")
+        typer.echo("The settings are valid, and every upstream and database answers.")
         return
     _allow_files(settings.connections.max_connections)
     if settings.workers > 1:
@@ -226,6 +229,14 @@ def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
         make_reloader = partial(Reloader, app, configuration, source, metrics=metrics)
         config = server_config(app, settings)
         Server(config, app.state.gate.draining, make_reloader=make_reloader, on_ready=on_ready).run(sockets)
+
+
+async def _problems(configuration: Configuration) -> list[str]:
+    upstreams, traces = await asyncio.gather(
+        upstream_problems(configuration.settings),
+        find_trace_problem(configuration.settings.traces, configuration.keyring),
+    )
+    return upstreams if traces is None else [*upstreams, traces]
 
 
 def _run_workers(configuration: Configuration, source: Source) -> None:

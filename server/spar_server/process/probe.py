@@ -30,12 +30,17 @@ async def upstream_problems(settings: Settings) -> list[str]:
 
 
 async def warn_of_upstreams(settings: Settings) -> None:
-    """Say which replicas are unusable as configured: on the terminal, or in a log that consists of objects."""
+    """Say which replicas are unusable as configured."""
     for problem in await upstream_problems(settings):
-        if settings.log_format == "json":
-            logger.warning("%s", problem)
-        else:
-            typer.secho(f"warning: {problem}", fg="yellow", err=True)
+        warn(settings, problem)
+
+
+def warn(settings: Settings, problem: str) -> None:
+    """Say what is wrong: on the terminal, or in a log that consists of objects."""
+    if settings.log_format == "json":
+        logger.warning("%s", problem)
+    else:
+        typer.secho(f"warning: {problem}", fg="yellow", err=True)
 
 
 async def _problem(url: str, upstream: Upstream) -> str | None:

@@ -55,9 +55,22 @@ class Database:
     async def migrate(self) -> None:
         """Create the tables, or bring those of an earlier version up to date."""
         async with self.writing() as connection:
-            if self.dialect == "postgresql":
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _MIGRATION_LOCK})
-            await connection.run_sync(upgrade)
+            await self._upgrade(connection)
+
+    async def rehearse(self) -> None:
+        """Do all that `migrate` does and roll it back: it fails wherever `migrate` would."""
+        with _store_errors():
+            async with self._engine.connect() as connection:
+                writer = await connection.execution_options(**{_WRITES: True})
+                # Begun here: where Alembic begins a transaction, it commits it.
+                transaction = await writer.begin()
+                await self._upgrade(writer)
+                await transaction.rollback()
+
+    async def _upgrade(self, connection: AsyncConnection) -> None:
+        if self.dialect == "postgresql":
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _MIGRATION_LOCK})
+        await connection.run_sync(upgrade)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

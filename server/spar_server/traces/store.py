@@ -109,6 +109,10 @@ class TraceStore:
         """Create or update the tables."""
         await self._database.migrate()
 
+    async def rehearse(self) -> None:
+        """Find out whether `open` would work, without a change."""
+        await self._database.rehearse()
+
     async def aclose(self) -> None:
         await self._database.aclose()
 

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from spar_core.errors import ConfigError
-from spar_core.model_folder import DEFAULT_PAIR, TINY_PAIR, RoleModel, base_name, load_folder, named_folder
+from spar_core.model_folder import (
+    DEFAULT_PAIR,
+    TINY_PAIR,
+    RoleModel,
+    base_name,
+    load_folder,
+    named_folder,
+    shadow_warning,
+)
 from spar_server.models.pair import build_pair
 from spar_server.settings import Settings, load_settings
 
@@ -78,6 +86,19 @@ def test_shipped_pairs_are_found_by_name() -> None:
     assert (tiny.name, tiny.templates, tiny.answer_tokens) == ("spar-small", "compact", 256)
     assert base_name(named_folder(DEFAULT_PAIR)) == "smollm2-135m-instruct"
     assert named_folder(Path("elsewhere")) == Path("elsewhere")
+
+
+def test_a_folder_with_the_name_of_a_shipped_pair_is_taken_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shadow_warning(TINY_PAIR) is None
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    assert named_folder(TINY_PAIR) == TINY_PAIR
+    assert f"{folder} is used" in str(shadow_warning(TINY_PAIR))
+    assert shadow_warning(folder) is None
+    assert shadow_warning(Path("elsewhere")) is None
 
 
 def test_a_wrong_folder_is_refused_with_the_reason(tmp_path: Path) -> None:

@@ -126,7 +126,18 @@ def test_a_check_reports_problems_with_the_upstreams() -> None:
     assert "refiner: " in wrong.stderr
     assert f"lacks /v1: set it to {upstream.url}" in wrong.stderr
     assert (fine.returncode, fine.stderr) == (0, "")
-    assert "every upstream answers" in fine.stdout
+    assert "every upstream and database answers" in fine.stdout
+
+
+def test_a_check_reports_a_trace_database_that_cannot_be_used_and_a_folder_that_hides_a_shipped_pair(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "spar-135m").mkdir()
+    (tmp_path / "spar.toml").write_text('[traces]\nrecord = "on"\npath = "nowhere/traces.sqlite"\n')
+    done = spar("serve", "--check", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "traces.path: nowhere is not a folder that can be written" in done.stderr
+    assert f"warning: spar-135m is a shipped pair, but {tmp_path}/spar-135m is used" in done.stderr
 
 
 def test_serve_refuses_a_port_that_is_taken_before_it_loads_a_model(tmp_path: Path) -> None:
