@@ -52,16 +52,21 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One answer of /health: when it was asked for, how long it took, and the processor time spent meanwhile."""
+    """One answer of /health: when it was asked for, how long it took, and what passed meanwhile (see `poller`)."""
 
     began: float
     wall_s: float
+    delay_s: float
     cpu_s: float
 
     @property
     def blocked_s(self) -> float:
-        """How long the server kept its loop busy: a wait during which it did not compute is a busy machine's doing."""
-        return min(self.wall_s, self.cpu_s)
+        """How long the server kept its loop busy.
+
+        On a busy machine an answer also takes as long as other processes run while its loop, or the poller, could. And
+        a wait in which the server computes nothing at all, in no thread, is not its own doing.
+        """
+        return max(0.0, min(self.wall_s - self.delay_s, self.cpu_s))
 
 
 @dataclass

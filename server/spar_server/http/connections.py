@@ -11,6 +11,12 @@ from spar_server.settings import ConnectionLimits
 
 # All incomplete heads and pipelines together can use as much memory as this many heads of the maximum size.
 _MAX_HEADS: Final = 256
+# The most bytes of answers that wait in this process for clients that do not read them, with what each request holds
+# that waits to write more: of a file the next 64 KB. An answer of more than `_LARGE_ANSWER` does not count: only
+# requests with a key have such, and limits of their own.
+_MAX_UNREAD: Final = 24 * 2**20
+_STALLED_BYTES: Final = 96 * 2**10
+_LARGE_ANSWER: Final = 2**20
 
 
 class Connection(Protocol):
@@ -40,6 +46,9 @@ class ConnectionTable:
         self._per_address: Counter[str] = Counter()
         self._buffered: dict[Connection, int] = {}
         self._total_buffered = 0
+        # In the order in which they stalled.
+        self._unread: dict[Connection, int] = {}
+        self._total_unread = 0
         self._every_s = min(1.0, min(limits.head_s, limits.body_s, limits.idle_s, limits.send_s) / 4)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -65,6 +74,7 @@ class ConnectionTable:
             return
         self._open.remove(connection)
         self._forget_buffer(connection)
+        self.resume(connection)
         self._per_address[connection.address] -= 1
         if not self._per_address[connection.address]:
             del self._per_address[connection.address]
@@ -86,6 +96,24 @@ class ConnectionTable:
             largest = max(self._buffered, key=self._buffered.__getitem__)
             self.remove(largest)
             largest.abort()
+
+    def stall(self, connection: Connection, size: int) -> None:
+        """Record that a client does not read `size` bytes of an answer.
+
+        If all clients together leave too much unread, those that stalled first are dropped.
+        """
+        if size > _LARGE_ANSWER or connection not in self._open:
+            return
+        self._unread[connection] = size + _STALLED_BYTES
+        self._total_unread += size + _STALLED_BYTES
+        while self._total_unread > _MAX_UNREAD:
+            longest = next(iter(self._unread))
+            self.remove(longest)
+            longest.abort()
+
+    def resume(self, connection: Connection) -> None:
+        """Record that a client has read what it left."""
+        self._total_unread -= self._unread.pop(connection, 0)
 
     def _forget_buffer(self, connection: Connection) -> None:
         self._total_buffered -= self._buffered.pop(connection, 0)

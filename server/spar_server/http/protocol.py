@@ -24,6 +24,9 @@ _MIN_BODY_RATE: Final = 8192
 _LINGER_S: Final = 5.0
 # The memory overhead of a header field, in bytes.
 _FIELD_BYTES: Final = 160
+# How many bytes of an answer may wait for a client before it counts as stalled; in all connections together, too, that
+# is little.
+_UNREAD_BYTES: Final = 4096
 
 
 class _Part(Enum):
@@ -73,6 +76,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.set_write_buffer_limits(_UNREAD_BYTES)
         # The size of each request in the pipeline.
         self._queued: deque[int] = deque()
         self.address = network_of(self.client[0]) if self.client else ""
@@ -207,10 +211,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         self._stalled_at = self.loop.time()
         super().pause_writing()
+        self.table.stall(self, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         self._stalled_at = None
         super().resume_writing()
+        self.table.resume(self)
 
     # The interface for the connection table
 

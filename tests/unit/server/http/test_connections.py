@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from spar_core.backends.scripted import ScriptedBackend
-from spar_server.http.connections import network_of
-from spar_server.settings import Settings
+from spar_server.http.connections import ConnectionTable, network_of
+from spar_server.settings import ConnectionLimits, Settings
 from tests.support.pairs import scripted_pair
 
 Serving = Callable[..., AbstractContextManager[str]]
@@ -280,6 +281,35 @@ def test_drops_do_not_keep_a_connection_open(hasty: int, start: bytes, drop: byt
         while not select.select([client], [], [], 0.05)[0]:
             assert time.monotonic() < deadline
             send(client, (drop,))
+
+
+@dataclass(eq=False)
+class Reader:
+    """A connection as the table of connections sees it."""
+
+    address: str = "127.0.0.1"
+    waiting_since: float | None = None
+    dropped: bool = False
+
+    def expire(self, now: float) -> None:
+        """It is always in time."""
+
+    def abort(self) -> None:
+        self.dropped = True
+
+
+async def test_clients_that_leave_too_much_unread_together_are_dropped_longest_first() -> None:
+    table = ConnectionTable(ConnectionLimits())
+    readers = [Reader() for _ in range(400)]
+    for reader in readers:
+        assert table.admit(reader)
+    table.stall(readers[0], 100 * 2**20)
+    for reader in readers[1:]:
+        table.stall(reader, 2**16)
+        if reader is readers[1]:
+            table.resume(reader)
+    assert [index for index, reader in enumerate(readers) if reader.dropped] == list(range(2, 247))
+    assert len(table) == 400 - 245
 
 
 def test_an_incomplete_head_times_out_with_an_error(hasty: int) -> None:
