@@ -19,9 +19,11 @@ from spar_core.errors import ConfigError
 from spar_server.admission.long_work import LongWork
 from spar_server.api import (
     algorithms,
+    batches,
     chat,
     checks,
     docs,
+    files,
     health,
     judge,
     models,
@@ -36,6 +38,7 @@ from spar_server.api.openapi import add_chunks, add_security
 from spar_server.api.responses import route as responses
 from spar_server.auth.keyring import Keyring, is_loopback, load_keyring
 from spar_server.auth.quotas import Usage
+from spar_server.batches.service import open_batches, running
 from spar_server.metrics.metrics import Metrics
 from spar_server.middleware.access_log import AccessLogMiddleware
 from spar_server.middleware.auth import AuthMiddleware
@@ -136,7 +139,8 @@ def create_app(
             recorder.start(expires=expires_traces)
         if telemetry is not None:
             telemetry.start()
-        yield
+        async with running(app.state.batches, expires=expires_traces):
+            yield
         if recorder is not None:
             await recorder.aclose()
         if telemetry is not None:
@@ -168,6 +172,7 @@ def create_app(
     app.state.started = int(time())
     recorder = app.state.recorder = open_recorder(settings, keyring, app.state.metrics.traces, usage_of=usage_of)
     app.state.search_recorder = join_recorders(recorder, telemetry)
+    app.state.batches = open_batches(settings, app)
     share = _key_share(settings, keyring)
     gate = app.state.gate = build_gate(settings, app.state.metrics.load, key_share=share, usage=usage)
     long_work = app.state.long_work = LongWork(max_wait_s=settings.admission.max_wait_s, key_share=share)
@@ -184,6 +189,8 @@ def create_app(
         algorithms,
         checks,
         traces,
+        files,
+        batches,
         health,
         docs,
         playground,
@@ -195,7 +202,11 @@ def create_app(
     routes = [route for module in modules for route in module.router.routes]
     front: ASGIApp = FastPathMiddleware(app.framework, app=app, routes=routes, errors=errors)
     front = app.body_limit = BodyLimitMiddleware(
-        front, settings.limits, max_wait_s=settings.admission.max_wait_s, key_share=share
+        front,
+        settings.limits,
+        streamed={"/v1/files": settings.batches.max_form_bytes},
+        max_wait_s=settings.admission.max_wait_s,
+        key_share=share,
     )
     app.needs_key = keyring is not None
     front = app.auth = AuthMiddleware(front, keyring=keyring, quotas=gate.quotas, share=share, off_loop=long_work)
@@ -206,7 +217,7 @@ def create_app(
         front = CORSMiddleware(
             front,
             allow_origins=settings.cors_origins,
-            allow_methods=("GET", "POST"),
+            allow_methods=("GET", "POST", "DELETE"),
             allow_headers=("*",),
             expose_headers=("x-request-id", *BILL_HEADERS, "retry-after", "x-should-retry"),
         )

@@ -25,12 +25,16 @@ class ClientGoneError(Exception):
     """The client closed the connection before its answer was ready."""
 
 
-class TraceStoreError(Exception):
-    """The trace store cannot be read or written."""
+class StoreError(Exception):
+    """The database of traces and batches cannot be read or written."""
 
 
-class TraceRefusedError(TraceStoreError):
-    """The trace store refuses a value of this trace; others may still be written."""
+class StoreRefusedError(StoreError):
+    """The database refuses a value of this row; others may still be written."""
+
+
+class LeaseLostError(Exception):
+    """Another process runs the batch now, or it is gone."""
 
 
 # The engines in this process use these words for a prompt that does not fit.

@@ -180,6 +180,32 @@ class TraceSettings(BaseModel):
     )
 
 
+class BatchSettings(BaseModel):
+    """`/v1/files` and `/v1/batches`, in the database of `traces.path` or `traces.url`. Each limit holds for one key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enabled: bool = False
+    concurrency: int = Field(
+        default=8, ge=1, description="requests of all batches that run at once, per worker; others have priority"
+    )
+    max_file_mib: int = Field(default=100, ge=1, le=2000, description="size of an uploaded file")
+    max_key_mib: int = Field(default=1024, ge=1, description="size of a key's files together, at which it can upload")
+    max_key_files: int = Field(default=1000, ge=1, description="files of a key, at which it can upload")
+    max_lines: int = Field(default=50_000, ge=1, description="requests in a batch")
+    max_unfinished: int = Field(default=20, ge=1, description="batches of a key that have not ended")
+    max_age_days: float = Field(default=30.0, gt=0, description="older files and ended batches are deleted")
+
+    @property
+    def max_form_bytes(self) -> int:
+        """The size of a body that has a file of the largest size."""
+        return self.max_file_mib * 2**20 + 64 * 1024 if self.enabled else 1024
+
+    @property
+    def max_age_s(self) -> float:
+        return self.max_age_days * 24 * 3600
+
+
 Conventions = Literal["v0.1", "v1.41"]
 Signal = Literal["traces", "metrics", "logs"]
 Scores = Literal["events", "phoenix"]
@@ -464,6 +490,7 @@ class Settings(BaseSettings):
     connections: ConnectionLimits = ConnectionLimits()
     metrics: MetricsSettings = MetricsSettings()
     traces: TraceSettings = TraceSettings()
+    batches: BatchSettings = BatchSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     allowed_hosts: Words = Field(
         default=(), description="additional host names for a server without keys on a loopback address"

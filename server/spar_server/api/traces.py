@@ -17,13 +17,11 @@ from starlette.responses import Response
 
 from spar_core.search import StopReason
 from spar_server.api.openapi import FEEDBACK, TRACE, TRACES
-from spar_server.auth.access import key_of
-from spar_server.auth.keyring import is_loopback
-from spar_server.errors import ApiError, TraceStoreError
+from spar_server.auth.access import check_private, key_of
+from spar_server.errors import ApiError, StoreError
 from spar_server.http.json_route import JsonRequest, JsonRoute
 from spar_server.schemas import Number
 from spar_server.serving.runner import json_response
-from spar_server.settings import Settings
 from spar_server.traces.recorder import TraceRecorder
 
 if TYPE_CHECKING:
@@ -141,9 +139,7 @@ def _visible_key(request: Request) -> str | None:
     Raises:
         ApiError: 403; without keys, everyone who can reach the server would read everyone's conversations.
     """
-    settings: Settings = request.app.state.settings
-    if not request.app.needs_key and not is_loopback(settings.host):
-        raise ApiError(403, "traces are read with an API key, and this server has none", code="traces_need_keys")
+    check_private(request, "traces")
     key = key_of(request)
     return None if key.read_traces == "all" else key.name
 
@@ -176,7 +172,7 @@ def _not_found(id: str) -> ApiError:
 def _store_errors() -> Iterator[None]:
     try:
         yield
-    except (TraceStoreError, TimeoutError) as error:
+    except (StoreError, TimeoutError) as error:
         raise ApiError(
             503, "the trace store does not answer", "api_error", code="trace_store_unavailable", retry_after=5
         ) from error

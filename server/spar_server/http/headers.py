@@ -35,6 +35,9 @@ def error_headers(scope: Scope) -> Mapping[str, str]:
     return headers
 
 
+# Where the scope of a request that this server makes to itself has the key that it is made for.
+REQUEST_OF: Final = "spar.request_of"
+
 # The documentation page and the files that it loads.
 DOCS: Final = "/docs"
 DOCS_FILES: Final = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png", "start.js")

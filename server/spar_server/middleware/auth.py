@@ -9,7 +9,7 @@ from spar_core.backends.context import Caller, OffLoop, bind_calls, in_a_thread
 from spar_server.auth.keyring import ANONYMOUS, Keyring
 from spar_server.auth.quotas import Quotas
 from spar_server.errors import ApiError
-from spar_server.http.headers import OPEN_PATHS
+from spar_server.http.headers import OPEN_PATHS, REQUEST_OF
 from spar_server.settings import ApiKey
 
 
@@ -42,12 +42,20 @@ class AuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
-            key = ANONYMOUS if self._keyring is None else _identify(Headers(scope=scope), self._keyring)
+            key = scope.get(REQUEST_OF) or self._identify(scope)
             scope.setdefault("state", {})["key"] = key
             if scope["method"] == "POST":
                 self._quotas.take_request(key)
                 bind_calls(caller=self._caller(key), off_loop=self._off_loop)
         await self._app(scope, receive, send)
+
+    def find(self, name: str) -> ApiKey | None:
+        """The key with this name, as it is now."""
+        keys = (ANONYMOUS,) if self._keyring is None else self._keyring
+        return next((key for key in keys if key.name == name), None)
+
+    def _identify(self, scope: Scope) -> ApiKey:
+        return ANONYMOUS if self._keyring is None else _identify(Headers(scope=scope), self._keyring)
 
     def _caller(self, key: ApiKey) -> Caller:
         caller = self._callers.get(key.name)

@@ -1,4 +1,4 @@
-"""The database behind the trace store: a SQLite file, or PostgreSQL by URL."""
+"""The database of traces, files and batches: a SQLite file, or PostgreSQL by URL."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, event, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from spar_core.errors import ConfigError
-from spar_server.errors import TraceRefusedError, TraceStoreError
+from spar_server.errors import ApiError, LeaseLostError, StoreError, StoreRefusedError
 from spar_server.settings import TraceSettings
 from spar_server.traces.migrations import upgrade
 
@@ -33,11 +34,14 @@ _WAIT_S: Final = 5.0
 def _store_errors() -> Iterator[None]:
     try:
         yield
+    except (ApiError, LeaseLostError):
+        # Of the code in the transaction, which it rolls back.
+        raise
     except (DataError, IntegrityError) as error:
-        raise TraceRefusedError(_first_line(error)) from error
+        raise StoreRefusedError(_first_line(error)) from error
     except Exception as error:
         # Drivers, connections and migrations fail in their own ways, and all mean the same here.
-        raise TraceStoreError(_first_line(error)) from error
+        raise StoreError(_first_line(error)) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -45,12 +49,21 @@ def _first_line(error: Exception) -> str:
 
 
 class Database:
-    """Transactions on the tables, which raise TraceStoreError. Nothing is opened before the first of them."""
+    """Transactions on the tables, which raise StoreError. Nothing is opened before the first of them."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._readers = asyncio.Semaphore(_READERS)
+        self._opened = False
         self.dialect = engine.dialect.name
+        # The dialect's own, for what to do if a row is there already.
+        self.insert = sqlite.insert if self.dialect == "sqlite" else postgresql.insert
+
+    async def open(self) -> None:
+        """Migrate before the first use; afterwards this costs nothing."""
+        if not self._opened:
+            await self.migrate()
+            self._opened = True
 
     async def migrate(self) -> None:
         """Create the tables, or bring those of an earlier version up to date."""
@@ -88,7 +101,7 @@ class Database:
                     yield writer
 
     async def compact(self) -> None:
-        """Give the space of deleted traces back to the file system; PostgreSQL's autovacuum reuses it."""
+        """Give the space of deleted rows back to the file system; PostgreSQL's autovacuum reuses it."""
         if self.dialect == "sqlite":
             async with self.writing() as connection:
                 await connection.exec_driver_sql("PRAGMA incremental_vacuum")

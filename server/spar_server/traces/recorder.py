@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from spar_core.off_loop import SHORT
 from spar_core.timeout import Timeout
-from spar_server.errors import TraceRefusedError, TraceStoreError
+from spar_server.errors import StoreError, StoreRefusedError
 from spar_server.metrics.traces import TraceMetrics
 from spar_server.serving.plan import Outcome, Plan
 from spar_server.serving.recording import UNRECORDED, Recording
@@ -193,7 +193,7 @@ class TraceRecorder:
         try:
             async with asyncio.timeout(_WRITE_S):
                 await self._open()
-        except (TraceStoreError, TimeoutError) as error:
+        except (StoreError, TimeoutError) as error:
             # Said now rather than at the first trace, which tries again.
             self._fail(error)
         while True:
@@ -269,10 +269,10 @@ class TraceRecorder:
         while records:
             try:
                 await self._add(records)
-            except TraceRefusedError:
+            except StoreRefusedError:
                 records = await self._without_refused(records)
                 continue
-            except (TraceStoreError, TimeoutError) as error:
+            except (StoreError, TimeoutError) as error:
                 self._fail(error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LAST_PAUSE_S)
@@ -298,10 +298,10 @@ class TraceRecorder:
         while left:
             try:
                 await self._add(left[:1])
-            except TraceRefusedError as error:
+            except StoreRefusedError as error:
                 logger.warning("the store refused the trace %s (%s)", left[0].columns["id"], error)
                 self._metrics.dropped("refused")
-            except (TraceStoreError, TimeoutError):
+            except (StoreError, TimeoutError):
                 break
             del left[0]
         return left
@@ -311,7 +311,7 @@ class TraceRecorder:
             await asyncio.sleep(self._expire_every_s)
             if self._opened:
                 # If it fails, so does the next write, which reports it.
-                with suppress(TraceStoreError):
+                with suppress(StoreError):
                     await self.expire()
 
     async def expire(self) -> None:

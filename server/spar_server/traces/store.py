@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, delete, func, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spar_core.errors import RequestError
@@ -99,15 +98,15 @@ class Page:
 
 
 class TraceStore:
-    """Traces in a database. Every method raises TraceStoreError if the database is in trouble."""
+    """Traces in a database. Every method raises StoreError if the database is in trouble."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._insert = sqlite.insert if database.dialect == "sqlite" else postgresql.insert
+        self._insert = database.insert
 
     async def open(self) -> None:
         """Create or update the tables."""
-        await self._database.migrate()
+        await self._database.open()
 
     async def rehearse(self) -> None:
         """Find out whether `open` would work, without a change."""

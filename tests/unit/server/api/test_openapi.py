@@ -23,7 +23,7 @@ from spar_core.backends.scripted import always
 from spar_server.app import create_app
 from spar_server.auth.keyring import sha256_of
 from spar_server.http.headers import OPEN_PATHS
-from spar_server.settings import Settings
+from spar_server.settings import BatchSettings, Settings, TraceSettings
 from tests.support.pairs import RawScripted, scripted_pair
 
 Serving = Callable[..., AbstractContextManager[str]]
@@ -32,9 +32,10 @@ EXAMPLES = 20
 
 
 @pytest.fixture(scope="module")
-def url(serving: Serving) -> Iterator[str]:
+def url(serving: Serving, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pair = replace(scripted_pair(), name="spar-small", actor=RawScripted(always("a plain draft")))
-    with serving(pair) as url:
+    traces = TraceSettings(path=tmp_path_factory.mktemp("batches") / "batches.sqlite")
+    with serving(pair, Settings(batches=BatchSettings(enabled=True), traces=traces)) as url:
         yield url
 
 
@@ -96,9 +97,10 @@ def test_every_request_and_answer_has_an_example_and_the_examples_work(url: str)
     for path, method, operation in operations(document):
         if not path.startswith("/v1/"):
             continue
-        assert operation["responses"]["200"]["content"]["application/json"]["example"], path
-        # Nothing is stored here to give feedback on.
-        if method == "post" and "{" not in path:
+        content = operation["responses"]["200"]["content"]
+        assert "application/octet-stream" in content or content["application/json"]["example"], path
+        # Nothing is stored here to give feedback on, and no file for a batch.
+        if method == "post" and "{" not in path and path not in ("/v1/files", "/v1/batches"):
             name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
             example = document["components"]["schemas"][name]["example"]
             body = json.dumps(example | {"model": "spar-small"})

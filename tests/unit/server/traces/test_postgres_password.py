@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from spar_core.errors import ConfigError
-from spar_server.errors import TraceStoreError
+from spar_server.errors import StoreError
 from spar_server.settings import TraceSettings
 from spar_server.traces.database import open_database
 from tests.support.postgres import Postgres, find_binaries
@@ -52,7 +52,7 @@ async def test_a_wrong_password_or_none_is_an_error_of_the_store(
     file = None if text is None else tmp_path / "password"
     if file is not None and text is not None:
         file.write_text(text)
-    with pytest.raises(TraceStoreError, match="password"):
+    with pytest.raises(StoreError, match="password"):
         await migrate(url, file)
 
 

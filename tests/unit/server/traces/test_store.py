@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect
 
 from spar_core.errors import RequestError
-from spar_server.errors import TraceRefusedError
+from spar_server.errors import StoreRefusedError
 from spar_server.traces.database import Database
 from spar_server.traces.migrations import VERSION_TABLE, downgrade, upgrade
 from spar_server.traces.schema import METADATA
@@ -109,7 +109,7 @@ async def test_a_batch_that_was_written_already_changes_nothing(store: TraceStor
 
 
 async def test_a_refused_value_is_told_from_a_store_in_trouble(store: TraceStore) -> None:
-    with pytest.raises(TraceRefusedError):
+    with pytest.raises(StoreRefusedError):
         await store.add([record(1, model=None)])
     assert await ids(store) == []
 
