@@ -323,6 +323,129 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List files
+         * @description The key's own files, by default the newest first.
+         */
+        get: operations["list_files_v1_files_get"];
+        put?: never;
+        /**
+         * Upload a file
+         * @description OpenAI's endpoint, for files with the purpose `batch`. The file is stored as it arrives.
+         */
+        post: operations["upload_v1_files_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/files/{file_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a file's description */
+        get: operations["get_file_v1_files__file_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a file
+         * @description A file that an unfinished batch reads cannot be deleted.
+         */
+        delete: operations["delete_file_v1_files__file_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/files/{file_id}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a file's content */
+        get: operations["get_content_v1_files__file_id__content_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/batches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List batches
+         * @description The key's own batches, newest first.
+         */
+        get: operations["list_batches_v1_batches_get"];
+        put?: never;
+        /**
+         * Create a batch
+         * @description OpenAI's endpoint. The file is checked as a whole before its first request is made.
+         */
+        post: operations["create_batch_v1_batches_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/batches/{batch_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a batch */
+        get: operations["get_batch_v1_batches__batch_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/batches/{batch_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel a batch
+         * @description What was answered by then is in the output file, the rest in the error file.
+         */
+        post: operations["cancel_batch_v1_batches__batch_id__cancel_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health": {
         parameters: {
             query?: never;
@@ -425,6 +548,66 @@ export interface components {
             /** @description the actor's own, of models that reason */
             reasoning?: string | null;
             tool_calls?: components["schemas"]["ToolCall"][] | null;
+        };
+        /** @description OpenAI's batch. */
+        BatchBody: {
+            id: string;
+            /** @constant */
+            object: "batch";
+            endpoint: string;
+            errors: components["schemas"]["BatchErrors"] | null;
+            input_file_id: string;
+            /** @constant */
+            completion_window: "24h";
+            /** @enum {string} */
+            status: "validating" | "failed" | "in_progress" | "finalizing" | "completed" | "expired" | "cancelling" | "cancelled";
+            /** @description the file of the requests that were answered */
+            output_file_id: string | null;
+            /** @description the file of the requests that failed or were not answered */
+            error_file_id: string | null;
+            created_at: number;
+            in_progress_at: number | null;
+            expires_at: number;
+            finalizing_at: number | null;
+            completed_at: number | null;
+            failed_at: number | null;
+            expired_at: number | null;
+            cancelling_at: number | null;
+            cancelled_at: number | null;
+            request_counts: components["schemas"]["RequestCounts"];
+            metadata: {
+                [key: string]: string;
+            } | null;
+        };
+        BatchError: {
+            code: string;
+            line: number | null;
+            message: string;
+            param: string | null;
+        };
+        BatchErrors: {
+            /** @constant */
+            object: "list";
+            data: components["schemas"]["BatchError"][];
+        };
+        BatchList: {
+            /** @constant */
+            object: "list";
+            data: components["schemas"]["BatchBody"][];
+            first_id: string | null;
+            last_id: string | null;
+            has_more: boolean;
+        };
+        /** @description `POST /v1/batches`: answer the requests of an uploaded file. */
+        BatchRequest: {
+            input_file_id: string;
+            /** @enum {string} */
+            endpoint: "/v1/chat/completions" | "/v1/responses" | "/v1/completions" | "/v1/embeddings" | "/v1/judge" | "/v1/refine";
+            /** @constant */
+            completion_window: "24h";
+            metadata?: {
+                [key: string]: string;
+            };
         };
         /** @description A model call for the text at `path` is over; times are since the search began. */
         CallStep: {
@@ -658,6 +841,13 @@ export interface components {
             judge: number | null;
             total: number | null;
         };
+        DeletedFile: {
+            id: string;
+            /** @constant */
+            object: "file";
+            /** @constant */
+            deleted: true;
+        };
         /** @description The draft is complete. */
         DraftStep: {
             /**
@@ -711,6 +901,28 @@ export interface components {
             score: number;
             /** @default  */
             comment?: string;
+        };
+        /** @description OpenAI's file. */
+        FileBody: {
+            id: string;
+            /** @constant */
+            object: "file";
+            bytes: number;
+            created_at: number;
+            expires_at: number;
+            filename: string;
+            /** @enum {string} */
+            purpose: "batch" | "batch_output";
+            /** @constant */
+            status: "processed";
+        };
+        FileList: {
+            /** @constant */
+            object: "list";
+            data: components["schemas"]["FileBody"][];
+            first_id: string | null;
+            last_id: string | null;
+            has_more: boolean;
         };
         /** @description The result of a check. */
         Finding: {
@@ -1082,6 +1294,11 @@ export interface components {
             failure: string | null;
             usage: components["schemas"]["Tokens"];
         };
+        RequestCounts: {
+            total: number;
+            completed: number;
+            failed: number;
+        };
         /** @description OpenAI's response, with `usage.refinement` and `spar`. */
         ResponseObject: {
             id: string;
@@ -1344,6 +1561,11 @@ export interface components {
 export type Algorithm = components['schemas']['Algorithm'];
 export type AlgorithmList = components['schemas']['AlgorithmList'];
 export type AnswerMessage = components['schemas']['AnswerMessage'];
+export type BatchBody = components['schemas']['BatchBody'];
+export type BatchError = components['schemas']['BatchError'];
+export type BatchErrors = components['schemas']['BatchErrors'];
+export type BatchList = components['schemas']['BatchList'];
+export type BatchRequest = components['schemas']['BatchRequest'];
 export type CallStep = components['schemas']['CallStep'];
 export type CallsByRole = components['schemas']['CallsByRole'];
 export type ChatCompletion = components['schemas']['ChatCompletion'];
@@ -1363,6 +1585,7 @@ export type ChunkChoice = components['schemas']['ChunkChoice'];
 export type ChunkSpar = components['schemas']['ChunkSpar'];
 export type CompletionsRequest = components['schemas']['CompletionsRequest'];
 export type CostByRole = components['schemas']['CostByRole'];
+export type DeletedFile = components['schemas']['DeletedFile'];
 export type DraftStep = components['schemas']['DraftStep'];
 export type DroppedItem = components['schemas']['DroppedItem'];
 export type EmbeddingsRequest = components['schemas']['EmbeddingsRequest'];
@@ -1370,6 +1593,8 @@ export type Error = components['schemas']['Error'];
 export type ErrorBody = components['schemas']['ErrorBody'];
 export type FeedbackBody = components['schemas']['FeedbackBody'];
 export type FeedbackRequest = components['schemas']['FeedbackRequest'];
+export type FileBody = components['schemas']['FileBody'];
+export type FileList = components['schemas']['FileList'];
 export type Finding = components['schemas']['Finding'];
 export type FinishStep = components['schemas']['FinishStep'];
 export type ForwardedBody = components['schemas']['ForwardedBody'];
@@ -1399,6 +1624,7 @@ export type RefineOptions = components['schemas']['RefineOptions'];
 export type RefineRequest = components['schemas']['RefineRequest'];
 export type Refinement = components['schemas']['Refinement'];
 export type RefinementStep = components['schemas']['RefinementStep'];
+export type RequestCounts = components['schemas']['RequestCounts'];
 export type ResponseObject = components['schemas']['ResponseObject'];
 export type ResponseUsage = components['schemas']['ResponseUsage'];
 export type ResponsesRequest = components['schemas']['ResponsesRequest'];
@@ -2092,6 +2318,388 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FeedbackBody"];
+                };
+            };
+            /** @description The request is invalid, not permitted, or over a limit */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The server or its upstream cannot answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_files_v1_files_get: {
+        parameters: {
+            query?: {
+                purpose?: ("batch" | "batch_output") | null;
+                limit?: number;
+                order?: "asc" | "desc";
+                /** @description last id of the previous page */
+                after?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The files */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileList"];
+                };
+            };
+            /** @description The request is invalid, not permitted, or over a limit */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The server or its upstream cannot answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    upload_v1_files_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** @enum {string} */
+                    purpose: "batch";
+                    /**
+                     * Format: binary
+                     * @description a request per line, as JSON
+                     */
+                    file: string;
+                    /** @enum {string} */
+                    "expires_after[anchor]"?: "created_at";
+                    "expires_after[seconds]"?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description The file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileBody"];
+                };
+            };
+            /** @description The request is invalid, not permitted, or over a limit */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The server or its upstream cannot answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_file_v1_files__file_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                file_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileBody"];
+                };
+            };
+            /** @description The request is invalid, not permitted, or over a limit */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The server or its upstream cannot answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_file_v1_files__file_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                file_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file was deleted */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeletedFile"];
+                };
+            };
+            /** @description The request is invalid, not permitted, or over a limit */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The server or its upstream cannot answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_content_v1_files__file_id__content_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                file_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The content */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description The request is invalid, not permitted, or over a limit */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The server or its upstream cannot answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_batches_v1_batches_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                /** @description last id of the previous page */
+                after?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Batches, newest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchList"];
+                };
+            };
+            /** @description The request is invalid, not permitted, or over a limit */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The server or its upstream cannot answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    create_batch_v1_batches_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BatchRequest"];
+            };
+        };
+        responses: {
+            /** @description The batch */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchBody"];
+                };
+            };
+            /** @description The request is invalid, not permitted, or over a limit */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The server or its upstream cannot answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_batch_v1_batches__batch_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                batch_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The batch */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchBody"];
+                };
+            };
+            /** @description The request is invalid, not permitted, or over a limit */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The server or its upstream cannot answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    cancel_batch_v1_batches__batch_id__cancel_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                batch_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The batch */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchBody"];
                 };
             };
             /** @description The request is invalid, not permitted, or over a limit */
