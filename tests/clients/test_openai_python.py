@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
-from tests.clients.obedient import RETRY_AFTER_S, WEATHER
+from tests.clients.obedient import RETRY_AFTER_S, WEATHER, obedient
+from tests.support.batch_server import answer_of, batch_app, jsonl, line
+from tests.support.pairs import scripted_pair
 
 TOOLS: Any = [WEATHER]
 USAGE: Any = {"include_usage": True}
@@ -149,3 +154,33 @@ def test_a_wrong_key_is_reported_as_such(keyed_url: str) -> None:
         with pytest.raises(openai.AuthenticationError) as caught:
             client.with_options(api_key="wrong").chat.completions.create(model="pair", messages=said("Hi"))
     assert caught.value.code == "invalid_api_key"
+
+
+async def test_a_batch_is_uploaded_run_listed_and_read(
+    running: Callable[[Any], AbstractContextManager[str]], tmp_path: Path
+) -> None:
+    lines = [line("plain"), line("refined", refine_budget=2), line("wrong", temperature=7)]
+    with running(batch_app(tmp_path, scripted_pair(obedient()))) as url:
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
+            file = await client.files.create(file=("in.jsonl", jsonl(lines)), purpose="batch")
+            assert (await client.files.wait_for_processing(file.id)).status == "processed"
+            batch = await client.batches.create(
+                input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"run": "7"}
+            )
+            while batch.status in ("validating", "in_progress", "finalizing"):
+                batch = await client.batches.retrieve(batch.id)
+            assert [each.id async for each in client.batches.list(limit=1)] == [batch.id]
+            assert {each.id async for each in client.files.list(limit=1)} == {
+                file.id,
+                batch.output_file_id,
+                batch.error_file_id,
+            }
+            output = await client.files.content(batch.output_file_id or "")
+            results = {each["custom_id"]: each for each in map(json.loads, output.text.splitlines())}
+            assert {id: answer_of(each) for id, each in results.items()} == {
+                "plain": "a plain draft",
+                "refined": "better answer",
+            }
+            errors = await client.files.content(batch.error_file_id or "")
+            assert json.loads(errors.text)["response"]["status_code"] == 400
+            assert (await client.files.delete(file.id)).deleted

@@ -36,8 +36,8 @@ def jsonl(lines: Sequence[Any]) -> bytes:
 class BatchClient:
     """OpenAI's client, and what tests do with it again and again."""
 
-    def __init__(self, url: str, key: str = "none") -> None:
-        self.openai = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
+    def __init__(self, url: str, key: str = "none", *, retries: int = 0) -> None:
+        self.openai = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=retries)
 
     def upload(self, lines: Sequence[Any], filename: str = "in.jsonl") -> FileObject:
         return self.openai.files.create(file=(filename, jsonl(lines)), purpose="batch")

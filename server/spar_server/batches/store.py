@@ -64,8 +64,8 @@ _LINE_COLUMNS: Final = tuple(BATCH_LINES.c[each.name] for each in fields(BatchLi
 
 
 def _batch(row: Row[Any]) -> StoredBatch:
-    values: list[Any] = list(row)
-    return StoredBatch(*values[:-1], json.loads(values[-1]))
+    values: list[Any] = [*row[:-1], json.loads(row[-1])]
+    return StoredBatch(*values)
 
 
 class BatchStore:
