@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from spar_server.errors import ApiError
 from spar_server.middleware.body_limit import BodyLimitMiddleware
@@ -36,9 +37,11 @@ def limit(work: Work, *, together: int, max_wait_s: float = 30.0, **more: Any) -
     return BodyLimitMiddleware(work, limits, max_wait_s=max_wait_s, **more)
 
 
-def request(server: BodyLimitMiddleware, size: int, *, key: ApiKey = ANN, announced: bool = True) -> asyncio.Task[None]:
+def request(
+    server: BodyLimitMiddleware, size: int, *, key: ApiKey = ANN, announced: bool = True, path: str = "/"
+) -> asyncio.Task[None]:
     headers = [(b"content-length", str(size).encode())] if announced else []
-    scope = {"type": "http", "headers": headers, "state": {"key": key}}
+    scope = {"type": "http", "path": path, "headers": headers, "state": {"key": key}}
     pieces = [b"x" * 65536] * (size // 65536) + [b"x" * (size % 65536)]
     events = [{"body": piece, "more_body": True} for piece in pieces]
     events[-1]["more_body"] = False
@@ -125,3 +128,15 @@ async def test_room_comes_back_from_clients_that_leave() -> None:
     async with ending(work, tasks):
         await settle()
         assert work.read == 2
+
+
+async def test_a_body_that_is_not_held_as_a_whole_has_its_own_limit_and_takes_no_room() -> None:
+    work = Work()
+    server = limit(work, together=MIB, streamed={"/files": 4 * MIB})
+    tasks = [request(server, size, path="/files") for size in (2 * MIB, 3 * MIB)]
+    async with ending(work, tasks):
+        await settle()
+        assert work.read == 2
+        for announced in (True, False):
+            with pytest.raises(HTTPException, match="4194304 bytes"):
+                await request(server, 5 * MIB, path="/files", announced=announced)
