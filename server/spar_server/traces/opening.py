@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 from spar_core.errors import ConfigError
 from spar_core.plugins import Registry
 from spar_server.auth.keyring import Keyring
-from spar_server.errors import TraceStoreError
+from spar_server.errors import StoreError
 from spar_server.metrics.traces import TraceMetrics
 from spar_server.settings import Settings, TraceSettings
 from spar_server.traces.document import Redactor, UsageOf
@@ -57,7 +57,7 @@ async def find_problem(traces: TraceSettings, keyring: Keyring | None) -> str | 
         return str(error)
     try:
         await store.rehearse()
-    except TraceStoreError as error:
+    except StoreError as error:
         if traces.url is None:
             return f"traces.path: {traces.path}: {error}; set it to a SQLite file of this version that can be written"
         return (
