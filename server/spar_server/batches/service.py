@@ -6,17 +6,16 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from starlette.datastructures import State
 from starlette.types import ASGIApp
 
-from spar_core.errors import ConfigError
 from spar_server.auth.access import allow_model
 from spar_server.serving.gate import Gate
 from spar_server.serving.model_name import find_model
 from spar_server.settings import ApiKey, Settings
+from spar_server.traces.opening import require_libraries
 
 if TYPE_CHECKING:
     from spar_server.batches.calls import Answer
@@ -77,15 +76,13 @@ def open_batches(settings: Settings, app: Gateway) -> BatchService | None:
     """
     if not settings.batches.enabled:
         return None
-    try:
-        import_module("python_multipart")
-        from spar_server.batches.files import FileStore
-        from spar_server.batches.runner import BatchRunner
-        from spar_server.batches.store import BatchStore
-        from spar_server.traces.database import open_database
-    except ModuleNotFoundError as error:
-        extra = "postgres" if settings.traces.url else "traces"
-        raise ConfigError(f"batches.enabled: needs {error.name}: pip install 'spar-server[{extra}]'") from error
+    # Imported here because most servers have no batches, and may lack what these need.
+    require_libraries(settings.traces, batches=True)
+    from spar_server.batches.files import FileStore
+    from spar_server.batches.runner import BatchRunner
+    from spar_server.batches.store import BatchStore
+    from spar_server.traces.database import open_database
+
     database = open_database(settings.traces)
     files, batches = FileStore(database, settings.batches), BatchStore(database, settings.batches)
     return BatchService(files, batches, BatchRunner(_Server(app), database, files, batches), database)

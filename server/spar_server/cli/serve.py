@@ -232,9 +232,10 @@ def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
 
 
 async def _problems(configuration: Configuration) -> list[str]:
+    settings = configuration.settings
     upstreams, traces = await asyncio.gather(
-        upstream_problems(configuration.settings),
-        find_trace_problem(configuration.settings.traces, configuration.keyring),
+        upstream_problems(settings),
+        find_trace_problem(settings.traces, configuration.keyring, batches=settings.batches.enabled),
     )
     return upstreams if traces is None else [*upstreams, traces]
 

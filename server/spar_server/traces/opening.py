@@ -39,17 +39,17 @@ def open_recorder(
     return TraceRecorder(traces, store, metrics, usage_of=usage_of, redact=redact)
 
 
-async def find_problem(traces: TraceSettings, keyring: Keyring | None) -> str | None:
-    """What keeps searches from being stored and how to fix it, in one sentence; None if nothing does.
+async def find_problem(traces: TraceSettings, keyring: Keyring | None, *, batches: bool = False) -> str | None:
+    """What keeps searches, or `batches`, from being stored and how to fix it, in one sentence; None if nothing does.
 
     Nothing is left behind: no file, which might belong to another user than the server's, and no table.
     """
-    if not _stores(traces, keyring):
+    if not (batches or _stores(traces, keyring)):
         return None
     try:
         if traces.redact:
             find_redactor(traces.redact)
-        _require_libraries(traces)
+        require_libraries(traces, batches=batches)
         if traces.url is None and not traces.path.exists():
             return _folder_problem(traces.path.parent)
         store = _open_store(traces)
@@ -98,15 +98,17 @@ def find_redactor(name: str) -> Redactor:
 
 def _open_store(traces: TraceSettings) -> TraceStore:
     # Imported here because most servers store no traces, and may lack what these need.
-    _require_libraries(traces)
+    require_libraries(traces)
     from spar_server.traces.database import open_database
     from spar_server.traces.store import TraceStore
 
     return TraceStore(open_database(traces))
 
 
-def _require_libraries(traces: TraceSettings) -> None:
-    for name in ("sqlalchemy", "alembic", "aiosqlite"):
+def require_libraries(traces: TraceSettings, *, batches: bool = False) -> None:
+    """Raise ConfigError if a library for storing traces, or `batches` too, is not installed."""
+    for name in ("sqlalchemy", "alembic", "aiosqlite", *(("python_multipart",) if batches else ())):
         if find_spec(name) is None:
             extra = "postgres" if traces.url else "traces"
-            raise ConfigError(f"traces.record: storing traces needs {name}: pip install 'spar-server[{extra}]'")
+            what = "batches.enabled: storing batches" if batches else "traces.record: storing traces"
+            raise ConfigError(f"{what} needs {name}: pip install 'spar-server[{extra}]'")

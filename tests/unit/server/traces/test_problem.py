@@ -37,6 +37,11 @@ async def test_nothing_is_checked_where_no_search_is_stored(tmp_path: Path) -> N
     assert await find_problem(TraceSettings(path=tmp_path / "nowhere" / "traces.sqlite"), None) is None
 
 
+async def test_the_database_is_checked_for_batches_too(tmp_path: Path) -> None:
+    traces = TraceSettings(path=tmp_path / "nowhere" / "traces.sqlite")
+    assert "traces.path" in (await find_problem(traces, None, batches=True) or "")
+
+
 async def test_a_path_that_holds_no_database_is_named_with_the_fix(tmp_path: Path) -> None:
     for path, says in (
         (tmp_path / "nowhere" / "traces.sqlite", f"{tmp_path}/nowhere is not a folder that can be written"),
