@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from spar_server.auth.keyring import sha256_of
 from spar_server.settings import ApiKey, Settings
 from tests.support.batch_server import BatchClient, Running, batch_app, line
 from tests.support.pairs import scripted_pair
+from tests.support.spar_serve import wait_until
 
 MIB = 2**20
 
@@ -198,3 +200,26 @@ def test_a_server_without_batches_names_the_setting(running: Running) -> None:
             status, _, message = error(httpx.request(method, f"{url}{path}"))
             assert status == 404
             assert "batches.enabled" in message
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(url: str, client: BatchClient) -> None:
+    host, _, port = url.removeprefix("http://").partition(":")
+    body = field("purpose", b"batch") + field("file", b"x" * (MIB // 2), "a")
+    head = f"POST /v1/files HTTP/1.1\r\nHost: {host}\r\nContent-Length: {2 * MIB}\r\n"
+    for _ in range(6):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode() + body)
+    # They count until they are gone, and more than four are too many.
+    wait_until(lambda: has_room_for_four(client))
+
+
+def has_room_for_four(client: BatchClient) -> bool:
+    try:
+        for _ in range(4):
+            client.upload([line("a")])
+    except openai.APIStatusError:
+        return False
+    finally:
+        for file in client.openai.files.list():
+            client.openai.files.delete(file.id)
+    return True
