@@ -335,10 +335,11 @@ def _dtype(device: str, folder: Path) -> torch.dtype:
     if device != "cpu":
         return torch.bfloat16
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return torch.bfloat16 if size >= 2 * _SMALL_MODEL and _cpu_has_bfloat16() else torch.float32
+    return torch.bfloat16 if size >= 2 * _SMALL_MODEL and cpu_has_bfloat16() else torch.float32
 
 
-def _cpu_has_bfloat16() -> bool:
+def cpu_has_bfloat16() -> bool:
+    """Whether this machine's CPU has instructions for bf16; without, it is emulated, which is slow."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

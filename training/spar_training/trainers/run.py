@@ -29,14 +29,14 @@ from spar_training.storage.lock import folder_lock
 from spar_training.storage.provenance import parent_of
 from spar_training.storage.resume import find_differences, other_settings
 from spar_training.trainers import checkpoints
-from spar_training.trainers.artifacts import DTYPES, Trained, finish
+from spar_training.trainers.artifacts import Trained, finish
 from spar_training.trainers.callbacks import StepKeeper
 from spar_training.trainers.chat_template import Renderer
 from spar_training.trainers.job import Job
 from spar_training.trainers.progress import ProgressWriter
 from spar_training.trainers.status import PROGRESS, STEPS, is_finished, recorded_fingerprint
 from spar_training.trainers.tokenize import DataFile, Prepared, describe_files, prepare
-from spar_training.trainers.trl_config import adapter, training_arguments
+from spar_training.trainers.trl_config import adapter, compute_dtype, training_arguments
 from spar_training.trainers.trl_trainers import TokenDpoTrainer, TokenSftTrainer, WeightsCollator
 
 # What an unfinished training was started with, and how many rows it has.
@@ -95,7 +95,7 @@ def _quiet() -> None:
 def _trainer(job: Job, args: Any, rows: Dataset, progress: ProgressWriter) -> Any:
     tokenizer = load_tokenizer(job.model)
     # Trained weights are kept in fp32 and computed in bf16; under an adapter the base weights do not change.
-    dtype = DTYPES[job.dtype] if job.lora else torch.float32
+    dtype = compute_dtype(job) if job.lora else torch.float32
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=dtype)
     shared = {
         "model": model,

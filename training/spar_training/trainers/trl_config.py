@@ -10,10 +10,17 @@ import torch
 from peft import LoraConfig
 from trl import DPOConfig, SFTConfig
 
+from spar_core.backends.local.engine import cpu_has_bfloat16
 from spar_core.errors import ConfigError
 from spar_training.trainers.job import Job, Lora
 
 _SCHEDULES: Final = {"linear": "linear", "constant": "constant_with_warmup", "cosine": "cosine"}
+
+
+def compute_dtype(job: Job) -> torch.dtype:
+    """What this machine computes in: a CPU without bf16 emulates it, which takes forty times as long as fp32."""
+    has_bf16 = torch.cuda.is_available() or cpu_has_bfloat16()
+    return torch.bfloat16 if job.dtype == "bf16" and has_bf16 else torch.float32
 
 
 def training_arguments(job: Job) -> DPOConfig | SFTConfig:
@@ -38,7 +45,7 @@ def training_arguments(job: Job) -> DPOConfig | SFTConfig:
         "weight_decay": job.weight_decay,
         "max_grad_norm": job.max_grad_norm,
         "seed": job.seed,
-        "bf16": job.dtype == "bf16",
+        "bf16": compute_dtype(job) == torch.bfloat16,
         "use_cpu": not on_gpu,
         "dataloader_pin_memory": on_gpu,
         "gradient_checkpointing": job.gradient_checkpointing,
