@@ -24,12 +24,12 @@ export function App() {
   const [error, setError] = useState<string | null>(null);
   const [file, setFile] = useState<Opened | null>(null);
   const [asksKey, setAsksKey] = useState(false);
-  const [isWrongKey, setWrongKey] = useState(false);
+  const [keyReason, setKeyReason] = useState<"needed" | "wrong" | null>(null);
   const [keyed, setKeyed] = useState(0);
 
   const onError = useCallback((found: unknown) => {
     if (needsKey(found)) {
-      setWrongKey(storedKey() !== "");
+      setKeyReason(storedKey() ? "wrong" : "needed");
       setAsksKey(true);
     }
     setError(found && !needsKey(found) ? describe(found) : null);
@@ -82,7 +82,7 @@ export function App() {
           type="button"
           class="ghost"
           onClick={() => {
-            setWrongKey(false);
+            setKeyReason(null);
             setAsksKey(true);
           }}
         >
@@ -114,7 +114,7 @@ export function App() {
       </main>
       <KeyDialog
         open={asksKey}
-        wrong={isWrongKey}
+        reason={keyReason}
         onClose={() => setAsksKey(false)}
         onDone={() => {
           setAsksKey(false);

@@ -197,13 +197,13 @@ function OptionFields({ options, offer, compares, onChange }: OptionProps) {
       {number("threshold", "Threshold", 0, 0.99, "any")}
       {choice("stop", "On acceptance", [["first", "Stop at once"], ["level", "Finish the level"]])}
       {choice("early_vote_stop", "Early vote stop", [["on", "On"], ["off", "Off"]])}
-      {number("max_search_tokens", "Most tokens", 8)}
+      {number("max_search_tokens", "Search tokens", 8)}
       {number("deadline_s", "Deadline, s", 0.1, undefined, "any")}
       {number("temperature", "Temperature", 0, 2, "any")}
       {number("max_tokens", "Answer tokens", 1)}
       {number("seed", "Seed", 0)}
       <label class="field all">
-        <span>Requirements in words, one a line (checklist judge)</span>
+        <span>Requirements, one per line (for the checklist judge)</span>
         <textarea rows={2} value={options.requirements} onInput={(event) => onChange({ requirements: event.currentTarget.value })} />
       </label>
     </div>

@@ -4,12 +4,13 @@ import { storedKey, storeKey } from "../server";
 
 interface Props {
   open: boolean;
-  wrong: boolean;
+  /** Why it is open, if not because a person wanted it. */
+  reason: "needed" | "wrong" | null;
   onDone: () => void;
   onClose: () => void;
 }
 
-export function KeyDialog({ open, wrong, onDone, onClose }: Props) {
+export function KeyDialog({ open, reason, onDone, onClose }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const input = useRef<HTMLInputElement>(null);
   useEffect(() => {
@@ -26,9 +27,12 @@ export function KeyDialog({ open, wrong, onDone, onClose }: Props) {
         }}
       >
         <h2 id="key-title">API key</h2>
-        <p class={wrong ? "problem" : "quiet"} role={wrong ? "alert" : undefined}>
-          {wrong ? "The server does not know this key." : "This server asks for a key. It is kept until you close this tab, and sent to this server only."}
-        </p>
+        {reason === "wrong" && (
+          <p class="problem" role="alert">
+            The server does not know this key.
+          </p>
+        )}
+        <p class="quiet">{reason === "needed" && "This server asks for a key. "}It is sent to this server only, and kept until you close this tab.</p>
         <label class="field">
           <span>Key</span>
           <input ref={input} type="password" autocomplete="off" defaultValue={storedKey()} />

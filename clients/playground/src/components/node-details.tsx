@@ -1,21 +1,21 @@
 /** One node: its text, what it refines by, its votes and checks, and the prompts that were sent for it. */
 import { useState } from "preact/hooks";
-import { type Call, nameOf, type Node, problemOf, type Search, tallyOf, verdictOf } from "../model/search";
+import { type Call, type Node, problemOf, type Search, tallyOf, titleOf, verdictOf } from "../model/search";
 import { Verdict } from "./search-tree";
 
 export function NodeDetails({ node, search }: { node: Node; search: Search }) {
   const problem = problemOf(node);
   const tally = tallyOf(node);
   return (
-    <section class="details" aria-label={`Node ${nameOf(node)}`}>
+    <section class="details" aria-label={titleOf(node)}>
       <h3>
-        {nameOf(node)} <span class={`badge ${badge(node)}`}>{verdictOf(node)}</span>
+        {titleOf(node)} <span class={`badge ${badge(node)}`}>{verdictOf(node)}</span>
         {tally && <span class="quiet"> {tally.replace("/", " of ")} votes for it</span>}
         {node.fresh && node.path.length > 0 && <span class="quiet"> a fresh draft</span>}
       </h3>
       {problem && <p class="problem">{problem}</p>}
       {node.critique !== null && (
-        <Fold title="Refines by this critique" open>
+        <Fold title="The critique it follows" open>
           <pre class="prose">{node.critique}</pre>
         </Fold>
       )}

@@ -1,12 +1,12 @@
 /** The tree of a search, from left to right: one row for each leaf, one column for each depth. */
 import { hierarchy, type HierarchyPointNode, tree as layout } from "d3-hierarchy";
-import { useMemo, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { colorsOf } from "../model/color";
-import { nameOf, type Node, problemOf, type Search, tallyOf, verdictOf } from "../model/search";
+import { type Node, problemOf, type Search, tallyOf, titleOf, verdictOf } from "../model/search";
 
 const ROW = 38;
-const COLUMN = 104;
-const WIDTH = 54;
+const COLUMN = 112;
+const WIDTH = 62;
 const HEIGHT = 26;
 const MARGIN = 12;
 
@@ -29,10 +29,20 @@ export function SearchTree({ search, version, selected, onSelect }: Props) {
   const [hovered, setHovered] = useState<string | null>(null);
   const frame = useRef<HTMLDivElement>(null);
   const root = useMemo(() => place(search), [search, version]);
-  if (!root) return <p class="quiet">The tree begins with the draft.</p>;
-  const placed = root.descendants();
+  const placed = root?.descendants() ?? [];
   const rows = placed.map((each) => each.x);
   const top = Math.min(...rows);
+  const chosen = placed.find((each) => each.data.id === selected);
+  // A tall tree is scrolled to the selected node, again if that moves because the tree grows.
+  useLayoutEffect(() => {
+    const scroll = frame.current?.querySelector<HTMLElement>(".tree-scroll");
+    const node = scroll?.querySelector(".node.selected")?.getBoundingClientRect();
+    if (!scroll || !node) return;
+    const seen = scroll.getBoundingClientRect();
+    if (node.top < seen.top || node.bottom > seen.bottom) scroll.scrollTop += (node.top + node.bottom - seen.top - seen.bottom) / 2;
+    if (node.left < seen.left || node.right > seen.right) scroll.scrollLeft += (node.left + node.right - seen.left - seen.right) / 2;
+  }, [selected, chosen && chosen.x - top]);
+  if (!root) return <p class="quiet">The tree begins with the draft.</p>;
   const height = Math.max(...rows) - top + HEIGHT + 2 * MARGIN;
   const width = root.height * COLUMN + WIDTH + 2 * MARGIN;
   const x = (each: Placed) => MARGIN + each.depth * COLUMN;
@@ -94,7 +104,7 @@ function TreeItem({ each, x, y, isAnswer, isSelected, isCurrent, onSelect, onSho
   const node = each.data.node;
   const colors = node.value === null ? null : colorsOf(node.value);
   const label = [
-    node.path.length ? `Node ${nameOf(node)}` : "Draft",
+    titleOf(node),
     verdictOf(node),
     tallyOf(node) && `${tallyOf(node).replace("/", " of ")} votes for it`,
     isAnswer && "the answer",
@@ -137,11 +147,11 @@ function Popover({ node }: { node: Node }) {
   return (
     <div class="popover" role="status">
       <strong>
-        {nameOf(node)} · {verdictOf(node)}
+        {titleOf(node)} · {verdictOf(node)}
       </strong>
       {node.critique !== null && (
         <p>
-          <span class="label">Refines by</span> {clip(node.critique, 260)}
+          <span class="label">Critique</span> {clip(node.critique, 260)}
         </p>
       )}
       {problem && <p>{problem}</p>}
@@ -203,7 +213,7 @@ function curve(x1: number, y1: number, x2: number, y2: number): string {
 
 function short(node: Node): string {
   if (node.state === "failed") return "failed";
-  if (node.state === "cancelled") return "stopped";
+  if (node.state === "cancelled" || node.state === "interrupted") return "stopped";
   if (node.state === "drafting" || node.state === "refining") return "···";
   const tally = tallyOf(node);
   const sign = node.state === "judged" && node.accepted ? " ✓" : "";

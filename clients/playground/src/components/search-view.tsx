@@ -67,7 +67,11 @@ function Answer({ search, summary, actions }: Pick<Props, "search" | "summary" |
   const draft = search.draft;
   const text = summary.text || answer?.text || "";
   const differs = draft?.text != null && text !== "" && draft.text.trim() !== text.trim();
-  const wait = summary.running ? "The answer comes when the search ends. Until then, watch the tree." : "No text.";
+  const wait = summary.running
+    ? "The answer comes when the search ends. Until then, watch the tree."
+    : search.stopReason === "interrupted"
+      ? "The search was interrupted before it had an answer."
+      : "No text.";
   return (
     <section class="card answer-card" aria-label="Answer" aria-busy={summary.running}>
       <div class="card-head">
@@ -128,9 +132,9 @@ export function Facts({ search, summary }: Pick<Props, "search" | "summary">) {
 function Legend() {
   return (
     <span class="legend">
-      <span>0</span>
+      <span>Votes for it: none</span>
       <span class="scale" aria-hidden="true" />
-      <span>1 votes for it</span>
+      <span>all</span>
     </span>
   );
 }

@@ -1,4 +1,4 @@
-/** What requests to this server can name: models, algorithms and checks, those of installed packages included. */
+/** What the server offers: models, algorithms and checks, those of installed packages included, and traces. */
 import { useEffect, useState } from "preact/hooks";
 import type { CheckType } from "../../../typescript/src/index.js";
 import { client } from "../server";
@@ -7,9 +7,11 @@ export interface Offer {
   models: readonly string[];
   algorithms: readonly string[];
   checks: readonly CheckType[];
+  /** Whether it stores searches. */
+  traces: boolean;
 }
 
-const NOTHING: Offer = { models: [], algorithms: [], checks: [] };
+const NOTHING: Offer = { models: [], algorithms: [], checks: [], traces: false };
 
 const TITLES: Readonly<Record<string, string>> = {
   bfs: "Breadth first",
@@ -29,9 +31,13 @@ export function useOffer(keyed: number, onError: (error: unknown) => void): Offe
   const [offer, setOffer] = useState(NOTHING);
   useEffect(() => {
     const server = client();
-    Promise.all([server.models(), server.algorithms(), server.checks()])
-      .then(([models, algorithms, checks]) =>
-        setOffer({ models: models.map(({ id }) => id), algorithms: algorithms.map(({ id }) => id), checks }),
+    const traces = server.traces.list({ limit: 1 }).then(
+      () => true,
+      () => false,
+    );
+    Promise.all([server.models(), server.algorithms(), server.checks(), traces])
+      .then(([models, algorithms, checks, traces]) =>
+        setOffer({ models: models.map(({ id }) => id), algorithms: algorithms.map(({ id }) => id), checks, traces }),
       )
       .catch(onError);
   }, [keyed]);

@@ -40,6 +40,7 @@ export async function ask(
     }
   } catch (error) {
     if (!options.signal?.aborted) run.error = error;
+    run.search.interrupt();
   }
   run.running = false;
   changed(run);

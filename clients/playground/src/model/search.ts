@@ -11,7 +11,9 @@ export interface Vote {
   error: string | null;
 }
 
-export type State = "drafting" | "refining" | "judging" | "judged" | "duplicate" | "unjudged" | "failed" | "cancelled";
+export type State = "drafting" | "refining" | "judging" | "judged" | "duplicate" | "unjudged" | "failed" | "cancelled" | "interrupted";
+
+const UNDER_WAY: ReadonlySet<State> = new Set<State>(["drafting", "refining", "judging"]);
 
 export interface Node {
   readonly id: string;
@@ -133,6 +135,13 @@ export class Search {
     this.stopReason = tree.stop_reason;
   }
 
+  /** No more events will come: nodes that were being worked on stay as they are. */
+  interrupt(): void {
+    if (this.stopReason !== null) return;
+    this.stopReason = "interrupted";
+    for (const node of this.nodes.values()) if (UNDER_WAY.has(node.state)) node.state = "interrupted";
+  }
+
   #node(path: Path): Node {
     const id = idOf(path);
     let node = this.nodes.get(id);
@@ -178,6 +187,11 @@ export function nameOf(node: { path: Path }): string {
   return node.path.length ? node.path.map((number) => number + 1).join(".") : "Draft";
 }
 
+/** The same where it stands alone: `Node 1.3`. */
+export function titleOf(node: { path: Path }): string {
+  return node.path.length ? `Node ${nameOf(node)}` : "Draft";
+}
+
 /** `3 of 5` votes for the text, or what stands in their place. */
 export function tallyOf(node: Node): string {
   const yes = node.votes.filter((vote) => vote.verdict === true).length;
@@ -188,6 +202,7 @@ export function tallyOf(node: Node): string {
 const STATES: Readonly<Record<State, string>> = {
   drafting: "being drafted", refining: "being refined", judging: "being judged", judged: "judged",
   duplicate: "same text as an earlier node", unjudged: "not judged", failed: "failed", cancelled: "cancelled",
+  interrupted: "interrupted",
 };
 
 /** How a node did, in a few words. */
@@ -205,6 +220,7 @@ const PROBLEMS: Readonly<Record<string, string>> = {
 /** Why a node has no usable text. */
 export function problemOf(node: Node): string | null {
   if (node.state === "cancelled") return "Cancelled, because another answer was accepted first or time ran out.";
+  if (node.state === "interrupted") return "The search was interrupted before this node was done.";
   if (node.state === "duplicate") return "The same text as an earlier node, whose votes count for it.";
   if (node.problem === null) return null;
   return PROBLEMS[node.problem] ?? node.problem;
@@ -222,6 +238,7 @@ const REASONS: Readonly<Record<string, string>> = {
   abstained: "No vote on the draft could be read",
   upstream: "Model calls failed",
   done: "Nothing left to try",
+  interrupted: "It was interrupted",
 };
 
 export function reasonOf(stopReason: string | null): string {

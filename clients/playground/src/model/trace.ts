@@ -53,7 +53,8 @@ export function openFile(text: string): Opened {
 }
 
 function isTree(tree: SearchTree | null): boolean {
-  return Array.isArray(tree?.nodes) && tree.nodes.length > 0 && tree.nodes.every((node) => Array.isArray(node?.path));
+  const hasNodes = Array.isArray(tree?.nodes) && tree.nodes.every((node) => Array.isArray(node?.path));
+  return hasNodes && tree.nodes.length > 0 && Array.isArray(tree.answer);
 }
 
 function readSearch(tree: SearchTree, notes: Notes, messages: readonly Message[]): Search {

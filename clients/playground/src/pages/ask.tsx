@@ -98,7 +98,7 @@ export function AskPage({ form, onForm, offer, onError }: PageProps) {
             >
               Continue the conversation
             </button>
-            {run.traceId && run.budget > 0 && (
+            {offer.traces && run.traceId && run.budget > 0 && (
               <a class="ghost" href={`#/traces/${run.traceId}`}>
                 Open as trace
               </a>
@@ -132,7 +132,7 @@ function Welcome() {
       <ol>
         <li>The actor writes a draft.</li>
         <li>A judge votes on it, and says what is wrong.</li>
-        <li>The refiner mends it, along several branches, until an answer is accepted or the budget is spent.</li>
+        <li>The refiner fixes that, along several branches, until an answer is accepted or the budget is spent.</li>
       </ol>
       <p class="quiet">You will see the tree grow here: each node with its votes, each edge with the critique it follows.</p>
     </section>

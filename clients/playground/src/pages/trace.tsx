@@ -8,13 +8,28 @@ import { CopyButton } from "./ask";
 
 export function TracePage({ id, keyed, onError }: { id: string; keyed: number; onError: (error: unknown) => void }) {
   const [opened, setOpened] = useState<Opened | null>(null);
+  const [isMissing, setMissing] = useState(false);
   useEffect(() => {
     setOpened(null);
+    setMissing(false);
     client()
       .traces.get(id)
       .then((trace) => setOpened(openTrace(trace as Trace & { trees: SearchTree[] })))
-      .catch(onError);
+      .catch((error: unknown) => {
+        setMissing(true);
+        onError(error);
+      });
   }, [id, keyed]);
+  if (isMissing) {
+    return (
+      <section class="card empty">
+        <h1>No such trace here</h1>
+        <p>
+          Servers delete old traces, and show them only to keys that may read them. <a href="#/traces">See all traces</a>
+        </p>
+      </section>
+    );
+  }
   return opened ? <OpenedTrace opened={opened} link={location.href} /> : <p class="quiet pulse">Loading</p>;
 }
 

@@ -18,25 +18,34 @@ export function TracesPage({ onError, onFile, keyed }: Props) {
   const [traces, setTraces] = useState<TraceSummary[] | null>(null);
   const [cursor, setCursor] = useState<string | null>(null);
   const [isOff, setOff] = useState(false);
+  const [isFailed, setFailed] = useState(false);
   const [only, setOnly] = useState("");
-  const loading = useRef(false);
+  // The cursor that is being loaded, and the number of the load: what an earlier one brings no longer counts.
+  const loading = useRef<string | null>(null);
+  const number = useRef(0);
   const load = async (after: string | null) => {
-    if (loading.current) return;
-    loading.current = true;
+    if (after !== null && loading.current === after) return;
+    loading.current = after;
+    const own = ++number.current;
     try {
       const filter = only ? { [only]: true } : {};
       const page = await client().traces.list({ limit: PAGE, ...filter, ...(after ? { cursor: after } : {}) });
+      if (own !== number.current) return;
       setTraces((before) => [...(after ? (before ?? []) : []), ...page.data]);
       setCursor(page.next_cursor);
     } catch (error) {
+      if (own !== number.current) return;
+      loading.current = null;
       if (codeOf(error) === "traces_off") setOff(true);
-      else onError(error);
-    } finally {
-      loading.current = false;
+      else {
+        setFailed(true);
+        onError(error);
+      }
     }
   };
   useEffect(() => {
     setTraces(null);
+    setFailed(false);
     void load(null);
   }, [keyed, only]);
   return (
@@ -63,7 +72,7 @@ export function TracesPage({ onError, onFile, keyed }: Props) {
           </p>
         </section>
       ) : traces === null ? (
-        <p class="quiet pulse">Loading</p>
+        !isFailed && <p class="quiet pulse">Loading</p>
       ) : traces.length === 0 ? (
         <section class="card empty">
           <h2>No traces yet</h2>
@@ -99,7 +108,8 @@ function TraceList({ traces, onEnd }: { traces: readonly TraceSummary[]; onEnd: 
                 {trace.model} · {trace.nodes} of {trace.budget} nodes · {(trace.duration_ms / 1000).toFixed(1)} s
               </span>
               <span class="value">
-                {trace.draft_value?.toFixed(2) ?? "none"} → {trace.value?.toFixed(2) ?? "none"}
+                {trace.nodes > 0 && <span class="quiet">{valueOf(trace.draft_value)} → </span>}
+                {valueOf(trace.value)}
                 {trace.improved && <span class="badge good">improved</span>}
               </span>
             </a>
@@ -108,6 +118,10 @@ function TraceList({ traces, onEnd }: { traces: readonly TraceSummary[]; onEnd: 
       </div>
     </div>
   );
+}
+
+function valueOf(value: number | null): string {
+  return value === null ? "no verdict" : value.toFixed(2);
 }
 
 function FileButton({ onFile }: { onFile: (file: File) => void }) {
