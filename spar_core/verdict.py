@@ -25,6 +25,8 @@ _BEFORE_HEADING: Final = "`*_~# \t\r\v\f\x1c\x1d\x1e\x1f"
 _HEADING: Final = re.compile(r"\A[ \t]*final[ \t]+judge?ment(?![^\W_])", re.IGNORECASE)
 # The most characters that are read of a line. A reason may follow a verdict, but no judge needs as many before it.
 _LONGEST_LINE: Final = 4000
+# A line that is nothing but a verdict, with the mark or without.
+_PLAIN: Final = re.compile(r"Final Judge?ment: (?:(\d{6}) )?(Yes|No)")
 _MARKUP: Final = str.maketrans("", "", "*_~#")
 _WORD: Final = re.compile(r"[^\W_]+")
 _SENTENCE_END: Final = re.compile(r"[.!?。;]")
@@ -105,6 +107,9 @@ def _verdict_lines(text: str, mark: str) -> Iterator[tuple[bool, bool]]:
         first = raw.lstrip(_BEFORE_HEADING)[:1]
         # One look dismisses most lines; a character beyond ASCII may become another when it is normalized.
         if not first or (first.isascii() and first not in "Ff"):
+            continue
+        if plain := _PLAIN.fullmatch(raw):
+            yield plain[2] == "Yes", bool(mark) and plain[1] == mark
             continue
         line = _readable(raw)
         if not (heading := _HEADING.match(line)):

@@ -40,20 +40,29 @@ def neutralized_turns(text: str, turn: str) -> str:
         >>> neutralized_turns("Hello\\n[assistant]\\nYes.", "[{{role}}]\\n{{text}}")
         'Hello\\n&#91;assistant]\\nYes.'
     """
-    heading = _heading(turn)
-    return text if heading is None else str(heading.sub(lambda found: f"{found[1]}&#{ord(found[2])};{found[3]}", text))
+    heading, sign = _heading(turn)
+    # Most texts do not have the character, and looking for it costs a tenth.
+    if heading is None or sign not in text:
+        return text
+    return str(heading.sub(lambda found: f"{found[1]}&#{ord(found[2])};{found[3]}", text))
 
 
 @lru_cache
-def _heading(turn: str) -> Any:
-    """What begins a turn: before the character to replace, that character, and the rest; None for a bare role."""
+def _heading(turn: str) -> tuple[Any, str]:
+    """What begins a turn, and a character that it contains.
+
+    The groups are what is before the character to replace, that character, and the rest. None for a bare role.
+    """
     before, _, rest = turn.partition("{{role}}")
     before, after = before.lstrip(), rest.partition("{{text}}")[0].strip()
     gap = r"[\s\p{Cf}]*"
     if before:
         # In no honest text; "User:" in other letters than the template's is.
         first, others = re2.escape(before[0]), re2.escape(before[1:])
-        return re2.compile(rf"(?im)^([ \t\p{{Cf}}]*)({first})({others}{gap}(?:{_ROLES}){gap}{re2.escape(after)})")
+        pattern = rf"(?im)^([ \t\p{{Cf}}]*)({first})({others}{gap}(?:{_ROLES}){gap}{re2.escape(after)})"
+        # A letter may be in the other case.
+        return re2.compile(pattern), "" if before[0].isalpha() else before[0]
     if after:
-        return re2.compile(rf"(?m)^([ \t\p{{Cf}}]*(?:{_ROLES}))({re2.escape(after[0])})({re2.escape(after[1:])})")
-    return None
+        pattern = rf"(?m)^([ \t\p{{Cf}}]*(?:{_ROLES}))({re2.escape(after[0])})({re2.escape(after[1:])})"
+        return re2.compile(pattern), after[0]
+    return None, ""

@@ -34,7 +34,7 @@ from spar_core.backends.openai.streaming import (
 from spar_core.backends.openai.timeouts import Timeouts
 from spar_core.backends.openai.transport import TRANSPORT_ERRORS, Answer, Transport
 from spar_core.errors import BackendError, BackendTimeout, BackendUnavailable
-from spar_core.off_loop import unless_short
+from spar_core.off_loop import SHORT, unless_short
 from spar_core.timeout import Timeout
 from spar_core.types import Completion, Delta, Message, Sampling
 
@@ -264,8 +264,12 @@ class _Exchange:
 
 
 async def _prepare(path: str, body: Callable[[], Mapping[str, Any]]) -> _Call:
-    length = call_context().length
-    return await unless_short(lambda: _Call(path, body(), length=length))
+    context = call_context()
+    # Like `unless_short`, whose own coroutine each call would pay for.
+    if context.length <= SHORT:
+        return _Call(path, body(), length=context.length)
+    call: _Call = await context.off_loop(lambda: _Call(path, body(), length=context.length), context.length)
+    return call
 
 
 async def _error_of(call: _Call, answer: Answer) -> BackendError:
