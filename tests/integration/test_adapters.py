@@ -49,6 +49,9 @@ def test_an_adapter_of_enough_rank_makes_the_model_of_its_base(base: Path, tmp_p
     wanted = AutoModelForCausalLM.from_pretrained(model)
     for name, tensor in wanted.state_dict().items():
         torch.testing.assert_close(merged.state_dict()[name], tensor, atol=5e-3, rtol=0)
+    # A server that runs as another user reads it too.
+    modes = {path.stat().st_mode for path in (tmp_path / "adapter").iterdir()}
+    assert len(modes) == 1
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

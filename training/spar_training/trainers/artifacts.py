@@ -12,12 +12,13 @@ from typing import Any, Final
 
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 from transformers.utils import cached_file
 
 from spar_training.storage.files import write_json, write_text
 from spar_training.storage.provenance import code_revision, versions
+from spar_training.storage.weights import save_weights
 from spar_training.trainers.job import Job
 from spar_training.trainers.status import LINEAGE, LOG, PROGRESS, STEPS
 from spar_training.trainers.tokenize import Prepared
@@ -106,9 +107,7 @@ def _cast(folder: Path, dtype: str) -> None:
             for name, tensor in load_file(path).items()
         }
         total += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-        save_file(tensors, path, metadata={"format": "pt"})
-        # safetensors creates files that only their owner can read.
-        path.chmod(0o666 & ~_umask())
+        save_weights(tensors, path)
     index = folder / "model.safetensors.index.json"
     if index.exists():
         listed = json.loads(index.read_text(encoding="utf-8"))
@@ -119,12 +118,6 @@ def _cast(folder: Path, dtype: str) -> None:
         values = json.loads(config.read_text(encoding="utf-8"))
         # Trainers turn the cache off and save that.
         write_json(config, {**values, "dtype": str(DTYPES[dtype]).removeprefix("torch."), "use_cache": True})
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _lineage(job: Job, prepared: Prepared, trained: Trained, parent: Mapping[str, str]) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from typing import Any, Final
 import torch
 from peft import LoraConfig
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from spar_core.errors import ConfigError
+from spar_training.storage.weights import save_weights
 
 _WEIGHTS: Final = "adapter_model.safetensors"
 
@@ -51,7 +51,7 @@ def extract_adapter(base: Path, model: Path, out: Path, *, rank: int) -> float:
     if not tensors:
         raise ConfigError(f"{model}: has the same weights as {base}; nothing to extract")
     out.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, out / _WEIGHTS, metadata={"format": "pt"})
+    save_weights(tensors, out / _WEIGHTS)
     # The matrices include their scale.
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=sorted(modules), task_type="CAUSAL_LM")
     config.base_model_name_or_path = str(base)
