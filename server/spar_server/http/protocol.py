@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import socket
+import struct
+import termios
 from collections import deque
 from enum import Enum, auto
 from http import HTTPStatus
@@ -20,6 +24,8 @@ from spar_server.settings import ConnectionLimits
 
 # After its first `body_s`, a body must have arrived at this average rate, in bytes per second.
 _MIN_BODY_RATE: Final = 8192
+# After its first `send_s`, an answer must have been read at this average rate, which every line has.
+_MIN_READ_RATE: Final = 1024
 # After an error, or a response before the end of its request, the client gets this long to read it.
 _LINGER_S: Final = 5.0
 # The memory overhead of a header field, in bytes.
@@ -58,10 +64,14 @@ class BoundedProtocol(HttpToolsProtocol):
     waiting_since: float | None = None
     _part = _Part.START
     _stopped = False
-    # Loop times: when to close the connection while the client is awaited; since when writing stalls; and closing.
+    # Loop time when to close the connection while the client is awaited.
     _deadline = 0.0
+    # While writing stalls, or closing waits for the client: loop times since when, and up to when what was read would
+    # have lasted at the least rate; how much was read since, and how much is left.
     _stalled_at: float | None = None
-    _closing_at: float | None = None
+    _read_until = 0.0
+    _read_bytes = 0
+    _unread = 0
     # Bytes of the current head, and bytes fed to the parser since its last callback.
     _head = 0
     _silent = 0
@@ -209,7 +219,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._wait(self.limits.head_s if self._part is _Part.HEAD else self._linger_s)
 
     def pause_writing(self) -> None:
-        self._stalled_at = self.loop.time()
+        self._stall(self.loop.time())
         super().pause_writing()
         self.table.stall(self, self.transport.get_write_buffer_size())
 
@@ -217,18 +227,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stalled_at = None
         super().resume_writing()
         self.table.resume(self)
+        if self.waiting_since is not None and self._part is _Part.START and not self._stopped:
+            # A client sends its next request when it has read the answer.
+            self._wait(self.limits.idle_s)
 
     # The interface for the connection table
 
     def expire(self, now: float) -> None:
         """Close the connection if one of its timeouts has expired."""
-        if self.transport.is_closing():
+        if self._stalled_at is None and self.transport.is_closing():
             # Closing waits until the client has read everything, which it may never do.
-            self._closing_at = self._closing_at or now
-            if now - self._closing_at > self.limits.send_s:
-                self.abort()
-        elif self._stalled_at is not None:
-            if now - self._stalled_at > self.limits.send_s:
+            self._stall(now)
+        if self._stalled_at is not None:
+            if self._reads_nothing(now):
                 self.abort()
         elif now > self._deadline and self._is_awaited:
             self._end()
@@ -278,6 +289,24 @@ class BoundedProtocol(HttpToolsProtocol):
         self.waiting_since = self.loop.time()
         self._deadline = self.waiting_since + seconds
 
+    def _stall(self, now: float) -> None:
+        self._stalled_at = self._read_until = now
+        self._read_bytes, self._unread = 0, self._bytes_unread()
+
+    def _reads_nothing(self, now: float) -> bool:
+        """Whether the client of a stalled connection has read nothing, or too little, for `send_s`."""
+        assert self._stalled_at is not None
+        unread = self._bytes_unread()
+        if unread < self._unread:
+            self._read_bytes += self._unread - unread
+            self._read_until = min(now, self._stalled_at + self._read_bytes / _MIN_READ_RATE)
+        self._unread = unread
+        return now - self._read_until > self.limits.send_s
+
+    def _bytes_unread(self) -> int:
+        """How much of what was written has not reached the client, here and in the kernel, which may hold megabytes."""
+        return self.transport.get_write_buffer_size() + _kernel_unread(self.transport.get_extra_info("socket"))
+
     def _queue(self, size: int) -> None:
         """Record the size of the newest request in the pipeline."""
         self._queued.appendleft(size)
@@ -322,6 +351,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._wait(self._linger_s)
+
+
+def _kernel_unread(connection: socket.socket | None) -> int:
+    """The bytes that were sent and not yet acknowledged; 0 where the system does not tell."""
+    if connection is None:
+        return 0
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
+    except OSError:
+        return 0
 
 
 def _encode(error: ApiError) -> bytes:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from spar_core.backends.scripted import ScriptedBackend
 from spar_server.http.connections import ConnectionTable, network_of
+from spar_server.http.protocol import bounded_protocol
 from spar_server.settings import ConnectionLimits, Settings
 from tests.support.pairs import scripted_pair
 
@@ -255,6 +259,82 @@ def test_a_client_that_does_not_read_its_responses_is_dropped(hasty: int) -> Non
                 continue
             except ConnectionError:
                 break
+
+
+LONG_ANSWER = 12 * 2**20
+
+
+@dataclass
+class SlowReader:
+    """A client of a server with a long answer; `later` is how far the server's clock is ahead of the real one."""
+
+    client: socket.socket
+    later: float = 0.0
+
+    async def read(self, size: int) -> bytes:
+        """Read `size` bytes, or less where the server closes before."""
+        read = b""
+        while len(read) < size and (piece := await asyncio.get_running_loop().sock_recv(self.client, size - len(read))):
+            read += piece
+        return read
+
+    async def wait(self, seconds: float) -> None:
+        """Let time pass, in steps in which the server looks at all its connections."""
+        for _ in range(10):
+            self.later += seconds / 10
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def slow_reader(monkeypatch: pytest.MonkeyPatch, request: bytes) -> AsyncIterator[SlowReader]:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        length = (b"content-length", b"%d" % LONG_ANSWER)
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": b"x" * LONG_ANSWER})
+
+    loop = asyncio.get_running_loop()
+    config = uvicorn.Config(app, http=bounded_protocol(ConnectionLimits()), lifespan="off", log_config=None)
+    protocol = config.http
+    assert isinstance(protocol, type)
+    config.load()
+    state = ServerState()
+    listener = await loop.create_server(lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1")
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        client.setblocking(False)
+        await loop.sock_connect(client, listener.sockets[0].getsockname())
+        await loop.sock_sendall(client, request)
+        reader, clock, head = SlowReader(client), loop.time, b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += await reader.read(1)
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "time", lambda: clock() + reader.later)
+            yield reader
+    listener.close()
+
+
+@pytest.mark.parametrize("request_", [get(), get(b"Connection: close")], ids=["kept", "closing"])
+async def test_a_client_that_reads_a_long_answer_slowly_gets_all_of_it(
+    monkeypatch: pytest.MonkeyPatch, request_: bytes
+) -> None:
+    async with slow_reader(monkeypatch, request_) as reader:
+        for _ in range(LONG_ANSWER // 2**19):
+            await reader.wait(15.0)
+            assert len(await reader.read(2**19)) == 2**19
+
+
+@pytest.mark.parametrize("request_", [get(), get(b"Connection: close")], ids=["kept", "closing"])
+async def test_a_client_that_reads_a_long_answer_by_drops_is_dropped(
+    monkeypatch: pytest.MonkeyPatch, request_: bytes
+) -> None:
+    async with slow_reader(monkeypatch, request_) as reader:
+        received = 0
+        with suppress(ConnectionError):
+            while reader.later < 3600 and (piece := await reader.read(5000)):
+                received += len(piece)
+                await reader.wait(15.0)
+        assert received < LONG_ANSWER // 2
 
 
 # Times
