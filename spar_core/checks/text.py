@@ -24,6 +24,8 @@ from typing import Final
 
 from spar_core.checks.sentence_lexicon import ABBREVIATIONS, AFTER_NUMBER, OPENERS, ORDINARY
 
+# Long texts are read in pieces of this many characters: a single call on all of one would keep other threads waiting.
+_PIECE: Final = 50_000
 # The characters from which a language is detected; the detector uses 10,000 of them, without addresses.
 _OPENING: Final = 50_000
 _WORD: Final = re.compile(r"\w+")
@@ -44,9 +46,23 @@ _CLOSING: Final = re.compile(r"""["')\]}‘’“”«»]+?(?:\s+|(?=--)|$)""", 
 
 def count_words(text: str) -> int:
     """Runs of word characters in Unicode's sense (UTS #18), as IFEval counts them: vowel signs belong to their word."""
-    if text.isascii():
-        return len(_WORD.findall(text))
-    return sum(in_word for in_word, _ in groupby(text, _in_word))
+    words, ascii_only = 0, text.isascii()
+    for start in range(0, len(text), _PIECE):
+        piece = text[start : start + _PIECE]
+        words += len(_WORD.findall(piece)) if ascii_only else sum(inside for inside, _ in groupby(piece, _in_word))
+        if start and _in_word(text[start - 1]) and _in_word(piece[0]):
+            # It was counted with the piece before.
+            words -= 1
+    return words
+
+
+def split_by(pattern: re.Pattern[str], text: str) -> Iterator[str]:
+    """What `pattern.split(text)` has, one after the other, so that other threads run in between."""
+    start = 0
+    for match in pattern.finditer(text):
+        yield text[start : match.start()]
+        start = match.end()
+    yield text[start:]
 
 
 @lru_cache(maxsize=4096)

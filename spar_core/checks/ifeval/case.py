@@ -8,7 +8,7 @@ from typing import Final
 
 from spar_core.checks.base import Finding
 from spar_core.checks.spec import CheckSpec, Kwargs, Test, amount, compare, counted, relation, whole
-from spar_core.checks.text import language_of
+from spar_core.checks.text import language_of, split_by
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
 # Words are split as by IFEval's tokenizer, NLTK's improved Treebank one, as far as upper case is concerned: marks and
@@ -22,7 +22,7 @@ _CONTRACTION: Final = re.compile(
 
 
 def _capital_words(response: str, kwargs: Kwargs) -> Finding:
-    count = sum(map(_capitals, _MARKS.split(response)))
+    count = sum(map(_capitals, split_by(_MARKS, response)))
     return Finding(
         compare(count, kwargs["capital_frequency"], kwargs["capital_relation"]),
         f"{counted(count, 'word')} in all capitals",
@@ -42,7 +42,7 @@ def _capitals(piece: str) -> int:
 def _whole_text(predicate: Callable[[str], bool]) -> Test:
     def test(response: str, _: Kwargs) -> Finding:
         if not predicate(response):
-            wrong = next((word for word in _WORD.findall(response) if not predicate(word)), None)
+            wrong = next((word[0] for word in _WORD.finditer(response) if not predicate(word[0])), None)
             return Finding(False, f'"{wrong}"' if wrong else "no letters")
         language = language_of(response)
         return Finding(language in ("en", None), f"language {language}" if language != "en" else "every word")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import chain
 from typing import Final
 
 from spar_core.checks.base import Finding
@@ -27,8 +28,8 @@ def _bullets(response: str, kwargs: Kwargs) -> Finding:
 
 def _highlights(response: str, kwargs: Kwargs) -> Finding:
     # As in IFEval, double stars may count twice: also as single stars.
-    marks = (*_HIGHLIGHT.findall(response), *_DOUBLE_HIGHLIGHT.findall(response))
-    count = sum(1 for mark in marks if mark.strip())
+    marks = chain(_HIGHLIGHT.finditer(response), _DOUBLE_HIGHLIGHT.finditer(response))
+    count = sum(1 for mark in marks if mark[1].strip())
     return Finding(count >= kwargs["num_highlights"], counted(count, "highlighted section"))
 
 
@@ -82,6 +83,7 @@ SPECS: Final = (
         lambda k: amount(k["num_highlights"], "at least", "highlighted section"),
         _highlights,
         {"num_highlights": whole},
+        passes=lambda _: 50,
     ),
     CheckSpec("detectable_format:title", lambda _: "a title in double angular brackets", _title),
     CheckSpec(

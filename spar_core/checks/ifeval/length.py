@@ -7,7 +7,7 @@ from typing import Final
 
 from spar_core.checks.base import Finding
 from spar_core.checks.spec import CheckSpec, Kwargs, amount, compare, counted, positive, relation, text, whole
-from spar_core.checks.text import count_words, split_sentences
+from spar_core.checks.text import count_words, split_by, split_sentences
 
 _DIVIDER: Final = re.compile(r"\s?\*\*\*\s?")
 _AFTER_WORD: Final = re.compile(r"[.,?!'\"]")
@@ -24,10 +24,10 @@ def _sentences(response: str, kwargs: Kwargs) -> Finding:
 
 
 def paragraphs(response: str, kwargs: Kwargs) -> Finding:
-    blocks = _DIVIDER.split(response)
+    filled = [bool(block.strip()) for block in split_by(_DIVIDER, response)]
     # An empty block means an extra divider, except before the first paragraph and after the last.
-    inner_empty = any(not block.strip() for block in blocks[1:-1])
-    count = sum(1 for block in blocks if block.strip())
+    inner_empty = not all(filled[1:-1])
+    count = sum(filled)
     evidence = "an empty paragraph" if inner_empty else counted(count, "paragraph")
     return Finding(not inner_empty and count == kwargs["num_paragraphs"], evidence)
 
@@ -72,7 +72,7 @@ SPECS: Final = (
         lambda k: f"exactly {counted(k['num_paragraphs'], 'paragraph')} separated by ***",
         paragraphs,
         {"num_paragraphs": whole},
-        passes=lambda _: 15,
+        passes=lambda _: 30,
     ),
     CheckSpec(
         "length_constraints:nth_paragraph_first_word",
