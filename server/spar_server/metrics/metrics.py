@@ -6,6 +6,7 @@ import asyncio
 import platform
 import time
 from collections import Counter as Tally
+from collections import deque
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
@@ -30,6 +31,8 @@ from spar_server.metrics.workers import WorkerMetrics, merged
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240, 480)
 _NODES: Final = (0, 1, 2, 3, 6, 9, 15, 21, 32, 64)
 _DEPTHS: Final = (0, 1, 2, 3, 4, 6, 8, 16)
+# Strangers may ask for the metrics, and each rendering takes the event loop some milliseconds.
+_RENDERINGS_PER_S: Final = 20
 
 
 class Metrics:
@@ -40,6 +43,8 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
+        self._rendered = b""
+        self._rendered_at = deque[float](maxlen=_RENDERINGS_PER_S)
         self._computed = ComputedGauges()
         self._requests = cache(
             Counter(
@@ -207,9 +212,16 @@ class Metrics:
         self._computed.refresh()
 
     def render(self) -> bytes:
-        """Render all metrics in the Prometheus exposition format; with several workers, those of all of them."""
-        self.refresh()
-        return generate_latest(merged() or self._registry)
+        """Render all metrics in the Prometheus exposition format; with several workers, those of all of them.
+
+        If it is called too often, it returns what it rendered last, which is less than a second old.
+        """
+        now = time.monotonic()
+        if len(self._rendered_at) < _RENDERINGS_PER_S or now - self._rendered_at[0] >= 1:
+            self._rendered_at.append(now)
+            self.refresh()
+            self._rendered = generate_latest(merged() or self._registry)
+        return self._rendered
 
 
 def _verdict(vote: Vote) -> str:
