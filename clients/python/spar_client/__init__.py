@@ -16,12 +16,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from spar_client.catalog import Algorithm as Algorithm
+    from spar_client.catalog import CheckType as CheckType
+    from spar_client.catalog import Model as Model
     from spar_client.client import AsyncClient as AsyncClient
     from spar_client.client import AsyncStream as AsyncStream
     from spar_client.client import Client as Client
     from spar_client.client import Stream as Stream
     from spar_client.completion import Completion as Completion
-    from spar_client.completion import Model as Model
     from spar_client.completion import Refinement as Refinement
     from spar_client.completion import Usage as Usage
     from spar_client.errors import APIConnectionError as APIConnectionError
@@ -62,8 +64,9 @@ if TYPE_CHECKING:
     from spar_client.tree import TreeNode as TreeNode
 
 _EXPORTS: Final = {
+    "catalog": ("Algorithm", "CheckType", "Model"),
     "client": ("AsyncClient", "AsyncStream", "Client", "Stream"),
-    "completion": ("Completion", "Model", "Refinement", "Usage"),
+    "completion": ("Completion", "Refinement", "Usage"),
     "errors": (
         "APIConnectionError",
         "APIProtocolError",

@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from spar_client.completion import Completion, Model
+from spar_client.catalog import Algorithm, Algorithms, CheckType, CheckTypes, Model, Models
+from spar_client.completion import Completion
 from spar_client.errors import APIConnectionError, APIProtocolError, APIStatusError, status_error
 from spar_client.events import StreamEvent
 from spar_client.judgement import Judgement
@@ -105,8 +106,13 @@ class Api:
         return await self._post("/refine", Completion, fixed, options)
 
     async def models(self) -> list[Model]:
-        listed = await self.get("/models", _Models)
-        return listed.data
+        return (await self.get("/models", Models)).data
+
+    async def algorithms(self) -> list[Algorithm]:
+        return (await self.get("/algorithms", Algorithms)).data
+
+    async def checks(self) -> list[CheckType]:
+        return (await self.get("/checks", CheckTypes)).data
 
     async def get(self, path: str, kind: type[B], *, params: Mapping[str, Any] | None = None) -> B:
         """The body at `path`, read as a `kind`."""
@@ -182,10 +188,6 @@ class Api:
                 hint = error.retry_after
             await self._transport.sleep(wait_s(attempt, hint))
         raise AssertionError("unreachable")
-
-
-class _Models(BaseModel):
-    data: list[Model]
 
 
 def _conversation(messages: Messages) -> Sequence[Mapping[str, Any]]:

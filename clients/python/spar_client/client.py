@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 if TYPE_CHECKING:
     import httpx
 
-    from spar_client.completion import Completion, Model
+    from spar_client.catalog import Algorithm, CheckType, Model
+    from spar_client.completion import Completion
     from spar_client.events import StreamEvent
     from spar_client.judgement import Judgement
     from spar_client.options import ChatOptions, JudgeOptions, Messages
@@ -81,6 +82,14 @@ class Client:
     def models(self) -> list[Model]:
         """The models of the server that the key may use."""
         return self._run(self._api.models())
+
+    def algorithms(self) -> list[Algorithm]:
+        """The algorithms that `refine["algorithm"]` can name."""
+        return self._run(self._api.algorithms())
+
+    def checks(self) -> list[CheckType]:
+        """The checks that `refine["checks"]` and `judge` can name, with the schemas of their kwargs."""
+        return self._run(self._api.checks())
 
     def close(self) -> None:
         """Close the connections."""
@@ -151,6 +160,14 @@ class AsyncClient:
     async def models(self) -> list[Model]:
         """The models of the server that the key may use."""
         return await self._api.models()
+
+    async def algorithms(self) -> list[Algorithm]:
+        """The algorithms that `refine["algorithm"]` can name."""
+        return await self._api.algorithms()
+
+    async def checks(self) -> list[CheckType]:
+        """The checks that `refine["checks"]` and `judge` can name, with the schemas of their kwargs."""
+        return await self._api.checks()
 
     async def close(self) -> None:
         """Close the connections."""

@@ -122,11 +122,3 @@ class Completion(Body):
     @property
     def trace_id(self) -> str | None:
         return self.spar.trace_id
-
-
-class Model(Body):
-    """A model of the server."""
-
-    id: str
-    created: int
-    owned_by: str

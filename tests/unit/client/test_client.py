@@ -87,12 +87,23 @@ def test_the_models_are_listed(client: Client) -> None:
     assert (model.id, model.owned_by) == ("pair", "spar-server")
 
 
+def test_the_algorithms_and_checks_are_listed_for_use_in_requests(client: Client) -> None:
+    assert "bfs" in [algorithm.id for algorithm in client.algorithms()]
+    [sentences] = [check for check in client.checks() if check.id == "length_constraints:number_sentences"]
+    assert sentences.kwargs["num_sentences"]["type"] == "integer"
+    assert sentences.requirement is not None
+    used = {"id": sentences.id, "kwargs": sentences.example}
+    assert client.judge("Hi", "my answer", checks=[used]).checks[0].id == sentences.id
+
+
 async def test_the_asynchronous_client_has_the_same_methods(url: str) -> None:
     async with AsyncClient(url) as client:
         assert (await client.chat("Hi", refine_budget=2)).text == "better answer"
         assert not (await client.judge("Hi", "my answer")).accepted
         assert (await client.refine("Hi", "my answer")).text == "better answer"
         assert [model.id for model in await client.models()] == ["pair"]
+        assert {type(each).__name__ for each in await client.algorithms()} == {"Algorithm"}
+        assert {type(each).__name__ for each in await client.checks()} == {"CheckType"}
 
 
 def test_the_server_is_found_with_and_without_v1(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
