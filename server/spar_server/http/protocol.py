@@ -359,7 +359,7 @@ def _kernel_unread(connection: socket.socket | None) -> int:
         return 0
     try:
         return int(struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
-    except OSError:
+    except (OSError, ValueError):
         return 0
 
 
