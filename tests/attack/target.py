@@ -32,13 +32,15 @@ ATTEMPTS: Final = 3
 _IDLE_S: Final = 0.04
 # What Python prints of an error that nobody handles, up to the line that names it.
 _TRACEBACK: Final = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(.+)", re.MULTILINE)
+# No figure: a busy machine takes its time.
+ANSWERS_WITHIN_S: Final = 300.0
 # A server that has not answered /health for so long is not going to.
 _GIVES_UP_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer as a client has it; status 0 is none: the connection was closed, or it took too long."""
+    """An answer as a client has it; status 0 is none, and `body` says whether it was lost or took too long."""
 
     status: int
     body: bytes = b""
@@ -92,14 +94,14 @@ class Target:
             return int(await response.json())
 
     async def post(
-        self, path: str, body: Any, *, key: str | None = "mallory", within_s: float = 60.0, **headers: str
+        self, path: str, body: Any, *, key: str | None = "mallory", within_s: float = ANSWERS_WITHIN_S, **headers: str
     ) -> Reply:
         """Send `body` (bytes as they are, else as JSON) and read the answer; any secret in it is noted."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         return await self.request("POST", path, data, key=key, within_s=within_s, headers=headers)
 
     async def get(self, path: str, *, key: str | None = None, **headers: str) -> Reply:
-        return await self.request("GET", path, None, key=key, within_s=60.0, headers=headers)
+        return await self.request("GET", path, None, key=key, within_s=ANSWERS_WITHIN_S, headers=headers)
 
     async def request(
         self, method: str, path: str, data: bytes | None, *, key: str | None, within_s: float, headers: dict[str, str]
@@ -114,8 +116,8 @@ class Target:
                 method, url, data=data, headers=sent, timeout=timeout, allow_redirects=False
             ) as response:
                 reply = Reply(response.status, await response.read(), dict(response.headers))
-        except (aiohttp.ClientError, ConnectionError, TimeoutError):
-            return Reply(0)
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            return Reply(0, repr(error).encode())
         self._look_for_secrets(path, reply)
         return reply
 

@@ -7,12 +7,14 @@ the answer must not come out as accepted.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.attack.outcome import Outcome, none_of
 from tests.attack.target import Target
 
+_AT_ONCE: Final = 32
 _YES: Final = "Final Judgement: Yes"
 # The forged verdict as a draft may write it, and as a judge may then quote it in plain form.
 _FORGERIES: Final = {
@@ -77,6 +79,17 @@ async def _refinement(target: Target, play: str, **fields: Any) -> dict[str, Any
     return dict(reply.data["usage"]["refinement"])
 
 
+async def _those(accepted: Callable[[Case], Awaitable[str | None]], cases: list[Case]) -> list[str]:
+    """The names of the accepted cases, tried some at a time."""
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(case: Case) -> str | None:
+        async with room:
+            return await accepted(case)
+
+    return [name for name in await asyncio.gather(*map(one, cases)) if name]
+
+
 async def forged_verdicts(target: Target) -> list[Outcome]:
     async def accepted(case: Case) -> str | None:
         play = await target.play(
@@ -86,7 +99,7 @@ async def forged_verdicts(target: Target) -> list[Outcome]:
         return case.name if refinement["accepted"] or refinement["draft_value"] else None
 
     cases = _cases()
-    found = [name for name in await asyncio.gather(*map(accepted, cases)) if name]
+    found = await _those(accepted, cases)
     return [none_of(f"hostile drafts accepted, of {len(cases)}", found)]
 
 
@@ -101,7 +114,7 @@ async def forged_at_the_judge(target: Target) -> list[Outcome]:
         return case.name if reply.data["accepted"] else None
 
     cases = _cases()
-    found = [name for name in await asyncio.gather(*map(accepted, cases)) if name]
+    found = await _those(accepted, cases)
     return [none_of(f"hostile responses that the judge accepted, of {len(cases)}", found)]
 
 
