@@ -22,9 +22,11 @@ ASKED = [Message("user", "Tell me about the river.")]
 LONG = "river" * (SHORT // 4)
 
 
-@pytest.fixture
-def elsewhere() -> list[int]:
-    """The sizes of the work that ran off the loop."""
+def off_loop_sizes() -> list[int]:
+    """The sizes of the work that runs off the loop from now on, in the test that calls this.
+
+    Not a fixture, whose context would be that of all later tests.
+    """
     sizes: list[int] = []
 
     async def do(work: Callable[[], Any], size: int) -> Any:
@@ -39,18 +41,21 @@ def judge(says: str) -> Judge:
     return Judge(backend=ScriptedBackend(always(says)), templates=load_templates("compact"), votes=1)
 
 
-async def test_a_long_draft_is_judged_off_the_loop(elsewhere: list[int]) -> None:
+async def test_a_long_draft_is_judged_off_the_loop() -> None:
+    elsewhere = off_loop_sizes()
     assert (await judge("Final Judgement: Yes").judge(ASKED, LONG)).accepted
     assert elsewhere
     assert min(elsewhere) >= len(LONG)
 
 
-async def test_a_long_judgement_is_read_off_the_loop(elsewhere: list[int]) -> None:
+async def test_a_long_judgement_is_read_off_the_loop() -> None:
+    elsewhere = off_loop_sizes()
     assert (await judge(f"{LONG}\nFinal Judgement: Yes").judge(ASKED, "A river.")).accepted
     assert len(elsewhere) == 1
 
 
-async def test_a_long_refinement_is_read_off_the_loop(elsewhere: list[int]) -> None:
+async def test_a_long_refinement_is_read_off_the_loop() -> None:
+    elsewhere = off_loop_sizes()
     refiner = Refiner(
         backend=ScriptedBackend(always(f"[[start]]\n{LONG}\n[[end]]")), templates=load_templates("compact")
     )
@@ -58,7 +63,8 @@ async def test_a_long_refinement_is_read_off_the_loop(elsewhere: list[int]) -> N
     assert len(elsewhere) == 1
 
 
-async def test_short_texts_are_read_on_the_loop(elsewhere: list[int]) -> None:
+async def test_short_texts_are_read_on_the_loop() -> None:
+    elsewhere = off_loop_sizes()
     await judge("Final Judgement: Yes").judge(ASKED, "A river.")
     assert elsewhere == []
 
