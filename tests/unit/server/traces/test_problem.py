@@ -20,17 +20,18 @@ async def test_a_database_that_can_be_used_is_left_as_it_is(tmp_path: Path, post
     assert not file.exists()
     file.touch()
     for settings in (TraceSettings(record=1, path=file), TraceSettings(record=1, url=SecretStr(postgres.url))):
+        before = await _tables(open_database(settings))
         assert await find_problem(settings, None) is None
-        assert await _tables(open_database(settings)) == 0
+        assert await _tables(open_database(settings)) == before
 
 
-async def _tables(database: Database) -> int:
-    names = "sqlite_master WHERE name" if database.dialect == "sqlite" else "pg_tables WHERE tablename"
+async def _tables(database: Database) -> set[str]:
+    column, table = ("name", "sqlite_master") if database.dialect == "sqlite" else ("tablename", "pg_tables")
     async with database.reading() as connection:
-        result = await connection.exec_driver_sql(f"SELECT count(*) FROM {names} LIKE 'spar%'")
-        count: int = result.scalar_one()
+        result = await connection.exec_driver_sql(f"SELECT {column} FROM {table} WHERE {column} LIKE 'spar%'")
+        names: set[str] = set(result.scalars())
     await database.aclose()
-    return count
+    return names
 
 
 async def test_nothing_is_checked_where_no_search_is_stored(tmp_path: Path) -> None:
