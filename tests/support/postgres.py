@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -38,11 +39,18 @@ class Postgres:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
+        self._numbers = itertools.count(1)
         self._run("initdb", *self._auth(password), "--username=spar", "--no-sync", "--encoding=UTF8", "-D", self._data)
 
     @property
     def url(self) -> str:
         return f"postgresql://spar@127.0.0.1:{self._port}/postgres"
+
+    def new_database(self) -> str:
+        """The URL of an empty database; the server must run."""
+        name = f"db{next(self._numbers)}"
+        self._run("createdb", "--host=127.0.0.1", f"--port={self._port}", "--username=spar", name)
+        return f"{self.url.rpartition('/')[0]}/{name}"
 
     def _auth(self, password: str | None) -> list[str | Path]:
         if password is None:
