@@ -147,7 +147,9 @@ async def _hold(target: Target, count: int, first: bytes) -> None:
                 await asyncio.wait_for(loop.sock_sendall(held[-1], first), 1.0)
         await target.caught_up()
     finally:
-        for connection in held:
+        for number, connection in enumerate(held):
+            if not number % _AT_ONCE:
+                await target.caught_up()
             connection.close()
         # What was held is let go before the next attack is measured.
         await target.caught_up()
