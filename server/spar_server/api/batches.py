@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
-from spar_server.api.files import ANSWER_S, batch_service, page_body, store_errors
+from spar_server.api.files import batch_service, page_body, waiting
 from spar_server.api.openapi import ERRORS, Described, describe_body
 from spar_server.api.search_schemas import Body
 from spar_server.auth.access import key_of
@@ -141,14 +140,13 @@ _json_router = APIRouter(route_class=JsonRoute)
 async def create_batch(body: BatchRequest, request: JsonRequest) -> Response:
     """OpenAI's endpoint. The file is checked as a whole before its first request is made."""
     service = await batch_service(request)
-    with store_errors():
-        async with asyncio.timeout(ANSWER_S):
-            batch = await service.batches.create(
-                key=key_of(request).name,
-                endpoint=body.endpoint,
-                input_file=body.input_file_id,
-                metadata=body.metadata,
-            )
+    async with waiting():
+        batch = await service.batches.create(
+            key=key_of(request).name,
+            endpoint=body.endpoint,
+            input_file=body.input_file_id,
+            metadata=body.metadata,
+        )
     service.runner.wake()
     return json_response(batch_body(batch))
 
@@ -157,18 +155,16 @@ async def create_batch(body: BatchRequest, request: JsonRequest) -> Response:
 async def list_batches(query: Annotated[BatchQuery, Query()], request: Request) -> Response:
     """The key's own batches, newest first."""
     service = await batch_service(request)
-    with store_errors():
-        async with asyncio.timeout(ANSWER_S):
-            batches, more = await service.batches.page(key_of(request).name, limit=query.limit, after=query.after)
+    async with waiting():
+        batches, more = await service.batches.page(key_of(request).name, limit=query.limit, after=query.after)
     return json_response(page_body([batch_body(each) for each in batches], more=more))
 
 
 @router.get("/v1/batches/{batch_id}", summary="Get a batch", responses=BATCH)
 async def get_batch(batch_id: str, request: Request) -> Response:
     service = await batch_service(request)
-    with store_errors():
-        async with asyncio.timeout(ANSWER_S):
-            batch = await service.batches.get(batch_id, key_of(request).name)
+    async with waiting():
+        batch = await service.batches.get(batch_id, key_of(request).name)
     return json_response(batch_body(_found(batch, batch_id)))
 
 
@@ -176,9 +172,8 @@ async def get_batch(batch_id: str, request: Request) -> Response:
 async def cancel_batch(batch_id: str, request: Request) -> Response:
     """What was answered by then is in the output file, the rest in the error file."""
     service = await batch_service(request)
-    with store_errors():
-        async with asyncio.timeout(ANSWER_S):
-            batch = await service.batches.cancel(batch_id, key_of(request).name)
+    async with waiting():
+        batch = await service.batches.cancel(batch_id, key_of(request).name)
     service.runner.wake()
     return json_response(batch_body(_found(batch, batch_id)))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from starlette.responses import Response, StreamingResponse
 
 from spar_server.api.openapi import ERRORS, Described, describe_body
 from spar_server.api.search_schemas import Body
+from spar_server.api.stores import waiting_for
 from spar_server.auth.access import check_private, key_of
 from spar_server.errors import ApiError, ClientGoneError, StoreError
 from spar_server.http.multipart import FormPart, read_form
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from spar_server.batches.files import FileStore, FileWriter, StoredFile
     from spar_server.batches.service import BatchService
 
-ANSWER_S: Final = 10.0
+waiting: Final = partial(waiting_for, "store of files and batches", "store_unavailable")
 # As OpenAI's bounds.
 _MIN_EXPIRES_S: Final = 3600
 _MAX_FILENAME: Final = 256
@@ -118,7 +120,8 @@ async def upload(request: Request) -> Response:
     fields: dict[str, str] = {}
     writer: FileWriter | None = None
     try:
-        with store_errors():
+        # As long as the upload takes.
+        async with waiting(seconds=None):
             async with aclosing(read_form(request.headers.get("content-type", ""), request.stream())) as parts:
                 async for part in parts:
                     if part.is_file:
@@ -146,15 +149,14 @@ async def upload(request: Request) -> Response:
 async def list_files(query: Annotated[FileQuery, Query()], request: Request) -> Response:
     """The key's own files, by default the newest first."""
     service = await batch_service(request)
-    with store_errors():
-        async with asyncio.timeout(ANSWER_S):
-            files, more = await service.files.page(
-                key_of(request).name,
-                limit=query.limit,
-                after=query.after,
-                purpose=query.purpose,
-                ascending=query.order == "asc",
-            )
+    async with waiting():
+        files, more = await service.files.page(
+            key_of(request).name,
+            limit=query.limit,
+            after=query.after,
+            purpose=query.purpose,
+            ascending=query.order == "asc",
+        )
     return json_response(page_body([file_body(each) for each in files], more=more))
 
 
@@ -168,9 +170,8 @@ async def get_file(file_id: str, request: Request) -> Response:
 async def get_content(file_id: str, request: Request) -> Response:
     service, file = await _find(file_id, request)
     pieces = service.files.pieces(file)
-    with store_errors():
-        async with asyncio.timeout(ANSWER_S):
-            first = await anext(pieces)
+    async with waiting():
+        first = await anext(pieces)
 
     async def content() -> AsyncIterator[bytes]:
         yield first
@@ -190,9 +191,8 @@ async def get_content(file_id: str, request: Request) -> Response:
 async def delete_file(file_id: str, request: Request) -> Response:
     """A file that an unfinished batch reads cannot be deleted."""
     service = await batch_service(request)
-    with store_errors():
-        async with asyncio.timeout(ANSWER_S):
-            deleted = await service.files.delete(file_id, key_of(request).name)
+    async with waiting():
+        deleted = await service.files.delete(file_id, key_of(request).name)
     if not deleted:
         raise _not_found(file_id)
     return json_response({"id": file_id, "object": "file", "deleted": True})
@@ -210,20 +210,9 @@ async def batch_service(request: Request) -> BatchService:
             404, "this server has no files and batches; its setting batches.enabled is off", code="batches_off"
         )
     check_private(request, "files")
-    with store_errors():
-        async with asyncio.timeout(ANSWER_S):
-            await service.database.open()
+    async with waiting():
+        await service.database.open()
     return service
-
-
-@contextmanager
-def store_errors() -> Iterator[None]:
-    try:
-        yield
-    except (StoreError, TimeoutError) as error:
-        raise ApiError(
-            503, "the store of files and batches does not answer", "api_error", code="store_unavailable", retry_after=5
-        ) from error
 
 
 def page_body(data: list[dict[str, Any]], *, more: bool) -> dict[str, Any]:
@@ -287,9 +276,8 @@ def _check_origin(request: Request) -> None:
 
 async def _find(file_id: str, request: Request) -> tuple[BatchService, StoredFile]:
     service = await batch_service(request)
-    with store_errors():
-        async with asyncio.timeout(ANSWER_S):
-            file = await service.files.get(file_id, key_of(request).name)
+    async with waiting():
+        file = await service.files.get(file_id, key_of(request).name)
     if file is None:
         raise _not_found(file_id)
     return service, file

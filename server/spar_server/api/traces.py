@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -17,8 +15,9 @@ from starlette.responses import Response
 
 from spar_core.search import StopReason
 from spar_server.api.openapi import FEEDBACK, TRACE, TRACES
+from spar_server.api.stores import waiting_for
 from spar_server.auth.access import check_private, key_of
-from spar_server.errors import ApiError, StoreError
+from spar_server.errors import ApiError
 from spar_server.http.json_route import JsonRequest, JsonRoute
 from spar_server.schemas import Number
 from spar_server.serving.runner import json_response
@@ -27,7 +26,7 @@ from spar_server.traces.recorder import TraceRecorder
 if TYPE_CHECKING:
     from spar_server.traces.store import TraceStore
 
-_ANSWER_S: Final = 10.0
+_waiting: Final = partial(waiting_for, "trace store", "trace_store_unavailable")
 _ID: Final = re.compile(r"[0-9a-f]{1,64}")
 # Ids of responses contain that of their trace.
 _RESPONSE_ID: Final = re.compile(r"(chatcmpl-|resp_)")
@@ -85,9 +84,8 @@ async def list_traces(query: Annotated[TraceQuery, Query()], request: Request) -
         budget=query.budget,
     )
     after, full = Cursor.decode(query.cursor) if query.cursor else None, query.detail == "full"
-    with _store_errors():
-        async with asyncio.timeout(_ANSWER_S):
-            page = await recorder.store.page(filters, limit=query.limit, after=after, bodies=full)
+    async with _waiting():
+        page = await recorder.store.page(filters, limit=query.limit, after=after, bodies=full)
     traces = [_summary(columns) for columns in page.traces]
     more = {"has_more": page.next_cursor is not None, "next_cursor": page.next_cursor}
     if not full:
@@ -101,9 +99,8 @@ async def list_traces(query: Annotated[TraceQuery, Query()], request: Request) -
 async def get_trace(trace_id: str, request: Request) -> Response:
     """`trace_id` is `spar.trace_id` of a response, its header `x-spar-trace-id`, or the response's own id."""
     store, id = await _find(trace_id, request)
-    with _store_errors():
-        async with asyncio.timeout(_ANSWER_S):
-            found = await store.get(id)
+    async with _waiting():
+        found = await store.get(id)
     if found is None:
         raise _not_found(id)
     columns, body, feedback = found
@@ -120,9 +117,8 @@ async def give_feedback(body: FeedbackRequest, request: JsonRequest) -> Response
         "score": body.score,
         "comment": body.comment,
     }
-    with _store_errors():
-        async with asyncio.timeout(_ANSWER_S):
-            await store.add_feedback(id, **given)
+    async with _waiting():
+        await store.add_feedback(id, **given)
     return json_response({"object": "trace.feedback", "trace_id": id, **given})
 
 
@@ -155,9 +151,8 @@ async def _find(trace_id: str, request: Request) -> tuple[TraceStore, str]:
     if not _ID.fullmatch(id):
         raise _not_found(trace_id)
     await recorder.written(id)
-    with _store_errors():
-        async with asyncio.timeout(_ANSWER_S):
-            owner = await recorder.store.key_of(id)
+    async with _waiting():
+        owner = await recorder.store.key_of(id)
     # The same for a trace of another key: that it exists is no one else's business.
     if owner is None or (key is not None and owner != key):
         raise _not_found(id)
@@ -166,16 +161,6 @@ async def _find(trace_id: str, request: Request) -> tuple[TraceStore, str]:
 
 def _not_found(id: str) -> ApiError:
     return ApiError(404, f"there is no trace {id[:80]!r}, or it is not this key's", code="trace_not_found")
-
-
-@contextmanager
-def _store_errors() -> Iterator[None]:
-    try:
-        yield
-    except (StoreError, TimeoutError) as error:
-        raise ApiError(
-            503, "the trace store does not answer", "api_error", code="trace_store_unavailable", retry_after=5
-        ) from error
 
 
 def _seconds(moment: datetime | None) -> float | None:
