@@ -99,12 +99,16 @@ class CallTrace(NamedTuple):
 
     `node` is the path of the tree's node that the call is made for, and `choice` the number of the answer. `headers`
     are complete header lines that continue a trace upstream. `private` says that the client forbids to keep its texts.
+    `request` is the caller's own record of the request, for whoever observes its calls, and `trace_id` the trace that
+    this belongs to.
     """
 
     node: tuple[int, ...] = ()
     choice: int = 0
     headers: bytes = b""
     private: bool = False
+    request: Any = None
+    trace_id: str | None = None
 
 
 _UNTRACED: Final = CallTrace()
@@ -123,6 +127,8 @@ def bind_trace(
     choice: int | None = None,
     headers: bytes | None = None,
     private: bool | None = None,
+    request: Any = None,
+    trace_id: str | None = None,
 ) -> None:
     """Set the values that are not None, for this task and the tasks that it starts from now on."""
     now = _TRACE.get()
@@ -132,5 +138,12 @@ def bind_trace(
             now.choice if choice is None else choice,
             now.headers if headers is None else headers,
             now.private if private is None else private,
+            now.request if request is None else request,
+            now.trace_id if trace_id is None else trace_id,
         )
     )
+
+
+def trace_id() -> str | None:
+    """The id of the trace that this task's request belongs to: that of its caller if there is one, else its own."""
+    return _TRACE.get().trace_id or _CURRENT.get().trace_id

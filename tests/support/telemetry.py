@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -17,6 +15,7 @@ from spar_server.models.pair import ServedPair
 from spar_server.settings import Settings
 from spar_server.telemetry.emitter import Emitter
 from spar_server.telemetry.opening import greeting
+from spar_server.telemetry.records import Line, read_record
 from spar_server.telemetry.telemetry import Telemetry
 
 
@@ -29,24 +28,20 @@ class Collected:
     lines: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._spans, self._logs, self._metrics = (
-            InMemorySpanExporter(),
-            InMemoryLogRecordExporter(),
-            InMemoryMetricReader(),
-        )
+        self._spans, self._logs = InMemorySpanExporter(), InMemoryLogRecordExporter()
         self.emitter = Emitter(
             greeting(self.settings, self.pair),
             spans=SimpleSpanProcessor(self._spans),
             logs=SimpleLogRecordProcessor(self._logs),
-            metrics=self._metrics,
         )
         self.telemetry = Telemetry(self, content=self.settings.telemetry.content)
 
     def start(self) -> None:
         """Nothing to start."""
 
-    def send(self, line: bytes) -> None:
-        self.emitter.emit(json.loads(line))
+    def send(self, request: Line) -> None:
+        line = request.line()
+        self.emitter.emit(read_record(line))
         self.lines.append(line)
 
     async def aclose(self) -> None:
@@ -69,19 +64,17 @@ class Collected:
     @property
     def metrics(self) -> dict[str, list[Any]]:
         """The data points by the metric's name."""
-        data = self._metrics.get_metrics_data()
-        found = [] if data is None else data.resource_metrics
         return {
             metric.name: list(metric.data.data_points)
-            for resource in found
+            for resource in self.emitter.meters.collect().resource_metrics
             for scope in resource.scope_metrics
             for metric in scope.metrics
         }
 
 
 def of(span: ReadableSpan) -> dict[str, Any]:
-    """A span's attributes."""
-    return dict(span.attributes or {})
+    """A span's attributes; lists as tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in (span.attributes or {}).items()}
 
 
 def id_of(span: ReadableSpan) -> str:

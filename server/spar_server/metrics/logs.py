@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, Literal, TextIO
 
-from spar_core.backends.context import call_context
+from spar_core.backends.context import call_context, trace_id
 
 _ACCESS: Final = "spar_server.access"
 # How long a request's line may wait for others.
@@ -56,16 +56,14 @@ def _json_access(fields: Mapping[str, Any]) -> str:
 
 
 def _console_line(created: float, level: str, logger: str, text: str) -> str:
-    context = call_context()
-    ids = " ".join([each for each in (context.request_id, context.trace_id) if each])
+    ids = " ".join([each for each in (call_context().request_id, trace_id()) if each])
     tag = f" [{ids}]" if ids else ""
     return f"{_time(created)} {level} {logger}{tag} {_printable(text)}"
 
 
 def _json_line(created: float, level: str, logger: str, entry: Mapping[str, Any]) -> str:
-    context = call_context()
     head = {"time": _time(created), "level": level, "logger": logger}
-    ids = {"request_id": context.request_id, "trace_id": context.trace_id}
+    ids = {"request_id": call_context().request_id, "trace_id": trace_id()}
     return json.dumps({**head, **ids, **entry}, default=str)
 
 

@@ -34,9 +34,8 @@ class TelemetryMiddleware:
         if operation is None or scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        request = self._telemetry.open_request(
-            operation, header_of(scope, b"traceparent"), header_of(scope, b"tracestate")
-        )
+        parent = header_of(scope, b"traceparent")
+        request = self._telemetry.open_request(operation, parent, parent and header_of(scope, b"tracestate"))
         error: str | None = None
         try:
             await self._app(scope, receive, send)

@@ -16,7 +16,7 @@ from secrets import token_hex
 from typing import Any, Final, Literal
 
 from spar_core.backends.base import constrains, is_batching
-from spar_core.backends.context import bind_calls, bind_trace, call_context
+from spar_core.backends.context import bind_calls, bind_trace
 from spar_core.backends.pool import conversation_key
 from spar_core.budget import LEAST_TOKENS
 from spar_core.checklist import ChecklistJudge
@@ -196,7 +196,7 @@ class Plan:
         bind_calls(
             affinity=conversation_key(self.conversation) if self.judges else None,
             deadline=None if seconds is None else time.monotonic() + seconds,
-            trace_id=call_context().trace_id or self.trace_id,
+            trace_id=self.trace_id,
         )
         if not self.may_store:
             bind_trace(private=True)

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from spar_core.backends.base import Backend, Batching, PassThrough, constrains, is_batching
 from spar_core.backends.choices import ManyCompletions, completes_many
 from spar_core.backends.openai.parsing import usage_of
-from spar_core.types import Completion, Delta, FinishReason, Message, ModelRole, Sampling, Usage
+from spar_core.types import Completion, Delta, Message, ModelRole, Sampling, Usage
 from spar_server.telemetry import names
 from spar_server.telemetry.call import Call, number
 from spar_server.telemetry.request import begin_call
@@ -59,7 +59,7 @@ class ObservedBackend:
         inner = cast(ManyCompletions, self._inner)
         if (call := begin_call(self._role, sampling, messages)) is None:
             return await inner.complete_many(messages, sampling, count)
-        call.count = count
+        call.choices = count
         try:
             completions = await inner.complete_many(messages, sampling, count)
         except BaseException as error:
@@ -90,8 +90,14 @@ class ObservedBackend:
                     yield batch
                 return
             with _Streaming(call) as streaming:
+                texts = streaming.texts
+                # Like `add`, whose call would be half of what a batch costs.
                 async for batch in batches:
-                    streaming.add(batch)
+                    streaming.last = batch[-1]
+                    if not call.first_chunk:
+                        call.first_chunk = time.time_ns()
+                    if texts is not None:
+                        texts += [delta.text for delta in batch]
                     yield batch
 
     async def _forward(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +124,8 @@ class ObservedBackend:
             call.operation = _RAW_OPERATIONS.get(path, names.TEXT_COMPLETION)
             with _Streaming(call):
                 async for chunk in chunks:
-                    call.chunk()
+                    if not call.first_chunk:
+                        call.first_chunk = time.time_ns()
                     if chunk.get("usage"):
                         call.usage = usage_of(chunk)
                     yield chunk
@@ -128,43 +135,39 @@ class ObservedBackend:
 
 
 class _Streaming:
-    """Ends a streamed call with its context, and keeps what its deltas say."""
+    """Ends a streamed call with its context. `last` is the latest delta, which at the end has what the call found."""
 
-    __slots__ = ("_call", "_finish", "_texts")
+    __slots__ = ("_call", "last", "texts")
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._texts: list[str] | None = None if call.messages is None else []
-        self._finish: FinishReason | None = None
+        self.texts: list[str] | None = None if call.messages is None else []
+        self.last: Delta | None = None
         call.streams = True
 
     def add(self, batch: Sequence[Delta]) -> None:
-        call = self._call
-        if not call.first_chunk:
-            call.first_chunk = time.time_ns()
-        if self._texts is not None:
-            self._texts += [delta.text for delta in batch]
-        # Both are in the last delta.
-        last = batch[-1]
-        if last.finish_reason is not None:
-            self._finish = last.finish_reason
-        if last.usage is not None:
-            call.usage = last.usage
+        self.last = batch[-1]
+        if not self._call.first_chunk:
+            self._call.first_chunk = time.time_ns()
+        if self.texts is not None:
+            self.texts += [delta.text for delta in batch]
 
     def __enter__(self) -> _Streaming:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        call, usage = self._call, self._call.usage
+        call, usage, finish = self._call, self._call.usage, None
+        if self.last is not None:
+            usage, finish = self.last.usage, self.last.finish_reason
         # A consumer that has the last delta may close the stream instead of asking for more.
-        if error is None or (isinstance(error, GeneratorExit) and self._finish):
+        if error is None or (isinstance(error, GeneratorExit) and finish):
             call.succeed(())
         else:
             call.fail(error)
         call.usage = usage
-        call.finish_reasons = [self._finish] if self._finish else []
-        if self._texts is not None:
-            call.completions = (Completion("".join(self._texts), self._finish or "length", usage or Usage()),)
+        call.finish_reasons = (finish,) if finish else ()
+        if self.texts is not None:
+            call.completions = (Completion("".join(self.texts), finish or "length", usage or Usage()),)
 
 
 def _raw_sampling(body: Mapping[str, Any]) -> Sampling:

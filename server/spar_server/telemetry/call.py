@@ -6,52 +6,54 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from spar_core.errors import BackendTimeout
 from spar_core.types import Completion, Message, ModelRole, Sampling, Usage
 from spar_core.unicode import replace_surrogates
 from spar_server.telemetry import names
-from spar_server.telemetry.records import CallRecord
+from spar_server.telemetry.records import Row
 
 # Characters of a text that are sent, where texts are.
 MAX_TEXT: Final = 32_768
 
 
-@dataclass(slots=True)
 class Call:
     """One model call, from its start to its end."""
 
-    role: ModelRole
-    span: str
-    node: tuple[int, ...]
-    choice: int
-    sampling: Sampling
-    start: int = field(default_factory=time.time_ns)
-    operation: str = names.CHAT
-    count: int = 1
-    streams: bool = False
+    # Here, because most calls have most of them: a dataclass would set each one for every call.
+    operation = names.CHAT
+    choices = 1
+    streams = False
     messages: Sequence[Message] | None = None
-    end: int = 0
-    first_chunk: int = 0
+    end = 0
+    first_chunk = 0
     completions: Sequence[Completion] = ()
     finish_reasons: Sequence[str] = ()
     usage: Usage | None = None
     error: str | None = None
-    cancelled: bool = False
-    # What the search found about the node that this call wrote.
-    found: dict[str, Any] = field(default_factory=dict)
+    cancelled = False
+    # What the search found about the node that this call wrote: its outcome, value, and whether it was accepted.
+    found: tuple[str | None, float | None, bool | None] = (None, None, None)
+    # The verdicts that were read from it.
+    votes: Sequence[str] | None = None
 
-    def chunk(self) -> None:
-        if not self.first_chunk:
-            self.first_chunk = time.time_ns()
+    def __init__(self, role: ModelRole, span: str, node: tuple[int, ...], choice: int, sampling: Sampling) -> None:
+        self.role: ModelRole = role
+        self.span = span
+        self.node = node
+        self.choice = choice
+        self.sampling = sampling
+        self.start = time.time_ns()
 
     def succeed(self, completions: Sequence[Completion]) -> None:
         self.end = time.time_ns()
         self.completions = completions
-        self.finish_reasons = [each.finish_reason for each in completions]
-        self.usage = completions[0].usage if len(completions) == 1 else _sum(completions)
+        if len(completions) == 1:
+            (only,) = completions
+            self.finish_reasons, self.usage = (only.finish_reason,), only.usage
+        else:
+            self.finish_reasons, self.usage = [each.finish_reason for each in completions], _sum(completions)
 
     def fail(self, error: BaseException) -> None:
         self.end = time.time_ns()
@@ -60,58 +62,40 @@ class Call:
         else:
             self.error = error_type(error)
 
-    def record(self, end: int) -> CallRecord:
-        """The call as it is sent; `end` is used for one that has not ended, because its task is gone."""
-        usage = self.usage
+    def row(self, end: int) -> Row:
+        """The values of its `CallRecord`; `end` is for one that has not ended, because its task is gone."""
+        sampling, usage, messages = self.sampling, self.usage, self.messages
+        extra = sampling.extra
         counted = usage is not None and (usage.prompt_counted or usage.completion_counted)
-        return {
-            "role": self.role,
-            "operation": self.operation,
-            "span": self.span,
-            "start": self.start,
-            "end": self.end or end,
-            "attributes": self._attributes(),
-            "usage": (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.reasoning_tokens)
+        return (
+            self.role,
+            self.operation,
+            self.span,
+            self.node,
+            self.choice,
+            self.choices,
+            self.streams,
+            self.start,
+            self.end or end,
+            self.first_chunk,
+            sampling.temperature,
+            sampling.top_p,
+            sampling.max_tokens,
+            sampling.seed,
+            sampling.stop,
+            number(extra.get("frequency_penalty")) if extra else None,
+            number(extra.get("presence_penalty")) if extra else None,
+            self.finish_reasons,
+            (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.reasoning_tokens)
             if usage is not None and counted
             else None,
-            "first_chunk_s": (self.first_chunk - self.start) / 1e9 if self.first_chunk else None,
-            "error": self.error,
-        }
-
-    def _attributes(self) -> dict[str, Any]:
-        sampling, id = self.sampling, node_id(self.choice, self.node)
-        attributes: dict[str, Any] = {
-            names.REQUEST_TEMPERATURE: sampling.temperature,
-            names.REQUEST_TOP_P: sampling.top_p,
-            names.REQUEST_MAX_TOKENS: sampling.max_tokens,
-            names.REQUEST_SEED: sampling.seed,
-            names.RESPONSE_FINISH_REASONS: self.finish_reasons or None,
-            names.SPAR_NODE: id,
-            **self.found,
-        }
-        if sampling.stop:
-            attributes[names.REQUEST_STOP] = sampling.stop
-        if sampling.extra:
-            attributes[names.REQUEST_FREQUENCY_PENALTY] = number(sampling.extra.get("frequency_penalty"))
-            attributes[names.REQUEST_PRESENCE_PENALTY] = number(sampling.extra.get("presence_penalty"))
-        if self.count > 1:
-            attributes[names.REQUEST_CHOICES] = self.count
-        if self.choice:
-            attributes[names.SPAR_CHOICE] = self.choice
-        if self.streams:
-            attributes[names.REQUEST_STREAM] = True
-        if self.cancelled:
-            attributes[names.SPAR_CANCELLED] = True
-        if self.messages is not None:
-            attributes[names.INPUT_MESSAGES] = input_messages(self.messages)
-            attributes[names.OUTPUT_MESSAGES] = output_messages(self.completions)
-        return attributes
-
-
-def node_id(choice: int, path: tuple[int, ...]) -> str:
-    """The name of a node: `draft`, `0.2`, or `1/0.2` in the search for the second answer."""
-    own = ".".join(map(str, path)) or "draft"
-    return f"{choice}/{own}" if choice else own
+            self.error,
+            self.cancelled,
+            *self.found,
+            self.votes,
+            None if messages is None else input_messages(messages),
+            None if messages is None else output_messages(self.completions),
+        )
 
 
 def error_type(error: BaseException) -> str:

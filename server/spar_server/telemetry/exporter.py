@@ -21,7 +21,6 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.util.re import parse_env_headers
@@ -29,11 +28,14 @@ from opentelemetry.util.re import parse_env_headers
 from spar_server.metrics.logs import set_up_logging
 from spar_server.settings import Signal
 from spar_server.telemetry.emitter import Emitter
+from spar_server.telemetry.meters import MeterSender
 from spar_server.telemetry.phoenix import PhoenixScores
-from spar_server.telemetry.records import Greeting
+from spar_server.telemetry.records import Greeting, read_record
 
 logger = logging.getLogger(__name__)
 
+# How many spans may wait to be sent, unless a variable says so.
+_MAX_SPANS: Final = 16_384
 # The same trouble is said again after this time.
 _REPEAT_S: Final = 60.0
 
@@ -56,7 +58,11 @@ class _Seldom(logging.Filter):
 def open_emitter(greeting: Greeting, environment: Mapping[str, str] = os.environ) -> Emitter:
     """An emitter that sends by OTLP over HTTP, as the greeting and the variables OTEL_* say."""
     signals = [each for each in greeting["signals"] if environment.get(_EXPORTER_OF[each], "").strip() != "none"]
-    spans = BatchSpanProcessor(OTLPSpanExporter()) if "traces" in signals else None
+    spans: BatchSpanProcessor | None = None
+    if "traces" in signals:
+        # Searches come many spans at a time; the SDK's default would lose some where this process gets little CPU time.
+        queue = None if environment.get("OTEL_BSP_MAX_QUEUE_SIZE") else _MAX_SPANS
+        spans = BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=queue)
     logs: LogRecordProcessor | None = None
     if greeting["scores"] == "phoenix" and spans is not None:
         url = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")
@@ -64,8 +70,17 @@ def open_emitter(greeting: Greeting, environment: Mapping[str, str] = os.environ
         logs = BatchLogRecordProcessor(PhoenixScores(url, headers, spans.force_flush))
     elif "logs" in signals:
         logs = BatchLogRecordProcessor(OTLPLogExporter())
-    metrics = PeriodicExportingMetricReader(OTLPMetricExporter()) if "metrics" in signals else None
-    return Emitter(greeting, resource=_resource(greeting, environment), spans=spans, metrics=metrics, logs=logs)
+    metrics: MeterSender | None = None
+    if "metrics" in signals:
+        metrics = MeterSender(OTLPMetricExporter(), interval_s=_interval_s(environment))
+    return Emitter(
+        greeting,
+        resource=_resource(greeting, environment),
+        spans=spans,
+        metrics=metrics,
+        delta=environment.get(_TEMPORALITY, "").strip().lower() in ("delta", "lowmemory"),
+        logs=logs,
+    )
 
 
 _EXPORTER_OF: Final[dict[Signal, str]] = {
@@ -73,6 +88,24 @@ _EXPORTER_OF: Final[dict[Signal, str]] = {
     "metrics": "OTEL_METRICS_EXPORTER",
     "logs": "OTEL_LOGS_EXPORTER",
 }
+
+
+_TEMPORALITY: Final = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+_INTERVAL: Final = "OTEL_METRIC_EXPORT_INTERVAL"
+_DEFAULT_INTERVAL_S: Final = 60.0
+
+
+def _interval_s(environment: Mapping[str, str]) -> float:
+    """How often metrics are sent; the variable has milliseconds."""
+    given = environment.get(_INTERVAL, "").strip()
+    try:
+        interval_s = float(given) / 1000 if given else _DEFAULT_INTERVAL_S
+    except ValueError:
+        interval_s = 0.0
+    if 0 < interval_s < threading.TIMEOUT_MAX:
+        return interval_s
+    logger.warning("%s: must be a number of milliseconds, not %r; metrics are sent every minute", _INTERVAL, given[:40])
+    return _DEFAULT_INTERVAL_S
 
 
 def _resource(greeting: Greeting, environment: Mapping[str, str]) -> Resource:
@@ -87,7 +120,7 @@ def run(emitter: Emitter, lines: Iterable[bytes]) -> None:
     """Emit the records until there are no more."""
     for line in lines:
         try:
-            emitter.emit(json.loads(line))
+            emitter.emit(read_record(line))
         except Exception:
             # This is the edge of the process, and the next record may be fine.
             logger.exception("a record could not be sent")

@@ -4,36 +4,46 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 from spar_core.backends.context import bind_trace, call_trace
 from spar_core.judge import Judgement
-from spar_core.search import Node, SearchResult
+from spar_core.search import SearchResult
 from spar_core.search.events import Event
 from spar_core.types import Message, ModelRole, Sampling
 from spar_server.serving.plan import Outcome, Plan
 from spar_server.telemetry import names
 from spar_server.telemetry.call import MAX_TEXT, Call, input_messages, output_messages
-from spar_server.telemetry.records import RequestRecord, ScoreRecord
+from spar_server.telemetry.records import Row, line_of
 from spar_server.telemetry.trace_context import TraceContext, new_span_id
 
 
-@dataclass(slots=True)
 class ObservedRequest:
     """A request from its arrival to its answer; also the `Recording` of its search. `keeps_texts` of what is said."""
 
-    operation: str
-    context: TraceContext
-    keeps_texts: bool
-    start: int = field(default_factory=time.time_ns)
-    calls: list[Call] = field(default_factory=list)
-    span: str = field(default_factory=new_span_id)
     plan: Plan | None = None
     outcome: Outcome | None = None
     judgement: Judgement | None = None
-    finished: int = 0
+    finished = 0
+    end = 0
+    key = ""
+    request_id: str | None = None
+    error: str | None = None
+    _span: str | None = None
+
+    def __init__(self, operation: str, context: TraceContext, keeps_texts: bool) -> None:
+        self.operation = operation
+        self.context = context
+        self.keeps_texts = keeps_texts
+        self.calls: list[Call] = []
+        self.start = time.time_ns()
+
+    @property
+    def span(self) -> str:
+        """The id of the request's own span, which not every request has."""
+        if self._span is None:
+            self._span = new_span_id()
+        return self._span
 
     def on_event(self, event: Event) -> None:
         """The calls and the outcome say everything that is sent."""
@@ -46,37 +56,41 @@ class ObservedRequest:
         """Note the judgement of a request that asks for no more."""
         self.plan, self.judgement = plan, judgement
 
-    def record(self, *, error: str | None, **attributes: Any) -> RequestRecord:
-        """The request as it is sent. Only a request with a single call and no search has no span of its own."""
-        end = time.time_ns()
-        is_single = self.plan is None and len(self.calls) <= 1
-        scores = [] if self.plan is None else self._scores(self.plan, end)
-        calls = [call.record(end) for call in self.calls]
-        return {
-            "operation": self.operation if self.plan is None else names.INVOKE_WORKFLOW,
-            "trace": self.context.trace_id,
-            "parent": self.context.parent,
-            "sampled": self.context.sampled,
-            "span": None if is_single else self.span,
-            "start": self.start,
-            "end": end,
-            "attributes": {**attributes, **self._found()},
-            "first_token_s": self._first_token_s(),
-            "error": error,
-            "calls": calls,
-            "scores": scores,
-        }
+    def close(self, *, key: str, request_id: str | None, error: str | None) -> None:
+        """End the request."""
+        self.end, self.key, self.request_id, self.error = time.time_ns(), key, request_id, error
 
-    def _first_token_s(self) -> float | None:
-        """When the answer's first token could be sent: a search's answer is sent as a whole."""
-        first = self.finished or min((call.first_chunk for call in self.calls if call.first_chunk), default=0)
-        return (first - self.start) / 1e9 if first else None
+    def line(self) -> bytes:
+        """The request as it is sent, once it is closed."""
+        return line_of(self._row())
 
-    def _found(self) -> dict[str, Any]:
+    def _row(self) -> Row:
+        """The values of its `RequestRecord`. Only a request with a single call and no search has no span of its own."""
+        end = self.end
+        plan, context, calls = self.plan, self.context, self.calls
+        # Before the calls are written, because it notes what the search found about them.
+        scores = [] if plan is None else self._scores(plan, end)
+        return (
+            self.operation if plan is None else names.INVOKE_WORKFLOW,
+            context.trace_id,
+            context.parent,
+            context.sampled,
+            None if plan is None and len(calls) <= 1 else self.span,
+            self.start,
+            end,
+            # When the answer's first token could be sent: a search's answer is sent as a whole.
+            self.finished or min([call.first_chunk for call in calls if call.first_chunk], default=0),
+            self.key,
+            self.request_id,
+            self.error,
+            {} if plan is None else self._found(plan),
+            [call.row(end) for call in calls],
+            scores,
+        )
+
+    def _found(self, plan: Plan) -> dict[str, Any]:
         """The attributes of a search or a judgement."""
-        plan, outcome = self.plan, self.outcome
-        if plan is None:
-            return {}
+        outcome = self.outcome
         found: dict[str, Any] = {
             names.SPAR_TRACE_ID: plan.trace_id,
             names.SPAR_ALGORITHM: plan.config.algorithm,
@@ -105,13 +119,13 @@ class ObservedRequest:
                 found[names.OUTPUT_VALUE] = outcome.answers.completions[0].text[:MAX_TEXT]
         return found
 
-    def _scores(self, plan: Plan, end: int) -> list[ScoreRecord]:
+    def _scores(self, plan: Plan, end: int) -> list[Row]:
         """The verdicts, each on the call that wrote what was judged, and what they say about that call's node."""
         explains = self.keeps_texts and plan.may_store
         if self.judgement is not None:
             _note_votes(self.calls, self.judgement)
             return [_score(plan, self.span, end, self.judgement, explains=explains)]
-        scores: list[ScoreRecord] = []
+        scores: list[Row] = []
         for choice, result in self._results():
             by_node: dict[tuple[int, ...], list[Call]] = {}
             for call in self.calls:
@@ -121,7 +135,8 @@ class ObservedRequest:
                 calls = by_node.get(node.path, ())
                 wrote = next((call for call in calls if call.role != "judge"), None)
                 if wrote is not None:
-                    wrote.found = _node_attributes(node)
+                    judged = node.judgement is not None
+                    wrote.found = (node.outcome, *((node.value, node.accepted) if judged else (None, None)))
                 # A duplicate shares the judgement of its original.
                 if node.judgement is None or node.outcome == "duplicate":
                     continue
@@ -141,57 +156,38 @@ class ObservedRequest:
             yield choices.get(id(result.draft), number), result
 
 
-def _node_attributes(node: Node) -> dict[str, Any]:
-    attributes: dict[str, Any] = {names.SPAR_NODE_OUTCOME: node.outcome}
-    if node.judgement is not None:
-        attributes |= {names.SPAR_VALUE: node.value, names.SPAR_ACCEPTED: node.accepted}
-    return attributes
-
-
 def _note_votes(calls: Iterable[Call], judgement: Judgement) -> None:
     """Note on each call the verdicts that were read from it."""
     verdicts = {vote.text: vote.verdict for vote in judgement.votes if vote.error is None}
     for call in calls:
         read = [verdicts[each.text] for each in call.completions if each.text in verdicts]
         if read:
-            call.found = {names.SPAR_VOTES: [_VOTES[verdict] for verdict in read]}
+            call.votes = [_VOTES[verdict] for verdict in read]
 
 
 _VOTES = {True: "yes", False: "no", None: "abstained"}
 
 
-def _score(plan: Plan, span: str, at: int, judgement: Judgement, *, explains: bool) -> ScoreRecord:
+def _score(plan: Plan, span: str, at: int, judgement: Judgement, *, explains: bool) -> Row:
+    """The values of the judgement's `ScoreRecord`."""
     label = "accepted" if judgement.accepted else "abstained" if judgement.abstained else "rejected"
     critique = judgement.critique if explains else None
-    return {
-        "span": span,
-        "time": at,
-        "name": f"spar.{plan.judge_name}",
-        "value": judgement.value,
-        "label": label,
-        "explanation": critique and critique[:MAX_TEXT],
-    }
-
-
-_CURRENT: ContextVar[ObservedRequest | None] = ContextVar("spar_observed_request", default=None)
-
-
-def bind_request(request: ObservedRequest) -> None:
-    """Let the calls of this task, and of the tasks that it starts from now on, belong to `request`."""
-    _CURRENT.set(request)
+    return span, at, f"spar.{plan.judge_name}", judgement.value, label, critique and critique[:MAX_TEXT]
 
 
 def observed_request() -> ObservedRequest | None:
     """The request that this task works for."""
-    return _CURRENT.get()
+    request: ObservedRequest | None = call_trace().request
+    return request
 
 
 def begin_call(role: ModelRole, sampling: Sampling, messages: Sequence[Message] | None = None) -> Call | None:
     """Note that a call begins, and continue the trace in its headers; None outside of an observed request."""
-    request = _CURRENT.get()
+    where = call_trace()
+    request: ObservedRequest | None = where.request
     if request is None:
         return None
-    where, span = call_trace(), new_span_id()
+    span = new_span_id()
     call = Call(role, span, where.node, where.choice, sampling)
     if request.keeps_texts and not where.private:
         call.messages = messages

@@ -6,19 +6,24 @@ import asyncio
 import logging
 import subprocess
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from spar_server.telemetry.records import Greeting, line_of
+from spar_server.telemetry.records import Greeting, Line, line_of
 
 logger = logging.getLogger(__name__)
 
-# Lines that arrive within this time are written together.
-_LINGER_S: Final = 0.2
-# What may wait for the process; more is dropped.
+# Requests that end within this time are written together.
+_LINGER_S: Final = 0.1
+# How many requests may wait to be written, and how many bytes for the process to read; more is dropped.
+_MAX_QUEUED: Final = 10_000
 _MAX_WAITING: Final = 16 * 2**20
+# How long the event loop is held by writing before others have their turn.
+_TURN_S: Final = 0.002
 _RESTART_S: Final = 10.0
 # How much longer than it gives itself the process is waited for.
 _SPARE_S: Final = 1.0
@@ -32,9 +37,8 @@ class Sender:
         self._stop_s = greeting["flush_s"] + _SPARE_S
         self._environment = environment
         self._on_drop = on_drop
-        self._lines: list[bytes] = []
-        self._size = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._requests: deque[Line] = deque()
+        self._timer: asyncio.Handle | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: asyncio.WriteTransport | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -43,13 +47,12 @@ class Sender:
         """Start the process, in the running event loop."""
         self._keeping = asyncio.create_task(self._keep_running())
 
-    def send(self, line: bytes) -> None:
-        """Queue a line. Must be called in the event loop."""
-        if self._size + len(line) > _MAX_WAITING:
+    def send(self, request: Line) -> None:
+        """Queue a request. Must be called in the event loop."""
+        if len(self._requests) >= _MAX_QUEUED:
             self._on_drop(1)
             return
-        self._lines.append(line)
-        self._size += len(line)
+        self._requests.append(request)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_LINGER_S, self._write)
 
@@ -57,7 +60,8 @@ class Sender:
         """Write what is queued, and wait shortly for the process to send it."""
         if self._timer is not None:
             self._timer.cancel()
-        self._write()
+        while self._requests:
+            self._write()
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
@@ -67,13 +71,21 @@ class Sender:
             await asyncio.to_thread(_wait, self._process, self._stop_s)
 
     def _write(self) -> None:
-        lines, self._lines, self._size, self._timer = self._lines, [], 0, None
-        if not lines:
-            return
+        """Write as many requests as a turn allows, and the others in turns of their own."""
+        self._timer, requests, until = None, self._requests, time.monotonic() + _TURN_S
         if self._pipe is None or self._pipe.is_closing() or self._pipe.get_write_buffer_size() > _MAX_WAITING:
-            self._on_drop(len(lines))
-        else:
-            self._pipe.write(b"".join(lines))
+            if requests:
+                self._on_drop(len(requests))
+                requests.clear()
+            return
+        lines: list[bytes] = []
+        while requests:
+            lines.append(requests.popleft().line())
+            if time.monotonic() > until:
+                break
+        self._pipe.write(b"".join(lines))
+        if requests:
+            self._timer = asyncio.get_running_loop().call_soon(self._write)
 
     async def _keep_running(self) -> None:
         loop = asyncio.get_running_loop()

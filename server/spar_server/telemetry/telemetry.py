@@ -11,26 +11,25 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
-from spar_core.backends.context import bind_calls
+from spar_core.backends.context import bind_trace
 from spar_core.checklist import ModelExtractor
 from spar_core.judge import Judgement
 from spar_server.models.pair import ServedPair
 from spar_server.serving.plan import Plan
 from spar_server.serving.recording import UNRECORDED, Recording
 from spar_server.settings import ApiKey
-from spar_server.telemetry import names
 from spar_server.telemetry.backend import ObservedBackend
-from spar_server.telemetry.records import line_of
-from spar_server.telemetry.request import ObservedRequest, bind_request, observed_request
+from spar_server.telemetry.records import Line
+from spar_server.telemetry.request import ObservedRequest, observed_request
 from spar_server.telemetry.trace_context import Sampler
 
 
 class LineSender(Protocol):
-    """Takes the lines of requests; `send` neither waits nor fails."""
+    """Sends the lines of requests; `send` neither waits nor fails."""
 
     def start(self) -> None: ...
 
-    def send(self, line: bytes) -> None: ...
+    def send(self, request: Line) -> None: ...
 
     async def aclose(self) -> None: ...
 
@@ -68,13 +67,12 @@ class Telemetry:
         """Begin a request, whose calls from now on belong to it."""
         context = self._sampler.context(traceparent, tracestate)
         request = ObservedRequest(operation, context, self._content)
-        bind_request(request)
-        bind_calls(trace_id=context.trace_id)
+        bind_trace(request=request, trace_id=context.trace_id)
         return request
 
     def close_request(self, request: ObservedRequest, *, key: str, request_id: str | None, error: str | None) -> None:
-        attributes = {names.SPAR_KEY: key, names.SPAR_REQUEST_ID: request_id}
-        self._sender.send(line_of(request.record(error=error, **attributes)))
+        request.close(key=key, request_id=request_id, error=error)
+        self._sender.send(request)
 
     def begin(self, plan: Plan, key: ApiKey) -> Recording:
         request = observed_request()

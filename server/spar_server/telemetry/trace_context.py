@@ -10,6 +10,7 @@ from random import getrandbits
 from typing import Final
 
 from spar_core.errors import ConfigError
+from spar_core.frozen import frozen
 
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _ZERO_TRACE, _ZERO_SPAN = "0" * 32, "0" * 16
@@ -18,24 +19,19 @@ _MAX_STATE: Final = 512
 _STATE: Final = re.compile(r"[\x20-\x7e]+")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TraceContext:
     """The trace that a request belongs to; `parent` is the client's span, None if the trace begins here."""
 
     trace_id: str
     parent: str | None
     sampled: bool
-    state: bytes = b""
+    state: str = ""
 
     def headers(self, span_id: str) -> bytes:
         """The header lines of a call whose span is `span_id`."""
         flags = "01" if self.sampled else "00"
-        return b"traceparent: 00-%b-%b-%b\r\n%b" % (
-            self.trace_id.encode(),
-            span_id.encode(),
-            flags.encode(),
-            self.state,
-        )
+        return f"traceparent: 00-{self.trace_id}-{span_id}-{flags}\r\n{self.state}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +58,13 @@ class Sampler:
 
     def chooses(self, trace_id: str) -> bool:
         """The decision on a trace without a parent: by the lower half of its id, as OpenTelemetry's samplers do."""
-        return int(trace_id[16:], 16) < self.share * 2**64
+        return self.share >= 1 or int(trace_id[16:], 16) < self.share * 2**64
 
     def context(self, traceparent: str | None, tracestate: str | None) -> TraceContext:
         """The context of a request with these headers; a malformed one is as if it were missing."""
         found = _TRACEPARENT.fullmatch(traceparent) if traceparent and len(traceparent) <= _MAX_STATE else None
         if found is None or not _is_valid(found):
-            trace_id = f"{getrandbits(128) or 1:032x}"
+            trace_id = _new_id(16)
             return TraceContext(trace_id, None, self.chooses(trace_id))
         _, trace_id, parent, flags, _ = found.groups()
         sampled = bool(int(flags, 16) & 1) if self.by_parent else self.chooses(trace_id)
@@ -76,7 +72,11 @@ class Sampler:
 
 
 def new_span_id() -> str:
-    return f"{getrandbits(64) or 1:016x}"
+    return _new_id(8)
+
+
+def _new_id(length: int) -> str:
+    return (getrandbits(8 * length) or 1).to_bytes(length, "big").hex()
 
 
 def _is_valid(found: re.Match[str]) -> bool:
@@ -85,10 +85,10 @@ def _is_valid(found: re.Match[str]) -> bool:
     return version != "ff" and (not rest or version != "00") and trace_id != _ZERO_TRACE and parent != _ZERO_SPAN
 
 
-def _state_line(state: str | None) -> bytes:
+def _state_line(state: str | None) -> str:
     if not state or len(state) > _MAX_STATE or not _STATE.fullmatch(state):
-        return b""
-    return b"tracestate: %b\r\n" % state.encode()
+        return ""
+    return f"tracestate: {state}\r\n"
 
 
 def _share(environment: Mapping[str, str], *, used: bool) -> float:

@@ -14,7 +14,7 @@ messages that they were sent, as `CallLog.of` writes them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
@@ -193,7 +193,7 @@ def _notes(plan: Plan, result: SearchResult, replies: Replies) -> dict[str, Any]
     return notes
 
 
-def encode(document: Mapping[str, Any]) -> bytes:
+def encode(document: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """The document as JSON. NaN becomes null, and half characters, which some servers send, are replaced."""
     try:
         return to_json(document, inf_nan_mode="null")

@@ -22,8 +22,10 @@ from spar_server.settings import Settings, TelemetrySettings
 from spar_server.telemetry import sender as sender_module
 from spar_server.telemetry.opening import open_telemetry
 from spar_server.telemetry.phoenix import PhoenixScores
+from spar_server.telemetry.request import ObservedRequest
 from spar_server.telemetry.sender import Sender
 from spar_server.telemetry.telemetry import Telemetry
+from spar_server.telemetry.trace_context import Sampler
 from tests.support.collector import collector
 from tests.support.pairs import scripted_pair
 
@@ -122,11 +124,11 @@ async def test_a_process_that_dies_is_started_again_and_what_it_missed_is_counte
 
 
 async def test_more_than_can_wait_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spar_server.telemetry.sender._MAX_WAITING", 1000)
+    monkeypatch.setattr("spar_server.telemetry.sender._MAX_QUEUED", 3)
     dropped: list[int] = []
     sender = Sender({"name": "pair", "flush_s": 1.0}, {}, dropped.append)  # type: ignore[typeddict-item]
     for _ in range(5):
-        sender.send(b"x" * 300)
+        sender.send(ObservedRequest("chat", Sampler().context(None, None), keeps_texts=False))
     assert dropped == [1, 1]
     await sender.aclose()
     assert dropped == [1, 1, 3]
