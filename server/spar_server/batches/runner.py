@@ -30,6 +30,7 @@ from spar_server.batches.output import answered_line, unanswered_line
 from spar_server.batches.store import BatchLine, BatchStore, Status, StoredBatch
 from spar_server.errors import LeaseLostError, StoreError, StoreRefusedError
 from spar_server.http.json_route import read_json
+from spar_server.metrics.batches import BatchMetrics
 from spar_server.settings import ApiKey, Settings
 from spar_server.traces.database import Database
 from spar_server.traces.schema import PIECE
@@ -100,7 +101,9 @@ class _Lines:
 class BatchRunner:
     """Runs the batches that this process has claimed, one of each key at a time."""
 
-    def __init__(self, server: Server, database: Database, files: FileStore, store: BatchStore) -> None:
+    def __init__(
+        self, server: Server, database: Database, files: FileStore, store: BatchStore, metrics: BatchMetrics
+    ) -> None:
         self._server = server
         self._database = database
         self._files = files
@@ -111,6 +114,8 @@ class BatchRunner:
         self._loops: list[asyncio.Task[None]] = []
         self._running: dict[str, tuple[StoredBatch, asyncio.Task[None]]] = {}
         self._failing = False
+        self._metrics = metrics
+        metrics.watch(lambda: len(self._running))
 
     def start(self, *, expires: bool) -> None:
         """Start to run batches, and if it `expires` them deleting what is old, in tasks of the running event loop."""
@@ -141,6 +146,7 @@ class BatchRunner:
                     self._running[batch.id] = batch, task
                     task.add_done_callback(partial(self._ended, batch.id))
                 self._failing = False
+                self._metrics.up(True)
             except StoreError as error:
                 self._fail(error)
             with suppress(TimeoutError):
@@ -159,6 +165,7 @@ class BatchRunner:
         if not self._failing:
             logger.warning("batches cannot be run (%s); trying again until they can", error)
         self._failing = True
+        self._metrics.up(False)
 
     async def _hold(self, batch: StoredBatch) -> None:
         """Run the batch while this process owns it."""
@@ -271,6 +278,7 @@ class BatchRunner:
         await self._persist(
             partial(self._store.record, batch.id, self._owner, line.number, failed=failed, output=output)
         )
+        self._metrics.answered(failed=failed)
 
     async def _ask(self, path: str, body: bytes, key: ApiKey) -> Answer:
         """The answer to a request, which is made again after failures that may pass."""
@@ -308,6 +316,7 @@ class BatchRunner:
                 if writer is not None:
                     files[name] = writer
         await self._persist(partial(self._store.end, batch.id, self._owner, ending, files=files, errors=errors or ()))
+        self._metrics.ended(ending)
         # If this fails, they are deleted with what has expired.
         with suppress(StoreError):
             await self._store.drop_lines(batch.id)

@@ -12,6 +12,7 @@ from starlette.datastructures import State
 from starlette.types import ASGIApp
 
 from spar_server.auth.access import allow_model
+from spar_server.metrics.metrics import Metrics
 from spar_server.serving.gate import Gate
 from spar_server.serving.model_name import find_model
 from spar_server.settings import ApiKey, Settings
@@ -85,7 +86,9 @@ def open_batches(settings: Settings, app: Gateway) -> BatchService | None:
 
     database = open_database(settings.traces)
     files, batches = FileStore(database, settings.batches), BatchStore(database, settings.batches)
-    return BatchService(files, batches, BatchRunner(_Server(app), database, files, batches), database)
+    metrics: Metrics = app.state.metrics
+    runner = BatchRunner(_Server(app), database, files, batches, metrics.batches)
+    return BatchService(files, batches, runner, database)
 
 
 class _Server:

@@ -21,6 +21,7 @@ from spar_core.judge import Judgement, Vote
 from spar_core.search import Answers, SearchResult
 from spar_core.types import ModelRole, Usage
 from spar_server.errors import ApiError, ClientGoneError
+from spar_server.metrics.batches import BatchMetrics
 from spar_server.metrics.gauges import ComputedGauges
 from spar_server.metrics.load import LoadMetrics
 from spar_server.metrics.reloads import ReloadMetrics
@@ -127,6 +128,7 @@ class Metrics:
         self.upstreams = UpstreamMetrics(registry)
         self.load = LoadMetrics(registry, self._computed)
         self.traces = TraceMetrics(registry, self._computed)
+        self.batches = BatchMetrics(registry, self._computed)
         self.reloads = ReloadMetrics(registry)
         self.workers = WorkerMetrics(registry)
         self._telemetry_dropped = Counter(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
@@ -122,6 +123,25 @@ async def stored_status(folder: Path, id: str) -> str:
         status = await connection.scalar(select(BATCHES.c.status).where(BATCHES.c.id == id))
     await database.aclose()
     return str(status)
+
+
+def test_metrics_count_batches_and_their_requests(running: Running, tmp_path: Path) -> None:
+    def samples(url: str) -> dict[str, str]:
+        lines = httpx.get(f"{url}/metrics").text.splitlines()
+        return dict(each.rsplit(" ", 1) for each in lines if each.startswith("spar_batch"))
+
+    with running(batch_app(tmp_path)) as url:
+        client = BatchClient(url)
+        client.run([line("a"), line("b"), line("wrong", n=0)])
+        client.run(["no JSON"])
+        # A batch has ended a moment before it is counted.
+        wait_until(lambda: samples(url)['spar_batches_ended_total{status="failed"}'] == "1.0")
+        wait_until(lambda: samples(url)["spar_batches_running"] == "0.0")
+        found = samples(url)
+    assert found['spar_batch_requests_total{outcome="completed"}'] == "2.0"
+    assert found['spar_batch_requests_total{outcome="failed"}'] == "1.0"
+    assert found['spar_batches_ended_total{status="completed"}'] == "1.0"
+    assert found["spar_batch_store_up"] == "1.0"
 
 
 def test_requests_with_a_long_body_are_made_as_they_are(running: Running, tmp_path: Path) -> None:
