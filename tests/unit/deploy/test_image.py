@@ -97,8 +97,8 @@ def test_the_lock_has_a_version_of_everything_that_the_server_needs() -> None:
     """If this fails after a dependency has changed: `make lock`."""
     versions = locked("server")
     extras = PROJECT["project"]["optional-dependencies"]
-    needed = [*PROJECT["project"]["dependencies"], *extras["openvino"], *extras["traces"], *extras["postgres"]]
-    for requirement in map(Requirement, needed):
+    needed = [each for extra in ("openvino", "traces", "postgres", "otel") for each in extras[extra]]
+    for requirement in map(Requirement, [*PROJECT["project"]["dependencies"], *needed]):
         if requirement.name == PROJECT["project"]["name"]:
             continue
         assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
