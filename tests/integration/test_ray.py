@@ -54,6 +54,8 @@ def cluster() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", paths)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # Else Ray kills these small workers when others have taken the machine's memory.
+        patch.setenv("RAY_memory_monitor_refresh_ms", "0")
         import ray
 
         ray.init(
@@ -205,7 +207,8 @@ async def test_a_killed_worker_loses_no_item(tmp_path: Path, cluster: str) -> No
         executor = RayExecutor(workers=2)
         run = asyncio.create_task(sampled(tmp_path / "cut.jsonl", executor, upstream, pause))
         # The first worker to be up may have all the calls.
-        await until(lambda: upstream.paused and upstream.running > 0 and len(workers()) == 2)
+        await until(lambda: run.done() or (upstream.paused and upstream.running > 0 and len(workers()) == 2))
+        assert not run.done(), run.result()
         for worker in workers():
             killed.append(worker)
             os.kill(worker, signal.SIGKILL)

@@ -59,6 +59,8 @@ def ask(url: str, content: Any = QUESTION, **body: Any) -> str:
         "model": "pair",
         "messages": [{"role": "user", "content": content}],
         "refine_budget": 3,
+        # Without one, votes may happen to dissent.
+        "seed": 1,
         "refine": {"early_vote_stop": False, "stop": "level", **body.pop("refine", {})},
     }
     response = httpx.post(f"{url}/v1/chat/completions", json=asked | body)
