@@ -21,7 +21,9 @@ from spar_server.settings import Settings
 
 
 def main(upstream: str, database: str = "") -> None:
-    actor, refiner = {"url": upstream, "model": "actor"}, {"url": upstream, "model": "refiner"}
+    # The upstream's faults are made to order; a busy machine must not add to them.
+    common = {"url": upstream, "timeouts": {"connect": 300}}
+    actor, refiner = {**common, "model": "actor"}, {**common, "model": "refiner"}
     traces = {"record": "on", "path": database} if database else {}
     settings = Settings.model_validate({"model": "pair", "actor": actor, "refiner": refiner, "traces": traces})
     app = create_app(settings, build_pair(settings))

@@ -20,31 +20,38 @@ class CallLog:
 
     prompts: bool
     size: int = 0
-    _calls: list[tuple[int, Path, Call]] = field(default_factory=list)
-    _seen: set[tuple[int, str]] = field(default_factory=set)
+    _calls: list[tuple[int, Path, Call, list[int] | None]] = field(default_factory=list)
+    # By search, the place of each message: its role and text.
+    _places: dict[int, dict[tuple[str, str], int]] = field(default_factory=dict)
 
     def add(self, choice: int, path: Path, call: Call) -> None:
-        self._calls.append((choice, path, call))
+        prompt: list[int] | None = None
         if self.prompts and call.role != "actor":
+            prompt, places = [], self._places.setdefault(choice, {})
             for message in call.messages:
-                if (one := (choice, message.text)) not in self._seen:
-                    self._seen.add(one)
-                    self.size += len(message.text)
+                said = message.role, message.text
+                if (place := places.get(said)) is None:
+                    place = places[said] = len(places)
+                    self.size += len(said[1])
+                prompt.append(place)
+        self._calls.append((choice, path, call, prompt))
 
     def drop_prompts(self) -> None:
         """Keep only the times, because a trace with its prompts would be too large."""
         self.prompts, self.size = False, 0
-        self._seen.clear()
+        self._places.clear()
 
     def of(self, choice: int) -> dict[str, Any]:
         """The calls of one search, in the order in which they ended; each `prompt` is a list of places in `prompts`."""
-        places: dict[tuple[str, str], int] = {}
         calls: list[dict[str, Any]] = []
-        for owner, path, call in self._calls:
+        for owner, path, call, prompt in self._calls:
             if owner == choice:
-                data = {"path": list(path), **call_data(call)}
-                if self.prompts and call.role != "actor":
-                    data["prompt"] = [places.setdefault((each.role, each.text), len(places)) for each in call.messages]
+                data = call_data(call)
+                data["path"] = list(path)
+                if self.prompts and prompt is not None:
+                    data["prompt"] = prompt
                 calls.append(data)
-        prompts = {"prompts": [{"role": role, "content": text} for role, text in places]} if self.prompts else {}
-        return {"calls": calls, **prompts}
+        if not self.prompts:
+            return {"calls": calls}
+        places = self._places.get(choice, ())
+        return {"calls": calls, "prompts": [{"role": role, "content": text} for role, text in places]}

@@ -29,6 +29,11 @@ _EXPIRE_TO: Final = 0.9
 # Bytes of the traces on one page with bodies; the first is always there.
 _MAX_PAGE: Final = 8 * 2**20
 
+_COLUMNS: Final = tuple(column.name for column in TRACES.columns)
+_SQLITE_INSERT: Final = (
+    f"INSERT INTO {TRACES.name} ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT DO NOTHING"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class TraceRecord:
@@ -119,7 +124,12 @@ class TraceStore:
         """Write all records or, on an error, none. One that is already there is left as it is."""
         rows = [{**record.columns, "size": len(record.body), "body": record.body.decode()} for record in records]
         async with self._database.writing() as connection:
-            await connection.execute(self._insert(TRACES).on_conflict_do_nothing(), rows)
+            if self._database.dialect == "sqlite":
+                # Its own statement: to prepare the parameters of SQLAlchemy's takes as long as writing them.
+                values = [tuple([row[name] for name in _COLUMNS]) for row in rows]
+                await connection.exec_driver_sql(_SQLITE_INSERT, values)
+            else:
+                await connection.execute(self._insert(TRACES).on_conflict_do_nothing(), rows)
 
     async def page(
         self, filters: TraceFilter, *, limit: int, after: Cursor | None = None, bodies: bool = False
