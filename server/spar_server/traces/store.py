@@ -30,9 +30,8 @@ _EXPIRE_TO: Final = 0.9
 _MAX_PAGE: Final = 8 * 2**20
 
 _COLUMNS: Final = tuple(column.name for column in TRACES.columns)
-_SQLITE_INSERT: Final = (
-    f"INSERT INTO {TRACES.name} ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT DO NOTHING"
-)
+_PLACES: Final = ", ".join("?" * len(_COLUMNS))
+_SQLITE_INSERT: Final = f"INSERT INTO {TRACES.name} ({', '.join(_COLUMNS)}) VALUES ({_PLACES}) ON CONFLICT DO NOTHING"
 
 
 @dataclass(frozen=True, slots=True)
