@@ -103,7 +103,7 @@ async def judge(body: JudgeRequest, request: JsonRequest) -> Response:
     """
     pair: ServedPair = request.app.state.pair
     started = time.monotonic()
-    plan, judgement, usage = await until_disconnect(request.receive, judge_answer(body, request))
+    plan, judgement, usage = await until_disconnect(request.scope, request.receive, judge_answer(body, request))
     content = judgement_body(body.model or pair.name, plan, judgement, usage)
     return JSONResponse(content, headers=spent_headers(started, usage, usage))
 

@@ -81,7 +81,9 @@ async def completions(body: CompletionsRequest, request: Request) -> Response:
     cost = _limits(request).calls_of_completions(await request.json())
     _check_cost(request, body.prompt, calls=cost, max_tokens=(body.model_extra or {}).get("max_tokens"))
     if not body.stream:
-        answer = await until_disconnect(request.receive, _answer("/completions", actor, body, request, cost))
+        answer = await until_disconnect(
+            request.scope, request.receive, _answer("/completions", actor, body, request, cost)
+        )
         return json_response({**answer, "model": body.model})
     return EventStream(_frames("/completions", actor, body, request, cost), lambda error: frame(error.body))
 
@@ -92,7 +94,8 @@ async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
     actor = _actor(body, request)
     cost = _limits(request).calls_of_embeddings(await request.json())
     _check_cost(request, body.input, calls=1, max_tokens=0)
-    answer = await until_disconnect(request.receive, _answer("/embeddings", actor, body, request, cost))
+    work = _answer("/embeddings", actor, body, request, cost)
+    answer = await until_disconnect(request.scope, request.receive, work)
     pieces = await unless_short(partial(_in_pieces, {**answer, "model": body.model}), _numbers_of(answer))
     length = {"Content-Length": str(sum(map(len, pieces)))}
     return StreamingResponse(_each(pieces), media_type="application/json", headers=length)

@@ -103,7 +103,7 @@ async def get_reward(body: OpenRLHFRequest, request: JsonRequest) -> Response:
         _Item(prompt, _answer(query, prompt, number), label, f"labels.{number}")
         for number, (query, prompt, label) in enumerate(zip(body.query, body.prompts, labels, strict=True))
     ]
-    judgements = await until_disconnect(request.receive, _judge_all(items, request))
+    judgements = await until_disconnect(request.scope, request.receive, _judge_all(items, request))
     rewards = [_reward(judgement) for judgement in judgements]
     logs = {
         "accepted": [float(judgement.accepted) for judgement in judgements],
@@ -116,7 +116,7 @@ async def get_reward(body: OpenRLHFRequest, request: JsonRequest) -> Response:
 async def reward(body: SlimeRequest, request: JsonRequest) -> Response:
     """The reward of one answer, as a number. The query string can set `judge`, `votes` and `model`."""
     item = _Item(body.prompt, _without_end(body.response), body.label, "label")
-    (judgement,) = await until_disconnect(request.receive, _judge_all([item], request))
+    (judgement,) = await until_disconnect(request.scope, request.receive, _judge_all([item], request))
     return json_response(_reward(judgement))
 
 

@@ -24,7 +24,7 @@ class Connection(Protocol):
 
     address: str
     waiting_since: float | None
-    """Loop time since when the client has been idle; None while one of its requests is being answered."""
+    """Since when the client has been idle, by `time.monotonic`; None while one of its requests is being answered."""
 
     def expire(self, now: float) -> None:
         """Close the connection if one of its timeouts has expired."""

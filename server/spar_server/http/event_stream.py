@@ -19,6 +19,18 @@ logger = logging.getLogger(__name__)
 # Load balancers drop a stream that is silent for 60 s.
 COMMENT_EVERY_S: Final = 10.0
 _COMMENT: Final = b": waiting\n\n"
+_HEADERS: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    # Keeps nginx from holding the stream back.
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class LastFrames(str):
+    """The frames that end a stream. They are sent with the end of the response, in one write."""
+
+    __slots__ = ()
 
 
 class EventStream(Response):
@@ -39,28 +51,25 @@ class EventStream(Response):
         self._failure = failure
         self.status_code = 200
         self.background = None
-        # X-Accel-Buffering keeps nginx from holding the stream back.
-        self.init_headers(
-            {
-                "content-type": "text/event-stream; charset=utf-8",
-                "cache-control": "no-cache",
-                "x-accel-buffering": "no",
-                **(headers or {}),
-            }
-        )
+        added = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
+        self.raw_headers = [*_HEADERS, *added]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         channel = _Channel(send, self.raw_headers, comment_every_s=COMMENT_EVERY_S)
         try:
-            await until_disconnect(receive, self._send(channel))
+            await until_disconnect(scope, receive, self._send(channel))
         except ClientGoneError:
             if not channel.started:
                 raise
 
     async def _send(self, channel: _Channel) -> None:
+        last = b""
         try:
             async for text in self._frames:
-                if text:
+                if isinstance(text, LastFrames):
+                    await channel.finish_comment()
+                    last = _encode(text)
+                elif text:
                     await channel.send(_encode(text))
                 else:
                     channel.keep_alive()
@@ -68,11 +77,12 @@ class EventStream(Response):
             # Catch everything here: to a client, a stream that just ends looks complete.
             if not channel.started:
                 raise
-            await channel.send(_encode(self._failure(_to_api_error(error))))
+            await channel.finish_comment()
+            last = _encode(self._failure(_to_api_error(error)))
         finally:
             await channel.close()
             await self._frames.aclose()
-        await channel.end()
+        await channel.end(last)
 
 
 class _Channel:
@@ -90,23 +100,32 @@ class _Channel:
         self._comment: asyncio.Task[None] | None = None
 
     async def send(self, body: bytes) -> None:
+        # One message at a time.
+        await self.finish_comment()
+        await self._put(body)
+
+    async def finish_comment(self) -> None:
+        """Wait until no comment is being sent."""
         if self._comment is not None:
-            # One message at a time: finish sending the comment first.
             comment, self._comment = self._comment, None
             await comment
-        await self._put(body)
 
     async def _put(self, body: bytes) -> None:
         self._sending = True
-        if not self.started:
-            self.started = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        await self._start()
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
         self._sending = False
         self._sent_at = self._loop.time()
 
-    async def end(self) -> None:
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def _start(self) -> None:
+        if not self.started:
+            self.started = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
+
+    async def end(self, body: bytes) -> None:
+        """End the response with `body`. The channel must be closed."""
+        await self._start()
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     def keep_alive(self) -> None:
         """From now on send a comment after every silence, including the time before this call."""

@@ -8,17 +8,22 @@ import json
 import socket
 import struct
 import termios
+import time
+import urllib.parse
 from collections import deque
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import ClassVar, Final
+from typing import ClassVar, Final, cast
 
 import httptools
+from starlette.types import Scope
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from spar_server.errors import ApiError
 from spar_server.http.connections import ConnectionTable, network_of
+from spar_server.http.disconnect import Disconnect
+from spar_server.http.exchange import Exchange
 from spar_server.metrics.logs import access_log
 from spar_server.settings import ConnectionLimits
 
@@ -60,6 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
     max_head_bytes: ClassVar[int]
     max_header_fields: ClassVar[int]
 
+    cycle: Exchange
     address = ""
     waiting_since: float | None = None
     _part = _Part.START
@@ -82,7 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _body_began = 0.0
     _refusal: ApiError | None = None
     # The request that is being answered, or was answered last.
-    _running: RequestResponseCycle | None = None
+    _running: Exchange | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -104,11 +110,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.table.remove(self)
-        running = self._running
-        if running is not None and not running.response_complete:
+        if self._running is not None and not self._running.response_complete:
             # uvicorn tells only the newest request of a pipeline, which does not run yet.
-            running.disconnected = True
-            running.message_event.set()
+            self._running.disconnect()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -169,12 +173,40 @@ class BoundedProtocol(HttpToolsProtocol):
             raise self._excess(None)
         if behind:
             self._queue(self._head)
-        super().on_headers_complete()
-        if self.parser.should_upgrade():
-            self.cycle.keep_alive = False
+        self.cycle = exchange = self._new_exchange()
+        if behind:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
+        else:
+            self._start_asgi_task(exchange, self.app)
         self._part, self._silent, self._body, self._moved_on = _Part.BODY, 0, 0, True
         self._body_began = self.loop.time()
         self._deadline = self._body_began + self.limits.body_s
+
+    def _new_exchange(self) -> Exchange:
+        """The request whose head was just read. One for an upgrade is answered as it is, as the last one."""
+        parser, scope, url = self.parser, self.scope, httptools.parse_url(self.url)
+        path, version = url.path.decode("ascii"), parser.get_http_version()
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = self.root_path + (urllib.parse.unquote(path) if "%" in path else path)
+        scope["raw_path"] = self.root_path.encode("ascii") + url.path
+        scope["query_string"] = url.query or b""
+        exchange = Exchange(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade(),
+            on_response=self.on_response_complete,
+        )
+        exchange.client = Disconnect.of(cast(Scope, scope), self.flow)
+        return exchange
 
     def on_body(self, body: bytes) -> None:
         self._silent, self._moved_on = 0, True
@@ -195,6 +227,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # Responses of the application
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        assert isinstance(cycle, Exchange)
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
@@ -286,8 +319,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _wait(self, seconds: float) -> None:
         """Give the client `seconds` to send something."""
-        self.waiting_since = self.loop.time()
-        self._deadline = self.waiting_since + seconds
+        # Not the loop's time, which some loops only take at each of their steps: it tells who has waited longest.
+        self.waiting_since = time.monotonic()
+        self._deadline = self.loop.time() + seconds
 
     def _stall(self, now: float) -> None:
         self._stalled_at = self._read_until = now
@@ -334,12 +368,12 @@ class BoundedProtocol(HttpToolsProtocol):
             # It will never be complete.
             self.pipeline.popleft()
             self._queued.popleft()
-            assert self._running is not None
-            self.cycle = self.pipeline[0][0] if self.pipeline else self._running
+            newest = self.pipeline[0][0] if self.pipeline else self._running
+            assert isinstance(newest, Exchange)
+            self.cycle = newest
         elif self._unanswered and self._part is _Part.BODY:
             # To the application, the client has disconnected.
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+            self.cycle.disconnect()
             if self.cycle.response_started:
                 self.abort()
                 return

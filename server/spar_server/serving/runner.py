@@ -25,7 +25,7 @@ from spar_server.auth.keyring import defaults_for
 from spar_server.errors import ApiError
 from spar_server.http.deadlines import answer_within, timeout_hint
 from spar_server.http.disconnect import until_disconnect
-from spar_server.http.event_stream import EventStream
+from spar_server.http.event_stream import EventStream, LastFrames
 from spar_server.http.headers import header_of
 from spar_server.http.json_limits import check_messages
 from spar_server.http.json_route import JsonRequest
@@ -196,8 +196,7 @@ async def stream_search(
             for piece in stream_format.answer(answer, index):
                 yield piece
         meter.answered(outcome.answers, degraded=outcome.degraded)
-        for piece in stream_format.ending(outcome):
-            yield piece
+        yield LastFrames("".join(stream_format.ending(outcome)))
 
 
 async def _watch(
@@ -265,7 +264,7 @@ async def stream_pass_through(
         answers = plan.passed_through([choice.draft for choice in choices], meter.elapsed_s, cut_short=cut_short)
         outcome = plan.outcome(allowance, answers)
         meter.answered(answers, degraded=outcome.degraded)
-        yield "".join([*opening, *stream_format.ending(outcome)])
+        yield LastFrames("".join([*opening, *stream_format.ending(outcome)]))
 
 
 async def _within(seconds: float, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
@@ -309,7 +308,10 @@ class _ChoiceBuffer:
             self.opened = True
             frames += stream_format.opening(index)
         for delta in batch:
-            self.finish, self.usage = delta.finish_reason or self.finish, delta.usage or self.usage
+            if delta.finish_reason:
+                self.finish = delta.finish_reason
+            if delta.usage:
+                self.usage = delta.usage
             if delta.text or delta.extra:
                 self.text.append(delta.text)
                 frames += stream_format.delta(delta, index)
@@ -346,7 +348,8 @@ async def plan_request(
     settings: Settings = request.app.state.settings
     pair: ServedPair = request.app.state.pair
     check_messages(chat.messages, settings.limits)
-    check_fields(chat.model_extra or {}, CHAT_FIELDS, settings.client_fields, ours=type(chat).model_fields)
+    if extra := chat.model_extra:
+        check_fields(extra, CHAT_FIELDS, settings.client_fields, ours=type(chat).model_fields)
     key = key_of(request)
     named = find_model(chat.model, pair.name, settings.models)
     allow_model(key, named.name)
@@ -386,7 +389,7 @@ def _max_inline_size(chat: ChatRequest) -> int:
 async def respond(plan: Plan, request: Request, body: Callable[[Outcome], dict[str, Any]]) -> Response:
     """Run the plan and respond with one JSON body."""
     started = time.monotonic()
-    outcome = await until_disconnect(request.receive, _run(plan, request, started))
+    outcome = await until_disconnect(request.scope, request.receive, _run(plan, request, started))
     return json_response(body(outcome), answer_headers(outcome, started))
 
 

@@ -14,7 +14,7 @@ from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.types import Completion, Message, Sampling
 from spar_server.app import create_app
 from spar_server.errors import ClientGoneError
-from spar_server.http.disconnect import until_disconnect
+from spar_server.http.disconnect import Disconnect, until_disconnect
 from spar_server.settings import Settings
 from tests.support.pairs import scripted_pair
 
@@ -39,9 +39,9 @@ async def test_work_that_ends_first_is_returned_and_its_error_raised() -> None:
         raise ValueError("broken")
 
     receive = receiving(gone=asyncio.Event())
-    assert await until_disconnect(receive, work()) == 7
+    assert await until_disconnect({}, receive, work()) == 7
     with pytest.raises(ValueError, match="broken"):
-        await until_disconnect(receive, broken())
+        await until_disconnect({}, receive, broken())
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -58,12 +58,42 @@ async def test_a_client_that_goes_cancels_the_work_which_is_waited_for() -> None
             ended.set()
 
     with pytest.raises(ClientGoneError):
-        await until_disconnect(receiving(gone=gone), work())
+        await until_disconnect({}, receiving(gone=gone), work())
     assert ended.is_set()
     task = asyncio.current_task()
     assert task is not None
     # Nothing of the cancelling is left over for what the task does next.
     assert task.cancelling() == 0
+    await asyncio.sleep(0)
+
+
+class Flow:
+    """A connection's flow control; notes whether it is read."""
+
+    reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+async def test_a_connection_reports_its_client_once_however_often_it_learns_that_it_is_gone() -> None:
+    scope: dict[str, Any] = {}
+    flow = Flow()
+    disconnect = Disconnect.of(scope, flow)
+
+    async def work() -> None:
+        assert flow.reading
+        disconnect.notify()
+        disconnect.notify()
+        await asyncio.sleep(60)
+
+    for _ in range(2):
+        # The second work begins when the client is gone already.
+        with pytest.raises(ClientGoneError):
+            await until_disconnect(scope, receiving(gone=asyncio.Event()), work())
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
     await asyncio.sleep(0)
 
 
@@ -75,7 +105,7 @@ async def test_a_task_that_is_cancelled_by_someone_else_is_cancelled_also_when_t
         await asyncio.sleep(60)
 
     for both in (False, True):
-        task = asyncio.create_task(until_disconnect(receiving(gone=gone), work()))
+        task = asyncio.create_task(until_disconnect({}, receiving(gone=gone), work()))
         await started.wait()
         if both:
             gone.set()
@@ -89,7 +119,7 @@ async def test_a_task_that_is_cancelled_by_someone_else_is_cancelled_also_when_t
 async def test_a_surrounding_timeout_stays_a_timeout() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await until_disconnect(receiving(gone=asyncio.Event()), asyncio.sleep(60))
+            await until_disconnect({}, receiving(gone=asyncio.Event()), asyncio.sleep(60))
 
 
 @pytest.mark.parametrize("stream", [True, False])
