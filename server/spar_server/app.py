@@ -11,6 +11,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Request
+from starlette.datastructures import State
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -64,6 +65,13 @@ if TYPE_CHECKING:
 
 
 _STALE_TELEMETRY: Final = "telemetry (it names models and servers as at the start)"
+
+
+class _SharedState(State):
+    """Keeps its values as plain attributes, which are found in a fraction of the time: each request reads seven."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
 
 class Gateway(FastAPI):
@@ -158,6 +166,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    app.state = _SharedState()
     keyring = keyring or load_keyring(settings)
     check_pair(settings, keyring, pair)
     app.state.settings = settings

@@ -170,6 +170,10 @@ class RefineOptions(BaseModel):
         return field.get_default(call_default_factory=True) if value is None else value
 
 
+# Shared by all requests without options; never changed.
+_DEFAULT_OPTIONS: Final = RefineOptions()
+
+
 class StreamOptions(BaseModel):
     """`include_obfuscation` is accepted, but padding against traffic analysis is not sent."""
 
@@ -215,7 +219,7 @@ class ChatRequest(BaseModel):
     reasoning_effort: Effort | None = None
     store: Flag | None = Field(default=None, description="false: never store this search as a trace")
     refine_budget: AtLeast0 | None = Field(default=None, description=BUDGET_DESCRIPTION)
-    refine: RefineOptions = Field(default_factory=RefineOptions)
+    refine: RefineOptions = Field(default_factory=lambda: _DEFAULT_OPTIONS)
 
     @field_validator("refine", mode="before")
     @classmethod

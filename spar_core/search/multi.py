@@ -52,7 +52,10 @@ class Answers:
     @property
     def stop_reason(self) -> StopReason:
         """The first answer's, unless another search was cut short: that is never hidden."""
-        return next((reason for reason in CUT_SHORT if reason in self.stop_reasons), self.best.stop_reason)
+        for reason in CUT_SHORT:
+            if reason in self.stop_reasons:
+                return reason
+        return self.best.stop_reason
 
     @property
     def degraded(self) -> bool:
@@ -66,11 +69,11 @@ class Answers:
     @property
     def draft_value(self) -> float | None:
         """The best draft's value."""
-        return max((r.draft_value for r in self.results if r.draft_value is not None), default=None)
+        return max([r.draft_value for r in self.results if r.draft_value is not None], default=None)
 
     @property
     def duration_s(self) -> float:
-        return max(result.duration_s for result in self.results)
+        return max([result.duration_s for result in self.results])
 
 
 Outcome = SearchResult | BackendError | TokensExhausted

@@ -171,6 +171,8 @@ class Lane:
         self._on_load(self.load)
 
     def _admit_waiting(self) -> None:
+        if not self._queue:
+            return
         while (waiter := self._queue.head(self._within_share)) and self.running + waiter.cost <= self.capacity:
             assert isinstance(waiter, _Waiter)
             self._queue.pop(waiter)

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Final, Literal, NamedTuple, TextIO
 
 from spar_core.backends.context import call_context, trace_id
 
@@ -30,7 +30,7 @@ class ConsoleFormatter(logging.Formatter):
     """`2026-01-31T12:00:00.000Z INFO spar_server.access [request id, then trace id] message`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = _console_line(record.created, record.levelname, record.name, record.getMessage())
+        line = _console_line(record.created, _ids(), record.levelname, record.name, record.getMessage())
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info).translate(_CONTROLS_IN_LINES)
         return line
@@ -43,28 +43,38 @@ class JsonFormatter(logging.Formatter):
         entry: dict[str, Any] = {"message": record.getMessage()}
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return _json_line(record.created, record.levelname.lower(), record.name, entry)
+        return _json_line(record.created, _ids(), record.levelname.lower(), record.name, entry)
 
 
-def _console_access(fields: Mapping[str, Any]) -> str:
+class _Ids(NamedTuple):
+    """The ids of the request that a line is about."""
+
+    request_id: str | None
+    trace_id: str | None
+
+
+def _ids() -> _Ids:
+    return _Ids(call_context().request_id, trace_id())
+
+
+def _console_access(created: float, ids: _Ids, fields: Mapping[str, Any]) -> str:
     text = " ".join(map("%s=%s".__mod__, fields.items()))
-    return _console_line(time.time(), "INFO", _ACCESS, text) + "\n"
+    return _console_line(created, ids, "INFO", _ACCESS, text) + "\n"
 
 
-def _json_access(fields: Mapping[str, Any]) -> str:
-    return _json_line(time.time(), "info", _ACCESS, fields) + "\n"
+def _json_access(created: float, ids: _Ids, fields: Mapping[str, Any]) -> str:
+    return _json_line(created, ids, "info", _ACCESS, fields) + "\n"
 
 
-def _console_line(created: float, level: str, logger: str, text: str) -> str:
-    ids = " ".join([each for each in (call_context().request_id, trace_id()) if each])
-    tag = f" [{ids}]" if ids else ""
+def _console_line(created: float, ids: _Ids, level: str, logger: str, text: str) -> str:
+    known = " ".join([each for each in ids if each])
+    tag = f" [{known}]" if known else ""
     return f"{_time(created)} {level} {logger}{tag} {_printable(text)}"
 
 
-def _json_line(created: float, level: str, logger: str, entry: Mapping[str, Any]) -> str:
+def _json_line(created: float, ids: _Ids, level: str, logger: str, entry: Mapping[str, Any]) -> str:
     head = {"time": _time(created), "level": level, "logger": logger}
-    ids = {"request_id": call_context().request_id, "trace_id": trace_id()}
-    return json.dumps({**head, **ids, **entry}, default=str)
+    return json.dumps({**head, **ids._asdict(), **entry}, default=str)
 
 
 def _printable(text: str) -> str:
@@ -81,12 +91,12 @@ def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
-# The line of a request from its fields.
-AccessFormat = Callable[[Mapping[str, Any]], str]
+# The line of a request from its time, its ids and its fields.
+AccessFormat = Callable[[float, _Ids, Mapping[str, Any]], str]
 
 
 class AccessLog:
-    """The lines of requests, which are written together every tenth of a second.
+    """The lines of requests, which are formatted and written together every tenth of a second.
 
     It is not one of logging's loggers: a record and a write for each request would take a twentieth of the time of a
     request that is passed through.
@@ -95,7 +105,7 @@ class AccessLog:
     def __init__(self) -> None:
         self._stream: TextIO | None = None
         self._format: AccessFormat = _console_access
-        self._lines: list[str] = []
+        self._waiting: list[tuple[float, _Ids, Mapping[str, Any]]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -109,17 +119,17 @@ class AccessLog:
         """Log one line with these fields, in this order. Must be called in an event loop."""
         if self._stream is None:
             return
-        self._lines.append(self._format(fields))
+        self._waiting.append((time.time(), _ids(), fields))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_BATCH_S, self.flush)
 
     def flush(self) -> None:
         """Write the lines that wait. A stream that has been closed ends the log, and nothing else."""
-        lines, self._lines, self._timer = self._lines, [], None
-        if not lines or self._stream is None:
+        waiting, self._waiting, self._timer = self._waiting, [], None
+        if not waiting or self._stream is None:
             return
         try:
-            self._stream.write("".join(lines))
+            self._stream.write("".join([self._format(*request) for request in waiting]))
             self._stream.flush()
         except (OSError, ValueError):
             self._stream = None

@@ -53,12 +53,22 @@ def single_delta(completion: Completion) -> Delta:
     return Delta(completion.text, completion.finish_reason, completion.usage, extra)
 
 
+def plain_text(chunk: Mapping[str, Any]) -> str | None:
+    """The text of a chunk that has a piece of text and nothing else, as nearly all have; None for any other chunk."""
+    try:
+        choice = chunk["choices"][0]
+        if choice.get("finish_reason") is not None or choice.get("logprobs") or chunk.get("usage"):
+            return None
+        delta = choice["delta"]
+        text = delta["content"]
+    except (LookupError, TypeError, AttributeError):
+        return None
+    return text if delta.keys() <= _PLAIN and isinstance(text, str) else None
+
+
 def delta_of(choice: Mapping[str, Any]) -> Delta | None:
     """The delta of a chunk's choice; None if it is empty."""
     delta = _object(choice.get("delta") or {}, "delta")
-    if len(delta) == 1 and isinstance(text := delta.get("content"), str) and not choice.get("logprobs"):
-        # Fast path for nearly all chunks.
-        return Delta(text) if text else None
     text, extra = _split(delta)
     if choice.get("logprobs"):
         extra["logprobs"] = choice["logprobs"]
@@ -92,17 +102,22 @@ def usage_of(data: Mapping[str, Any]) -> Usage:
     if not usage:
         return UNCOUNTED
     usage = _object(usage, "usage")
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    sent_prompt, sent_completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    prompt, completion = _count(sent_prompt), _count(sent_completion)
     if prompt is None or completion is None:
         raise BackendProtocol("the upstream's usage is not numeric")
-    cached, reasoning = _detail(usage, "prompt", "cached_tokens"), _detail(usage, "completion", "reasoning_tokens")
-    counted = (usage.get(name) is not None for name in ("prompt_tokens", "completion_tokens"))
-    return Usage(prompt, completion, cached, reasoning, *counted)
+    return Usage(
+        prompt,
+        completion,
+        _detail(usage.get("prompt_tokens_details"), "cached_tokens"),
+        _detail(usage.get("completion_tokens_details"), "reasoning_tokens"),
+        sent_prompt is not None,
+        sent_completion is not None,
+    )
 
 
-def _detail(usage: Mapping[str, Any], kind: str, name: str) -> int:
+def _detail(details: object, name: str) -> int:
     """A part of the prompt's or the completion's tokens; 0 if the server reports it in another form."""
-    details = usage.get(f"{kind}_tokens_details")
     return _count(details.get(name)) or 0 if isinstance(details, dict) else 0
 
 

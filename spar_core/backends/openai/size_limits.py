@@ -52,9 +52,9 @@ def size_limit(path: str, body: Mapping[str, Any], sent: int) -> SizeLimit:
         inputs = _inputs(body.get("input"))
         whole = min(_BASE + inputs * _EMBEDDING, _MAX)
         return SizeLimit(whole, whole, _BASE_VALUES + inputs * _EMBEDDING_VALUES)
-    alternatives = _alternatives(body) if body.keys() & _LOGPROB_FIELDS else 0
+    alternatives = 0 if _LOGPROB_FIELDS.isdisjoint(body) else _alternatives(body)
     token = _TOKEN + alternatives * _LOGPROB + (_AUDIO if body.get("audio") else 0)
-    answers = max(_number(body.get("n"), 1), _number(body.get("best_of"), 1)) if body.keys() & _COUNTS else 1
+    answers = 1 if _COUNTS.isdisjoint(body) else max(_number(body.get("n"), 1), _number(body.get("best_of"), 1))
     if "prompt" in body:
         answers *= _inputs(body["prompt"])
     length = _number(body.get("max_tokens"), _UNBOUNDED_TOKENS)

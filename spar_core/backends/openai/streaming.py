@@ -12,7 +12,7 @@ from typing import Any, Final
 import aiohttp
 
 from spar_core.backends.openai.errors import parse_lenient, read_object
-from spar_core.backends.openai.parsing import delta_of, finish_of, first_choice, usage_of
+from spar_core.backends.openai.parsing import delta_of, finish_of, first_choice, plain_text, usage_of
 from spar_core.backends.openai.size_limits import SizeLimit
 from spar_core.backends.openai.timeouts import Timeouts
 from spar_core.errors import BackendProtocol, BackendUnavailable
@@ -129,9 +129,13 @@ class DeltaReader:
                 if data == b"[DONE]":
                     self.done = True
                     break
-                if self._surrogate or _SURROGATE_ESCAPE.search(data):
+                if self._surrogate or (b"\\u" in data and _SURROGATE_ESCAPE.search(data)):
                     data = self._join_surrogates(data)
-                if (delta := self._delta(read_object(data, self._max_values))) is not None:
+                chunk = read_object(data, self._max_values)
+                # Fast path for nearly all chunks.
+                text = plain_text(chunk)
+                delta = self._delta(chunk) if text is None else Delta(text) if text else None
+                if delta is not None:
                     deltas.append(delta)
         except BackendProtocol as error:
             self.broken = error
