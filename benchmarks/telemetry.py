@@ -20,11 +20,11 @@ from gateway_searches import ask, until_up, upstream
 from pass_through import body
 from trace_recording import actor_url, gateway
 
-ROUNDS = 60
+ROUNDS = 40
 AT_ONCE = 16
 REQUESTS, STREAMS, SEARCHES = 300, 200, 40
 # Longer than requests wait to be handed over together.
-AFTER_S = 0.3
+AFTER_S = 1.2
 LIMIT = 0.05
 HERE = Path(__file__).parent
 

@@ -144,6 +144,11 @@ def bind_trace(
     )
 
 
+def continue_trace(now: CallTrace, headers: bytes) -> None:
+    """Set the headers of the next call, whose trace is `now`; `bind_trace` at less cost, because every call does it."""
+    _TRACE.set(CallTrace(now.node, now.choice, headers, now.private, now.request, now.trace_id))
+
+
 def trace_id() -> str | None:
     """The id of the trace that this task's request belongs to: that of its caller if there is one, else its own."""
     return _TRACE.get().trace_id or _CURRENT.get().trace_id

@@ -125,7 +125,13 @@ def test_the_search_is_a_tree_of_its_calls(phoenix: httpx.Client, refinement: di
     assert root["span_kind"] == "CHAIN"
     assert root["attributes"]["spar.stop_reason"] == refinement["stop_reason"]
     calls = [span for span in spans if span is not root]
-    assert {span["parent_id"] for span in calls} == {root["context"]["span_id"]}
+    by_id = {span["context"]["span_id"]: span for span in spans}
+    parents = {span["name"]: by_id[span["parent_id"]]["name"] for span in calls}
+    assert parents["draft"] == root["name"]
+    assert {parent for name, parent in parents.items() if name.startswith("refine ")} <= {"draft", *parents}
+    judged = {name: parent for name, parent in parents.items() if name.startswith("judge ")}
+    assert judged["judge draft"] == "draft"
+    assert all(parent.removeprefix("refine ") == name.removeprefix("judge ") for name, parent in judged.items())
     assert {span["span_kind"] for span in calls} == {"LLM"}
     roles = [span["attributes"]["spar.role"] for span in calls]
     assert {role: roles.count(role) for role in set(roles)} == refinement["calls"]

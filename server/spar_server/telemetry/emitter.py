@@ -3,11 +3,15 @@
 emitter = Emitter(greeting, spans=BatchSpanProcessor(...), metrics=MeterSender(...))
 emitter.emit(record)
 
+The calls of a search are children of its span. Phoenix draws no other tree than that of the spans, so where scores are
+sent to Phoenix each call is a child of the one whose answer it judges or refines, and named by its node.
+
 Spans are made as they are sent: the SDK's tracer, which observes what is still going on, would be most of the work.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -102,15 +106,30 @@ class Emitter:
         }
         title, times = f"{names.INVOKE_WORKFLOW} {name}", (record.start, record.end)
         spans.on_end(self._span(title, SpanKind.INTERNAL, inner, outer, times, attributes, record.error))
-        written = {call.node for call in record.calls if call.role != "judge"}
+        # The first call for a node wrote it.
+        writers = {call.node: call.span for call in reversed(record.calls) if call.role != "judge"}
         for call in record.calls:
-            spans.on_end(self._call(call, trace_id, inner, _graph(call, written)))
+            place = _graph(call, writers)
+            if self._greeting["scores"] != "phoenix":
+                spans.on_end(self._call(call, trace_id, inner, place))
+                continue
+            writer = writers.get(place[names.GRAPH_NODE_PARENT])
+            parent = inner if writer is None else _context(trace_id, writer)
+            spans.on_end(self._call(call, trace_id, parent, place, name=place[names.GRAPH_NODE_NAME]))
 
-    def _call(self, call: CallRecord, trace_id: int, parent: SpanContext | None, more: dict[str, Any]) -> ReadableSpan:
+    def _call(
+        self,
+        call: CallRecord,
+        trace_id: int,
+        parent: SpanContext | None,
+        more: dict[str, Any],
+        *,
+        name: str | None = None,
+    ) -> ReadableSpan:
         model = self._greeting["models"][call.role]
         attributes = {names.OPERATION: call.operation, **model["attributes"], **more, **_attributes(call)}
         kind = SpanKind.INTERNAL if model["local"] else SpanKind.CLIENT
-        name = f"{call.operation} {model['attributes'][names.REQUEST_MODEL]}"
+        name = name or f"{call.operation} {model['attributes'][names.REQUEST_MODEL]}"
         context = _context(trace_id, call.span)
         return self._span(name, kind, context, parent, (call.start, call.end), attributes, call.error)
 
@@ -194,8 +213,8 @@ def _usage(call: CallRecord) -> dict[str, int]:
     return used
 
 
-def _graph(call: CallRecord, written: set[str]) -> dict[str, str]:
-    """The call's place in the tree that Phoenix draws: a node under its parent, its votes under the node."""
+def _graph(call: CallRecord, written: Container[str]) -> dict[str, str]:
+    """The call's place in the search's tree: a node under its parent, its votes under the node."""
     node = call.node
     if call.role == "judge":
         return _place(f"{node}/judge", f"judge {node}", node if node in written else _ROOT)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from spar_core.backends.context import bind_trace, call_trace
+from spar_core.backends.context import call_trace, continue_trace
 from spar_core.judge import Judgement
 from spar_core.search import SearchResult
 from spar_core.search.events import Event
@@ -192,5 +192,5 @@ def begin_call(role: ModelRole, sampling: Sampling, messages: Sequence[Message] 
     if request.keeps_texts and not where.private:
         call.messages = messages
     request.calls.append(call)
-    bind_trace(headers=request.context.headers(span))
+    continue_trace(where, request.context.headers(span))
     return call

@@ -68,7 +68,7 @@ async def test_a_call_says_what_was_asked_and_what_it_cost(observed: Observe) ->
     }
 
 
-async def test_phoenix_can_draw_the_tree_and_langfuse_the_kinds(observed: Observe) -> None:
+async def test_each_call_has_its_place_in_the_tree_and_its_kind(observed: Observe) -> None:
     server = observed()
     await server.ask(refine_budget=1, refine={"votes": 1})
     places = {
@@ -85,6 +85,20 @@ async def test_phoenix_can_draw_the_tree_and_langfuse_the_kinds(observed: Observ
         "draft/judge": ("draft", "LLM", "evaluator"),
         "0": ("draft", "LLM", "generation"),
         "0/judge": ("0", "LLM", "evaluator"),
+    }
+
+
+async def test_for_phoenix_the_spans_are_the_tree(observed: Observe) -> None:
+    server = observed(scores="phoenix")
+    await server.ask(refine_budget=1, refine={"votes": 1})
+    spans = {id_of(each): each for each in server.collected.spans}
+    parents = {each.name: parent_of(each) for each in spans.values()}
+    assert {name: parent and spans[parent].name for name, parent in parents.items()} == {
+        "invoke_workflow pair": None,
+        "draft": "invoke_workflow pair",
+        "judge draft": "draft",
+        "refine 0": "draft",
+        "judge 0": "refine 0",
     }
 
 
