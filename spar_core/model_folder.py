@@ -77,6 +77,7 @@ class _PairFile(BaseModel):
     name: str | None = Field(default=None, min_length=1)
     templates: str = Field(default="default", min_length=1)
     max_tokens: int | None = Field(default=None, ge=1, description="of any one call")
+    temperature: float = Field(default=0.9, ge=0, le=2, description="of answers to requests that give none")
     base: str | None = Field(default=None, min_length=1, description="a folder, a .gguf file or a known name")
     judge: JudgeName = "holistic"
 
@@ -93,7 +94,7 @@ class RoleModel:
 class PairFolder:
     """The models of a pair for an engine in this process; both are the same if one model has both roles.
 
-    The lengths are the default limits of tokens per call.
+    The lengths are the default limits of tokens per call, and the temperature is the actor's default.
     """
 
     actor: RoleModel
@@ -104,6 +105,7 @@ class PairFolder:
     judge_tokens: int
     refine_tokens: int
     judge: JudgeName = "holistic"
+    temperature: float = 0.9
 
 
 def named_folder(pair: Path) -> Path:
@@ -152,6 +154,7 @@ def load_folder(folder: Path) -> PairFolder:
         judge_tokens=settings.max_tokens or 2048,
         refine_tokens=settings.max_tokens or 3072,
         judge=settings.judge,
+        temperature=settings.temperature,
     )
 
 
