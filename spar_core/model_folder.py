@@ -104,8 +104,8 @@ class PairFolder:
     answer_tokens: int | None
     judge_tokens: int
     refine_tokens: int
-    judge: JudgeName = "holistic"
-    temperature: float = 0.9
+    judge: JudgeName
+    temperature: float
 
 
 def named_folder(pair: Path) -> Path:
