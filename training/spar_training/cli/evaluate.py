@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -81,6 +81,27 @@ def compare(
     require("training")
 
     run(runs, docs=docs)
+
+
+@app.command()
+@subject_options(without=("refine_budget",), temperature=0.7)
+def judge(
+    subject: Subject,
+    answers: Annotated[Path, typer.Option(help="Folder of a finished IFEval evaluation: the answers to judge")],
+    kind: Annotated[Literal["holistic", "checklist"], typer.Option("--judge", help="How it judges")] = "holistic",
+    votes: Annotated[int, typer.Option(min=1, help="Number of sampled judgements per answer; odd")] = 5,
+    templates: Annotated[
+        str, typer.Option(help="Prompt template set: the name of a shipped one, or a folder")
+    ] = "default",
+    out: Out = Path("runs/judge"),
+) -> None:
+    """A judge's accuracy on its actor's answers to IFEval, on good and on bad ones."""
+    from spar_training.evals.judge.command import JudgeEval, run
+    from spar_training.storage.extras import require
+
+    require("training")
+
+    run(subject, JudgeEval(answers=answers, judge=kind, votes=votes, templates=templates), out=out)
 
 
 @app.command()

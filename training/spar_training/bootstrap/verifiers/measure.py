@@ -19,13 +19,13 @@ from spar_core.search import Models, SearchConfig, Searcher
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Sampling, Usage
 from spar_training.data.prompts import PromptRecord
+from spar_training.evals.judge.accuracy import judge_accuracy
 from spar_training.pipeline.progress import item_progress
 from spar_training.pipeline.runner import Policy, run_items
 from spar_training.reports.intervals import (
     Interval,
     cluster_interval,
     difference_interval,
-    mean_interval,
     proportion_interval,
 )
 from spar_training.storage.files import Row
@@ -139,20 +139,13 @@ class VerifierEval:
 
 def judge_figures(rows: Sequence[Row]) -> dict[str, Interval]:
     """Judge accuracy on good and on bad answers, and the success of one refinement on detected bad answers."""
-    good = [row["accepted"] for row in rows if row["good"]]
-    # A judgement without a verdict is not right about anything.
-    bad = [row["value"] is not None and not row["accepted"] for row in rows if not row["good"]]
-    found = {
-        "judge_on_good": proportion_interval(good),
-        "judge_on_bad": proportion_interval(bad),
+    return {
+        **judge_accuracy(rows),
         "verdicts_read": cluster_interval(
             [[float(verdict is not None) for verdict in row["verdicts"]] for row in rows]
         ),
         "refined": proportion_interval([all(row["met"]) for row in rows if "met" in row]),
     }
-    if found["judge_on_good"].n and found["judge_on_bad"].n:
-        found["judge_balanced"] = mean_interval([found["judge_on_good"], found["judge_on_bad"]])
-    return found
 
 
 def _passed(prompt: PromptRecord, text: str) -> list[bool]:

@@ -1,0 +1,1 @@
+"""How often a judge is right about the answers of its own actor."""
