@@ -134,6 +134,8 @@ def test_the_algorithms_are_the_servers_own(open_page: Open, server: SparServe) 
     page.get_by_text("Search options and checks").click()
     choice = page.get_by_role("combobox", name="Algorithm")
     listed = page.request.get(f"{server.url}/v1/algorithms").json()["data"]
+    # The page fetches them too, perhaps later.
+    expect(choice.locator("option")).to_have_count(1 + len(listed))
     offered = choice.locator("option").evaluate_all("options => options.map((option) => option.value)")
     assert offered == ["", *(algorithm["id"] for algorithm in listed)]
     fill(page, budget=3, forbid=False)
