@@ -175,13 +175,16 @@ def test_a_model_behind_a_server_is_queried_and_judged(
     assert "| style/1/3 | 'I cannot tell.' |" in report
 
 
-def test_without_a_judge_only_rules_score(tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]) -> None:
+def test_without_a_judge_only_what_rules_score_is_asked(
+    tmp_path: Path, serving: Callable[..., AbstractContextManager[str]]
+) -> None:
     write_followbench(tmp_path)
     with serving(scripted_pair(actor=judge)) as url:
         subject = Subject(model="pair", urls=(f"{url}/v1",), sampling=Sampling(temperature=0))
         run(subject, FollowBench(judge=None, tries=1, limit=None), data=tmp_path, out=tmp_path / "out")
     result = read_result(tmp_path / "out" / "result.json")
     assert sum(item["satisfied"] is not None for item in result.items) == 10
+    assert len((tmp_path / "out" / "answers.jsonl").read_text(encoding="utf-8").splitlines()) == 10
     assert "20 have no verdict" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 

@@ -64,7 +64,10 @@ def run(subject: Subject, settings: FollowBench, *, data: Path | None, out: Path
     prepare_folder(out, config)
     rows = [row for group in groups for row in group]
     models, answers, verdicts = asyncio.run(_collect(rows, subject, settings, out))
-    scored = [[_score(row, answers.get(row.id), verdicts.get(row.id)) for row in group] for group in groups]
+    scored = [
+        [_score(row, answers.get(row.id), verdicts.get(row.id), judged=judge is not None) for row in group]
+        for group in groups
+    ]
     result = Result(
         name="followbench",
         config=config,
@@ -79,12 +82,13 @@ async def _collect(
     rows: Sequence[Row], subject: Subject, settings: FollowBench, out: Path
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str], Mapping[str, dict[str, Any]]]:
     """Return the models' lineage, and the answers and the judge's verdicts by row."""
+    judge = settings.judge
     async with subject.open() as backend:
-        questions = [Question.of(row.id, row.instruction) for row in rows]
+        # What nobody can score need not be answered.
+        questions = [Question.of(row.id, row.instruction) for row in rows if judge or rule_of(row)]
         found = await ask(questions, backend, subject, out=out / "answers.jsonl", label="answers")
         models = {"model": await subject.lineage()}
     answers: dict[str, str] = {row["id"]: row["response"] for row in found}
-    judge = settings.judge
     if judge is None:
         return models, answers, {}
     async with judge.open() as backend:
@@ -100,9 +104,11 @@ async def _collect(
     return models, answers, by_id(verdicts)
 
 
-def _score(row: Row, response: str | None, verdict: Mapping[str, Any] | None) -> ScoredRow:
+def _score(row: Row, response: str | None, verdict: Mapping[str, Any] | None, *, judged: bool) -> ScoredRow:
     """Score a row; without an answer nothing is satisfied, so that omitting answers cannot raise the score."""
     rule = rule_of(row)
+    if rule is None and not judged:
+        return ScoredRow(row, None, "nobody", None)
     if response is None:
         return ScoredRow(row, None, "nothing to score", (False,) * row.level)
     if rule is not None:
@@ -142,7 +148,7 @@ def _report(result: Result, groups: Sequence[Sequence[ScoredRow]], verdicts: Map
     measured = scoring.figures(groups)
     by = Counter(one.by for group in groups for one in group)
     unread = [(id, row["replies"][-1]) for id, row in verdicts.items() if row["satisfied"] is None]
-    unanswered = sum(one.response is None for group in groups for one in group)
+    unanswered = by["nothing to score"]
     summary = (
         f"SSR {measured.ssr_mean.percent()}, HSR {measured.hsr_mean.percent()} (percent, means of the five levels), "
         f"CSL {_levels(measured.csl)} of 5.\n\n{by['rule']} instructions are scored by rule and {by['judge']} by the "
