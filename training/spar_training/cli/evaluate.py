@@ -70,12 +70,15 @@ def ifeval(
 @app.command()
 def compare(
     runs: Annotated[
-        list[str], typer.Argument(help="NAME=FOLDER of finished IFEval evaluations; others are compared with the first")
+        list[str],
+        typer.Argument(
+            help="NAME=FOLDER of finished evaluations; others are compared with the first of their benchmark"
+        ),
     ],
-    docs: Annotated[Path | None, typer.Option(help="Also write the table to this Markdown file")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Also write the tables to this Markdown file")] = None,
 ) -> None:
-    """Compare IFEval evaluations of the same prompts: the accuracies, and paired differences from the first."""
-    from spar_training.evals.ifeval.comparison import run
+    """Compare evaluations of ifeval, judge, followbench, llmbar and general: figures, and paired differences."""
+    from spar_training.evals.comparison import run
     from spar_training.storage.extras import require
 
     require("training")

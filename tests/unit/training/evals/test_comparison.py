@@ -1,15 +1,20 @@
-"""IFEval evaluations in one table: their accuracies, and the paired difference from the first."""
+"""Evaluations side by side: their figures by benchmark, and paired differences from the first."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from spar_core.errors import ConfigError, DataError
-from spar_training.evals.ifeval import command, comparison
+from spar_training.evals import comparison
+from spar_training.evals.ifeval import command
+from spar_training.reports.intervals import Interval
+from spar_training.reports.result import Result, write_result
 from tests.support.benchmark_data import write_ifeval, write_lines
 
 PROMPTS = ("No comma about rain.", "Two words or more, with a lamp.", "A title for a poem.")
@@ -51,6 +56,44 @@ def test_only_evaluations_of_the_same_prompts_are_compared(tmp_path: Path) -> No
     before, fewer = evaluated(tmp_path / "before", NOTHING), evaluated(tmp_path / "fewer", ALL, limit=2)
     with pytest.raises(ConfigError, match="tuned: has other prompts than base"):
         compared(f"base={before}", f"tuned={fewer}")
+
+
+def stored(folder: Path, name: str, *, items: Sequence[Mapping[str, Any]], **figures: float) -> Path:
+    """A result of a benchmark whose figures are the given means."""
+    known = {key.replace("__", "/").replace("_at_", "@"): Interval(one, 0.0, 1.0, 2) for key, one in figures.items()}
+    result = Result(name=name, config={"votes": 5}, models={}, figures=known, items=[dict(row) for row in items])
+    folder.mkdir()
+    write_result(folder / "result.json", result)
+    return folder
+
+
+def test_each_benchmark_has_its_own_table(tmp_path: Path) -> None:
+    judge = stored(tmp_path / "a", "judge", items=[{"value": None}], judge_balanced=0.7)
+    followed = stored(tmp_path / "b", "followbench", items=[{"satisfied": [True]}, {"satisfied": None}], all__ssr=0.4)
+    llmbar = stored(tmp_path / "c", "llmbar", items=[], Average__accuracy_at_5=0.6)
+    compared(f"one={judge}", f"two={followed}", f"three={llmbar}", docs=tmp_path / "tables.md")
+    rows = [line for line in (tmp_path / "tables.md").read_text().splitlines() if line.startswith(("| one", "| t"))]
+    assert rows == [
+        "| one | 70.0 [0.0, 100.0] | – | – | 1 |",
+        "| two | 1 | 40.0 [0.0, 100.0] | – |",
+        "| three | 5 | – | – | 60.0 [0.0, 100.0] |",
+    ]
+
+
+def test_general_tasks_are_compared_item_by_item(tmp_path: Path) -> None:
+    before = [{"id": f"mmlu/{n}", "right": n < 5} for n in range(10)]
+    after = [{"id": f"mmlu/{n}", "right": n < 7} for n in range(10)]
+    first = stored(tmp_path / "a", "general", items=before, mmlu=0.5)
+    second = stored(tmp_path / "b", "general", items=after, mmlu=0.7)
+    compared(f"base={first}", f"tuned={second}", docs=tmp_path / "tables.md")
+    (gained,) = [line for line in (tmp_path / "tables.md").read_text().splitlines() if "+" in line]
+    assert gained.startswith("| tuned | +20.0 ")
+
+
+def test_what_is_no_benchmark_is_named(tmp_path: Path) -> None:
+    other = stored(tmp_path / "a", "world", items=[])
+    with pytest.raises(ConfigError, match="an evaluation of world; those of ifeval, judge"):
+        compared(f"one={other}")
 
 
 def test_a_run_without_a_name_or_a_result_is_named(tmp_path: Path) -> None:
