@@ -92,13 +92,15 @@ def difference(before: Mapping[str, Counts], after: Mapping[str, Counts]) -> Int
 
 
 def judge_tables(evaluations: Sequence[Evaluation]) -> list[Table]:
-    """How right each judge is, and how many of its judgements have no verdict."""
+    """How right each judge is, how many of its judgements have no verdict, and what one costs."""
     keys = ("judge_balanced", "judge_on_good", "judge_on_bad")
-    rows = [
-        [one.name, *map(one.figure, keys), str(sum(row["value"] is None for row in one.result.items))]
-        for one in evaluations
-    ]
-    header = ["", "balanced", "on good answers", "on bad answers", "without a verdict"]
+    rows = []
+    for one in evaluations:
+        items = one.result.items
+        unread = sum(row["value"] is None for row in items)
+        tokens = sum(row["tokens"] for row in items) / len(items)
+        rows.append([one.name, *map(one.figure, keys), str(unread), f"{tokens:,.0f}"])
+    header = ["", "balanced", "on good answers", "on bad answers", "without a verdict", "tokens a judgement"]
     return [Table(header, rows, "Judge on its actor's answers to IFEval: percent right with 95% intervals")]
 
 

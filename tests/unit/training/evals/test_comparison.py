@@ -68,13 +68,13 @@ def stored(folder: Path, name: str, *, items: Sequence[Mapping[str, Any]], **fig
 
 
 def test_each_benchmark_has_its_own_table(tmp_path: Path) -> None:
-    judge = stored(tmp_path / "a", "judge", items=[{"value": None}], judge_balanced=0.7)
+    judge = stored(tmp_path / "a", "judge", items=[{"value": None, "tokens": 40}], judge_balanced=0.7)
     followed = stored(tmp_path / "b", "followbench", items=[{"satisfied": [True]}, {"satisfied": None}], all__ssr=0.4)
     llmbar = stored(tmp_path / "c", "llmbar", items=[], Average__accuracy_at_5=0.6)
     compared(f"one={judge}", f"two={followed}", f"three={llmbar}", docs=tmp_path / "tables.md")
     rows = [line for line in (tmp_path / "tables.md").read_text().splitlines() if line.startswith(("| one", "| t"))]
     assert rows == [
-        "| one | 70.0 [0.0, 100.0] | – | – | 1 |",
+        "| one | 70.0 [0.0, 100.0] | – | – | 1 | 40 |",
         "| two | 1 | 40.0 [0.0, 100.0] | – |",
         "| three | 5 | – | – | 60.0 [0.0, 100.0] |",
     ]

@@ -55,6 +55,7 @@ def test_a_judge_that_accepts_everything_is_right_about_good_answers_only(tmp_pa
     result = judged(tmp_path, serving, "Final Judgement: Yes")
     assert [(row["good"], row["accepted"]) for row in result.items] == [(True, True), (False, True)]
     assert means(result) == {"judge_on_good": 1.0, "judge_on_bad": 0.0, "judge_balanced": 0.5}
+    assert all(row["tokens"] > 0 for row in result.items)
 
 
 def test_a_judgement_without_a_verdict_is_wrong(tmp_path: Path, serving: Serving) -> None:

@@ -106,10 +106,11 @@ async def _judge(
                 "accepted": judgement.accepted,
                 "value": judgement.value,
                 "by_code": isinstance(judgement, ChecklistJudgement) and not judgement.votes,
+                "tokens": sum(vote.usage.completion_tokens for vote in judgement.votes),
             }
 
         rows = by_id(await run_requests(answered, work, out=out, in_flight=subject.in_flight, label="judgements"))
-        refused: Row = {"accepted": False, "value": None, "by_code": False}
+        refused: Row = {"accepted": False, "value": None, "by_code": False, "tokens": 0}
         return await subject.lineage(), [
             rows.get(item.id, {"id": item.id, "good": item.good, **refused}) for item in answered
         ]
@@ -122,6 +123,7 @@ def _report(result: Result, settings: JudgeEval) -> Report:
         f"The {settings.judge} judge, {settings.votes} votes, on {len(result.items):,} answers. {unread:,} judgements "
         "have no verdict and count as wrong."
     )
+    summary += f" A judgement generated {sum(row['tokens'] for row in result.items) / len(result.items):,.0f} tokens."
     if settings.judge == "checklist":
         summary += f" Code alone decided {by_code:,}."
     rows = [
