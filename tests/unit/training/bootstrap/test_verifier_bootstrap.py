@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from spar_core.backends.base import Backend
 from spar_core.backends.scripted import ScriptedBackend
-from spar_core.errors import BackendUnavailable, ConfigError
+from spar_core.errors import BackendUnavailable, ConfigError, DataError
 from spar_core.types import Message, Sampling
 from spar_server.cli.main import app
 from spar_training.bootstrap.verifiers.base import base_folder
@@ -192,6 +192,14 @@ def test_options_for_a_base_are_refused_without_one(tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["train", "bootstrap", "--out", str(tmp_path), "--seeds", "seeds.jsonl"])
     assert told.exit_code != 0
     assert "--seeds and --benchmark need --base" in str(told.exception or told.output)
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--benchmark"])
+def test_missing_prompts_are_named_before_the_base_is_looked_up(tmp_path: Path, option: str) -> None:
+    wrong = ["--base", str(tmp_path), option, str(tmp_path / "typo.jsonl"), "--out", str(tmp_path / "run")]
+    told = CliRunner().invoke(app, ["train", "bootstrap", *wrong])
+    assert isinstance(told.exception, DataError)
+    assert "typo.jsonl: no such file" in str(told.exception)
 
 
 def test_a_base_that_is_not_a_model_is_named(tmp_path: Path) -> None:

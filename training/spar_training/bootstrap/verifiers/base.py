@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from spar_core.errors import ConfigError
-from spar_core.model_catalog import CATALOG, OnProgress, pull_base
+from spar_core.model_catalog import CATALOG, pull_shown
 
 
-def base_folder(base: str, out: Path, *, on_progress: OnProgress = lambda done, total: None) -> Path:
-    """Return the folder of `base`, downloading it if necessary. A GGUF file is converted to bf16 weights in `out` once.
+def base_folder(base: str, out: Path) -> Path:
+    """Return the folder of `base`. A GGUF file is converted to bf16 weights in `out` once.
+
+    A base that is not on this machine is downloaded, with size and progress on stderr if it is of the catalogue.
 
     Example:
         base_folder("HuggingFaceTB/SmolLM2-135M-Instruct", Path("runs/mine/base"))
@@ -29,7 +31,7 @@ def base_folder(base: str, out: Path, *, on_progress: OnProgress = lambda done, 
     if path.exists() or files:
         raise ConfigError(f"--base {base}: neither a model's folder (config.json, weights) nor one GGUF file")
     if _is_known(base):
-        found = pull_base(base, on_progress=on_progress).path
+        found = pull_shown(base).path
         return _from_gguf(found, out) if found.is_file() else found
     return _from_hub(base)
 

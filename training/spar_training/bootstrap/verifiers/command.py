@@ -19,6 +19,7 @@ from spar_training.bootstrap.verifiers.ship import ship_adapters
 from spar_training.inference.client import open_backend
 from spar_training.prompt_evolution.contamination import read_benchmarks
 from spar_training.prompt_evolution.file_formats import data_files
+from spar_training.prompt_evolution.load import read_prompts
 from spar_training.reports.intervals import Interval
 
 _LABELS: Final = {
@@ -53,13 +54,17 @@ def run(
         TrainingError: a training ended without a model.
     """
     chosen = load_verifier_recipe(recipe)
+    # Errors in these are found before the base is downloaded and sampled.
+    files = [file for path in seeds for file in (data_files(path) if path.is_dir() else [path])]
+    read_prompts(files)
+    benchmarks = read_benchmarks(against) if against else None
     console = Console(stderr=True)
     bootstrap = VerifierBootstrap(
         recipe=chosen,
         base=base_folder(base, out / "base"),
         folder=out,
-        seeds=[file for path in seeds for file in (data_files(path) if path.is_dir() else [path])],
-        benchmarks=read_benchmarks(against) if against else None,
+        seeds=files,
+        benchmarks=benchmarks,
         open_model=lambda model: _opened(model, chosen, threads),
         print_line=lambda line: console.print(line, soft_wrap=True, markup=False),
         threads=threads,
