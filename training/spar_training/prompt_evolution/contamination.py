@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,11 @@ class Benchmarks:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def sources(self) -> Counter[str]:
+        """The number of prompts from each file."""
+        return Counter(item.source for item in self._items)
 
     def leaks(self, prompts: Iterable[Named], *, threshold: float = CONTAMINATION_THRESHOLD) -> list[Leak | None]:
         """Return each prompt's leak, or None if it is not in a benchmark.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,8 @@ from spar_training.bootstrap.verifiers.base import base_folder
 from spar_training.bootstrap.verifiers.measure import judge_figures
 from spar_training.bootstrap.verifiers.recipe import VerifierRecipe, load_verifier_recipe
 from spar_training.bootstrap.verifiers.run import VerifierBootstrap
-from spar_training.storage.files import read_rows, write_json
+from spar_training.prompt_evolution.contamination import read_benchmarks
+from spar_training.storage.files import read_rows, write_json, write_rows
 from spar_training.trainers.job import Job
 
 TEXT = (
@@ -157,6 +159,37 @@ def test_a_folder_is_not_resumed_with_another_recipe(tmp_path: Path) -> None:
         asyncio.run(bootstrap(tmp_path / "run", Models(5)).run())
     with pytest.raises(ConfigError, match="crossed was 2, is 1"):
         asyncio.run(bootstrap(tmp_path / "run", Models(), crossed=1).run())
+
+
+def test_prompts_that_are_in_a_benchmark_are_dropped_and_counted(tmp_path: Path) -> None:
+    unchecked = bootstrap(tmp_path / "unchecked", Models())
+    said: list[str] = []
+    asyncio.run(replace(unchecked, print_line=said.append).run())
+    assert "No --benchmark is given: the prompts are not compared with any." in said
+    card = json.loads((tmp_path / "unchecked" / "prompts" / "card.json").read_text())
+    assert (card["benchmarks"], card["train"]["left_out_in_a_benchmark"]) == ({}, 0)
+    # A task, and a constrained prompt whose own task is too short beside its constraints to be close to it.
+    train = unchecked.prompts("train")
+    leaked = max(train, key=lambda one: len(one.text) - len(one.task.text))
+    task = next(one.task for one in train if one.task != leaked.task)
+    (tmp_path / "bench").mkdir()
+    write_rows(tmp_path / "bench" / "test.jsonl", [{"prompt": leaked.text}, {"prompt": task.text}])
+    checked = replace(
+        bootstrap(tmp_path / "run", Models()), benchmarks=read_benchmarks([tmp_path / "bench"]), print_line=said.append
+    )
+    said.clear()
+    asyncio.run(checked.run())
+    card = json.loads((tmp_path / "run" / "prompts" / "card.json").read_text())
+    assert card["benchmarks"] == {"bench/test.jsonl": 2}
+    assert card["left_out"]["in a benchmark"] >= 1
+    assert card["train"]["left_out_in_a_benchmark"] >= 1
+    written = [row["messages"][0]["content"] for row in read_rows(tmp_path / "run" / "prompts" / "train.jsonl")]
+    assert len(written) == card["train"]["prompts"]
+    assert leaked.text not in written
+    assert not any(task.text in text for text in written)
+    assert not any(line.startswith("No --benchmark") for line in said)
+    with pytest.raises(ConfigError, match=r"benchmarks\.bench/test\.jsonl was 2, is null"):
+        asyncio.run(replace(checked, benchmarks=None).run())
 
 
 def test_an_invalid_training_key_is_reported_before_anything_is_sampled(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ The run's folder holds `instructions.jsonl`, `prompts/` (train, validation, and 
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ from spar_training.prompt_evolution.load import SeedPrompt
 from spar_training.reports.intervals import Interval
 from spar_training.storage.files import Row, write_json, write_rows
 from spar_training.storage.lock import folder_lock
-from spar_training.storage.resume import check_settings
+from spar_training.storage.resume import check_settings, find_differences, other_settings
 from spar_training.trainers.job import Job, parse_job
 from spar_training.trainers.launch import train
 from spar_training.trainers.lines import TrainingLines
@@ -52,7 +53,7 @@ class VerifierBootstrap:
 
     `train_model` is `trainers.launch.train`, or a stand-in for it; `threads` are those of a training (None: all cores).
 
-    Prompts that occur in `benchmarks` are dropped and counted.
+    Prompts that occur in `benchmarks` are dropped; `prompts/card.json` counts them and names the benchmarks' files.
     """
 
     recipe: VerifierRecipe
@@ -95,11 +96,16 @@ class VerifierBootstrap:
 
     def prompts(self, split: Split) -> list[ConstrainedPrompt]:
         """The constrained prompts of a split, without those that occur in a benchmark."""
+        return self._checked(split)[0]
+
+    def _checked(self, split: Split) -> tuple[list[ConstrainedPrompt], int]:
+        """The constrained prompts of a split that are in no benchmark, and the number of those that are in one."""
         made = list(constrained_prompts(self._pool.tasks, split, each=self.recipe.prompts_each, seed=self.recipe.seed))
         if self.benchmarks is None:
-            return made
+            return made, 0
         leaks = self.benchmarks.leaks([SeedPrompt(one.id, one.text, "constrained") for one in made])
-        return [one for one, leak in zip(made, leaks, strict=True) if leak is None]
+        kept = [one for one, leak in zip(made, leaks, strict=True) if leak is None]
+        return kept, len(made) - len(kept)
 
     def job(self, role: Role) -> Job:
         """The training job of a role, starting from the base.
@@ -179,22 +185,32 @@ class VerifierBootstrap:
 
     def _write_prompts(self) -> None:
         folder = self.folder / "prompts"
-        if (folder / "card.json").exists():
+        benchmarks = dict(self.benchmarks.sources) if self.benchmarks else {}
+        if not benchmarks:
+            self.print_line("No --benchmark is given: the prompts are not compared with any.")
+        card = folder / "card.json"
+        if card.exists():
+            # Cards of earlier versions do not name them.
+            before = {"benchmarks": json.loads(card.read_text(encoding="utf-8")).get("benchmarks", benchmarks)}
+            if differing := find_differences(before, {"benchmarks": benchmarks}):
+                raise other_settings(self.folder, differing, "Give another --out, or the old --benchmark")
             return
         write_prompts(folder / "train.jsonl", [one.record() for one in self.prompts("train")])
         write_prompts(folder / "validation.jsonl", self._validation_prompts())
         write_prompts(folder / "self_play.jsonl", self.self_play_prompts())
         counts = {}
         for split in ("train", "validation"):
-            prompts = self.prompts(split)
+            prompts, leaked = self._checked(split)
             counts[split] = {
                 "prompts": len(prompts),
+                "left_out_in_a_benchmark": leaked,
                 "tasks": len({one.task.id for one in prompts}),
                 "combinations_unseen": sum(one.unseen for one in prompts),
                 "constraints": dict(Counter(c.id for one in prompts for c in one.constraints).most_common()),
             }
         sources = dict(Counter(task.source for task in self._pool.tasks))
-        write_json(folder / "card.json", {**counts, "sources": sources, "left_out": dict(self._pool.left_out)})
+        left_out = dict(self._pool.left_out)
+        write_json(card, {**counts, "sources": sources, "left_out": left_out, "benchmarks": benchmarks})
 
     async def _sample(self, model: Path, answers: Answers, name: str) -> list[Answer]:
         items = self.sampled(answers)
