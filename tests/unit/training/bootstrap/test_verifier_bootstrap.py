@@ -15,13 +15,15 @@ from typer.testing import CliRunner
 
 from spar_core.backends.base import Backend
 from spar_core.backends.scripted import ScriptedBackend
-from spar_core.errors import BackendUnavailable, ConfigError, DataError
+from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError, DataError
+from spar_core.prompts import load_templates
 from spar_core.types import Message, Sampling
 from spar_server.cli.main import app
 from spar_training.bootstrap.verifiers.base import base_folder
-from spar_training.bootstrap.verifiers.measure import judge_figures
+from spar_training.bootstrap.verifiers.measure import VerifierEval, judge_figures
 from spar_training.bootstrap.verifiers.recipe import VerifierRecipe, load_verifier_recipe
 from spar_training.bootstrap.verifiers.run import VerifierBootstrap
+from spar_training.data.prompts import PromptRecord
 from spar_training.prompt_evolution.contamination import read_benchmarks
 from spar_training.storage.files import read_rows, write_json, write_rows
 from spar_training.trainers.job import Job
@@ -247,3 +249,29 @@ def test_a_judgement_without_a_verdict_counts_as_wrong() -> None:
     figures = judge_figures([abstained, rejected])
     assert figures["judge_on_bad"].mean == 0.5
     assert figures["verdicts_read"].mean == 0.25
+
+
+async def test_an_answer_whose_refinement_failed_counts_as_wrong_in_every_figure(tmp_path: Path) -> None:
+    no_commas = ({"id": "punctuation:no_comma", "kwargs": {}},)
+    drafts = {"good": "It was cold.", "lost": "Wet, it was.", "bad": "Cold, it was."}
+
+    def refiner(messages: Sequence[Message], sampling: Sampling) -> str | BaseException:
+        if messages[-1].text.startswith("Improve"):
+            lost = any("Wet" in message.text for message in messages)
+            return BackendRejected("too long", status=400) if lost else "[[start]]\nIt was cold.\n[[end]]"
+        return f"1. no commas: seen.\nFinal Judgement: {'No' if ', it' in messages[-1].text else 'Yes'}"
+
+    evaluation = VerifierEval(
+        folder=tmp_path,
+        prompts=[PromptRecord(name, (Message("user", name),), no_commas) for name in drafts],
+        templates=load_templates("brief"),
+        budget=0,
+        max_tokens=50,
+        seed=0,
+        in_flight=1,
+    )
+    actor = ScriptedBackend(lambda messages, sampling: drafts[messages[-1].text])
+    figures = await evaluation.run(actor, ScriptedBackend(refiner), label="pair")
+    found = {name: (one.mean, one.n) for name, one in figures.items()}
+    assert (found["judge_on_good"], found["judge_on_bad"], found["refined"]) == ((1, 1), (0.5, 2), (0.5, 2))
+    assert (found["judge_balanced"][0], found["verdicts_read"][0]) == (0.75, 2 / 3)

@@ -9,9 +9,9 @@ from spar_training.storage.files import Row, write_rows
 
 
 def judged_rows(good_key: str, accepted_key: str) -> list[Row]:
-    refined = {"good": False, "accepted": False, "refined": "text"}
+    refined = {"good": False, "accepted": False, "value": 0.0, "refined": "text"}
     return [
-        {"id": "1", "good": True, "accepted": True},
+        {"id": "1", "good": True, "accepted": True, "value": 1.0},
         {"id": "2", **refined, good_key: True, accepted_key: False},
         {"id": "3", **refined, good_key: False, accepted_key: False},
     ]
@@ -46,7 +46,7 @@ def test_items_that_failed_count_as_wrong(tmp_path: Path) -> None:
     failed = {"failed": "BackendError: too long"}
     write_rows(tmp_path / "drafts.jsonl", [{"id": "1", **met}, {"id": "2", **met}, {"id": "3", **met}])
     write_rows(tmp_path / "drafts.failed.jsonl", [{"id": "4", **failed}])
-    write_rows(tmp_path / "judged.jsonl", [{"id": "1", "good": True, "accepted": True}])
+    write_rows(tmp_path / "judged.jsonl", [{"id": "1", "good": True, "accepted": True, "value": 1.0}])
     write_rows(tmp_path / "judged.failed.jsonl", [{"id": "2", **failed}])
     write_rows(tmp_path / "searched.jsonl", [{"id": "1", **met}])
     write_rows(tmp_path / "searched.failed.jsonl", [{"id": "2", **failed}, {"id": "3", **failed}])
@@ -54,3 +54,13 @@ def test_items_that_failed_count_as_wrong(tmp_path: Path) -> None:
     assert (found["draft_prompt_strict"], found["searched_prompt_strict"]) == (0.75, 0.25)
     assert (found["draft_instruction_loose"], found["searched_instruction_loose"]) == (6 / 7, 2 / 7)
     assert (found["judge_accuracy"], found["intervals"]["judge_accuracy"]["n"]) == (0.5, 2)
+
+
+def test_an_abstention_is_never_right(tmp_path: Path) -> None:
+    write_rows(tmp_path / "drafts.jsonl", [{"id": "1", "strict": [True], "loose": [True]}])
+    abstained = {"good": False, "accepted": False, "value": None}
+    rejected = {"good": False, "accepted": False, "value": 0.0}
+    write_rows(tmp_path / "judged.jsonl", [{"id": "1", **abstained}, {"id": "2", **rejected}])
+    found = figures(tmp_path)
+    # Of two bad answers one was found.
+    assert (found["judge_accuracy"], found["judge_f1_on_bad"]) == (0.5, 2 / 3)

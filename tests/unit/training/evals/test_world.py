@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from spar_core.backends.scripted import ScriptedBackend, always
 from spar_core.errors import ConfigError
 from spar_core.model_folder import shipped_pair
+from spar_core.prompts import load_templates
 from spar_server.cli.main import app
+from spar_training.evals.world.evaluation import WorldEval, figures
 
 
 def evaluate(*options: str) -> None:
@@ -40,3 +43,18 @@ def test_a_folder_without_whole_models_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pair.json").write_text(json.dumps({"base": str(tmp_path / "base")}))
     with pytest.raises(ConfigError, match="actor is an adapter; this evaluation needs whole models"):
         evaluate("--pair", str(tmp_path))
+
+
+async def test_an_abstention_on_a_bad_answer_counts_as_wrong() -> None:
+    evaluation = WorldEval(
+        actor=ScriptedBackend(always("")),
+        refiner=ScriptedBackend(always("I cannot tell.")),
+        templates=load_templates("compact"),
+        split="validation",
+        prompts=3,
+        budget=0,
+        seed=0,
+    )
+    found = figures(await evaluation.run(lambda done: None))
+    assert (found.parse_failures.mean, found.draft_strict.mean) == (1, 0)
+    assert (found.judge_on_bad.mean, found.judge_on_bad.n) == (0, 3)

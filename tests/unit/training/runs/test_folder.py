@@ -160,7 +160,7 @@ def test_a_figure_of_nothing_is_null_in_the_file_and_a_dash_on_the_screen(tmp_pa
     folder = iteration.file("evaluation")
     drafts = {"id": "1", "strict": [True], "loose": [True]}
     write_rows(folder / "drafts.jsonl", [drafts])
-    write_rows(folder / "judged.jsonl", [{"id": "1", "good": True, "accepted": True}])
+    write_rows(folder / "judged.jsonl", [{"id": "1", "good": True, "accepted": True, "value": 1.0}])
     with iteration.step("evaluation") as counts:
         counts |= figures(folder)
     assert '"refinement_success": null' in iteration.file("steps.json").read_text()

@@ -72,7 +72,12 @@ def judgements(accepted: list[int], fixed: list[int]) -> list[dict[str, Any]]:
     """Judgements of the start's drafts, of which the first and the last are good; `fixed` holds indices."""
     rows = []
     for index, (one, is_accepted) in enumerate(zip(START, accepted, strict=True)):
-        row: dict[str, Any] = {"id": f"p{index}", "good": all(one), "accepted": bool(is_accepted)}
+        row: dict[str, Any] = {
+            "id": f"p{index}",
+            "good": all(one),
+            "accepted": bool(is_accepted),
+            "value": float(is_accepted),
+        }
         if not row["good"] and not is_accepted:
             row |= {"refined": "one", "refined_good": index in fixed, "refined_accepted": True}
         rows.append(row)

@@ -1,6 +1,7 @@
 """Measure a pair on constrained prompts with verifiers: its answers, its judge, one refinement, and the search.
 
-Every prompt counts: a prompt without an answer counts as failed.
+Every prompt counts: one without an answer counts as failed. An answer whose judgement or refinement failed counts as
+wrong in both.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ class VerifierEval:
         async def searched(item: _Drafted) -> Row:
             return await self._searched(item, actor, judge, refiner)
 
-        found |= judge_figures(await self._items(drafted, judged, "judged", label))
+        by_id = {row["id"]: row for row in await self._items(drafted, judged, "judged", label)}
+        found |= judge_figures([by_id.get(item.id) or _lost(item) for item in drafted])
         if self.budget:
             rows = {row["id"]: row for row in await self._items(drafted, searched, "searched", label)}
             before = {row["id"]: all(row["passed"]) for row in answered}
@@ -146,6 +148,13 @@ def judge_figures(rows: Sequence[Row]) -> dict[str, Interval]:
         ),
         "refined": proportion_interval([all(row["met"]) for row in rows if "met" in row]),
     }
+
+
+def _lost(item: _Drafted) -> Row:
+    """The row of an answer whose judgement or refinement failed: wrong in every figure."""
+    good = all(_passed(item.prompt, item.text))
+    row: Row = {"good": good, "accepted": False, "value": None, "verdicts": [None] * _VOTES}
+    return row if good else {**row, "met": [False]}
 
 
 def _passed(prompt: PromptRecord, text: str) -> list[bool]:

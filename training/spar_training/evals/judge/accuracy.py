@@ -8,17 +8,22 @@ from spar_training.reports.intervals import Interval, mean_interval, proportion_
 from spar_training.storage.files import Row
 
 
+def judged_right(row: Row) -> bool:
+    """Whether the judge `accepted` a `good` answer or rejected a bad one.
+
+    An abstention, whose `value` is None, is never right.
+    """
+    return row["value"] is not None and row["accepted"] is row["good"]
+
+
 def judge_accuracy(rows: Sequence[Row]) -> dict[str, Interval]:
     """The figures `judge_on_good`, `judge_on_bad` and their mean `judge_balanced`, as far as there are such answers.
 
-    A row says whether the answer is `good`, whether the judge `accepted` it, and the `value` that it gave: None without
-    a verdict, which is never right.
+    The rows have the keys that `judged_right` reads.
     """
     found = {
-        "judge_on_good": proportion_interval([row["accepted"] for row in rows if row["good"]]),
-        "judge_on_bad": proportion_interval(
-            [row["value"] is not None and not row["accepted"] for row in rows if not row["good"]]
-        ),
+        name: proportion_interval([judged_right(row) for row in rows if row["good"] is good])
+        for name, good in (("judge_on_good", True), ("judge_on_bad", False))
     }
     if all(one.n for one in found.values()):
         found["judge_balanced"] = mean_interval(list(found.values()))

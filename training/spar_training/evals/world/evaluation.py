@@ -19,6 +19,7 @@ from spar_core.refiner import Refiner
 from spar_core.search import Models, SearchConfig, Searcher, SearchResult
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling
+from spar_training.evals.judge.accuracy import judged_right
 from spar_training.reports.intervals import Interval, cluster_interval, difference_interval, interval, mean_interval
 from spar_training.world.example import draw_example
 from spar_training.world.prompt import Prompt, Split
@@ -124,10 +125,11 @@ class Figures:
 
 def figures(outcomes: list[Outcome]) -> Figures:
     """Compute the figures of the outcomes with 95% intervals; the gains are paired."""
-    good = [float(o.judgement.accepted) for o in outcomes if o.draft_passed]
-    bad = [float(not o.judgement.accepted) for o in outcomes if not o.draft_passed]
+    judged = [{"good": o.draft_passed, "accepted": o.judgement.accepted, "value": o.judgement.value} for o in outcomes]
+    on_good, on_bad = (
+        interval([float(judged_right(row)) for row in judged if row["good"] is good]) for good in (True, False)
+    )
     unread = [[float(vote.verdict is None) for vote in o.judgement.votes] for o in outcomes]
-    on_good, on_bad = interval(good), interval(bad)
     draft = [float(o.draft_passed) for o in outcomes]
     greedy = [float(o.greedy_passed) for o in outcomes]
     answer = [float(o.answer_passed) for o in outcomes]

@@ -21,6 +21,7 @@ from spar_core.search import PAPER_DEPTH, Models, SearchConfig, Searcher
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Sampling, Usage
 from spar_training.data.prompts import PromptRecord
+from spar_training.evals.judge.accuracy import judged_right
 from spar_training.evals.world.evaluation import ACTOR_SAMPLING, CALL_SAMPLING
 from spar_training.inference.client import open_backend
 from spar_training.pipeline.progress import item_progress
@@ -157,9 +158,10 @@ def figures(folder: Path) -> dict[str, Any]:
     lost = [_unmet(row["id"], 1) for row in _failed(folder / "drafts.jsonl")]
     found = _accuracies("draft", [*drafts, *lost])
     judged = list(read_rows(folder / "judged.jsonl"))
-    right = [row["good"] is row["accepted"] for row in judged]
-    found["judge_accuracy"] = proportion_interval([*right, *(False for _ in _failed(folder / "judged.jsonl"))])
-    found["judge_f1_on_bad"] = statistic_interval([(not row["good"], not row["accepted"]) for row in judged], _f1)
+    found["judge_accuracy"] = proportion_interval(
+        [*map(judged_right, judged), *(False for _ in _failed(folder / "judged.jsonl"))]
+    )
+    found["judge_f1_on_bad"] = statistic_interval([(not row["good"], rejects(row)) for row in judged], _f1)
     refined = [row for row in judged if "refined" in row]
     found["refinement_success"] = proportion_interval([refined_good(row) for row in refined])
     found["refinement_success_by_own_judge"] = proportion_interval([refined_accepted(row) for row in refined])
@@ -179,6 +181,11 @@ def _failed(out: Path) -> list[Row]:
 
 def _unmet(id: str, instructions: int) -> Row:
     return {"id": id, "strict": [False] * instructions, "loose": [False] * instructions}
+
+
+def rejects(row: Row) -> bool:
+    """Return whether the judge rejected the response of a judged row; an abstention rejects nothing."""
+    return row["value"] is not None and not row["accepted"]
 
 
 def refined_good(row: Row) -> bool:

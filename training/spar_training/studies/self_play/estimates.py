@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from statistics import mean as average
 from typing import Literal, get_args
 
-from spar_training.evals.world.iteration import refined_accepted, refined_good
+from spar_training.evals.judge.accuracy import judged_right
+from spar_training.evals.world.iteration import refined_accepted, refined_good, rejects
 from spar_training.reports.intervals import Interval, cluster_interval, statistic_interval
 from spar_training.storage.files import Row
 from spar_training.studies.self_play.results import Evaluation, Outcomes, Rows
@@ -78,7 +79,7 @@ def errors_removed(ours: Values, base: Values) -> Interval:
 
 
 def judged_correctly(row: Row) -> Sequence[float]:
-    return (float(row["good"] is row["accepted"]),)
+    return (float(judged_right(row)),)
 
 
 def refinement_success(row: Row) -> Sequence[float]:
@@ -133,7 +134,7 @@ def _found(judged: Mapping[int, Rows]) -> dict[str, tuple[int, int, int]]:
     """Count by prompt, over its seeds: bad responses that were rejected, bad responses, rejected responses."""
     counts: dict[str, tuple[int, int, int]] = {}
     for name, row in ((name, row) for rows in judged.values() for name, row in rows.items()):
-        is_bad, is_rejected = not row["good"], not row["accepted"]
+        is_bad, is_rejected = not row["good"], rejects(row)
         hits, bad, rejected = counts.get(name, (0, 0, 0))
         counts[name] = (hits + (is_bad and is_rejected), bad + is_bad, rejected + is_rejected)
     return counts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from spar_training.evals.judge.accuracy import judged_right
 from spar_training.reports.intervals import Interval
 from spar_training.reports.page import Report, Section, Table
 from spar_training.reports.result import Result
@@ -139,7 +140,7 @@ def to_result(outcomes: Outcomes, findings: Findings, *, config: Mapping[str, An
                 "searched_strict": _digits(one.searched, "strict"),
                 "searched_loose": _digits(one.searched, "loose"),
                 "good": _joined(row["good"] for row in one.judged.values()),
-                "judged_right": _joined(row["good"] is row["accepted"] for row in one.judged.values()),
+                "judged_right": _joined(map(judged_right, one.judged.values())),
             }
             for run in outcomes.runs
             for iteration, one in run.evaluations.items()

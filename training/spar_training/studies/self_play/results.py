@@ -158,7 +158,7 @@ def _evaluation(iteration: Iteration) -> Evaluation:
     searched = folder / "searched.jsonl"
     return Evaluation(
         drafts=_by_id(folder / "drafts.jsonl", "strict", "loose", "text"),
-        judged=_by_id(folder / "judged.jsonl", "good", "accepted"),
+        judged=_by_id(folder / "judged.jsonl", "good", "accepted", "value"),
         searched=_by_id(searched, "strict", "loose", "text") if searched.exists() else {},
     )
 
