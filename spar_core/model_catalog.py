@@ -97,7 +97,10 @@ def base_model(name: str) -> BaseModel:
     for model in CATALOG.values():
         if name.lower() in (model.name, model.repository.lower()):
             return model
-    raise ConfigError(f"{name}: neither a folder or file nor a known base; known are {', '.join(CATALOG)}")
+    raise ConfigError(
+        f"{name}: neither a folder or file here nor a known base; give its folder or .gguf file, for a pair in its "
+        f"pair.json, or a name from `spar models list`; known are {', '.join(CATALOG)}"
+    )
 
 
 def find_base(name: str) -> FoundBase | None:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spar_core.errors import ConfigError
 from spar_core.judge import JudgeName
-from spar_core.model_catalog import find_base
+from spar_core.model_catalog import base_model, find_base
 from spar_core.validation import format_validation_error
 
 _BLOCK: Final = 1 << 22
@@ -133,8 +133,10 @@ def base_name(folder: Path) -> str | None:
     return _read(folder).base
 
 
-def load_folder(folder: Path) -> PairFolder:
+def load_folder(folder: Path, *, with_base: bool = True) -> PairFolder:
     """Read a pair's folder, without loading any model.
+
+    Without `with_base`, a base of the catalogue may be missing; its model is then where its download will be.
 
     Raises:
         ConfigError: a model is missing, the base is not on this machine, or `pair.json` is wrong.
@@ -143,7 +145,7 @@ def load_folder(folder: Path) -> PairFolder:
     if (folder / "config.json").is_file():
         actor = refiner = RoleModel(folder)
     else:
-        base = None if settings.base is None else _base(settings.base)
+        base = None if settings.base is None else _base(settings.base, must_exist=with_base)
         actor, refiner = (_role(folder / role, base) for role in ("actor", "refiner"))
     return PairFolder(
         actor=actor,
@@ -180,8 +182,10 @@ def _role(folder: Path, base: Path | None) -> RoleModel:
     raise ConfigError(f"pair: {folder} holds no model; the folder needs actor/ and refiner/, or to be a model")
 
 
-def _base(name: str) -> Path:
+def _base(name: str, *, must_exist: bool) -> Path:
     found = find_base(name)
-    if found is None:
+    if found is not None:
+        return found.path
+    if must_exist:
         raise ConfigError(f"the base {name} is not on this machine; run: spar models pull {name}")
-    return found.path
+    return base_model(name).folder

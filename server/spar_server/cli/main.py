@@ -82,7 +82,7 @@ def serve(
         str | None, typer.Option(help="TOML file with settings (default ./spar.toml if it exists)")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Check settings, upstreams and the trace database, then exit")
+        bool, typer.Option("--check", help="Check settings, the pair, upstreams and the trace database, then exit")
     ] = False,
 ) -> None:
     """Serve a pair on this machine, or act as a gateway to OpenAI-compatible servers."""

@@ -24,7 +24,7 @@ from spar_server.app import create_app
 from spar_server.http.server import server_config
 from spar_server.metrics.logs import set_up_logging
 from spar_server.metrics.metrics import Metrics
-from spar_server.models.pair import build_pair
+from spar_server.models.pair import build_pair, check_pair
 from spar_server.process.configuration import Configuration, Source
 from spar_server.process.probe import upstream_problems, warn, warn_of_upstreams
 from spar_server.process.reload import Reloader
@@ -187,10 +187,10 @@ def _with_base(settings: Settings) -> Settings:
 
 
 def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
-    """Serve until a signal stops the server, or only `check` the settings, the upstreams and the trace database.
+    """Serve until a signal stops the server, or only `check` the settings, the pair, the upstreams and the database.
 
     Raises:
-        ConfigError: a setting is wrong, or a check finds a problem with an upstream or the database.
+        ConfigError: a setting is wrong, or a check finds a problem with the pair, an upstream or the database.
     """
     source = Source(flags.settings(), Path(file) if file else None)
     # Before anything is bound or loaded: without keys a public server must not start.
@@ -202,9 +202,9 @@ def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
     if not settings.actor and (shadowed := shadow_warning(settings.pair or DEFAULT_PAIR)):
         warn(settings, shadowed)
     if check:
-        if problems := asyncio.run(_problems(configuration)):
+        if problems := [*_pair_problems(settings), *asyncio.run(_problems(configuration))]:
             raise ConfigError("; ".join(problems))
-        typer.echo("The settings are valid, and every upstream and database answers.")
+        typer.echo("The settings and the pair are valid, and every upstream and database answers.")
         return
     _allow_files(settings.connections.max_connections)
     if settings.workers > 1:
@@ -228,6 +228,14 @@ def run(flags: Flags, file: str | None, *, check: bool = False) -> None:
         make_reloader = partial(Reloader, app, configuration, source, metrics=metrics)
         config = server_config(app, settings)
         Server(config, app.state.gate.draining, make_reloader=make_reloader, on_ready=on_ready).run(sockets)
+
+
+def _pair_problems(settings: Settings) -> list[str]:
+    try:
+        check_pair(settings)
+    except ConfigError as error:
+        return [str(error)]
+    return []
 
 
 async def _problems(configuration: Configuration) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from spar_core.backends.base import Backend, is_ready
 from spar_core.backends.in_process.backend import InProcessBackend
+from spar_core.backends.in_process.opening import require_engine
 from spar_core.backends.openai import OpenAIBackend, Timeouts
 from spar_core.backends.pool import PoolBackend, PoolObserver, RetryPolicy, SilentObserver
 from spar_core.backends.registry import open_backend
@@ -102,6 +103,28 @@ class OpenPair:
         return self.pair.refiner if settings.refiner and settings.refiner == self.settings.refiner else None
 
 
+def check_pair(settings: Settings) -> None:
+    """Look whether the pair and the templates can be served here, without loading a model.
+
+    A base of the catalogue may be missing: the server downloads it.
+
+    Raises:
+        ConfigError: the pair's folder, its base or the template set is wrong, or nothing here can run the pair.
+    """
+    if settings.actor:
+        if settings.pair:
+            raise ConfigError("pair: cannot be combined with an actor; set one of them")
+        templates = "default"
+    else:
+        if settings.refiner:
+            raise ConfigError("a refiner is set without an actor; set --actor-url or --actor-vllm too, or neither")
+        if settings.vllm:
+            raise ConfigError(_NO_MODEL_HERE)
+        require_engine()
+        templates = load_folder(named_folder(settings.pair or DEFAULT_PAIR), with_base=False).templates
+    load_templates(settings.templates or templates)
+
+
 def build_pair(
     settings: Settings,
     observer_of: Callable[[str], PoolObserver] = _unobserved,
@@ -116,8 +139,8 @@ def build_pair(
     Raises:
         ConfigError: a model cannot be run in this process, or the template set is invalid.
     """
-    if settings.pair and settings.actor:
-        raise ConfigError("pair: cannot be combined with an actor; set one of them")
+    # First, because loading models takes long.
+    check_pair(settings)
     if settings.actor:
         pair = _from_models(settings, settings.actor, observer_of, earlier)
     else:
@@ -143,7 +166,6 @@ def _prices(prices: Mapping[str, ModelPrice], pair: ServedPair) -> Mapping[Model
 def _from_models(
     settings: Settings, actor: ServedActor, observer_of: Callable[[str], PoolObserver], earlier: OpenPair | None
 ) -> ServedPair:
-    # First, because loading models takes long.
     templates = load_templates(settings.templates or "default", key=token_bytes(32))
     open_actor, open_refiner = (earlier.actor(settings), earlier.refiner(settings)) if earlier else (None, None)
     here = [
@@ -193,13 +215,8 @@ def _pool(upstream: Upstream, observer: PoolObserver) -> PoolBackend:
 
 
 def _from_folder(settings: Settings, earlier: OpenPair | None) -> ServedPair:
-    if settings.refiner:
-        raise ConfigError("a refiner is set without an actor; set --actor-url or --actor-vllm too, or neither")
-    if settings.vllm:
-        raise ConfigError(_NO_MODEL_HERE)
     models = load_folder(named_folder(settings.pair or DEFAULT_PAIR))
     name = settings.model or models.name
-    # First, because loading models takes long.
     templates = load_templates(settings.templates or models.templates, key=token_bytes(32))
     actor, refines, lineage = _opened(earlier.pair) if earlier else _open_folder(settings, models, name)
     judge_tokens = settings.refine.judge_max_tokens or models.judge_tokens

@@ -17,7 +17,7 @@ from spar_core.model_folder import (
     named_folder,
     shadow_warning,
 )
-from spar_server.models.pair import build_pair
+from spar_server.models.pair import build_pair, check_pair
 from spar_server.settings import Settings, load_settings
 
 
@@ -81,6 +81,20 @@ def test_a_missing_base_is_named_with_the_command_that_pulls_it(
     (tmp_path / "pair.json").write_text('{"base": "smollm2-135m-instruct"}')
     with pytest.raises(ConfigError, match="run: spar models pull smollm2-135m-instruct"):
         load_folder(tmp_path)
+    # A server downloads it.
+    check_pair(Settings(pair=tmp_path))
+
+
+def test_a_pair_is_checked_without_loading_it(tmp_path: Path) -> None:
+    check_pair(Settings(pair=folder_of(tmp_path / "fine")))
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="actor holds no model"):
+        check_pair(Settings(pair=tmp_path))
+    (tmp_path / "pair.json").write_text('{"base": "org/Other"}')
+    with pytest.raises(ConfigError, match=r"org/Other: neither .* its folder or \.gguf file.* in its pair\.json"):
+        check_pair(Settings(pair=tmp_path))
+    with pytest.raises(ConfigError, match="neither a shipped set"):
+        check_pair(Settings(pair=folder_of(tmp_path / "mute", '{"templates": "nonesuch"}')))
 
 
 def test_shipped_pairs_are_found_by_name() -> None:

@@ -51,6 +51,8 @@ def test_version_is_printed() -> None:
         (("serve", "--host", "192.0.2.1", "--no-auth"), "cannot listen on 192.0.2.1 port 8000"),
         (("serve", "--host", "\udce9", "--no-auth"), "cannot listen on"),
         (("serve", "--pair", "nowhere"), "nowhere/actor holds no model"),
+        (("serve", "--check", "--pair", "nowhere"), "nowhere/actor holds no model"),
+        (("serve", "--check", "--pair", "tiny", "--templates", "nonesuch"), "shipped set"),
         (("serve", "--host", "0.0.0.0"), "`spar keys new NAME`"),
         (("serve", "--keys-file", "none.toml"), "none.toml: No such file"),
         (("keys", "new", "a b"), "letters, digits"),
