@@ -44,17 +44,20 @@ def open_model(
 ) -> OpenedModel:
     """Load a model: on a GPU by transformers, on a CPU by OpenVINO where that can run it.
 
-    `model` is a folder as `save_pretrained` writes it, or a GGUF file; `device` is auto, cpu, cuda, cuda:N or mps.
+    `model` is a folder as `save_pretrained` writes it, or a GGUF file; `device` is auto, cpu, cuda, cuda:N or mps. With
+    auto, a GPU is one of CUDA, and what only OpenVINO runs, adapters and GGUF files, is on the CPU beside it.
 
     Raises:
         ConfigError: the device is not there, what runs the model is not installed, or there is no such model.
     """
-    if _on_gpu(device):
+    has_openvino = _is_installed("openvino", "tokenizers")
+    only_openvino = has_openvino and (bool(adapters) or model.is_file())
+    if not (only_openvino and device == "auto") and _on_gpu(device):
         return _by_transformers(model, device, adapters, limits)
-    if _is_installed("openvino", "tokenizers"):
+    if has_openvino:
         from spar_core.backends.openvino.source import can_run
 
-        if can_run(model) or not _is_installed("torch", "transformers"):
+        if only_openvino or can_run(model) or not _is_installed("torch", "transformers"):
             return _by_openvino(model, adapters, limits)
     if _is_installed("torch", "transformers"):
         return _by_transformers(model, "cpu", adapters, limits)
@@ -90,9 +93,11 @@ def _on_gpu(device: str) -> bool:
     # It takes seconds to import.
     import torch
 
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device: {device} is asked for and torch finds no CUDA device; use cpu or auto")
-    return device != "auto" or torch.cuda.is_available()
+    is_there = torch.backends.mps.is_available() if device == "mps" else torch.cuda.is_available()
+    if device != "auto" and not is_there:
+        kind = "MPS" if device == "mps" else "CUDA"
+        raise ConfigError(f"device: {device} is asked for and torch finds no {kind} device; use cpu or auto")
+    return is_there
 
 
 def _may_have_cuda() -> bool:
@@ -115,6 +120,11 @@ def _by_transformers(model: Path, device: str, adapters: Sequence[Path], limits:
         raise ConfigError(
             f"{adapters[0]}: adapters in this process need a CPU and OpenVINO ({_INSTALL_OPENVINO}); "
             "on a GPU serve the pair by vLLM, or merge them into their base"
+        )
+    if model.is_file():
+        raise ConfigError(
+            f"{model}: a GGUF file in this process needs a CPU and OpenVINO ({_INSTALL_OPENVINO}); "
+            "on a GPU give the model's folder instead"
         )
     from transformers.utils.logging import disable_progress_bar
 
