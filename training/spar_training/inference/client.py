@@ -41,7 +41,7 @@ async def open_backend(
     `model` is a folder, run on `threads` CPU cores (default: all).
 
     Raises:
-        ConfigError: a URL is invalid, or without URLs the folder holds no model.
+        ConfigError: a URL is invalid, or without URLs the folder holds no model or only an adapter.
     """
     backend = _by_url(model, urls, key_env, in_flight, answer_s) if urls else _in_process(model, in_flight, threads)
     try:
@@ -89,6 +89,11 @@ def _by_url(model: str, urls: Sequence[str], key_env: str, in_flight: int, answe
 def _in_process(model: str, in_flight: int, threads: int | None) -> Backend:
     if not Path(model).is_dir():
         raise ConfigError(f"{model}: no such folder; for a model by name, give the --url of its server")
+    if (Path(model) / "adapter_config.json").is_file():
+        raise ConfigError(
+            f"{model} is an adapter, and only whole models run here; merge it first: "
+            f"spar train merge {model} --out FOLDER, then give that folder"
+        )
     # Calls that do not fit into the cache wait.
     memory = physical_memory_mib() // _SHARE_OF_MEMORY
     limits = EngineLimits(slots=in_flight, cache_mib=memory, threads=threads or usable_cores())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from spar_core.errors import ConfigError
 from spar_core.model_folder import shipped_pair
 from spar_core.types import Message, Sampling
 from spar_training.inference.client import open_backend
@@ -16,3 +17,10 @@ async def test_the_cache_of_a_jobs_model_is_bounded(monkeypatch: pytest.MonkeyPa
         assert engine._blocks.most * engine._model.block_bytes <= 10 * 2**20
         completion = await backend.complete([Message("user", "hi")], Sampling(max_tokens=4, seed=1))
     assert completion.usage.completion_tokens
+
+
+async def test_an_adapter_is_refused_with_the_command_that_merges_it() -> None:
+    adapter = shipped_pair() / "spar-135m" / "actor"
+    with pytest.raises(ConfigError, match=f"an adapter, .*: spar train merge {adapter} --out FOLDER"):
+        async with open_backend(str(adapter)):
+            pass
