@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.real
 
 JOB = {"learning_rate": 1e-4, "batch_size": 8, "max_length": 512, "dtype": "fp32", "max_steps": 1, "threads": 1}
 SHORT = {"max_tokens": 160}
+SMALL_EVALUATION = {"benchmark": "world", "split": "validation", "prompts": 6, "budget": 0}
 
 
 def recipe(**changes: object) -> Recipe:
@@ -40,15 +42,16 @@ def recipe(**changes: object) -> Recipe:
     return Recipe.model_validate({**values, **changes})
 
 
-def loop(folder: Path, chosen: Recipe) -> Loop:
-    return Loop(run=open_run(folder, chosen), executor=LocalExecutor(), console=Console(file=StringIO()))
+def loop(folder: Path, chosen: Recipe, shown: StringIO | None = None) -> Loop:
+    return Loop(run=open_run(folder, chosen), executor=LocalExecutor(), console=Console(file=shown or StringIO()))
 
 
 async def test_an_iteration_makes_a_pair_from_the_refiners_output_and_is_not_repeated(tmp_path: Path) -> None:
-    pair = await loop(tmp_path, recipe()).run_iterations()
+    chosen, shown = recipe(evaluation=SMALL_EVALUATION), StringIO()
+    pair = await loop(tmp_path, chosen, shown).run_iterations()
     iteration = tmp_path / "iteration-1"
     steps = json.loads((iteration / "steps.json").read_text())
-    assert list(steps) == ["prompts", "sample", "judge", "search", "data", "actor", "refiner"]
+    assert list(steps) == ["prompts", "sample", "judge", "search", "data", "actor", "refiner", "evaluation"]
     assert steps["judge"]["votes"] == 3 * steps["judge"]["judgements"]
     judgements = [json.loads(line) for line in (iteration / "judgements.jsonl").read_text().splitlines()]
     assert all(not judgement["findings"] for row in judgements for judgement in row["judgements"])
@@ -57,16 +60,25 @@ async def test_an_iteration_makes_a_pair_from_the_refiners_output_and_is_not_rep
     for name in ("actor", "refiner"):
         assert (iteration / name / "model.safetensors").exists()
     before = (pair.actor / "model.safetensors").stat().st_mtime_ns
-    assert await loop(tmp_path, recipe()).run_iterations() == pair
+    assert await loop(tmp_path, chosen).run_iterations() == pair
     assert (pair.actor / "model.safetensors").stat().st_mtime_ns == before
+    assert_progress_is_shown(shown.getvalue().splitlines())
     assert_refinements_are_asked_for_as_at_inference(iteration)
     lineage = json.loads((pair.actor / "lineage.json").read_text())
     assert lineage["recipe"] == {
         "name": "small",
-        "sha256": data_digest(recipe().fingerprint_fields()),
+        "sha256": data_digest(chosen.fingerprint_fields()),
         "seed": 0,
         "iteration": 1,
     }
+
+
+def assert_progress_is_shown(lines: list[str]) -> None:
+    for role in ("actor", "refiner"):
+        assert any(line.startswith(f"iteration 1, {role}: step 1 of 1, loss ") for line in lines)
+    for number in (0, 1):
+        figures = next(line for line in lines if line.startswith(f"iteration {number}: "))
+        assert re.search(r"draft prompt strict \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\], n 6, ", figures)
 
 
 def assert_refinements_are_asked_for_as_at_inference(iteration: Path) -> None:

@@ -27,6 +27,7 @@ from spar_training.methods.base import TrainingSet
 from spar_training.methods.training import job_for, launcher_of, train_role
 from spar_training.pipeline.executors.base import Executor
 from spar_training.pipeline.stage import Role
+from spar_training.runs.counts import counts_line
 from spar_training.runs.folder import Iteration, Run
 from spar_training.runs.prompts import evaluation_prompts, fresh_prompts
 from spar_training.runs.recipe import Recipe
@@ -134,8 +135,7 @@ class Loop:
             counts |= await evaluation.run(
                 actor=pair.actor, refiner=pair.refiner, label=f"iteration {iteration.number}"
             )
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in counts.items() if isinstance(value, float))
-        self.console.print(f"iteration {iteration.number}: {figures}", soft_wrap=True, markup=False)
+        self.console.print(f"iteration {iteration.number}: {counts_line(counts)}", soft_wrap=True, markup=False)
 
 
 def _samplings(recipe: Recipe) -> dict[str, Any]:

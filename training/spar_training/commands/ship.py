@@ -15,10 +15,9 @@ from typing import Any, Final, get_args
 
 from spar_core.errors import ConfigError, DataError
 from spar_core.judge import JudgeName
-from spar_training.commands.show import figure
-from spar_training.evals.world.iteration import INTERVALS
 from spar_training.pipeline.stage import Role
 from spar_training.reports.page import Table, markdown_table
+from spar_training.runs.counts import INTERVALS, figure
 from spar_training.runs.folder import Run, read_run
 from spar_training.runs.lineage import Ancestor, chain_of
 from spar_training.storage.files import write_json, write_text

@@ -10,15 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spar_training.evals.world.iteration import INTERVALS
+from spar_training.runs.counts import counts_line, figure, names_of
 from spar_training.runs.folder import Iteration, Run, read_run
 from spar_training.runs.lineage import Ancestor, chain_of, changes_of
 from spar_training.runs.manifest import read_manifest
 from spar_training.runs.recipe import MANIFEST
 from spar_training.storage.provenance import data_digest
-
-# What a step records beside its counts and figures.
-_OF_A_STEP: Final = frozenset({"seconds", INTERVALS})
 
 
 def show_status(folder: Path, *, console: Console | None = None) -> None:
@@ -44,31 +41,12 @@ def step_table(run: Run, *, figures: bool = True) -> Table:
 
 def _rows(iteration: Iteration, figures: bool) -> Iterator[tuple[str, str, str, str]]:
     for name, counts in iteration.steps().items():
-        shown = _format(counts) if figures or name != "evaluation" else ""
+        shown = counts_line(counts) if figures or name != "evaluation" else ""
         yield str(iteration.number), name, f"{counts['seconds']:,.1f}", shown
     for journal in sorted(iteration.folder.glob("*.jsonl.journal")):
         # Complete lines only: the last one may be half written.
         done = journal.read_bytes().count(b"\n")
         yield str(iteration.number), journal.name.removesuffix(".jsonl.journal"), "", f"unfinished, {done:,} items done"
-
-
-def _format(counts: Mapping[str, Any]) -> str:
-    shown = {name: figure(counts, name) for name in counts if name not in _OF_A_STEP}
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
-
-
-def figure(counts: Mapping[str, Any], name: str) -> str:
-    """A count or a share of a step, with its 95% interval and number of items if the step has them.
-
-    A dash if it is unknown or there was nothing to measure.
-    """
-    value = counts.get(name)
-    if value is None:
-        return "–"
-    if not isinstance(value, float):
-        return f"{value:,}"
-    interval = counts.get(INTERVALS, {}).get(name)
-    return f"{value:.3f}" + (" [{low:.3f}, {high:.3f}], n {n:,}".format(**interval) if interval else "")
 
 
 _DIGITS: Final = 12
@@ -113,7 +91,7 @@ def _figures(run: Run) -> Table | None:
     measured = {number: found["evaluation"] for number, found in steps.items() if "evaluation" in found}
     if not measured:
         return None
-    names = [name for name in next(iter(measured.values())) if name not in _OF_A_STEP]
+    names = names_of(next(iter(measured.values())))
     table = Table(title=run.recipe.evaluation.describe_prompts())
     table.add_column("figure", overflow="fold")
     for number in measured:

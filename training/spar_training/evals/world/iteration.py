@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from spar_core.backends.base import Backend
 from spar_core.checks import verify
@@ -27,12 +27,11 @@ from spar_training.inference.client import open_backend
 from spar_training.pipeline.progress import item_progress
 from spar_training.pipeline.runner import Policy, failed_file, run_items
 from spar_training.reports.intervals import Interval, cluster_interval, proportion_interval, statistic_interval
+from spar_training.runs.counts import INTERVALS
 from spar_training.stages.judge import Judging
 from spar_training.storage.files import Row, read_rows
 
 _VOTES = 5
-# The key of the intervals beside the figures.
-INTERVALS: Final = "intervals"
 
 
 @dataclass(frozen=True, slots=True)
