@@ -319,13 +319,14 @@ def show(
 
 @app.command()
 def ship(
-    folder: Annotated[Path, typer.Argument(help="Folder of a finished self-play run")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a self-play run")],
     out: Annotated[Path, typer.Option(help="Folder for the pair: actor/, refiner/ and pair.json")],
+    iteration: Annotated[int | None, typer.Option(min=1, help="Number of the iteration (default: the last)")] = None,
 ) -> None:
-    """Write the last pair of a run as a folder to serve or publish: weights, model cards, lineage and logs."""
+    """Write the pair of an iteration as a folder to serve or publish: weights, model cards, lineage and logs."""
     from spar_training.commands.ship import ship as write
 
-    write(folder, out)
+    write(folder, out, iteration=iteration)
     typer.echo(f"The pair is in {out}; serve it with: spar serve --pair {out}")
 
 

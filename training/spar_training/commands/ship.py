@@ -1,6 +1,6 @@
-"""`spar train ship`: copy the pair of a finished run into a self-contained folder, to serve or to publish.
+"""`spar train ship`: copy a pair of a run into a self-contained folder, to serve or to publish.
 
-Paths in its lineage are relative to the run's folder, and the lineages of earlier iterations are embedded in the last.
+Paths in its lineage are relative to the run's folder, and the lineages of earlier iterations are embedded in its own.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, get_args
@@ -18,7 +18,7 @@ from spar_core.judge import JudgeName
 from spar_training.pipeline.stage import Role
 from spar_training.reports.page import Table, markdown_table
 from spar_training.runs.counts import INTERVALS, figure
-from spar_training.runs.folder import Run, read_run
+from spar_training.runs.folder import Iteration, Run, read_run
 from spar_training.runs.lineage import Ancestor, chain_of
 from spar_training.storage.files import write_json, write_text
 from spar_training.trainers.status import LINEAGE, LOG, PROGRESS
@@ -30,7 +30,7 @@ _CARD: Final = """---
 
 {prose}
 
-Made by {iterations} iterations of self-play (arXiv 2412.11605) from {start}.
+Made by {iterations} of self-play (arXiv 2412.11605) from {start}.
 Recipe: `{name}`, seed {seed}, run by `spar train run`. Its training data is labelled by
 {labels}; verifiers only measured the results.
 
@@ -53,35 +53,39 @@ _LABELS: Final[dict[JudgeName, str]] = {
 _NOT_SERVED: Final = ("README.md", "*.jsonl", LINEAGE, LOG, PROGRESS)
 
 
-def ship(folder: Path, out: Path) -> None:
-    """Write the last pair of the run in `folder` to `out`, one folder per model.
+def ship(folder: Path, out: Path, *, iteration: int | None = None) -> None:
+    """Write the pair of an iteration (default: the last) of the run in `folder` to `out`, one folder per model.
 
     Raises:
-        ConfigError: there is no finished run in the folder, or `out` already holds a model.
+        ConfigError: there is no run in the folder, the iteration does not exist or is not finished, or `out` already
+            holds a model.
         DataError: a file of the run is damaged.
     """
     run = read_run(folder)
-    last = run.iteration(run.recipe.iterations)
-    if missing := {"actor", "refiner"} - last.steps().keys():
-        raise ConfigError(f"{folder}: iteration {last.number} has no {min(missing)} yet; finish it: spar train run")
+    chosen = run.iteration(iteration or run.recipe.iterations)
+    if chosen.number > run.recipe.iterations:
+        raise ConfigError(f"--iteration {chosen.number}: {folder} has {run.recipe.iterations} iterations")
+    if missing := {"actor", "refiner"} - chosen.steps().keys():
+        raise ConfigError(f"{folder}: iteration {chosen.number} has no {min(missing)} yet; finish it: spar train run")
     for role in get_args(Role):
         if (out / role).exists():
             raise ConfigError(f"--out {out}: {role} already exists there; give another folder")
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".ship-", dir=out) as scratch:
         for role in get_args(Role):
-            _ship_model(run, role, chain_of(last.file(role)), Path(scratch) / role)
+            _ship_model(run, role, chosen, Path(scratch) / role)
         for role in get_args(Role):
             (Path(scratch) / role).rename(out / role)
-    shutil.copyfile(last.file("pair.json"), out / "pair.json")
+    shutil.copyfile(chosen.file("pair.json"), out / "pair.json")
 
 
-def _ship_model(run: Run, role: Role, chain: Sequence[Ancestor], target: Path) -> None:
-    made, start = chain[: run.recipe.iterations], chain[run.recipe.iterations :]
+def _ship_model(run: Run, role: Role, chosen: Iteration, target: Path) -> None:
+    chain, iterations = chain_of(chosen.file(role)), chosen.number
+    made, start = chain[:iterations], chain[iterations:]
     folders = [ancestor.folder for ancestor in made if ancestor.lineage is not None and ancestor.folder is not None]
-    if len(folders) < run.recipe.iterations or not start:
+    if len(folders) < iterations or not start:
         raise DataError(
-            f"{chain[0].name}: its lineage ends at {chain[-1].name}, before {run.recipe.iterations} iterations; a "
+            f"{chain[0].name}: its lineage ends at {chain[-1].name}, before {iterations} iterations; a "
             "parent is not where lineage.json says, or has no lineage.json"
         )
     shutil.copytree(folders[0], target, ignore=shutil.ignore_patterns(*_NOT_SERVED))
@@ -89,7 +93,7 @@ def _ship_model(run: Run, role: Role, chain: Sequence[Ancestor], target: Path) -
     write_json(target / LINEAGE, {**lineages[0], "before": lineages[1:]})
     logs = [json.loads((folder / LOG).read_text(encoding="utf-8")) for folder in reversed(folders)]
     write_json(target / LOG, {f"iteration-{number}": log for number, log in enumerate(logs, start=1)})
-    write_text(target / "README.md", _card(run, role, start[0], lineages[0]))
+    write_text(target / "README.md", _card(run, role, iterations, start[0], lineages[0]))
 
 
 def _inside(run: Run, lineage: Any) -> dict[str, Any]:
@@ -101,7 +105,7 @@ def _inside(run: Run, lineage: Any) -> dict[str, Any]:
     return dict(json.loads(re.sub(r'"[^"]*/(spar_core|spar_training)/models/', r'"\1/models/', text)))
 
 
-def _card(run: Run, role: Role, start: Ancestor, lineage: Mapping[str, Any]) -> str:
+def _card(run: Run, role: Role, iterations: int, start: Ancestor, lineage: Mapping[str, Any]) -> str:
     recipe = run.recipe
     front, prose = _of_start(start.folder)
     weights = f" (weights {start.sha256[:12]})" if start.sha256 else ""
@@ -111,24 +115,24 @@ def _card(run: Run, role: Role, start: Ancestor, lineage: Mapping[str, Any]) -> 
         role=role,
         labels=_LABELS[recipe.judge.kind],
         prose=prose or f"A model fine-tuned from {start.name}.",
-        iterations=recipe.iterations,
+        iterations=f"{iterations} iteration{'s' if iterations > 1 else ''}",
         seed=recipe.seed,
         start=f"`{_inside(run, {'at': start.name})['at']}`{weights}",
-        measured=_measured(run, role),
+        measured=_measured(run, role, iterations),
         templates=recipe.templates,
         versions=", ".join(f"{name} {version}" for name, version in lineage["versions"].items()),
     )
 
 
-def _measured(run: Run, role: Role) -> str:
+def _measured(run: Run, role: Role, iterations: int) -> str:
     """The table of figures by iteration; empty if the run measured none."""
     recipe = run.recipe
-    measured = [run.iteration(number).steps().get("evaluation", {}) for number in range(recipe.iterations + 1)]
+    measured = [run.iteration(number).steps().get("evaluation", {}) for number in range(iterations + 1)]
     if not any(measured):
         return ""
     search = f"; the search has a budget of {recipe.evaluation.budget}" if role == "actor" else ""
     intervals = " with 95% intervals and the number n of items" if any(INTERVALS in found for found in measured) else ""
-    header = ["", "start", *(f"iteration {number}" for number in range(1, recipe.iterations + 1))]
+    header = ["", "start", *(f"iteration {number}" for number in range(1, iterations + 1))]
     rows = [
         [label, *(figure(found, name) if name in found else "" for found in measured)]
         for name, label in _FIGURES[role].items()

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from spar_core.errors import ConfigError, DataError
+from spar_server.cli.main import app
 from spar_training.commands.ship import ship
 from spar_training.runs.folder import open_run
 from spar_training.runs.lineage import chain_of
@@ -51,6 +53,21 @@ def test_a_shipped_pair_has_its_whole_lineage_without_the_run(run: Path, tmp_pat
     assert json.loads((tmp_path / "pair" / "pair.json").read_text())["name"] == "mine"
 
 
+def test_an_earlier_iteration_is_shipped_by_its_number(run: Path, tmp_path: Path) -> None:
+    write_json(run / "iteration-1" / "pair.json", {"name": "first"})
+    # A later iteration need not be finished.
+    (run / "iteration-2" / "steps.json").unlink()
+    words = ["train", "ship", str(run), "--out", str(tmp_path / "pair"), "--iteration", "1"]
+    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    actor = tmp_path / "pair" / "actor"
+    assert [ancestor.name for ancestor in chain_of(actor)] == [str(actor), str(tmp_path / "start" / "actor")]
+    assert list(json.loads((actor / "training_log.json").read_text())) == ["iteration-1"]
+    card = (actor / "README.md").read_text()
+    assert "Made by 1 iteration of self-play" in card
+    assert "| alone | 0.500 | 0.625 |\n" in card
+    assert json.loads((tmp_path / "pair" / "pair.json").read_text())["name"] == "first"
+
+
 def test_its_cards_hold_the_figures_of_each_iteration_and_the_prose_of_the_starts_card(
     run: Path, tmp_path: Path
 ) -> None:
@@ -83,6 +100,8 @@ def test_what_cannot_be_shipped_is_named(run: Path, tmp_path: Path) -> None:
     (run / "iteration-2" / "steps.json").unlink()
     with pytest.raises(ConfigError, match="iteration 2 has no actor yet"):
         ship(run, tmp_path / "other")
+    with pytest.raises(ConfigError, match=r"--iteration 3: .* has 2 iterations"):
+        ship(run, tmp_path / "other", iteration=3)
 
 
 def test_a_lineage_that_does_not_reach_the_start_is_named_and_leaves_nothing(run: Path, tmp_path: Path) -> None:
