@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -142,8 +143,12 @@ def _format_model(ancestor: Ancestor, check: bool) -> Iterator[str]:
 
 def _start(ancestor: Ancestor) -> str:
     folder = ancestor.folder
+    if folder is None and not ancestor.sha256:
+        return "start: a name on Hugging Face, not looked up"
     if folder is None:
-        return "no longer exists" if ancestor.sha256 else "start: a name at Hugging Face, not looked up"
+        # Shipped adapters name their base as the Hub does, which a relative path can look like.
+        is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", ancestor.name)
+        return "start: a name on Hugging Face, or a folder that is not here" if is_name else "no longer exists"
     bootstrap = folder / "recipe.json"
     if bootstrap.is_file():
         return f"start: made from scratch by spar train bootstrap ({bootstrap})"

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from spar_core.errors import ConfigError, DataError
+from spar_core.model_folder import named_folder
 from spar_training.commands.show import show
 from spar_training.runs.folder import open_run
 from spar_training.runs.lineage import chain_of
@@ -83,6 +84,14 @@ def test_a_chain_is_followed_in_a_run_that_was_moved(run: Path) -> None:
     chain = chain_of(moved / "iteration-2" / "actor")
     assert chain[1].folder == moved / "iteration-1" / "actor"
     assert [each.lineage is None for each in chain] == [False, False, True]
+
+
+def test_a_shipped_pairs_base_is_a_name_and_another_missing_start_is_gone(run: Path) -> None:
+    text = shown(named_folder(Path("spar-135m")))
+    assert text.count("└── HuggingFaceTB/SmolLM2-135M-Instruct, weights ") == 2
+    assert text.count("start: a name on Hugging Face, or a folder that is not here") == 2
+    (run.parent / "start").rename(run.parent / "gone")
+    assert "no longer exists" in shown(run / "iteration-2" / "actor")
 
 
 def test_a_folder_without_a_model_or_with_a_damaged_one_is_named(run: Path) -> None:
