@@ -237,6 +237,31 @@ def test_missing_prompts_are_named_before_the_base_is_looked_up(tmp_path: Path, 
     assert "typo.jsonl: no such file" in str(told.exception)
 
 
+@pytest.mark.parametrize(
+    ("base", "same"),
+    [
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", True),
+        ("smollm2-135m-instruct", True),
+        ("SmolLM2-135M-Instruct", True),
+        ("SmolLM2-135M-Instruct.Q4_1.gguf", True),
+        ("SmolLM2-135M-Instruct-mine", False),
+        ("HuggingFaceTB/SmolLM2-360M-Instruct", False),
+    ],
+)
+def test_adapters_are_not_shipped_over_another_base_than_their_recipe_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str, same: bool
+) -> None:
+    for name in ("SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct-mine"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "SmolLM2-135M-Instruct.Q4_1.gguf").touch()
+    monkeypatch.chdir(tmp_path)
+    # A missing file ends the command before it looks for the base.
+    words = ["--base", base, "--ship", "pair", "--seeds", "missing.jsonl", "--out", "run"]
+    told = CliRunner().invoke(app, ["train", "bootstrap", *words])
+    wanted = "missing.jsonl" if same else "smollm2-135m publishes adapters over HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert wanted in str(told.exception)
+
+
 def test_a_base_that_is_not_a_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="neither a model's folder"):

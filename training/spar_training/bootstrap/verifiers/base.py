@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spar_core.errors import ConfigError
-from spar_core.model_catalog import CATALOG, pull_shown
+from spar_core.model_catalog import CATALOG, base_model, pull_shown
 
 
 def base_folder(base: str, out: Path) -> Path:
@@ -34,6 +34,19 @@ def base_folder(base: str, out: Path) -> Path:
         found = pull_shown(base).path
         return _from_gguf(found, out) if found.is_file() else found
     return _from_hub(base)
+
+
+def is_base(base: str, published: str) -> bool:
+    """Whether `--base` is the model that is published as `published`; a folder or file is it if it is called like it.
+
+    Example:
+        is_base("models/SmolLM2-135M-Instruct.Q4_1.gguf", "HuggingFaceTB/SmolLM2-135M-Instruct")  # True
+    """
+    name = published.rpartition("/")[2].lower()
+    if (path := Path(base)).exists():
+        called = path.resolve().name.lower()
+        return called == name or (called.startswith(f"{name}.") and path.suffix == ".gguf")
+    return base.lower() == published.lower() or (_is_known(base) and base_model(base).repository == published)
 
 
 def _is_known(name: str) -> bool:

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from spar_core.backends.base import Backend
-from spar_training.bootstrap.verifiers.base import base_folder
+from spar_core.errors import ConfigError
+from spar_training.bootstrap.verifiers.base import base_folder, is_base
 from spar_training.bootstrap.verifiers.recipe import VerifierRecipe, load_verifier_recipe
 from spar_training.bootstrap.verifiers.run import VerifierBootstrap
 from spar_training.bootstrap.verifiers.ship import ship_adapters
@@ -48,12 +49,17 @@ def run(
     """Run the steps that `out` does not have yet, print the validation figures, and write the adapters to `ship`.
 
     Raises:
-        ConfigError: the recipe, the base or a key of a training is wrong.
+        ConfigError: the recipe, the base or a key of a training is wrong, or the recipe would ship it as another base.
         DataError: a file cannot be used.
         BackendUnavailable: a model cannot be sampled; finished work is kept.
         TrainingError: a training ended without a model.
     """
     chosen = load_verifier_recipe(recipe)
+    if ship is not None and not is_base(base, chosen.publication.base):
+        raise ConfigError(
+            f"--ship: the recipe {chosen.name} publishes adapters over {chosen.publication.base}, --base is {base}; "
+            "copy the recipe and set its publication (name, base, license)"
+        )
     # Errors in these are found before the base is downloaded and sampled.
     files = [file for path in seeds for file in (data_files(path) if path.is_dir() else [path])]
     read_prompts(files)
