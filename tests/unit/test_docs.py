@@ -1,17 +1,22 @@
-"""The documentation: its links lead somewhere, and its pages stay short."""
+"""The documentation: its links lead somewhere, its commands exist, and its pages stay short."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import typer
+from typer.main import get_command
 
 from spar_core.backends.registry import BACKENDS
 from spar_core.checks import BUILT_IN_IDS
 from spar_core.prompts import SHIPPED_SETS
 from spar_core.search import STRATEGIES
+from spar_server.cli.main import app
 from spar_training.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -106,3 +111,42 @@ def test_the_examples_of_extending_are_valid(page: str, count: int) -> None:
     for number, example in enumerate(found):
         module = ModuleType(f"example_{number}")
         exec(compile(example, f"{page}, example {number}", "exec"), vars(module))
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of each `spar` command in a page's code, without `spar` and what a shell would not pass on."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [
+        line for block in re.findall(r"^ *```.*?^ *```", text, re.DOTALL | re.MULTILINE) for line in block.splitlines()
+    ]
+    found = [*lines, *re.findall(r"`([^`]+)`", without_code(page))]
+    written = [one.strip().removeprefix("$ ") for one in found]
+    return [
+        shlex.split(re.split(r" [|<>&;]", one)[0], comments=True)[1:] for one in written if re.match(r"spar [\w-]", one)
+    ]
+
+
+def unknown(words: list[str]) -> str | None:
+    """The first subcommand or option that `spar` does not have."""
+    command: Any = get_command(app)
+    while words and hasattr(command, "get_command") and not words[0].startswith("-"):
+        command = command.get_command(typer.Context(command), words[0])
+        if command is None:
+            return words[0]
+        words = words[1:]
+    known = {"--help", *(name for each in command.params for name in (*each.opts, *each.secondary_opts))}
+    return next((word for word in words if re.match("--?[a-z]", word) and word.split("=")[0] not in known), None)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_command_exists_with_its_options(page: Path) -> None:
+    # `spar acme` is the example of a package's own command.
+    assert [words for words in commands(page) if words[0] != "acme" and unknown(words)] == []
+
+
+def test_commands_are_found_and_wrong_ones_noticed() -> None:
+    assert ["train", "ship", "runs/smollm2-135m/self-play", "--out", "my-pair"] in commands(
+        ROOT / "docs/your-own-model.md"
+    )
+    assert unknown(["train", "shop", "runs/mine"]) == "shop"
+    assert unknown(["train", "ship", "runs/mine", "--iterations", "2"]) == "--iterations"
