@@ -16,18 +16,27 @@ class RoleTokens(Body):
     completion: int | None
 
 
+class ChecklistCounts(Body):
+    """How many items code and votes decided, and how many extracted ones were dropped."""
+
+    by_code: int
+    by_votes: int
+    dropped: int
+
+
 class Refinement(Body):
     """`usage.refinement`: what the search did and what it cost.
 
     `value` and `draft_value` are shares of Yes votes, None without a verdict. `cancelled_tokens_at_most` bounds the
     tokens of `cancelled_calls`, which are not in `tokens`; None if there is no bound. `cost` is by role and
-    `total`; None where a price or a count is unknown.
+    `total`; None where a price or a count is unknown. `checklist` is None if no checklist judged the answer.
     """
 
     budget: int
     nodes: int
     depth: int
     algorithm: str
+    checklist: ChecklistCounts | None = None
     accepted: bool
     improved: bool
     value: float | None

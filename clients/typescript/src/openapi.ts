@@ -762,6 +762,14 @@ export interface components {
             /** @description why no items could be extracted */
             problem?: string | null;
         };
+        ChecklistCounts: {
+            /** @description items that code decided */
+            by_code: number;
+            /** @description items that votes decided, the instruction as a whole among them */
+            by_votes: number;
+            /** @description extracted items that were left off the list */
+            dropped: number;
+        };
         /** @description A requirement, and what decided it: votes, or the check `id`. */
         ChecklistItem: {
             requirement: string;
@@ -1253,6 +1261,8 @@ export interface components {
             depth: number;
             algorithm: string;
             judge: string;
+            /** @description of the answer; null if no checklist judged it */
+            checklist: components["schemas"]["ChecklistCounts"] | null;
             /** @description whether the majority of votes accepted the answer */
             accepted: boolean;
             /** @description whether the answer differs from the draft */
@@ -1578,6 +1588,7 @@ export type CheckRequest = components['schemas']['CheckRequest'];
 export type CheckType = components['schemas']['CheckType'];
 export type CheckTypes = components['schemas']['CheckTypes'];
 export type Checklist = components['schemas']['Checklist'];
+export type ChecklistCounts = components['schemas']['ChecklistCounts'];
 export type ChecklistItem = components['schemas']['ChecklistItem'];
 export type Choice = components['schemas']['Choice'];
 export type ChoiceDelta = components['schemas']['ChoiceDelta'];

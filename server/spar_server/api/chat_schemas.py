@@ -30,6 +30,12 @@ class CostByRole(Body):
     total: float | None
 
 
+class ChecklistCounts(Body):
+    by_code: int = Field(description="items that code decided")
+    by_votes: int = Field(description="items that votes decided, the instruction as a whole among them")
+    dropped: int = Field(description="extracted items that were left off the list")
+
+
 class Refinement(Body):
     """What the search did and what it cost."""
 
@@ -38,6 +44,7 @@ class Refinement(Body):
     depth: int = Field(description="refinements between the draft and the answer; a fresh draft counts as one")
     algorithm: str
     judge: str
+    checklist: ChecklistCounts | None = Field(description="of the answer; null if no checklist judged it")
     accepted: bool = Field(description="whether the majority of votes accepted the answer")
     improved: bool = Field(description="whether the answer differs from the draft")
     value: float | None = Field(

@@ -224,9 +224,10 @@ class ForwardedBody(Body):
 
 
 _REFINEMENT: Final = {
-    "budget": 8, "nodes": 3, "depth": 1, "algorithm": "bfs", "judge": "holistic", "accepted": True, "improved": True,
-    "value": 1.0, "draft_value": 0.2, "stop_reason": "refined_accepted", "stop_reasons": ["refined_accepted"],
-    "degraded": False, "calls": {"actor": 1, "refiner": 3, "judge": 8},
+    "budget": 8, "nodes": 3, "depth": 1, "algorithm": "bfs", "judge": "holistic", "checklist": None,
+    "accepted": True, "improved": True, "value": 1.0, "draft_value": 0.2,
+    "stop_reason": "refined_accepted", "stop_reasons": ["refined_accepted"], "degraded": False,
+    "calls": {"actor": 1, "refiner": 3, "judge": 8},
     "tokens": {
         "actor": {"prompt": 26, "completion": 31}, "refiner": {"prompt": 330, "completion": 96},
         "judge": {"prompt": 640, "completion": 240},

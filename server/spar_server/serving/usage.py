@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from spar_core.budget import Call
+from spar_core.checklist import ChecklistJudgement
 from spar_core.cost import Price
+from spar_core.judge import Judgement
 from spar_core.search import Answers
 from spar_core.types import Cancelled, ModelRole, Usage
 from spar_server.serving.plan import Outcome
@@ -52,6 +54,7 @@ def usage_of(outcome: Outcome) -> dict[str, Any]:
             "depth": first.depth,
             "algorithm": outcome.plan.config.algorithm,
             "judge": outcome.plan.judge_name,
+            "checklist": _checklist_counts(first.judgement),
             "accepted": first.accepted,
             "improved": first.depth > 0,
             "value": first.value,
@@ -67,6 +70,14 @@ def usage_of(outcome: Outcome) -> dict[str, Any]:
             "duration_ms": round(answers.duration_s * 1000, 1),
         },
     }
+
+
+def _checklist_counts(judgement: Judgement | None) -> dict[str, int] | None:
+    """How many items code and votes decided, and how many were dropped; None without a checklist."""
+    if not isinstance(judgement, ChecklistJudgement):
+        return None
+    by_code = sum(item.decided_by == "code" for item in judgement.items)
+    return {"by_code": by_code, "by_votes": len(judgement.items) - by_code, "dropped": len(judgement.dropped)}
 
 
 def cost_of(usage: Mapping[ModelRole, Usage], prices: Mapping[ModelRole, Price]) -> dict[str, float | None] | None:

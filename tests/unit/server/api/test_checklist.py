@@ -55,6 +55,7 @@ def test_an_answer_is_refined_until_every_item_passes_without_a_call_of_the_judg
     spent = body["usage"]["refinement"]
     assert (spent["judge"], spent["accepted"], spent["value"], spent["draft_value"]) == ("checklist", True, 1.0, 0.0)
     assert spent["calls"]["judge"] == 0
+    assert spent["checklist"] == {"by_code": 2, "by_votes": 0, "dropped": 0}
     assert body["spar"]["checklist"]["items"] == [
         {
             "requirement": "at least 3 sentences",
@@ -95,11 +96,14 @@ def test_the_requests_own_items_come_first_and_words_are_voted_on(client: httpx.
         "Final Judgement: No"
     )
     assert body["usage"]["refinement"]["calls"]["judge"] > 0
+    assert body["usage"]["refinement"]["checklist"] == {"by_code": 3, "by_votes": 1, "dropped": 0}
 
 
 def test_a_contradicted_extraction_is_reported(client: httpx.Client) -> None:
     checks = [{"id": "keywords:existence", "kwargs": {"keywords": ["old, grey"]}}]
-    (dropped,) = chat(client, checks=checks).json()["spar"]["checklist"]["dropped"]
+    body = chat(client, checks=checks).json()
+    (dropped,) = body["spar"]["checklist"]["dropped"]
+    assert body["usage"]["refinement"]["checklist"] == {"by_code": 2, "by_votes": 0, "dropped": 1}
     assert dropped["id"] == "punctuation:no_comma"
     assert '"old, grey" has a comma' in dropped["reason"]
 
