@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from spar_core.errors import ConfigError
 from spar_core.judge import JudgeName
 from spar_core.model_catalog import base_model, find_base
-from spar_core.validation import format_validation_error
+from spar_core.validation import AlgorithmName, format_validation_error
 
 _BLOCK: Final = 1 << 22
 
@@ -70,7 +70,7 @@ def _recipe(file: Path) -> dict[str, Any] | None:
 
 
 class _PairFile(BaseModel):
-    """`pair.json`: the pair's name, its base, and the template set and judge that its refiner is trained for."""
+    """`pair.json`: the pair's name, its base, the templates that its refiner is trained for, and what suits it best."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -80,6 +80,7 @@ class _PairFile(BaseModel):
     temperature: float = Field(default=0.9, ge=0, le=2, description="of answers to requests that give none")
     base: str | None = Field(default=None, min_length=1, description="a folder, a .gguf file or a known name")
     judge: JudgeName = "holistic"
+    algorithm: AlgorithmName = "bfs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class PairFolder:
     judge_tokens: int
     refine_tokens: int
     judge: JudgeName
+    algorithm: str
     temperature: float
 
 
@@ -156,6 +158,7 @@ def load_folder(folder: Path, *, with_base: bool = True) -> PairFolder:
         judge_tokens=settings.max_tokens or 2048,
         refine_tokens=settings.max_tokens or 3072,
         judge=settings.judge,
+        algorithm=settings.algorithm,
         temperature=settings.temperature,
     )
 

@@ -370,7 +370,9 @@ class RefineDefaults(BaseModel):
     refine_budget: int = Field(default=0, ge=0)
     max_refine_budget: int = Field(default=64, ge=0)
     effort_budgets: bool = Field(default=True, description="reasoning_effort sets the refinement budget")
-    algorithm: AlgorithmName = "bfs"
+    algorithm: AlgorithmName | None = Field(
+        default=None, description="by default the pair's, which is bfs for models behind URLs"
+    )
     branch: int = Field(default=3, ge=1, le=16)
     beam: int = Field(default=2, ge=1, le=16)
     max_depth: int | None = Field(

@@ -45,8 +45,8 @@ class ServedPair:
     """`name` is the model name for clients. `actor_sampling` has the defaults of requests.
 
     `lineage` has each role's model if the pair is a folder's, else it is empty.
-    `judge` is the default kind of judge; `extractors` make the checklists of the other kind. `prices` has the price of
-    each role's model, if the settings know it.
+    `judge` is the default kind of judge, and `algorithm` the default search unless the settings name one; `extractors`
+    make the checklists of the other kind of judge. `prices` has each role's price, if the settings know it.
     """
 
     name: str
@@ -60,6 +60,7 @@ class ServedPair:
     # The refiner where it votes, if its votes are observed apart.
     judging: Backend | None = None
     judge: JudgeName = "holistic"
+    algorithm: str = "bfs"
     extractors: Sequence[Extractor] = (RuleExtractor(),)
     prices: Mapping[ModelRole, Price] = field(default_factory=dict)
 
@@ -229,6 +230,7 @@ def _from_folder(settings: Settings, earlier: OpenPair | None) -> ServedPair:
         judge_sampling=Sampling(temperature=0.7, max_tokens=judge_tokens),
         refine_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.refine_max_tokens or models.refine_tokens),
         judge=settings.refine.judge or models.judge,
+        algorithm=models.algorithm,
         # Models that run here by default are too small to write a checklist.
         extractors=_extractors(settings.refine.extractors or ("rules",), refines, templates, judge_tokens),
         lineage=lineage,

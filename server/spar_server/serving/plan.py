@@ -452,7 +452,8 @@ def build_plan(
             f"refine.max_search_tokens: {max_tokens} is too little for {n} drafts; give at least {LEAST_TOKENS * n}",
             param="refine.max_search_tokens",
         )
-    config, judge_name = _config(request, budget, defaults, within_s), _judge_name(request.refine, pair)
+    config = _config(request, budget, defaults, within_s, algorithm=defaults.algorithm or pair.algorithm)
+    judge_name = _judge_name(request.refine, pair)
     return Plan(
         pair=pair,
         conversation=request.conversation(),
@@ -494,7 +495,9 @@ _NOT_OF_THE_SEARCH: Final = {
 }
 
 
-def _config(request: ChatRequest, budget: int, defaults: RefineDefaults, within_s: float) -> SearchConfig:
+def _config(
+    request: ChatRequest, budget: int, defaults: RefineDefaults, within_s: float, *, algorithm: str
+) -> SearchConfig:
     options = request.refine
     if options.deadline_s is not None and options.deadline_s > defaults.deadline_s:
         raise RequestError(
@@ -504,7 +507,7 @@ def _config(request: ChatRequest, budget: int, defaults: RefineDefaults, within_
     base = SearchConfig(
         budget=budget,
         seed=request.seed if request.seed is not None else random.getrandbits(31),
-        algorithm=defaults.algorithm,
+        algorithm=algorithm,
         branch=defaults.branch,
         beam=defaults.beam,
         max_depth=defaults.max_depth,

@@ -44,6 +44,17 @@ def test_a_folder_may_have_serving_settings(tmp_path: Path) -> None:
     assert (found.answer_tokens, found.judge_tokens, found.refine_tokens) == (256, 256, 256)
 
 
+def test_a_folder_may_say_how_its_pair_is_searched_and_judged(tmp_path: Path) -> None:
+    plain, own = (
+        load_folder(folder_of(tmp_path / name, said))
+        for name, said in (("plain", None), ("own", '{"judge": "checklist", "algorithm": "best_of_n"}'))
+    )
+    assert (plain.judge, plain.algorithm) == ("holistic", "bfs")
+    assert (own.judge, own.algorithm) == ("checklist", "best_of_n")
+    with pytest.raises(ConfigError, match="algorithm: there is no search algorithm 'astar'"):
+        load_folder(folder_of(tmp_path / "wrong", '{"algorithm": "astar"}'))
+
+
 def test_a_pair_may_bring_the_words_that_it_was_trained_on(tmp_path: Path) -> None:
     (tmp_path / "words").mkdir()
     for name, expected in (("words", str(tmp_path / "words")), ("brief", "brief")):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -463,6 +464,19 @@ def test_a_wrong_method_gets_the_allowed_ones(client: httpx.Client) -> None:
     response = client.get("/v1/chat/completions")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_the_pairs_own_algorithm_searches_where_none_is_named(serving: Serving) -> None:
+    pair = replace(scripted_pair(), algorithm="best_of_n")
+    named = Settings(refine={"algorithm": "best_first"})  # type: ignore[arg-type]
+    for settings, refine, algorithm in (
+        (Settings(), {}, "best_of_n"),
+        (Settings(), {"algorithm": "dfs"}, "dfs"),
+        (named, {}, "best_first"),
+    ):
+        with serving(pair, settings) as url, httpx.Client(base_url=url) as client:
+            spent = ask(client, refine_budget=1, refine=refine).json()["usage"]["refinement"]
+        assert spent["algorithm"] == algorithm
 
 
 def test_the_servers_default_budget_applies_when_none_is_named(serving: Serving) -> None:
