@@ -23,6 +23,8 @@ from spar_training.storage.files import Row, read_rows
 
 # A server that does not report its version must not delay a run.
 _VERSION_TIMEOUT_S: Final = 3.0
+# A measured server decides how long an answer may take: SPaR's own gives a search 280 s unless it is set otherwise.
+_ANSWER_S: Final = 1800.0
 # Statuses with which a server refuses a single request rather than all of them.
 REFUSAL_STATUSES: Final = frozenset({400, 413, 422})
 
@@ -47,7 +49,7 @@ class Subject:
         check_urls(self.urls)
 
     def open(self) -> AbstractAsyncContextManager[Backend]:
-        return open_backend(self.model, urls=self.urls, in_flight=self.in_flight)
+        return open_backend(self.model, urls=self.urls, in_flight=self.in_flight, answer_s=_ANSWER_S)
 
     def config(self) -> dict[str, Any]:
         """Return the settings that its answers depend on."""
