@@ -10,13 +10,12 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from transformers.utils.logging import disable_progress_bar
 
-from spar_core.backends.local import LocalBackend, LocalEngine
 from spar_core.errors import ConfigError
 from spar_core.model_folder import TINY_PAIR, PairFolder, load_folder, named_folder
 from spar_core.prompts import load_templates
 from spar_training.evals.world.evaluation import Figures, Outcome, WorldEval, figures
+from spar_training.inference.client import open_backend
 from spar_training.reports.intervals import Interval
 from spar_training.reports.result import Result, model_lineage, write_result
 from spar_training.storage.files import Row
@@ -72,27 +71,22 @@ def _load(folder: Path) -> PairFolder:
 
 
 async def _outcomes(models: PairFolder, *, prompts: int, budget: int, seed: int, split: Any) -> list[Outcome]:
-    disable_progress_bar()
-    actor, refiner = LocalEngine(models.actor.model), LocalEngine(models.refiner.model, max_slots=96)
     steps = iter(track(range(prompts), description="prompts"))
-    evaluation = WorldEval(
-        actor=LocalBackend(actor, "actor"),
-        refiner=LocalBackend(refiner, "refiner"),
-        templates=load_templates("compact"),
-        split=split,
-        prompts=prompts,
-        budget=budget,
-        seed=seed,
-    )
 
     def advance(_: int) -> None:
         next(steps, None)
 
-    try:
+    async with open_backend(str(models.actor.model)) as actor, open_backend(str(models.refiner.model)) as refiner:
+        evaluation = WorldEval(
+            actor=actor,
+            refiner=refiner,
+            templates=load_templates("compact"),
+            split=split,
+            prompts=prompts,
+            budget=budget,
+            seed=seed,
+        )
         outcomes = await evaluation.run(advance)
-    finally:
-        actor.close()
-        refiner.close()
     next(steps, None)
     return outcomes
 
