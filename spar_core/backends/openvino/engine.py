@@ -201,9 +201,11 @@ class OpenVinoEngine:
         request.text = TextStream(self._tokenizer, request.sampling.stop)
 
     def _drop_cancelled(self) -> None:
-        self._waiting = [each for each in self._waiting if not each.request.cancelled]
         for generation in [each for each in self._live if each.request.cancelled]:
-            self._free(generation)
+            # Not those that followed one of them, which are back in line now.
+            if generation in self._live:
+                self._free(generation)
+        self._waiting = [each for each in self._waiting if not each.request.cancelled]
 
     def _free(self, generation: Generation) -> None:
         self._live.remove(generation)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -317,11 +318,37 @@ async def test_cancelling_frees_the_slot_and_the_cache(engine: OpenVinoEngine) -
     await asyncio.gather(*tasks, return_exceptions=True)
     completion: Completion = await ask(engine, "still here?", seed=1)
     assert completion.usage.completion_tokens
+    await _until(lambda: engine.running == 0 == engine.held_blocks)
+
+
+async def test_votes_may_be_cancelled_while_their_common_prompt_is_computed(
+    engine: OpenVinoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A prompt takes several steps, and each step waits to be allowed.
+    monkeypatch.setattr("spar_core.backends.openvino.engine._PROMPT_TOKENS", 32)
+    allowed, step = threading.Semaphore(0), engine._step
+    monkeypatch.setattr(engine, "_step", lambda: allowed.acquire() and step())
+    earlier = asyncio.create_task(ask(engine, "first", max_tokens=1))
+    await _until(lambda: engine.running == 1)
+    votes = [asyncio.create_task(ask(engine, "judge" * 30, seed=n)) for n in range(3)]
+    await asyncio.sleep(0)
+    allowed.release()
+    await earlier
+    await _until(lambda: engine.running == len(votes))
+    for vote in votes:
+        vote.cancel()
+    await asyncio.gather(*votes, return_exceptions=True)
+    allowed.release(1000)
+    assert (await ask(engine, "still here?", seed=1)).usage.completion_tokens
+    await _until(lambda: engine.running == 0 == engine.held_blocks)
+
+
+async def _until(holds: Callable[[], bool]) -> None:
     for _ in range(6000):
-        if engine.running == 0 == engine.held_blocks:
+        if holds():
             return
         await asyncio.sleep(0.01)
-    pytest.fail(f"{engine.running} requests still hold slots, and {engine.held_blocks} blocks are held")
+    pytest.fail("not within a minute")
 
 
 async def test_closing_fails_the_waiting_and_refuses_the_new(model_dir: Path) -> None:
