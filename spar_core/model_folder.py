@@ -168,9 +168,12 @@ def _read(folder: Path) -> _PairFile:
     if not file.exists():
         return _PairFile()
     try:
-        return _PairFile.model_validate_json(file.read_bytes())
+        settings = _PairFile.model_validate_json(file.read_bytes())
     except ValidationError as error:
         raise ConfigError(f"{file}: {format_validation_error(error, whole='it', model=_PairFile)}") from error
+    if settings.base and (own := folder / settings.base).exists():
+        return settings.model_copy(update={"base": str(own)})
+    return settings
 
 
 def _role(folder: Path, base: Path | None) -> RoleModel:

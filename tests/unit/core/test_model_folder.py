@@ -76,6 +76,9 @@ def test_a_role_may_be_an_adapter_over_a_base_or_the_base_itself(tmp_path: Path)
     (pair / "pair.json").write_text(json.dumps({"base": str(base)}))
     found = load_folder(pair)
     assert (found.actor, found.refiner) == (RoleModel(base), RoleModel(base, pair / "refiner"))
+    # Wherever the server is started, the path is relative to the pair's folder.
+    (pair / "pair.json").write_text('{"base": "../base"}')
+    assert load_folder(pair).refiner == RoleModel(pair / "../base", pair / "refiner")
     (pair / "pair.json").unlink()
     with pytest.raises(ConfigError, match="actor holds no model"):
         load_folder(pair)
