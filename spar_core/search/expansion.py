@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from spar_core.backends.base import Backend
 from spar_core.backends.context import bind_trace
-from spar_core.budget import Budget, Call, TokensExhausted
+from spar_core.budget import Budget, TokensExhausted
 from spar_core.checks.base import Check
 from spar_core.errors import BackendError
 from spar_core.judge import Judgement, ResponseJudge
@@ -66,13 +66,11 @@ class Expansion:
         self._actor_sampling = actor_sampling
         self._checks = checks
         self._emit = emit
-        budget.on_call = self._on_call
+        # Not a method: in a cycle with its budget, a finished search would wait for the garbage collector.
+        budget.on_call = lambda call: emit(events.Called(_NODE.get(), call))
         # The judgements of each text by the turns of the nodes that have it; the earliest turn's counts.
         self._known: dict[str, dict[int, asyncio.Future[Judgement | None]]] = defaultdict(dict)
         self._turns = itertools.count()
-
-    def _on_call(self, call: Call) -> None:
-        self._emit(events.Called(_NODE.get(), call))
 
     async def plant(self, draft: Completion, judgement: Judgement | None) -> Node:
         """Judge the draft, unless its judgement is known, and make it the tree's root."""

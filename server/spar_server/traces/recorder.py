@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from spar_core.off_loop import SHORT
+from spar_core.search.events import Event
 from spar_core.timeout import Timeout
 from spar_server.errors import StoreError, StoreRefusedError
 from spar_server.metrics.traces import TraceMetrics
@@ -45,8 +46,6 @@ logger = logging.getLogger(__name__)
 
 # Traces that arrive within this time are written together, which costs far less than one by one.
 _LINGER_S: Final = 5.0
-# How often the traces that have arrived are encoded.
-_TURN_S: Final = 0.25
 _MAX_BATCH: Final = 256
 _WRITE_S: Final = 10.0
 # After a failed write: doubled from the first pause up to the last.
@@ -61,17 +60,20 @@ class _Recorded:
     def __init__(self, recorder: TraceRecorder, key: ApiKey) -> None:
         self._recorder = recorder
         self._key = key
-        self._replies = Replies(CallLog(recorder.keeps_prompts))
-        self.on_event = self._replies.on_event
+        self._events: list[Event] = []
+        # Most events are of no use to a trace, but to find out at each of them costs more than to keep them all.
+        self.on_event = self._events.append
 
     def finish(self, outcome: Outcome) -> None:
-        size = text_size(outcome, self._replies)
+        replies = Replies(CallLog(self._recorder.keeps_prompts))
+        replies.read(self._events)
+        size = text_size(outcome, replies)
         # Half, because JSON is longer than its texts.
         if size > self._recorder.largest // 2:
-            size -= self._replies.calls.size
-            self._replies.calls.drop_prompts()
+            size -= replies.calls.size
+            replies.calls.drop_prompts()
         created = round(time.time(), 6)
-        self._recorder.put(Captured(created, self._key.name, outcome, self._replies, size))
+        self._recorder.put(Captured(created, self._key.name, outcome, replies, size))
 
 
 class _RedactionError(Exception):
@@ -109,9 +111,9 @@ class TraceRecorder:
         self._expire_every_s = _EXPIRE_EVERY_S
         self._queue: deque[Captured] = deque()
         self._queued_size = 0
-        self._wanted = asyncio.Event()
-        # Set by whoever waits for a trace to be written.
-        self._hurried = asyncio.Event()
+        # Set when a trace is queued, and when those that are collected are to be written now.
+        self._woken = asyncio.Event()
+        self._hurried = False
         self._waiting: dict[str, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._failing = False
@@ -157,12 +159,12 @@ class TraceRecorder:
             self._queue.append(captured)
             self._queued_size += captured.size
             self._waiting[captured.id] = asyncio.Event()
-            self._wanted.set()
+            self._woken.set()
 
     async def written(self, trace_id: str, *, within_s: float = 2.0) -> None:
         """Wait until a trace that is queued is written or dropped, for a short time."""
         if (written := self._waiting.get(trace_id)) is not None:
-            self._hurried.set()
+            self._hurry()
             with suppress(TimeoutError), Timeout(within_s):
                 await written.wait()
 
@@ -177,7 +179,7 @@ class TraceRecorder:
         with suppress(TimeoutError):
             async with asyncio.timeout(_STOP_S):
                 while self._waiting and not self._failing:
-                    self._hurried.set()
+                    self._hurry()
                     await next(iter(self._waiting.values())).wait()
         for task in self._tasks:
             task.cancel()
@@ -197,7 +199,6 @@ class TraceRecorder:
             # Said now rather than at the first trace, which tries again.
             self._fail(error)
         while True:
-            await self._wanted.wait()
             batch, records = await self._collect()
             await self._write(records)
             for id, size in batch:
@@ -205,28 +206,33 @@ class TraceRecorder:
                 self._waiting.pop(id).set()
 
     async def _collect(self) -> tuple[list[tuple[str, int]], list[TraceRecord]]:
-        """Encode what arrives within the linger time; the ids and sizes of the traces, and the records.
+        """Encode traces as they come until the first has waited for long; their ids and sizes, and the records.
 
-        A search is encoded soon, because until then it keeps thousands of objects from being freed.
+        A search is encoded at once, because until then it keeps thousands of objects from being freed.
         """
         batch: list[tuple[str, int]] = []
         records: list[TraceRecord] = []
-        end = time.monotonic() + self._linger_s
+        end: asyncio.TimerHandle | None = None
         while True:
+            self._woken.clear()
             while self._queue and len(batch) < _MAX_BATCH:
                 captured = self._queue.popleft()
                 batch.append((captured.id, captured.size))
                 if (record := await self._encoded(captured)) is not None:
                     records.append(record)
-            left_s = end - time.monotonic()
-            if left_s <= 0 or self._hurried.is_set() or len(batch) == _MAX_BATCH:
+            if batch and (self._hurried or len(batch) == _MAX_BATCH):
                 break
-            with suppress(TimeoutError), Timeout(min(left_s, _TURN_S)):
-                await self._hurried.wait()
-        self._hurried.clear()
-        if not self._queue:
-            self._wanted.clear()
+            if batch and end is None:
+                end = asyncio.get_running_loop().call_later(self._linger_s, self._hurry)
+            await self._woken.wait()
+        self._hurried = False
+        if end is not None:
+            end.cancel()
         return batch, records
+
+    def _hurry(self) -> None:
+        self._hurried = True
+        self._woken.set()
 
     async def _encoded(self, captured: Captured) -> TraceRecord | None:
         """The trace as it is written; None if it is dropped."""

@@ -1,7 +1,9 @@
 """The strategies: their nodes, their stop reasons, and their answers."""
 
 import asyncio
+import gc
 import random
+import weakref
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -293,6 +295,23 @@ async def test_every_step_is_an_event_and_the_last_is_the_result() -> None:
     assert kinds.count(Voted) == 20
     assert isinstance(events[-1], Finished)
     assert events[-1].result is result
+
+
+class _Events(list[Event]):
+    """A list that can be referred to weakly."""
+
+
+@pytest.mark.parametrize("algorithm", sorted(STRATEGIES))
+async def test_a_finished_search_is_freed_without_the_garbage_collector(algorithm: str) -> None:
+    events = _Events()
+    listener = weakref.ref(events)
+    gc.disable()
+    try:
+        await search(algorithm=algorithm, budget=6, events=events)
+        del events
+        assert listener() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_trace_is_plain_data_and_reads_back_as_the_same_tree() -> None:
