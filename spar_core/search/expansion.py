@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from typing import Final
 
 from spar_core.backends.base import Backend
 from spar_core.backends.context import bind_trace
@@ -26,6 +27,9 @@ from spar_core.search.config import SearchConfig
 from spar_core.search.tree import Node, Outcome, Path, Tree
 from spar_core.seeds import derive_seed
 from spar_core.types import Completion, Message, Sampling
+
+# Refinements are sampled at this temperature by default. Near 0 fresh drafts would all be the first one.
+_LEAST_TEMPERATURE: Final = 0.7
 
 # The node that the current task makes. A budget's calls do not name it, because a judge may be anyone's code.
 _NODE: ContextVar[Path] = ContextVar("spar_node", default=())
@@ -166,7 +170,7 @@ class Expansion:
 
     async def _sample(self, path: Path, shares: int) -> Completion:
         self._emit(events.Expanding(path, None))
-        sampling = self._actor_sampling.seeded(derive_seed(self.config.seed, *path, "draft"))
+        sampling = _varied(self._actor_sampling).seeded(derive_seed(self.config.seed, *path, "draft"))
         return await self.budget.complete("actor", self._models.actor, self.conversation, sampling, shares=shares)
 
     async def _refine(self, path: Path, parent: Node, shares: int) -> Completion | str:
@@ -240,3 +244,10 @@ def _truncate_at_stop(text: str, stops: Sequence[str]) -> str:
     """`text` up to the first stop string, which would have ended the actor's answer as well."""
     ends = [end for stop in stops if stop and (end := text.find(stop)) >= 0]
     return text[: min(ends)] if ends else text
+
+
+def _varied(sampling: Sampling) -> Sampling:
+    """The sampling of a fresh draft: the first draft's, at a temperature at which it differs from that."""
+    if sampling.temperature is None or sampling.temperature >= _LEAST_TEMPERATURE:
+        return sampling
+    return replace(sampling, temperature=_LEAST_TEMPERATURE)

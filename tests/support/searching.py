@@ -44,6 +44,7 @@ async def search(
     draft: Completion | None = None,
     events: list[Event] | None = None,
     judge_tokens: int | None = 64,
+    temperature: float | None = None,
     **config: Any,
 ) -> SearchResult:
     templates = load_templates("compact")
@@ -63,4 +64,5 @@ async def search(
         ),
     )
     emit = (events if events is not None else []).append
-    return await Searcher(models, settings, Sampling(max_tokens=64), checks).run(QUESTION, draft=draft, emit=emit)
+    sampling = Sampling(max_tokens=64, temperature=temperature)
+    return await Searcher(models, settings, sampling, checks).run(QUESTION, draft=draft, emit=emit)

@@ -86,6 +86,15 @@ async def test_best_of_n_samples_fresh_drafts_and_keeps_the_best() -> None:
     assert len({sampling.seed for _, sampling in actor.calls}) == len(actor.calls)
 
 
+@pytest.mark.parametrize(("asked", "fresh"), [(0.0, 0.7), (1.2, 1.2), (None, None)])
+async def test_fresh_drafts_differ_from_the_first_one_even_at_temperature_0(
+    asked: float | None, fresh: float | None
+) -> None:
+    actor = ScriptedBackend(always("draft"))
+    await search(algorithm="best_of_n", actor=actor, budget=3, temperature=asked)
+    assert [sampling.temperature for _, sampling in actor.calls] == [asked, fresh, fresh, fresh]
+
+
 async def test_an_answer_that_failed_every_vote_never_replaces_the_draft() -> None:
     result = await search(budget=15)
     assert result.answer is result.draft
