@@ -131,7 +131,7 @@ def general_tables(evaluations: Sequence[Evaluation]) -> list[Table]:
     first = evaluations[0]
     tasks = list(dict.fromkeys(id.partition("/")[0] for id in first.right))
     accuracies = [[one.name, *map(one.figure, tasks)] for one in evaluations]
-    differences = [[other.name, *[_gain(first, other, task).signed() for task in tasks]] for other in evaluations[1:]]
+    differences = [[other.name, *_gains(first, other, tasks)] for other in evaluations[1:]]
     tables = [Table(["", *tasks], accuracies, "General tasks: percent right with 95% intervals")]
     if differences:
         caption = f"General tasks: points against {first.name}, paired, with 95% intervals"
@@ -139,11 +139,13 @@ def general_tables(evaluations: Sequence[Evaluation]) -> list[Table]:
     return tables
 
 
-def _gain(before: Evaluation, after: Evaluation, task: str) -> Interval:
-    known, now = before.right, after.right
-    return difference_interval(
-        [now[id] - right for id, right in known.items() if id.partition("/")[0] == task and id in now]
-    )
+def _gains(before: Evaluation, after: Evaluation, tasks: Sequence[str]) -> list[str]:
+    gained: dict[str, list[float]] = {task: [] for task in tasks}
+    now = after.right
+    for id, right in before.right.items():
+        if id in now:
+            gained[id.partition("/")[0]].append(now[id] - right)
+    return [difference_interval(values).signed() for values in gained.values()]
 
 
 _TABLES: Final[Mapping[str, Callable[[Sequence[Evaluation]], list[Table]]]] = {
