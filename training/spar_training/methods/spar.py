@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, ClassVar, Literal
 
 from spar_training.data.negatives import Negative, choose_negatives
-from spar_training.data.preference_pairs import refined_pairs
+from spar_training.data.preference_pairs import refined_pairs, sampled_pairs
 from spar_training.data.search_results import Searched, read_searches
 from spar_training.methods.base import StageItems, TrainingData, TrainingSet
 from spar_training.methods.judged_samples import JudgedSamples, stage_rows
@@ -24,9 +24,10 @@ from spar_training.stages.search import Search
 
 
 class SparSettings(MethodSettings):
-    """SPaR has no settings of its own: the recipe's other keys hold them all."""
+    """With `sampled_pairs`, the actor also trains on two responses of each prompt that has both verdicts."""
 
     kind: Literal["spar"] = "spar"
+    sampled_pairs: bool = False
 
 
 class Spar(JudgedSamples):
@@ -48,8 +49,12 @@ class Spar(JudgedSamples):
 
     def training_data(self, iteration: Iteration) -> TrainingData:
         """A pair for each accepted refinement; conversations from judgements and searches."""
-        searches = self.searches(iteration)
-        return self.combine(iteration, refined_pairs(searches), self.judged(iteration), searches)
+        searches, judged = self.searches(iteration), self.judged(iteration)
+        pairs = refined_pairs(searches)
+        settings = self.recipe.method
+        if isinstance(settings, SparSettings) and settings.sampled_pairs:
+            pairs += sampled_pairs(judged, seed=self.seed(iteration))
+        return self.combine(iteration, pairs, judged, searches)
 
     def negatives(self, iteration: Iteration) -> list[Negative]:
         """The responses to refine."""

@@ -274,6 +274,8 @@ class Recipe(StrictModel):
         for name in ("judged_prompts", "file"):
             if data["evaluation"][name] is None:
                 del data["evaluation"][name]
+        if data["method"].get("sampled_pairs") is False:
+            del data["method"]["sampled_pairs"]
         for pairs, kind in _OLD_PAIRS.items():
             if data.get("method") == {"kind": kind}:
                 del data["method"]

@@ -196,3 +196,29 @@ async def test_the_journal_stays_if_the_output_file_does_not_fit(tmp_path: Path)
         await collected(tmp_path, executor)
     assert journal.exists()
     assert not (tmp_path / "iteration-1" / "samples.jsonl").exists()
+
+
+@pytest.mark.parametrize(("settings", "kinds"), [({}, ["refined"]), ({"sampled_pairs": True}, ["refined", "sampled"])])
+async def test_prompts_with_both_verdicts_make_sampled_pairs_if_asked_for(
+    tmp_path: Path, settings: dict[str, bool], kinds: list[str]
+) -> None:
+    write_rows(tmp_path / "prompts.jsonl", PROMPTS[:1])
+    recipe = Recipe.model_validate(
+        {
+            "name": "r",
+            "templates": "compact",
+            "in_flight": 1,
+            "method": {"kind": "spar", **settings},
+            "sample": {"responses": 2},
+            "judge": {"votes": 1},
+            "prompts": {"source": "file", "file": str(tmp_path / "prompts.jsonl"), "per_iteration": 1},
+        }
+    )
+    drafts = iter(("better answer", "a plain draft"))
+    iteration = Iteration(1, tmp_path / "iteration-1")
+    await ScriptedExecutor(lambda messages, sampling: next(drafts), refiner_script).run_stages(recipe, iteration)
+    pairs = Spar(recipe).training_data(iteration).rows["actor"]
+    assert [pair["provenance"]["kind"] for pair in pairs] == kinds
+    assert {(pair["chosen"][0]["content"], pair["rejected"][0]["content"]) for pair in pairs} == {
+        ("better answer", "a plain draft")
+    }
