@@ -1,8 +1,8 @@
 """Preference pairs for DPO on the actor.
 
 Refined pairs are those of SPaR (arXiv 2412.11605): a response judged No against its own accepted refinement, so that
-the two differ in little but what the response missed. Sampled pairs are the usual baseline: two responses to a prompt,
-one judged Yes and one judged No.
+the two differ in little but what the response missed. In repaired pairs a program made the refinement. Sampled pairs
+are the usual baseline: two responses to a prompt, one judged Yes and one judged No.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from spar_core.types import Message
-from spar_training.data.negatives import JudgedItem
+from spar_training.data.negatives import JudgedItem, Negative
 from spar_training.data.prompts import PromptRecord
 from spar_training.data.search_results import Searched
 from spar_training.storage.files import Row
@@ -56,6 +56,21 @@ def refined_pairs(searches: Sequence[Searched]) -> list[Row]:
         )
         for search in searches
         if search.accepted
+    ]
+
+
+def repaired_pairs(repaired: Sequence[tuple[Negative, str]]) -> list[Row]:
+    """A pair of each repaired response."""
+    return [
+        preference_pair(
+            negative.prompt,
+            text,
+            negative.response,
+            kind="repaired",
+            place=negative.place,
+            rejected_value=negative.judgement.value,
+        )
+        for negative, text in repaired
     ]
 
 

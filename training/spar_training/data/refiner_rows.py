@@ -1,8 +1,8 @@
 """Conversations for the rejection-sampling fine-tuning of the refiner, by the rules of SPaR (arXiv 2412.11605).
 
-Refinements: the step that led to an accepted answer, with the refiner's complete reply. Judgements: one vote of the
-majority, from judgements that were not unanimous; at most one of each verdict per tree. If code decided every item of
-a checklist, the judgement is what it found.
+Refinements: the step that led to an accepted answer, with the refiner's complete reply, and repairs by program.
+Judgements: one vote of the majority, from judgements that were not unanimous; at most one of each verdict per tree. If
+code decided every item of a checklist, the judgement is what it found.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from spar_core.checklist import ChecklistJudgement
 from spar_core.judge import Judgement
 from spar_core.prompts import Templates
 from spar_core.types import Message
-from spar_training.data.critique import Found, critique
-from spar_training.data.negatives import JudgedItem, majority
+from spar_training.data.critique import Found, critique, refinement
+from spar_training.data.negatives import JudgedItem, Negative, majority
 from spar_training.data.search_results import Searched
 from spar_training.storage.files import Row
 
@@ -27,6 +27,7 @@ Kind = Literal["refinement", "tree_yes", "tree_no", "sample_yes", "sample_no"]
 def refiner_conversations(
     judged: Sequence[JudgedItem],
     searches: Sequence[Searched],
+    repaired: Sequence[tuple[Negative, str]] = (),
     *,
     templates: Templates,
     caps: Mapping[Kind, int],
@@ -36,7 +37,12 @@ def refiner_conversations(
 
     Where a judge prompt fits several kinds, refinements come first, then trees, then samples.
     """
-    found = [*_refinements(searches, templates), *_of_trees(searches, templates), *_of_samples(judged, templates)]
+    found = [
+        *_refinements(searches, templates),
+        *_repairs(repaired, templates),
+        *_of_trees(searches, templates),
+        *_of_samples(judged, templates),
+    ]
     random.Random(f"{seed}/conversations").shuffle(found)
     order: dict[str, int] = {kind: rank for rank, kind in enumerate(caps)}
     chosen: list[Row] = []
@@ -76,6 +82,20 @@ def _refinements(searches: Iterable[Searched], templates: Templates) -> Iterator
         }
 
 
+def _repairs(repaired: Iterable[tuple[Negative, str]], templates: Templates) -> Iterator[Row]:
+    for negative, text in repaired:
+        judgement = negative.judgement
+        assert isinstance(judgement, ChecklistJudgement)
+        assert judgement.critique is not None
+        found = _found(judgement)
+        turns = templates.refine(negative.prompt.conversation, negative.response, judgement.critique)
+        yield {
+            **_row(negative.id, "refinement", turns, refinement(found, text)),
+            "place": negative.place,
+            "source_text": refinement(found, negative.response),
+        }
+
+
 def _of_trees(searches: Iterable[Searched], templates: Templates) -> Iterator[Row]:
     for search in searches:
         seen: set[bool] = set()
@@ -112,8 +132,12 @@ def _verdict(judgement: Judgement) -> bool | None:
 def _judgement_text(judgement: Judgement) -> str:
     """What code found, or the first vote of the majority."""
     if isinstance(judgement, ChecklistJudgement):
-        return critique([Found(item.requirement, item.evidence, bool(item.passed)) for item in judgement.items])
+        return critique(_found(judgement))
     return next(vote.text for vote in judgement.votes if vote.verdict is majority(judgement))
+
+
+def _found(judgement: ChecklistJudgement) -> list[Found]:
+    return [Found(item.requirement, item.evidence, bool(item.passed)) for item in judgement.items]
 
 
 def _row(item: str, kind: Kind, turns: Sequence[Message], reply: str) -> Row:

@@ -9,7 +9,7 @@ from spar_core.prompts import load_templates
 from spar_core.seeds import derive_seed
 from spar_core.trace import read_judgement
 from spar_training.data.card import card_of
-from spar_training.data.negatives import JudgedItem
+from spar_training.data.negatives import JudgedItem, Negative
 from spar_training.data.preference_pairs import capped
 from spar_training.data.prompts import PromptRecord, read_prompts
 from spar_training.data.refiner_rows import refiner_conversations
@@ -74,7 +74,12 @@ class JudgedSamples:
         ]
 
     def combine(
-        self, iteration: Iteration, pairs: Sequence[Row], judged: Sequence[JudgedItem], searches: Sequence[Searched]
+        self,
+        iteration: Iteration,
+        pairs: Sequence[Row],
+        judged: Sequence[JudgedItem],
+        searches: Sequence[Searched],
+        repaired: Sequence[tuple[Negative, str]] = (),
     ) -> TrainingData:
         """DPO on `pairs` for the actor, and fine-tuning on its own judgements and refinements for the refiner."""
         seed = self.seed(iteration)
@@ -82,6 +87,7 @@ class JudgedSamples:
         conversations, left_out = refiner_conversations(
             judged,
             searches,
+            repaired,
             templates=load_templates(self.recipe.templates),
             caps=self.recipe.refiner_data.caps(),
             seed=seed,

@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
 from spar_training.data.negatives import Negative, choose_negatives
-from spar_training.data.preference_pairs import refined_pairs, sampled_pairs
+from spar_training.data.preference_pairs import refined_pairs, repaired_pairs, sampled_pairs
+from spar_training.data.repairs.responses import repaired_responses
 from spar_training.data.search_results import Searched, read_searches
 from spar_training.methods.base import StageItems, TrainingData, TrainingSet
 from spar_training.methods.judged_samples import JudgedSamples, stage_rows
@@ -24,10 +27,16 @@ from spar_training.stages.search import Search
 
 
 class SparSettings(MethodSettings):
-    """With `sampled_pairs`, the actor also trains on two responses of each prompt that has both verdicts."""
+    """What SPaR's method may train on beside its searches.
+
+    With `sampled_pairs`, the actor trains on two responses of each prompt that has both verdicts. If the judge is a
+    checklist, up to `repaired_per_prompt` rejected responses of each prompt are also repaired by program, and the
+    repairs serve as refinements for both roles.
+    """
 
     kind: Literal["spar"] = "spar"
     sampled_pairs: bool = False
+    repaired_per_prompt: int = Field(default=0, ge=0)
 
 
 class Spar(JudgedSamples):
@@ -50,11 +59,13 @@ class Spar(JudgedSamples):
     def training_data(self, iteration: Iteration) -> TrainingData:
         """A pair for each accepted refinement; conversations from judgements and searches."""
         searches, judged = self.searches(iteration), self.judged(iteration)
-        pairs = refined_pairs(searches)
-        settings = self.recipe.method
-        if isinstance(settings, SparSettings) and settings.sampled_pairs:
-            pairs += sampled_pairs(judged, seed=self.seed(iteration))
-        return self.combine(iteration, pairs, judged, searches)
+        settings = SparSettings.model_validate(self.recipe.method.model_dump())
+        seed = self.seed(iteration)
+        repaired = repaired_responses(judged, per_prompt=settings.repaired_per_prompt, seed=seed)
+        pairs = [*refined_pairs(searches), *repaired_pairs(repaired)]
+        if settings.sampled_pairs:
+            pairs += sampled_pairs(judged, seed=seed)
+        return self.combine(iteration, pairs, judged, searches, repaired)
 
     def negatives(self, iteration: Iteration) -> list[Negative]:
         """The responses to refine."""

@@ -274,8 +274,9 @@ class Recipe(StrictModel):
         for name in ("judged_prompts", "file"):
             if data["evaluation"][name] is None:
                 del data["evaluation"][name]
-        if data["method"].get("sampled_pairs") is False:
-            del data["method"]["sampled_pairs"]
+        for name in ("sampled_pairs", "repaired_per_prompt"):
+            if not data["method"].get(name, True):
+                del data["method"][name]
         for pairs, kind in _OLD_PAIRS.items():
             if data.get("method") == {"kind": kind}:
                 del data["method"]

@@ -15,11 +15,11 @@ from typing import Final, Literal
 from spar_core.checks import Check, Finding, verify
 from spar_core.prompts import Templates
 from spar_core.types import Message
-from spar_training.bootstrap.verifiers.data.passages import repeats_itself, whole_sentences
-from spar_training.bootstrap.verifiers.data.repair import Source, repaired
 from spar_training.bootstrap.verifiers.prompts.constrained import ConstrainedPrompt
 from spar_training.bootstrap.verifiers.prompts.constraints import Constraint
 from spar_training.data.critique import Found, critique, refinement
+from spar_training.data.repairs.passages import repeats_itself, whole_sentences
+from spar_training.data.repairs.repair import Source, repaired
 from spar_training.storage.files import Row
 
 Kind = Literal["answer", "judgement", "refinement"]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from spar_core.checks import build_check
-from spar_training.bootstrap.verifiers.data.passages import repeats_itself, whole_sentences
-from spar_training.bootstrap.verifiers.data.repair import Source, repaired
+from spar_training.data.repairs.passages import repeats_itself, whole_sentences
+from spar_training.data.repairs.repair import Source, repaired
 
 ANSWER = (
     "Tea is made from the leaves of a plant, and people drink it hot. It has been grown in China for ages.\n\n"
@@ -125,3 +125,9 @@ def test_texts_that_go_round_in_circles_are_recognised() -> None:
     assert repeats_itself("and then the tea and the cup and the tea again and " * 10)
     assert repeats_itself("Here are some:\n1. Green tea\n2. Green tea\n3. Green tea")
     assert not repeats_itself(ANSWER)
+
+
+def test_sections_that_are_marked_already_are_not_marked_twice() -> None:
+    answer = "Part 1\nTea is a hot drink. It is green or black."
+    mended = mend(answer, ("detectable_format:multiple_sections", {"section_spliter": "Part", "num_sections": 2}))
+    assert mended == "Part 1\nTea is a hot drink.\n\nPart 2\nIt is green or black."

@@ -16,8 +16,8 @@ from typing import Any, Final
 from spar_core.checks import Check, verify
 from spar_core.checks.ifeval.layout import FIXED_ANSWERS
 from spar_core.checks.text import count_words, split_sentences
-from spar_training.bootstrap.verifiers.data.passages import all_sentences, drop_sentences, grouped, units
-from spar_training.bootstrap.verifiers.data.sentence_forms import (
+from spar_training.data.repairs.passages import all_sentences, drop_sentences, grouped, units
+from spar_training.data.repairs.sentence_forms import (
     ABOUT_WORD,
     OPENINGS,
     PLACEHOLDER_LINES,
@@ -239,7 +239,8 @@ def _lowered(text: str) -> str:
 
 def _sections(text: str, kwargs: Kwargs, source: Source) -> str:
     mark = kwargs["section_spliter"].strip()
-    parts = _parts(text, kwargs["num_sections"], source)
+    unmarked = re.sub(rf"^[^\S\n]*+[#*]*+ ?{re.escape(mark)} \d++[.:*]*+", "", text, flags=re.MULTILINE)
+    parts = _parts(unmarked, kwargs["num_sections"], source)
     return "\n\n".join(f"{mark} {number}\n{part}" for number, part in enumerate(parts, start=1))
 
 

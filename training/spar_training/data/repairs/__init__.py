@@ -1,0 +1,1 @@
+"""Repairs of answers by program, where their constraints allow one."""
