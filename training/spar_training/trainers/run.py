@@ -33,7 +33,6 @@ from spar_training.trainers.artifacts import Trained, finish
 from spar_training.trainers.callbacks import StepKeeper
 from spar_training.trainers.chat_template import Renderer
 from spar_training.trainers.job import Job
-from spar_training.trainers.lm_head import use_frozen_head
 from spar_training.trainers.progress import ProgressWriter
 from spar_training.trainers.status import PROGRESS, STEPS, is_finished, recorded_fingerprint
 from spar_training.trainers.tokenize import DataFile, Prepared, describe_files, prepare
@@ -111,8 +110,6 @@ def _trainer(job: Job, args: Any, rows: Dataset, progress: ProgressWriter) -> An
     else:
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         trainer = TokenSftTrainer(**shared, data_collator=WeightsCollator(pad_token_id=pad))
-    if not torch.cuda.is_available():
-        use_frozen_head(trainer.model.get_base_model() if job.lora else trainer.model)
     # The progress file has it all.
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -7,17 +7,31 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from peft import PeftModel
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 from trl import DPOTrainer, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from spar_training.trainers.checkpoints import seal
+from spar_training.trainers.lm_head import use_frozen_head
 from spar_training.trainers.sampler import LengthGrouped
 
 
 class _OnTokens:
-    """Our order of rows, and checkpoints that are marked as complete once every process has written its part."""
+    """Our order of rows and output head; checkpoints are marked once all processes have written their parts."""
+
+    _has_our_head = False
+
+    def train(self, *args: Any, **more: Any) -> Any:
+        self._use_our_head()
+        return super().train(*args, **more)  # type: ignore[misc]
+
+    def _use_our_head(self) -> None:
+        this: Any = self
+        if not torch.cuda.is_available() and not self._has_our_head:
+            use_frozen_head(this.model.get_base_model() if isinstance(this.model, PeftModel) else this.model)
+            self._has_our_head = True
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         this: Any = self
@@ -43,6 +57,11 @@ class TokenDpoTrainer(_OnTokens, DPOTrainer):  # type: ignore[misc]
 
     def _prepare_dataset(self, dataset: Dataset, *args: Any, **more: Any) -> Dataset:
         return dataset
+
+    def _precompute_ref_logps(self, *args: Any, **more: Any) -> Dataset:
+        # Called while this object is made.
+        self._use_our_head()
+        return super()._precompute_ref_logps(*args, **more)
 
 
 class WeightsCollator(DataCollatorForLanguageModeling):  # type: ignore[misc]
