@@ -106,7 +106,8 @@ def _trainer(job: Job, args: Any, rows: Dataset, progress: ProgressWriter) -> An
         "callbacks": [progress],
     }
     if job.kind == "dpo":
-        trainer = TokenDpoTrainer(**shared)
+        # The reference scores rows in their order; without rows of like length together, most of it would be padding.
+        trainer = TokenDpoTrainer(**{**shared, "train_dataset": rows.sort("length")})
     else:
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         trainer = TokenSftTrainer(**shared, data_collator=WeightsCollator(pad_token_id=pad))
