@@ -20,37 +20,36 @@ class CallLog:
 
     prompts: bool
     size: int = 0
-    _calls: list[tuple[int, Path, Call, list[int] | None]] = field(default_factory=list)
+    # By search. Not the calls themselves, whose many objects the garbage collector would visit.
+    _calls: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     # By search, the place of each message: its role and text.
     _places: dict[int, dict[tuple[str, str], int]] = field(default_factory=dict)
 
     def add(self, choice: int, path: Path, call: Call) -> None:
-        prompt: list[int] | None = None
+        data = call_data(call)
+        data["path"] = list(path)
         if self.prompts and call.role != "actor":
-            prompt, places = [], self._places.setdefault(choice, {})
+            data["prompt"] = prompt = []
+            places = self._places.setdefault(choice, {})
             for message in call.messages:
                 said = message.role, message.text
                 if (place := places.get(said)) is None:
                     place = places[said] = len(places)
                     self.size += len(said[1])
                 prompt.append(place)
-        self._calls.append((choice, path, call, prompt))
+        self._calls.setdefault(choice, []).append(data)
 
     def drop_prompts(self) -> None:
         """Keep only the times, because a trace with its prompts would be too large."""
         self.prompts, self.size = False, 0
         self._places.clear()
+        for calls in self._calls.values():
+            for data in calls:
+                data.pop("prompt", None)
 
     def of(self, choice: int) -> dict[str, Any]:
         """The calls of one search, in the order in which they ended; each `prompt` is a list of places in `prompts`."""
-        calls: list[dict[str, Any]] = []
-        for owner, path, call, prompt in self._calls:
-            if owner == choice:
-                data = call_data(call)
-                data["path"] = list(path)
-                if self.prompts and prompt is not None:
-                    data["prompt"] = prompt
-                calls.append(data)
+        calls = self._calls.get(choice, [])
         if not self.prompts:
             return {"calls": calls}
         places = self._places.get(choice, ())

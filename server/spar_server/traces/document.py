@@ -14,7 +14,7 @@ messages that they were sent, as `CallLog.of` writes them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
@@ -46,21 +46,19 @@ class Replies:
     # Searches whose draft failed have no result, so a result's place does not tell its choice.
     _choices: dict[int, int] = field(default_factory=dict)
 
-    def read(self, events: Iterable[Event]) -> None:
-        """Take what a trace needs from the events of the searches."""
-        for event in events:
-            choice = 0
-            if isinstance(event, OfChoice):
-                choice, event = event.choice, event.event
-            if isinstance(event, Called):
-                self.calls.add(choice, event.path, event.call)
-            elif isinstance(event, Refined):
-                self._by_node[choice, event.path] = event.refinement.raw
-            elif isinstance(event, Expanding):
-                if event.critique is None:
-                    self._drafts.add((choice, event.path))
-            elif isinstance(event, Finished):
-                self._choices[id(event.result)] = choice
+    def read(self, event: Event, choice: int = 0) -> None:
+        """Take what a trace needs from an event of the search for this answer."""
+        if isinstance(event, Called):
+            self.calls.add(choice, event.path, event.call)
+        elif isinstance(event, Refined):
+            self._by_node[choice, event.path] = event.refinement.raw
+        elif isinstance(event, Expanding):
+            if event.critique is None:
+                self._drafts.add((choice, event.path))
+        elif isinstance(event, Finished):
+            self._choices[id(event.result)] = choice
+        elif isinstance(event, OfChoice):
+            self.read(event.event, event.choice)
 
     def of_answer(self, result: SearchResult) -> str | None:
         """The reply that the answer was read from; None for a draft."""

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from spar_core.off_loop import SHORT
-from spar_core.search.events import Event
 from spar_core.timeout import Timeout
 from spar_server.errors import StoreError, StoreRefusedError
 from spar_server.metrics.traces import TraceMetrics
@@ -60,13 +59,12 @@ class _Recorded:
     def __init__(self, recorder: TraceRecorder, key: ApiKey) -> None:
         self._recorder = recorder
         self._key = key
-        self._events: list[Event] = []
-        # Most events are of no use to a trace, but to find out at each of them costs more than to keep them all.
-        self.on_event = self._events.append
+        self._replies = Replies(CallLog(recorder.keeps_prompts))
+        # Each is read as it comes: kept until the end, they would be most of what the garbage collector visits.
+        self.on_event = self._replies.read
 
     def finish(self, outcome: Outcome) -> None:
-        replies = Replies(CallLog(self._recorder.keeps_prompts))
-        replies.read(self._events)
+        replies = self._replies
         size = text_size(outcome, replies)
         # Half, because JSON is longer than its texts.
         if size > self._recorder.largest // 2:
