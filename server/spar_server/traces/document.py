@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from pydantic_core import PydanticSerializationError, to_json
+import orjson
 
 from spar_core.search import SearchConfig, SearchResult
 from spar_core.search.events import Called, Event, Expanding, Finished, OfChoice, Refined
@@ -196,6 +196,6 @@ def _notes(plan: Plan, result: SearchResult, replies: Replies) -> dict[str, Any]
 def encode(document: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """The document as JSON. NaN becomes null, and half characters, which some servers send, are replaced."""
     try:
-        return to_json(document, inf_nan_mode="null")
-    except (PydanticSerializationError, UnicodeEncodeError):
+        return orjson.dumps(document)
+    except TypeError:
         return replace_surrogates(json.dumps(document, ensure_ascii=False, default=str)).encode()

@@ -61,6 +61,10 @@ def test_a_search_is_stored_with_its_request_and_its_tree(client: httpx.Client) 
     assert (trace["key"], trace["model"], trace["improved"], trace["feedback"]) == ("anonymous", "pair", True, [])
 
 
+def test_a_seed_of_any_size_is_stored(client: httpx.Client) -> None:
+    assert stored(client, ask(client, seed=2**70))["sampling"]["seed"] == 2**70
+
+
 def test_the_complete_reply_of_the_refiner_is_kept_for_the_answer(client: httpx.Client) -> None:
     (notes,) = stored(client, ask(client))["notes"]
     assert (notes["reply"], notes["drafts"]) == ("[[start]]\nbetter answer\n[[end]]", [])
