@@ -78,6 +78,7 @@ class _PairFile(BaseModel):
     templates: str = Field(default="default", min_length=1)
     max_tokens: int | None = Field(default=None, ge=1, description="of any one call")
     temperature: float = Field(default=0.9, ge=0, le=2, description="of answers to requests that give none")
+    frequency_penalty: float = Field(default=0, ge=-2, le=2, description="of answers to requests that give none")
     base: str | None = Field(default=None, min_length=1, description="a folder, a .gguf file or a known name")
     judge: JudgeName = "holistic"
     algorithm: AlgorithmName = "bfs"
@@ -95,7 +96,7 @@ class RoleModel:
 class PairFolder:
     """The models of a pair for an engine in this process; both are the same if one model has both roles.
 
-    The lengths are the default limits of tokens per call, and the temperature is the actor's default.
+    The lengths are the default limits of tokens per call; the temperature and the penalty are the actor's defaults.
     """
 
     actor: RoleModel
@@ -108,6 +109,7 @@ class PairFolder:
     judge: JudgeName
     algorithm: str
     temperature: float
+    frequency_penalty: float
 
 
 def named_folder(pair: Path) -> Path:
@@ -160,6 +162,7 @@ def load_folder(folder: Path, *, with_base: bool = True) -> PairFolder:
         judge=settings.judge,
         algorithm=settings.algorithm,
         temperature=settings.temperature,
+        frequency_penalty=settings.frequency_penalty,
     )
 
 

@@ -243,7 +243,7 @@ class ChatRequest(BaseModel):
     def sampling(self, defaults: Sampling) -> Sampling:
         """The actor's sampling: the client's values, else the `defaults`, and all fields that are forwarded."""
         given = _FORWARDED & self.model_fields_set
-        extra = {**(self.model_extra or {}), **{name: getattr(self, name) for name in given}}
+        asked = {**(self.model_extra or {}), **{name: getattr(self, name) for name in given}}
         lengths = [length for length in (self.max_completion_tokens, self.max_tokens) if length is not None]
         stops = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         return Sampling(
@@ -252,7 +252,7 @@ class ChatRequest(BaseModel):
             max_tokens=min(lengths, default=defaults.max_tokens),
             stop=stops,
             seed=self.seed,
-            extra={name: value for name, value in extra.items() if value is not None},
+            extra={**defaults.extra, **{name: value for name, value in asked.items() if value is not None}},
         )
 
 

@@ -226,7 +226,12 @@ def _from_folder(settings: Settings, earlier: OpenPair | None) -> ServedPair:
         actor=actor,
         refiner=refines,
         templates=templates,
-        actor_sampling=Sampling(temperature=models.temperature, top_p=0.9, max_tokens=models.answer_tokens),
+        actor_sampling=Sampling(
+            temperature=models.temperature,
+            top_p=0.9,
+            max_tokens=models.answer_tokens,
+            extra={"frequency_penalty": models.frequency_penalty} if models.frequency_penalty else {},
+        ),
         judge_sampling=Sampling(temperature=0.7, max_tokens=judge_tokens),
         refine_sampling=Sampling(temperature=0.7, max_tokens=settings.refine.refine_max_tokens or models.refine_tokens),
         judge=settings.refine.judge or models.judge,

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from spar_core.backends.in_process.text import TextStream
+from spar_core.backends.penalties import Penalties
 from spar_core.errors import BackendError
 from spar_core.types import Delta, FinishReason, Message, Sampling, Usage
 
@@ -35,6 +36,7 @@ class Request:
     arrival: int = 0
     text: TextStream | None = None
     said: str = ""
+    penalties: Penalties = field(default_factory=Penalties)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)

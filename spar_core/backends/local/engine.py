@@ -23,6 +23,7 @@ from spar_core.backends.in_process.request import Request
 from spar_core.backends.in_process.text import TextStream
 from spar_core.backends.local.kv_cache import SlotCache, Step
 from spar_core.backends.local.sampler import sample_tokens
+from spar_core.backends.penalties import PENALTIES, read_penalties
 from spar_core.backends.unsupported import refuse_unsupported
 from spar_core.cpu import usable_cores
 from spar_core.errors import BackendRejected, BackendUnavailable, ConfigError
@@ -175,7 +176,8 @@ class LocalEngine:
     def _prepare(self, request: Request) -> None:
         """Tokenize the request that is last in line, or reject it."""
         try:
-            refuse_unsupported(request.sampling, engine="the embedded engine")
+            refuse_unsupported(request.sampling, engine="the embedded engine", honoured=PENALTIES)
+            request.penalties = read_penalties(request.sampling.extra)
             asked, encoder = request.asked, self._encoder
             prompt = (
                 encoder.encode_text(asked, context=self.context)
@@ -291,6 +293,10 @@ class LocalEngine:
     def _advance(self, first: int, logits: torch.Tensor) -> None:
         """Sample the next token of the rows from `first` on, and let go of those that are done."""
         requests = self._live[first:]
+        for row, request in enumerate(requests):
+            if request.penalties and request.answer:
+                found, amounts = request.penalties.deductions(request.answer)
+                logits[row, found] -= torch.tensor(amounts, dtype=logits.dtype, device=logits.device)
         tokens = sample_tokens(logits, [r.sampling for r in requests], [r.draw() for r in requests])
         for row in reversed(range(len(requests))):
             if self._take(requests[row], tokens[row]):

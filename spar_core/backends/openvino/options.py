@@ -9,11 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from spar_core.backends.penalties import PENALTIES, Penalties, read_penalties
 from spar_core.errors import BackendRejected
 
-HONOURED: Final = (
-    "response_format", "logprobs", "top_logprobs", "logit_bias", "presence_penalty", "frequency_penalty"
-)  # fmt: skip
+HONOURED: Final = ("response_format", "logprobs", "top_logprobs", "logit_bias", *PENALTIES)
 _MOST_LOGPROBS: Final = 20
 # JSON has no infinity.
 _LEAST_LOGPROB: Final = -9999.0
@@ -25,20 +24,19 @@ class Options:
 
     logprobs: int | None = None
     bias: Mapping[int, float] = field(default_factory=dict)
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
+    penalties: Penalties = field(default_factory=Penalties)
 
     def apply(self, logits: NDArray[np.float32], generated: Sequence[int]) -> NDArray[np.float32]:
         """The logits as bias and penalties for the answer's tokens make them; the same array where nothing does."""
-        penalized = generated and (self.presence_penalty or self.frequency_penalty)
+        penalized = generated and self.penalties
         if not self.bias and not penalized:
             return logits
         logits = logits.copy()
         for token, bias in self.bias.items():
             logits[token] += bias
         if penalized:
-            tokens, counts = np.unique(np.asarray(generated), return_counts=True)
-            logits[tokens] -= self.presence_penalty + self.frequency_penalty * counts.astype(np.float32)
+            tokens, amounts = self.penalties.deductions(generated)
+            logits[tokens] -= np.asarray(amounts, np.float32)
         return logits
 
 
@@ -51,8 +49,7 @@ def read_options(extra: Mapping[str, Any], *, vocabulary: int) -> Options:
     return Options(
         logprobs=_logprobs(extra),
         bias=_bias(extra.get("logit_bias"), vocabulary),
-        presence_penalty=_penalty(extra, "presence_penalty"),
-        frequency_penalty=_penalty(extra, "frequency_penalty"),
+        penalties=read_penalties(extra),
     )
 
 
@@ -101,15 +98,6 @@ def _bias(value: object, vocabulary: int) -> dict[int, float]:
     if any(not 0 <= token < vocabulary for token in bias):
         raise _wrong("logit_bias", kind)
     return bias
-
-
-def _penalty(extra: Mapping[str, Any], name: str) -> float:
-    value = extra.get(name)
-    if value is None:
-        return 0.0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -2 <= value <= 2:
-        raise _wrong(name, "a number from -2 to 2")
-    return float(value)
 
 
 def _wrong(name: str, kind: str) -> BackendRejected:

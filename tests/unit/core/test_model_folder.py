@@ -38,9 +38,12 @@ def test_a_folder_without_settings_is_served_under_its_own_name(tmp_path: Path) 
 
 def test_a_folder_may_have_serving_settings(tmp_path: Path) -> None:
     found = load_folder(
-        folder_of(tmp_path, '{"name": "small", "templates": "compact", "max_tokens": 256, "temperature": 0.3}')
+        folder_of(
+            tmp_path,
+            '{"name": "small", "templates": "compact", "max_tokens": 256, "temperature": 0.3, "frequency_penalty": 0.2}',
+        )
     )
-    assert (found.name, found.templates, found.temperature) == ("small", "compact", 0.3)
+    assert (found.name, found.templates, found.temperature, found.frequency_penalty) == ("small", "compact", 0.3, 0.2)
     assert (found.answer_tokens, found.judge_tokens, found.refine_tokens) == (256, 256, 256)
 
 

@@ -139,7 +139,7 @@ async def test_a_prompt_over_the_context_is_rejected_with_both_figures(engine: L
 @pytest.mark.parametrize(
     "extra",
     [
-        {"frequency_penalty": 0.5},
+        {"frequency_penalty": 5},
         {"tools": [{}]},
         {"response_format": {"type": "json_object"}},
         {"web_search_options": {}},
@@ -148,6 +148,12 @@ async def test_a_prompt_over_the_context_is_rejected_with_both_figures(engine: L
 async def test_what_it_cannot_do_is_rejected_by_name(engine: LocalEngine, extra: dict[str, Any]) -> None:
     with pytest.raises(BackendRejected, match=next(iter(extra))):
         await ask(engine, "hi", extra=extra)
+
+
+async def test_penalties_change_what_is_said(engine: LocalEngine) -> None:
+    asked = [{}, {"frequency_penalty": 2}, {"presence_penalty": 2}]
+    plain, *penalized = [(await ask(engine, "hi", temperature=0, extra=extra)).text for extra in asked]
+    assert plain not in penalized
 
 
 async def test_a_part_that_is_no_text_is_rejected_by_its_type(engine: LocalEngine) -> None:

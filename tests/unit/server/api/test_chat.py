@@ -196,6 +196,18 @@ def test_forwarded_fields_reach_the_actor(serving: Serving) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, 0.3), ({"frequency_penalty": None}, 0.3), ({"frequency_penalty": 0}, 0)]
+)
+def test_the_pairs_own_penalty_holds_where_a_request_gives_none(
+    serving: Serving, given: dict[str, Any], expected: float
+) -> None:
+    pair = replace(scripted_pair(), actor_sampling=Sampling(extra={"frequency_penalty": 0.3}))
+    with serving(pair) as url, httpx.Client(base_url=url) as client:
+        ask(client, **given)
+    assert sampled(pair).extra == {"frequency_penalty": expected}
+
+
 def test_max_search_tokens_bounds_a_passed_through_answer_too(serving: Serving) -> None:
     pair = scripted_pair()
     with serving(pair) as url, httpx.Client(base_url=url) as client:
