@@ -40,7 +40,8 @@ def test_a_folder_may_have_serving_settings(tmp_path: Path) -> None:
     found = load_folder(
         folder_of(
             tmp_path,
-            '{"name": "small", "templates": "compact", "max_tokens": 256, "temperature": 0.3, "frequency_penalty": 0.2}',
+            '{"name": "small", "templates": "compact", "max_tokens": 256, '
+            '"temperature": 0.3, "frequency_penalty": 0.2}',
         )
     )
     assert (found.name, found.templates, found.temperature, found.frequency_penalty) == ("small", "compact", 0.3, 0.2)
