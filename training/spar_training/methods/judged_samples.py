@@ -40,7 +40,7 @@ class JudgedSamples:
     def sample_stage(self, iteration: Iteration) -> StageItems:
         """The actor answers each prompt."""
         settings = self.recipe.sample
-        stage = Sample(settings.responses, settings.sampling(), self.seed(iteration))
+        stage = Sample(settings.responses, settings.sampling(), self.seed(iteration), settings.greedy)
         return StageItems(stage, self.prompts(iteration))
 
     def judge_stage(self, iteration: Iteration) -> StageItems:
@@ -60,6 +60,13 @@ class JudgedSamples:
             SampledItem(by_id[row["id"]], tuple(usable(answer) for answer in row["responses"]))
             for row in stage_rows(iteration, Sample.file)
         ]
+
+    def texts(self, iteration: Iteration) -> dict[str, list[str]]:
+        """By prompt, the texts of its finished samples, of those that were cut off as well."""
+        return {
+            row["id"]: [str(answer["text"]) for answer in row["responses"]]
+            for row in stage_rows(iteration, Sample.file)
+        }
 
     def judged(self, iteration: Iteration) -> list[JudgedItem]:
         """The finished judgements, with their responses."""

@@ -14,7 +14,8 @@ from pydantic import Field
 
 from spar_training.data.negatives import Negative, choose_negatives
 from spar_training.data.preference_pairs import refined_pairs, repaired_pairs, sampled_pairs
-from spar_training.data.repairs.responses import repaired_responses
+from spar_training.data.repairs.loops import stopped_pairs
+from spar_training.data.repairs.responses import is_poor, repaired_responses
 from spar_training.data.search_results import Searched, read_searches
 from spar_training.methods.base import StageItems, TrainingData, TrainingSet
 from spar_training.methods.judged_samples import JudgedSamples, stage_rows
@@ -31,7 +32,8 @@ class SparSettings(MethodSettings):
 
     With `sampled_pairs`, the actor trains on two responses of each prompt that has both verdicts. If the judge is a
     checklist, up to `repaired_per_prompt` rejected responses of each prompt are also repaired by program, and the
-    repairs serve as refinements for both roles.
+    repairs serve as refinements for both roles. As many responses that repeat themselves are paired with what they said
+    before, and no pair prefers a text that repeats itself or says little.
     """
 
     kind: Literal["spar"] = "spar"
@@ -65,6 +67,9 @@ class Spar(JudgedSamples):
         pairs = [*refined_pairs(searches), *repaired_pairs(repaired)]
         if settings.sampled_pairs:
             pairs += sampled_pairs(judged, seed=seed)
+        if most := settings.repaired_per_prompt:
+            pairs = [pair for pair in pairs if not is_poor(pair["chosen"][0]["content"])]
+            pairs += stopped_pairs(judged, self.texts(iteration), per_prompt=most, seed=seed)
         return self.combine(iteration, pairs, judged, searches, repaired)
 
     def negatives(self, iteration: Iteration) -> list[Negative]:

@@ -56,6 +56,8 @@ _OLD_KEYS: Final[Mapping[str, str]] = {
     },
 }
 _CURRENT_KEYS: Final[Mapping[str, str]] = {old: new for new, old in _OLD_KEYS.items()}
+# Keys that the first fingerprints did not have, left out where they are off.
+_NEWER: Final = (("sample", "greedy"), ("method", "sampled_pairs"), ("method", "repaired_per_prompt"))
 # `actor_data.pairs` was the first form of `method`.
 _OLD_PAIRS: Final[Mapping[str, str]] = {"refined": "spar", "sampled": "sampled"}
 
@@ -102,12 +104,13 @@ class SamplingSettings(StrictModel):
 
 
 class SampleSettings(SamplingSettings):
-    """The actor's responses to each prompt."""
+    """The actor's responses to each prompt; with `greedy`, one more at temperature 0."""
 
     temperature: float = 0.9
     top_p: float = 0.9
     max_tokens: int = 2048
     responses: int = Field(default=5, gt=0)
+    greedy: bool = False
 
 
 class JudgeSettings(SamplingSettings):
@@ -274,9 +277,9 @@ class Recipe(StrictModel):
         for name in ("judged_prompts", "file"):
             if data["evaluation"][name] is None:
                 del data["evaluation"][name]
-        for name in ("sampled_pairs", "repaired_per_prompt"):
-            if not data["method"].get(name, True):
-                del data["method"][name]
+        for section, name in _NEWER:
+            if not data[section].get(name, True):
+                del data[section][name]
         for pairs, kind in _OLD_PAIRS.items():
             if data.get("method") == {"kind": kind}:
                 del data["method"]

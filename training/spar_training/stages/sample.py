@@ -19,11 +19,15 @@ from spar_training.storage.files import Row
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Draws `responses` answers per prompt, in one request where the engine supports that, else one seed each."""
+    """Draws `responses` answers per prompt, in one request where the engine supports that, else one seed each.
+
+    With `greedy`, also the answer at temperature 0, where small models repeat themselves most.
+    """
 
     responses: int
     sampling: Sampling
     seed: int
+    greedy: bool = False
     name: ClassVar[str] = "sample"
     role: ClassVar[Role] = "actor"
     key: ClassVar[str] = "sample"
@@ -33,6 +37,8 @@ class Sample:
         """The prompt's responses."""
         seeds = [derive_seed(self.seed, "sample", item.id, number) for number in range(self.responses)]
         samplings = [replace(self.sampling, seed=seed) for seed in seeds]
+        if self.greedy:
+            samplings.append(replace(self.sampling, temperature=0.0, seed=0))
         answers = [_raise_error(answer) for answer in await complete_many(backend, item.conversation, samplings)]
         return {
             "responses": [

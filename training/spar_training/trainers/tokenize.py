@@ -152,4 +152,7 @@ class _Dpo:
         ids = {
             f"{key}_ids": self.renderer.answer(row["prompt"], row[key][0]["content"]) for key in ("chosen", "rejected")
         }
+        if row.get("rejected_cut_off"):
+            # It does not end there, so nothing is learned about its end.
+            ids["rejected_ids"].pop()
         return {"prompt_ids": prompt, **ids, "length": len(prompt) + max(map(len, ids.values()))}

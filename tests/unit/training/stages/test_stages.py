@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -26,6 +27,13 @@ async def test_an_engine_with_one_answer_per_call_gets_one_seed_per_response() -
     row = await SAMPLE.work(PROMPT, backend)
     assert [answer["text"] for answer in row["responses"]] == ["hello"] * 3
     assert len({sampling.seed for _, sampling in backend.calls}) == 3
+
+
+async def test_a_greedy_answer_comes_beside_the_sampled_ones() -> None:
+    backend = ScriptedBackend(always("hello"))
+    row = await replace(SAMPLE, greedy=True).work(PROMPT, backend)
+    assert len(row["responses"]) == 4
+    assert [sampling.temperature for _, sampling in backend.calls].count(0) == 1
 
 
 async def test_a_server_gets_one_request_for_all_responses_to_a_prompt() -> None:

@@ -146,6 +146,12 @@ def test_rows_may_be_excluded_and_are_then_listed(tmp_path: Path) -> None:
         prepared(tmp_path, rows[:2], "dpo", max_length=60, on_too_long="exclude", on_no_difference="exclude")
 
 
+def test_a_rejected_answer_that_was_cut_off_does_not_end(tmp_path: Path) -> None:
+    whole, cut = prepared(tmp_path, [dpo_row("whole"), {**dpo_row("cut"), "rejected_cut_off": True}], "dpo").rows
+    assert cut["rejected_ids"] == whole["rejected_ids"][:-1]
+    assert cut["chosen_ids"] == whole["chosen_ids"]
+
+
 def test_a_line_that_is_not_a_row_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data.jsonl, line 2: lacks id"):
         prepared(tmp_path, [sft_row("a"), {"messages": []}], "sft")

@@ -93,3 +93,23 @@ def repeats_itself(text: str) -> bool:
     words = text.lower().split()
     runs = [tuple(words[place : place + 5]) for place in range(len(words) - 4)]
     return len(runs) > 20 and len(set(runs)) < 0.8 * len(runs)
+
+
+def start_of_repeats(text: str) -> int | None:
+    """The offset of the first sentence or run of five words that the text has said before, if it repeats itself."""
+    if not repeats_itself(text):
+        return None
+    seen: set[tuple[str, ...]] = set()
+    words = list(re.finditer(r"\S+", text))
+    for place in range(len(words) - 4):
+        run = tuple(word[0].lower() for word in words[place : place + 5])
+        if run in seen:
+            return words[place].start()
+        seen.add(run)
+    lines: set[str] = set()
+    for line in re.finditer(r"[^\n]+", text):
+        said = ITEM_MARK.sub("", line[0]).strip().lower()
+        if len(said) > 3 and said in lines:
+            return line.start()
+        lines.add(said)
+    return None

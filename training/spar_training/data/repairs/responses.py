@@ -9,6 +9,7 @@ from typing import Final
 
 from spar_core.checklist import ChecklistJudgement
 from spar_core.checks import build_check
+from spar_core.judge import Judgement
 from spar_training.data.negatives import JudgedItem, Negative
 from spar_training.data.repairs.passages import repeats_itself
 from spar_training.data.repairs.repair import Source, repaired
@@ -30,18 +31,29 @@ def repaired_responses(judged: Sequence[JudgedItem], *, per_prompt: int, seed: i
     return found
 
 
-def _repair(item: JudgedItem, place: int, seed: int) -> tuple[Negative, str] | None:
-    response, judgement = item.responses[place], item.judgements[place]
-    if response is None or not isinstance(judgement, ChecklistJudgement) or _is_poor(response):
+def repair_of(text: str, item: JudgedItem, judgement: Judgement | None, place: int, seed: int) -> str | None:
+    """The repaired text of the response at `place`, under the checks of a judgement of any response to the prompt.
+
+    None if there is no repair, or code did not decide every item.
+    """
+    if not isinstance(judgement, ChecklistJudgement):
         return None
     checks = [build_check(each.id, each.kwargs or {}) for each in judgement.items if each.id is not None]
     if len(checks) < len(judgement.items):
         return None
     others = [one for number, one in enumerate(item.responses) if one and number != place]
     rng = random.Random(f"{seed}/repair/{item.id}/{place}")
-    text = repaired(response, checks, Source(item.prompt.conversation[-1].text, others, rng))
+    return repaired(text, checks, Source(item.prompt.conversation[-1].text, others, rng))
+
+
+def _repair(item: JudgedItem, place: int, seed: int) -> tuple[Negative, str] | None:
+    response, judgement = item.responses[place], item.judgements[place]
+    if response is None or judgement is None or is_poor(response):
+        return None
+    text = repair_of(response, item, judgement, place, seed)
     return None if text is None else (Negative(item.prompt, place, response, judgement), text)
 
 
-def _is_poor(response: str) -> bool:
+def is_poor(response: str) -> bool:
+    """Whether a text repeats itself or says little."""
     return repeats_itself(response) or len(set(re.findall(r"\w+", response.lower()))) < _FEWEST_WORDS
