@@ -107,7 +107,9 @@ def _trainer(job: Job, args: Any, rows: Dataset, progress: ProgressWriter) -> An
     }
     if job.kind == "dpo":
         # The reference scores rows in their order; without rows of like length together, most of it would be padding.
-        trainer = TokenDpoTrainer(**{**shared, "train_dataset": rows.sort("length")})
+        lengths = list(rows["length"])
+        shared["train_dataset"] = rows.select(sorted(range(len(lengths)), key=lengths.__getitem__))
+        trainer = TokenDpoTrainer(**shared)
     else:
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         trainer = TokenSftTrainer(**shared, data_collator=WeightsCollator(pad_token_id=pad))
