@@ -144,7 +144,11 @@ def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        # The settings of one kind of method are unknown to another.
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and (key != "method" or "kind" not in value):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
     return merged
 
 
