@@ -16,8 +16,9 @@ from trl.trainer.utils import FusedCausalLMOutput
 
 # The logits of so many positions fit into the cache of a CPU.
 _POSITIONS: Final = 128
-# Keys of configurations whose models change their logits after the head.
-_SCALED: Final = (
+# Keys of configurations whose models change their logits after the head, or have a loss of their own to add.
+_SPECIAL: Final = (
+    "output_router_logits",
     "final_logit_softcapping",
     "logit_scale",
     "logits_scaling",
@@ -27,13 +28,13 @@ _SCALED: Final = (
 
 
 def use_frozen_head(model: Any) -> None:
-    """Let `model(..., fused_lm_head=True)` score labels here, unless its head is trained, has a bias or is scaled.
+    """Let `model(..., fused_lm_head=True)` score labels here, unless its head is trained, has a bias or is special.
 
     `model` is a causal language model that TRL has given a fused head, without its adapters' wrapper.
     """
     config = model.config.get_text_config()
     head = model.get_output_embeddings()
-    if head.weight.requires_grad or head.bias is not None or any(getattr(config, key, None) for key in _SCALED):
+    if head.weight.requires_grad or head.bias is not None or any(getattr(config, key, None) for key in _SPECIAL):
         return
     fused = model.forward
 
